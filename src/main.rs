@@ -1,0 +1,2 @@
+//! The command line: arguments, logging, one command, an exit code.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Kafka on the wire: frames, messages and the record batch v2 view.
