@@ -70,7 +70,10 @@ pub struct Cell {
 impl Cell {
     /// A cell; control characters in the text become spaces.
     pub fn new(text: impl AsRef<str>, paint: Paint) -> Cell {
-        Cell { text: clean(text.as_ref()).into_owned(), paint }
+        Cell {
+            text: clean(text.as_ref()).into_owned(),
+            paint,
+        }
     }
 }
 
@@ -102,8 +105,11 @@ impl Table {
         }
         let columns = self.fitted(width.saturating_sub(self.indent));
         let mut lines = Vec::with_capacity(self.rows.len() + 1);
-        let headings: Vec<Cell> =
-            self.columns.iter().map(|column| Cell::new(column.header, Paint::Dim)).collect();
+        let headings: Vec<Cell> = self
+            .columns
+            .iter()
+            .map(|column| Cell::new(column.header, Paint::Dim))
+            .collect();
         for row in std::iter::once(&headings).chain(&self.rows) {
             let line = clip(&self.line(row, &columns, color), width);
             // Trailing blanks would wrap on a terminal that becomes narrower.
@@ -116,14 +122,23 @@ impl Table {
     fn fitted(&self, room: usize) -> Vec<(usize, usize)> {
         let mut columns: Vec<(usize, usize)> = Vec::new();
         for (i, column) in self.columns.iter().enumerate() {
-            let widest = self.rows.iter().filter_map(|row| row.get(i)).map(|cell| width(&cell.text)).max();
+            let widest = self
+                .rows
+                .iter()
+                .filter_map(|row| row.get(i))
+                .map(|cell| width(&cell.text))
+                .max();
             let widest = widest.unwrap_or(0);
             if widest > 0 {
                 columns.push((i, widest.max(width(column.header))));
             }
         }
         let total = |columns: &[(usize, usize)]| {
-            columns.iter().map(|(_, w)| w + GAP).sum::<usize>().saturating_sub(GAP)
+            columns
+                .iter()
+                .map(|(_, w)| w + GAP)
+                .sum::<usize>()
+                .saturating_sub(GAP)
         };
         let least = |(i, natural): (usize, usize)| match self.columns[i].shrinks_to {
             0 => natural,
@@ -134,8 +149,11 @@ impl Table {
             if total(&narrowest) <= room {
                 break;
             }
-            let first_to_go =
-                columns.iter().enumerate().filter(|(_, c)| self.columns[c.0].goes > 0).min_by_key(|(_, c)| self.columns[c.0].goes);
+            let first_to_go = columns
+                .iter()
+                .enumerate()
+                .filter(|(_, c)| self.columns[c.0].goes > 0)
+                .min_by_key(|(_, c)| self.columns[c.0].goes);
             match first_to_go {
                 Some((at, _)) => drop(columns.remove(at)),
                 None => break,
@@ -182,7 +200,10 @@ pub fn painted(text: &str, paint: Paint, color: bool) -> Cow<'_, str> {
 
 /// A text without control characters: each becomes a space. Marks that change the direction of writing count as such.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    let unwanted = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let unwanted = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     if !text.contains(unwanted) {
         return Cow::Borrowed(text);
     }
@@ -311,7 +332,7 @@ pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -329,7 +350,9 @@ pub fn duration(seconds: f64) -> String {
         return "0 s".to_string();
     }
     if tenths < 10.0 {
-        return format!("{tenths:.1} s");
+        // Whole seconds stay whole.
+        let decimals = usize::from(tenths.fract() != 0.0);
+        return format!("{tenths:.decimals$} s");
     }
     let s = seconds.round() as u64;
     let two = |big: u64, unit: &str, small: u64, small_unit: &str| match small {
@@ -352,7 +375,12 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let column = |header, align, shrinks_to, goes| Column { header, align, shrinks_to, goes };
+        let column = |header, align, shrinks_to, goes| Column {
+            header,
+            align,
+            shrinks_to,
+            goes,
+        };
         let columns = vec![
             column("NAME", Align::Left, 6, 0),
             column("COUNT", Align::Right, 0, 2),
@@ -362,16 +390,30 @@ mod tests {
         ];
         let rows = vec![
             vec!["a".into(), "1,234".into(), "x".into(), "".into(), "short".into()],
-            vec![Cell::new("a-long-name", Paint::Bad), "5".into(), "".into(), "".into(), "a rather long reason".into()],
+            vec![
+                Cell::new("a-long-name", Paint::Bad),
+                "5".into(),
+                "".into(),
+                "".into(),
+                "a rather long reason".into(),
+            ],
         ];
-        Table { columns, rows, indent: 2 }
+        Table {
+            columns,
+            rows,
+            indent: 2,
+        }
     }
 
     #[test]
     fn a_table_gives_up_room_in_order() {
         let mut all = String::new();
         for width in [80, 40, 30, 20, 10] {
-            all += &format!("{}\n{}\n", "-".repeat(width), table().lines(width, false).join("\n"));
+            all += &format!(
+                "{}\n{}\n",
+                "-".repeat(width),
+                table().lines(width, false).join("\n")
+            );
         }
         expect![[r#"
             --------------------------------------------------------------------------------
@@ -414,14 +456,42 @@ mod tests {
 
     #[test]
     fn times_and_numbers() {
-        let shown: Vec<String> =
-            [0.0, 0.04, 0.3, 9.94, 9.96, 59.6, 185.0, 7_500.0, 90_000.0, f64::NAN, -1.0].map(duration).into();
+        let shown: Vec<String> = [
+            0.0,
+            0.04,
+            0.3,
+            9.94,
+            9.96,
+            59.6,
+            185.0,
+            7_500.0,
+            90_000.0,
+            f64::NAN,
+            -1.0,
+        ]
+        .map(duration)
+        .into();
         assert_eq!(
             shown,
-            ["0 s", "0 s", "0.3 s", "9.9 s", "10 s", "1 min", "3 min 5 s", "2 h 5 min", "1 d 1 h", "?", "?"]
+            [
+                "0 s",
+                "0 s",
+                "0.3 s",
+                "9.9 s",
+                "10 s",
+                "1 min",
+                "3 min 5 s",
+                "2 h 5 min",
+                "1 d 1 h",
+                "?",
+                "?"
+            ]
         );
         let shown: Vec<String> = [0, 999, 1_000, 1_234_567, u64::MAX].map(thousands).into();
-        assert_eq!(shown, ["0", "999", "1,000", "1,234,567", "18,446,744,073,709,551,615"]);
+        assert_eq!(
+            shown,
+            ["0", "999", "1,000", "1,234,567", "18,446,744,073,709,551,615"]
+        );
     }
 
     proptest! {
