@@ -7,7 +7,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use super::table::{clip, visible_width};
+use super::text::{clip, visible_width};
 
 /// The width that is assumed where there is no terminal to ask.
 pub const WIDTH_WITHOUT_TERMINAL: usize = 100;

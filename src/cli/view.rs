@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use super::rates::Rates;
-use super::table::{Align, Cell, Column, Paint, Table, clean, clip, duration, painted, thousands, wrap};
+use super::table::{Align, Cell, Column, Paint, Table, painted};
+use super::text::{clean, clip, duration, thousands, wrap};
 use crate::observe::status::{ClusterStatus, FlowStatus, Lag, PartitionStatus, State, Status, StatusSource};
 
 /// Partitions shown of each flow where nothing else is said.
@@ -131,12 +132,15 @@ fn seconds_since(since_ms: i64, now_ms: i64) -> f64 {
     now_ms.saturating_sub(since_ms).max(0) as f64 / 1000.0
 }
 
-/// How long something has been so; nothing where that is not known.
-fn since(since_ms: i64, now_ms: i64) -> Cell {
-    if since_ms <= 0 {
+/// How long something has been so; nothing where that is not known. Clusters know only how things are now.
+fn since(since_ms: i64, status: &Status) -> Cell {
+    if since_ms <= 0 || status.source == StatusSource::Clusters {
         return Cell::default();
     }
-    Cell::new(duration(seconds_since(since_ms, now_ms).floor()), Paint::Dim)
+    Cell::new(
+        duration(seconds_since(since_ms, status.at_ms).floor()),
+        Paint::Dim,
+    )
 }
 
 fn state_cell(state: State) -> Cell {
@@ -259,7 +263,7 @@ fn flow_table(status: &Status, rates: &Rates, layout: Layout) -> Vec<String> {
         vec![
             Cell::from(&flow.name),
             state_cell(flow.state),
-            since(flow.since_ms, status.at_ms),
+            since(flow.since_ms, status),
             Cell::from(thousands(flow.partitions.len() as u64)),
             Cell::new(lag, lag_paint(&flow.lag)),
             Cell::new(duration(flow.lag.seconds), lag_paint(&flow.lag)),
@@ -307,7 +311,7 @@ fn partition_table(status: &Status, partitions: &[&PartitionStatus], layout: Lay
             Cell::from(&partition.topic),
             Cell::from(partition.partition.to_string()),
             state_cell(partition.state),
-            since(partition.since_ms, status.at_ms),
+            since(partition.since_ms, status),
             offset_cell(partition.position),
             offset_cell(partition.source_end),
             Cell::new(

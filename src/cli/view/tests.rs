@@ -1,7 +1,9 @@
+//! A status of every kind, as a person sees it.
+
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::cli::table::visible_width;
+use crate::cli::text::visible_width;
 use crate::observe::samples;
 use crate::observe::status::LeftOut;
 

@@ -1,3 +1,5 @@
+//! The server as its clients see it, over real sockets.
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 

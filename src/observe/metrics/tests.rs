@@ -1,3 +1,5 @@
+//! What is emitted, and that the guide, the dashboard and the alert rules know nothing else.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
