@@ -1,15 +1,15 @@
 //! Getting a flow on its feet: reach both clusters, make the map topic, read it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::daemon::Fleet;
 use super::discover::Discovery;
 use crate::cluster::{Admin, Cluster};
 use crate::offsets::record;
 use crate::offsets::store::{MapReader, MapWriter};
 use crate::topology::Flow;
 
-/// How long a flow is asked to wait for what it needs from its clusters.
+/// Why a flow cannot start.
 #[derive(Debug)]
 pub enum ConnectError {
     /// It may work later.
@@ -29,17 +29,19 @@ pub async fn connect(
     flow: &Arc<Flow>,
     source: &Arc<Cluster>,
     target: &Arc<Cluster>,
-    aliases: &[String],
+    fleet: &Fleet,
 ) -> Result<Discovery, ConnectError> {
     let source_admin = Admin::new(source.clone(), &format!("heliostat/{}/source-admin", flow.name))?;
     let target_admin = Admin::new(target.clone(), &format!("heliostat/{}/target-admin", flow.name))?;
     let (source_cluster, target_cluster) = tokio::join!(source_admin.cluster_id(), target_admin.cluster_id());
     let (source_cluster, target_cluster) = (source_cluster?, target_cluster?);
-    if source_cluster == target_cluster {
-        return Err(ConnectError::Never(format!(
-            "{} and {} are one and the same cluster ({source_cluster}): give one of them other bootstrap_servers",
-            flow.source, flow.target
-        )));
+    for (cluster, id) in [(source, &source_cluster), (target, &target_cluster)] {
+        if let Some(twin) = fleet.twin_of(&cluster.alias, id) {
+            return Err(ConnectError::Never(format!(
+                "{} and {} are one and the same cluster ({id}): keep one of the two in the topology file, or correct its bootstrap_servers",
+                twin.alias, cluster.alias
+            )));
+        }
     }
     let map_topic = record::topic_name(&flow.source);
     make_map_topic(&target_admin, &map_topic, flow.replication_factor).await?;
@@ -54,7 +56,7 @@ pub async fn connect(
         target: target_admin,
         source_cluster,
         target_cluster,
-        aliases: aliases.to_vec(),
+        aliases: fleet.aliases(),
         source_maps,
         target_maps,
         map_topic,
@@ -72,7 +74,5 @@ async fn make_map_topic(
     }
     let configs = [("cleanup.policy".to_string(), "compact".to_string())];
     target.create_topic(topic, 1, replication_factor, &configs).await?;
-    // A new topic is there a moment later on a cluster of several brokers; reading and writing wait for it on their own.
-    tokio::time::sleep(Duration::ZERO).await;
     Ok(())
 }

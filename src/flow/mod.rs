@@ -2,6 +2,7 @@
 
 pub mod account;
 mod connect;
+pub mod daemon;
 pub mod discover;
 pub mod engine;
 mod facts;
@@ -11,36 +12,43 @@ mod mirror_topic;
 mod partition;
 mod prepare;
 mod supervisor;
+pub mod survey;
 pub mod view;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
+use daemon::Fleet;
 use crate::observe::status::FlowStatus;
 use crate::topology;
 
 /// A flow that runs until its token is cancelled, and then drains.
 pub struct Flow {
     view: Arc<view::View>,
-    task: JoinHandle<()>,
+    ended: watch::Receiver<bool>,
 }
 
 impl Flow {
-    /// Start a flow. Clusters that are away are a state of it, not an error. `aliases` are all clusters of the topology.
+    /// Start a flow. Clusters that are away are a state of it, not an error. `fleet` is all clusters of the topology.
     pub fn start(
         spec: Arc<topology::Flow>,
         source: Arc<Cluster>,
         target: Arc<Cluster>,
-        aliases: Vec<String>,
+        fleet: Fleet,
         stop: CancellationToken,
     ) -> Flow {
         let view = Arc::new(view::View::new(spec.clone(), source.clone(), target.clone(), now_ms()));
-        let task = tokio::spawn(supervisor::run(spec, source, target, aliases, view.clone(), stop));
-        Flow { view, task }
+        let (ended_sender, ended) = watch::channel(false);
+        let work = supervisor::run(spec, source, target, fleet, view.clone(), stop);
+        tokio::spawn(async move {
+            work.await;
+            ended_sender.send_replace(true);
+        });
+        Flow { view, ended }
     }
 
     /// What it is doing.
@@ -49,9 +57,9 @@ impl Flow {
     }
 
     /// Wait for it to end, after its token was cancelled.
-    pub async fn ended(self) {
-        // It only fails by a panic, which has been reported by then.
-        let _ = self.task.await;
+    pub async fn ended(&self) {
+        // It only fails if the task panicked, which has been reported by then.
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
     }
 }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
 use super::connect::{ConnectError, connect};
+use super::daemon::Fleet;
 use super::discover::{Discovered, Discovery, Mirror};
 use super::engine::librdkafka::{Librdkafka, Settings};
 use super::engine::{Engine, Event, Side, Start};
@@ -39,14 +40,14 @@ pub async fn run(
     flow: Arc<Flow>,
     source: Arc<Cluster>,
     target: Arc<Cluster>,
-    aliases: Vec<String>,
+    fleet: Fleet,
     view: Arc<View>,
     stop: CancellationToken,
 ) {
     let mut attempt = 0;
     while !stop.is_cancelled() {
         let connected = tokio::select! {
-            connected = connect(&flow, &source, &target, &aliases) => connected,
+            connected = connect(&flow, &source, &target, &fleet) => connected,
             () = stop.cancelled() => return,
         };
         let error = match connected {

@@ -97,6 +97,13 @@ impl MapReader {
         found.next()
     }
 
+    /// All mirror topics that a map topic names.
+    pub fn provenances(&self, map_topic: &str) -> Vec<(String, Provenance)> {
+        let state = self.shared.lock();
+        let mirrors = state.provenance.get(map_topic).into_iter().flatten();
+        mirrors.map(|(mirror, provenance)| (mirror.clone(), provenance.clone())).collect()
+    }
+
     /// What the map says of a partition.
     pub fn facts(&self, mirror_topic: &str, partition: i32) -> Option<PartitionFacts> {
         self.shared.lock().partitions.get(&(mirror_topic.to_string(), partition)).cloned()
