@@ -108,7 +108,7 @@ impl Discovery {
         if path.contains(&self.target_cluster) {
             return Err(format!("it would come back in a circle: its records have passed {target} before"));
         }
-        if policy::aliases_in_name(topic, self.flow.naming.separator(), &self.aliases).contains(&target.as_str()) {
+        if policy::aliases_in_name(topic, self.separator(), &self.aliases).contains(&target.as_str()) {
             return Err(format!("it would come back in a circle: its name says that its records come from {target}"));
         }
         path.push(self.source_cluster.clone());
@@ -126,6 +126,14 @@ impl Discovery {
             ));
         }
         Ok(Candidate { topic: topic.to_string(), target_topic, partitions, path })
+    }
+
+    /// What stands between an alias and a topic in the names that this flow makes, or that MirrorMaker makes by default.
+    fn separator(&self) -> &str {
+        match &self.flow.naming {
+            policy::Naming::Prefix { separator } => separator,
+            _ => ".",
+        }
     }
 
     /// Makes what is missing on the target. A topic that cannot be made stops nobody else; the reasons are returned by source topic.

@@ -88,7 +88,8 @@ impl LogEnds {
         let unseen = if known { 0 } else { age };
         let records = u64::try_from(end - position).unwrap_or(0);
         let waited = if records == 0 { 0 } else { self.waited_ms(now_ms, position, oldest) };
-        Lag { known, records, seconds: waited.max(unseen) as f64 / 1000.0 }
+        let unknown_since_ms = (!known).then_some(now_ms - age);
+        Lag { known, records, seconds: waited.max(unseen) as f64 / 1000.0, unknown_since_ms }
     }
 
     /// For how long the record at `position` has been on the source.
@@ -109,6 +110,14 @@ impl LogEnds {
 mod tests {
     use super::*;
 
+    fn known(records: u64, seconds: f64) -> Lag {
+        Lag { known: true, records, seconds, unknown_since_ms: None }
+    }
+
+    fn unknown(seconds: f64) -> Lag {
+        Lag { known: false, records: 0, seconds, unknown_since_ms: Some(100_000) }
+    }
+
     fn ends(samples: &[(i64, i64)], position: i64) -> LogEnds {
         let mut ends = LogEnds::default();
         for &(at, end) in samples {
@@ -120,34 +129,34 @@ mod tests {
     #[test]
     fn an_idle_source_that_is_all_copied_has_no_lag_however_old_its_records_are() {
         let lag = ends(&[(1_000, 50), (2_000, 50), (900_000, 50)], 50).lag(900_500, 50, None);
-        assert_eq!(lag, Lag { known: true, records: 0, seconds: 0.0 });
+        assert_eq!(lag, known(0, 0.0));
     }
 
     #[test]
     fn seconds_count_from_when_the_record_came_not_from_its_timestamp() {
         // A record with a timestamp of 1970 that came two seconds ago.
         let lag = ends(&[(100_000, 50), (101_000, 51), (102_000, 51), (103_000, 51)], 50).lag(103_000, 50, Some(0));
-        assert_eq!(lag, Lag { known: true, records: 1, seconds: 3.0 });
+        assert_eq!(lag, known(1, 3.0));
     }
 
     #[test]
     fn a_backlog_from_before_the_start_is_as_old_as_its_oldest_record() {
         let lag = ends(&[(100_000, 500)], 10).lag(101_000, 10, Some(40_000));
-        assert_eq!(lag, Lag { known: true, records: 490, seconds: 61.0 });
+        assert_eq!(lag, known(490, 61.0));
     }
 
     #[test]
     fn a_source_out_of_sight_makes_the_lag_unknown_and_growing() {
         let ends = ends(&[(100_000, 50)], 50);
-        assert_eq!(ends.lag(104_000, 50, None), Lag { known: true, records: 0, seconds: 0.0 });
-        assert_eq!(ends.lag(130_000, 50, None), Lag { known: false, records: 0, seconds: 30.0 });
-        assert_eq!(ends.lag(160_000, 50, None), Lag { known: false, records: 0, seconds: 60.0 });
+        assert_eq!(ends.lag(104_000, 50, None), known(0, 0.0));
+        assert_eq!(ends.lag(130_000, 50, None), unknown(30.0));
+        assert_eq!(ends.lag(160_000, 50, None), unknown(60.0));
     }
 
     #[test]
     fn a_truncated_source_has_no_negative_lag() {
         let lag = ends(&[(100_000, 500), (101_000, 20)], 500).lag(101_000, 500, None);
-        assert_eq!(lag, Lag { known: true, records: 0, seconds: 0.0 });
+        assert_eq!(lag, known(0, 0.0));
     }
 
     #[test]
@@ -157,7 +166,7 @@ mod tests {
             ends.note(second * 1_000, 1_000 * (second + 1), 1_000 * (second + 1) - 5);
         }
         let lag = ends.lag(59_010, 59_998, Some(59_005));
-        assert_eq!(lag, Lag { known: true, records: 2, seconds: 0.01 });
+        assert_eq!(lag, known(2, 0.01));
     }
 
     #[test]

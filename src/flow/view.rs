@@ -201,7 +201,12 @@ impl View {
             state: inner.state,
             reason: flow_reason(&inner, &away, &partitions),
             since_ms: inner.since_ms,
-            lag: Lag { known, records: partitions.iter().map(|partition| partition.lag.records).sum(), seconds },
+            lag: Lag {
+                known,
+                records: partitions.iter().map(|partition| partition.lag.records).sum(),
+                seconds,
+                unknown_since_ms: partitions.iter().filter_map(|partition| partition.lag.unknown_since_ms).min(),
+            },
             records_total: partitions.iter().map(|partition| partition.records_total).sum(),
             bytes_total: partitions.iter().map(|partition| partition.bytes_total).sum(),
             errors_total: inner.errors_total
