@@ -40,23 +40,38 @@ pub(super) fn read_clusters(
     environment: Environment<'_>,
 ) -> Vec<ClusterDraft> {
     let example = "clusters: { primary: { bootstrap_servers: \"kafka:9092\" } }";
-    let Some(field) = drafts.required(root, "clusters", example) else { return Vec::new() };
+    let Some(field) = drafts.required(root, "clusters", example) else {
+        return Vec::new();
+    };
     let key = root.key_spot("clusters").map(|spot| spot.at);
-    let Some(table) = drafts.table(&field, key, Keys::Any) else { return Vec::new() };
+    let Some(table) = drafts.table(&field, key, Keys::Any) else {
+        return Vec::new();
+    };
     let mut clusters = Vec::new();
-    for (alias, spot, field) in table.fields("primary: { bootstrap_servers: \"kafka:9092\" }") {
+    for (alias, spot, field) in table.fields("{ bootstrap_servers: \"kafka:9092\" }") {
         check_alias(drafts, alias, &spot);
         clusters.push(read_cluster(drafts, alias, spot, &field, environment));
     }
     if clusters.len() > CLUSTERS_MAX {
-        let message = format!("`clusters` has {} clusters, and at most {CLUSTERS_MAX} are possible", clusters.len());
-        drafts.error(ProblemKind::BadValue, &table.spot, message).help("split the topology into several files");
+        let message = format!(
+            "`clusters` has {} clusters, and at most {CLUSTERS_MAX} are possible",
+            clusters.len()
+        );
+        drafts
+            .error(ProblemKind::BadValue, &table.spot, message)
+            .help("split the topology into several files");
         return Vec::new();
     }
     if clusters.len() < 2 {
-        let count = if clusters.is_empty() { "no cluster" } else { "one cluster" };
+        let count = if clusters.is_empty() {
+            "no cluster"
+        } else {
+            "one cluster"
+        };
         let message = format!("`clusters` has {count}, and a flow needs two");
-        drafts.error(ProblemKind::MissingKey, &table.spot, message).help("add a cluster with an alias of its own");
+        drafts
+            .error(ProblemKind::MissingKey, &table.spot, message)
+            .help("add a cluster with an alias of its own");
     }
     clusters
 }
@@ -68,20 +83,35 @@ pub(super) fn check_clusters(drafts: &mut Drafts, clusters: &[ClusterDraft], htt
             check_pair(drafts, first, second);
         }
         let (listen, spot) = http;
-        if let Some(Cluster { kind: ClusterKind::BuiltIn(built_in), .. }) = &second.cluster
+        if let Some(Cluster {
+            kind: ClusterKind::BuiltIn(built_in),
+            ..
+        }) = &second.cluster
             && same_host(built_in.host, listen.ip())
             && has_port(built_in, listen.port())
         {
             // Without `http` in the file the default is in the way, and the cluster is what the file can change.
-            let spot = if spot.path == "http.listen" { spot } else { &second.address };
-            let message = format!("the HTTP server and the built-in cluster `{}` both use port {}", second.alias, listen.port());
-            drafts.error(ProblemKind::PortOverlap, spot, message).help("write `http: { listen: 127.0.0.1:8081 }`");
+            let spot = if spot.path == "http.listen" {
+                spot
+            } else {
+                &second.address
+            };
+            let message = format!(
+                "the HTTP server and the built-in cluster `{}` both use port {}",
+                second.alias,
+                listen.port()
+            );
+            drafts
+                .error(ProblemKind::PortOverlap, spot, message)
+                .help("write `http: { listen: 127.0.0.1:8081 }`");
         }
     }
 }
 
 fn check_pair(drafts: &mut Drafts, first: &ClusterDraft, second: &ClusterDraft) {
-    let (Some(a), Some(b)) = (&first.cluster, &second.cluster) else { return };
+    let (Some(a), Some(b)) = (&first.cluster, &second.cluster) else {
+        return;
+    };
     let (one, other) = (&first.alias, &second.alias);
     match (&a.kind, &b.kind) {
         (ClusterKind::BuiltIn(a), ClusterKind::BuiltIn(b)) => {
@@ -89,15 +119,21 @@ fn check_pair(drafts: &mut Drafts, first: &ClusterDraft, second: &ClusterDraft) 
             if let (true, Some(port)) = (same_host(a.host, b.host), common) {
                 let free = u32::from(a.port) + u32::from(a.brokers);
                 let message = format!("the built-in clusters `{one}` and `{other}` both use port {port}");
-                let help = format!("each broker has a port, from `port` on: write `port: {free}` or higher in `{other}`");
-                drafts.error(ProblemKind::PortOverlap, &second.address, message).help(help);
+                let help = format!(
+                    "each broker has a port, from `port` on: write `port: {free}` or higher in `{other}`"
+                );
+                drafts
+                    .error(ProblemKind::PortOverlap, &second.address, message)
+                    .help(help);
             }
             if let (Some(x), Some(y)) = (&a.data, &b.data)
                 && (plain_path(x).starts_with(plain_path(y)) || plain_path(y).starts_with(plain_path(x)))
             {
                 let message = format!("the built-in clusters `{one}` and `{other}` share a data directory");
                 let help = format!("give each its own, such as `data: ./data/{other}`");
-                drafts.error(ProblemKind::DataOverlap, &second.data, message).help(help);
+                drafts
+                    .error(ProblemKind::DataOverlap, &second.data, message)
+                    .help(help);
             }
         }
         (ClusterKind::Existing { bootstrap_servers: a }, ClusterKind::Existing { bootstrap_servers: b }) => {
@@ -110,7 +146,9 @@ fn check_pair(drafts: &mut Drafts, first: &ClusterDraft, second: &ClusterDraft) 
         | (ClusterKind::Existing { bootstrap_servers }, ClusterKind::BuiltIn(built_in)) => {
             let own = |server: &&String| {
                 let (host, port) = plain_server(server);
-                host.parse().is_ok_and(|host: IpAddr| listens_at(built_in.host, host)) && has_port(built_in, port)
+                host.parse()
+                    .is_ok_and(|host: IpAddr| listens_at(built_in.host, host))
+                    && has_port(built_in, port)
             };
             if let Some(server) = bootstrap_servers.iter().find(own) {
                 same_cluster(drafts, first, second, server);
@@ -120,16 +158,23 @@ fn check_pair(drafts: &mut Drafts, first: &ClusterDraft, second: &ClusterDraft) 
 }
 
 fn same_cluster(drafts: &mut Drafts, first: &ClusterDraft, second: &ClusterDraft, server: &str) {
-    let message = format!("`{}` and `{}` are one cluster: both have {server}", first.alias, second.alias);
+    let message = format!(
+        "`{}` and `{}` are one cluster: both have {server}",
+        first.alias, second.alias
+    );
     let help = format!(
         "a flow between them would copy a cluster into itself; give `{}` the address of the other cluster",
         second.alias
     );
-    drafts.error(ProblemKind::SameCluster, &second.address, message).help(help);
+    drafts
+        .error(ProblemKind::SameCluster, &second.address, message)
+        .help(help);
 }
 
 fn check_alias(drafts: &mut Drafts, alias: &str, spot: &Spot) {
-    let bad = alias.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')));
+    let bad = alias
+        .chars()
+        .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')));
     let reason = match (alias, bad) {
         ("", _) => "it is empty".to_owned(),
         (_, Some(bad)) => format!("it has `{}`", bad.escape_debug()),
@@ -140,7 +185,10 @@ fn check_alias(drafts: &mut Drafts, alias: &str, spot: &Spot) {
         _ => return,
     };
     let shown: String = alias.chars().take(ALIAS_CHARS_MAX).collect();
-    let message = format!("the alias `{}` cannot stand in the name of a topic: {reason}", shown.escape_debug());
+    let message = format!(
+        "the alias `{}` cannot stand in the name of a topic: {reason}",
+        shown.escape_debug()
+    );
     let help = format!("use letters, digits, `_` and `-`, at most {ALIAS_CHARS_MAX} of them: `dc-1`");
     drafts.error(ProblemKind::BadAlias, spot, message).help(help);
 }
@@ -159,19 +207,34 @@ fn read_cluster(
         spot,
         cluster: None,
     };
-    let Some(table) = drafts.table(field, Some(draft.spot.at), CLUSTER_KEYS) else { return draft };
-    let properties = drafts.optional(&table, "properties", "properties: { socket.keepalive.enable: true }");
+    let Some(table) = drafts.table(field, Some(draft.spot.at), CLUSTER_KEYS) else {
+        return draft;
+    };
+    let properties = drafts.optional(
+        &table,
+        "properties",
+        "properties: { socket.keepalive.enable: true }",
+    );
     let properties = properties.map_or_else(BTreeMap::new, |field| read_client_properties(drafts, &field));
     let security = drafts.optional(&table, "security", "security: { protocol: SSL }");
     let security = security.and_then(|field| {
         let key = table.key_spot("security").map_or(field.spot.at, |spot| spot.at);
         read_security(drafts, &field, key, environment)
     });
-    let servers = drafts.optional(&table, "bootstrap_servers", "bootstrap_servers: \"kafka-1:9092,kafka-2:9092\"");
+    let servers = drafts.optional(
+        &table,
+        "bootstrap_servers",
+        "bootstrap_servers: \"kafka-1:9092,kafka-2:9092\"",
+    );
     let built_in = drafts.optional(&table, "built_in", "built_in: { port: 19092 }");
     if let (Some(spot), Some(_)) = (table.key_spot("security"), &built_in) {
-        let message = format!("`{}` has no effect: a built-in cluster takes plain connections only", spot.path);
-        drafts.error(ProblemKind::BadValue, &spot, message).help("leave `security` out");
+        let message = format!(
+            "`{}` has no effect: a built-in cluster takes plain connections only",
+            spot.path
+        );
+        drafts
+            .error(ProblemKind::BadValue, &spot, message)
+            .help("leave `security` out");
     }
     let kind = match (table.has("built_in"), table.has("bootstrap_servers")) {
         (true, false) => built_in.and_then(|field| read_built_in(drafts, &mut draft, &table, &field)),
@@ -179,6 +242,8 @@ fn read_cluster(
             draft.address = field.spot.clone();
             read_servers(drafts, &field)
         }),
+        // The key was meant and misspelt, which was said already.
+        (false, false) if table.meant("built_in") || table.meant("bootstrap_servers") => None,
         (both, _) => {
             let (state, help) = match both {
                 true => ("both `built_in` and `bootstrap_servers`", "keep one of them"),
@@ -189,11 +254,18 @@ fn read_cluster(
                 ),
             };
             let message = format!("the cluster `{alias}` has {state}");
-            drafts.error(ProblemKind::MissingKey, &draft.spot, message).help(help);
+            drafts
+                .error(ProblemKind::MissingKey, &draft.spot, message)
+                .help(help);
             None
         }
     };
-    draft.cluster = kind.map(|kind| Cluster { alias: alias.to_owned(), kind, security, properties });
+    draft.cluster = kind.map(|kind| Cluster {
+        alias: alias.to_owned(),
+        kind,
+        security,
+        properties,
+    });
     draft
 }
 
@@ -220,7 +292,9 @@ fn read_built_in(
     let last = u16::MAX - brokers.map_or(0, |brokers: u16| brokers - 1);
     let port = port.and_then(|field| drafts.int(&field, 1..=i128::from(last)));
     let data = data.map(|field| drafts.text(&field).map(PathBuf::from));
-    let host = host.map_or(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), |field| read_host(drafts, &field));
+    let host = host.map_or(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), |field| {
+        read_host(drafts, &field)
+    });
     let properties = properties.map_or_else(BTreeMap::new, |field| read_broker_properties(drafts, &field));
     Some(ClusterKind::BuiltIn(BuiltIn {
         host: host?,
@@ -239,9 +313,14 @@ fn read_host(drafts: &mut Drafts, field: &Field<'_>) -> Option<IpAddr> {
     if let Ok(host) = text.parse() {
         return Some(host);
     }
-    let message = format!("`{}` must be an IP address, and `{text}` is none", field.spot.path);
+    let message = format!(
+        "`{}` must be an IP address, and `{text}` is none",
+        field.spot.path
+    );
     let help = "write `host: 127.0.0.1` for this machine only, or `host: 0.0.0.0` for all its addresses";
-    drafts.error(ProblemKind::BadValue, &field.spot, message).help(help);
+    drafts
+        .error(ProblemKind::BadValue, &field.spot, message)
+        .help(help);
     None
 }
 
@@ -252,9 +331,11 @@ fn read_servers(drafts: &mut Drafts, field: &Field<'_>) -> Option<ClusterKind> {
             match check_server(server) {
                 Ok(()) => servers.push(server.to_owned()),
                 Err(reason) => {
-                    let message = format!("`{}`: `{server}` {reason}", field.spot.path);
+                    let message = format!("`{}`: {reason}", field.spot.path);
                     let help = "write `host:port`, separated by commas: `kafka-1:9092,kafka-2:9092`";
-                    drafts.error(ProblemKind::BadValue, &field.spot, message).help(help);
+                    drafts
+                        .error(ProblemKind::BadValue, &field.spot, message)
+                        .help(help);
                 }
             }
         }
@@ -262,7 +343,9 @@ fn read_servers(drafts: &mut Drafts, field: &Field<'_>) -> Option<ClusterKind> {
     match &field.node.value {
         Value::List(items) if items.is_empty() => {
             let message = format!("`{}` is an empty list", field.spot.path);
-            drafts.error(ProblemKind::EmptyValue, &field.spot, message).help(format!("write `{}`", field.example));
+            drafts
+                .error(ProblemKind::EmptyValue, &field.spot, message)
+                .help(format!("write `{}`", field.example));
         }
         Value::List(_) => {
             for item in drafts.list(field)? {
@@ -275,33 +358,55 @@ fn read_servers(drafts: &mut Drafts, field: &Field<'_>) -> Option<ClusterKind> {
             read(drafts, field, text);
         }
     }
-    (!servers.is_empty()).then_some(ClusterKind::Existing { bootstrap_servers: servers })
+    (!servers.is_empty()).then_some(ClusterKind::Existing {
+        bootstrap_servers: servers,
+    })
 }
 
-fn check_server(server: &str) -> Result<(), &'static str> {
+fn check_server(server: &str) -> Result<(), String> {
     if server.is_empty() {
-        return Err("is no address: there is nothing between two commas");
+        return Err("there is nothing before or after a comma".to_owned());
     }
     if server.contains("://") {
-        return Err("has a protocol in front: that belongs in `security: { protocol: … }`");
+        return Err(format!(
+            "`{server}` has a protocol in front, which belongs in `security: {{ protocol: … }}`"
+        ));
     }
-    let (host, port) = server.rsplit_once(':').ok_or("has no port")?;
+    let (host, port) = server
+        .rsplit_once(':')
+        .ok_or_else(|| format!("`{server}` has no port"))?;
     if port.parse::<u16>().map_or(true, |port| port == 0) {
-        return Err("has no port from 1 to 65535 behind its last colon");
+        return Err(format!(
+            "`{server}` has no port from 1 to 65535 behind its last colon"
+        ));
     }
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_host = match bracketed {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')),
+        None => {
+            !host.is_empty()
+                && host
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        }
     };
-    if is_host { Ok(()) } else { Err("has no host name or address in front of its port; an IPv6 address stands in brackets") }
+    match is_host {
+        true => Ok(()),
+        false => Err(format!(
+            "`{host}` is no host name or address; an IPv6 address stands in brackets"
+        )),
+    }
 }
 
 /// Host and port such that two ways to write one address are equal.
 fn plain_server(server: &str) -> (String, u16) {
     let (host, port) = server.rsplit_once(':').unwrap_or((server, "0"));
     let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
-    let host = if host == "localhost" { "127.0.0.1".to_owned() } else { host };
+    let host = if host == "localhost" {
+        "127.0.0.1".to_owned()
+    } else {
+        host
+    };
     (host, port.parse().unwrap_or(0))
 }
 

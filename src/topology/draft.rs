@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::problem::{Problem, ProblemKind, Problems, Severity};
 use super::snippet::{mask, snippet};
 use super::suggest::nearest;
-use super::units::{format_duration, format_size, parse_duration, parse_size};
+use super::units::{Wrong, format_duration, format_size, parse_duration, parse_size};
 use super::yaml::{Node, NodeId, Value, locate};
 
 /// Each problem costs a pass over the file, and nobody reads more.
@@ -50,6 +50,8 @@ pub(super) struct Table<'a> {
     entries: Vec<Entry<'a>>,
     /// Where in `entries` each key is, unknown keys too.
     index: HashMap<&'a str, usize>,
+    /// Keys that were meant by unknown ones: that they are missing need not be said as well.
+    meant: Vec<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +99,12 @@ impl Drafts {
     }
 
     /// Notes a warning.
-    pub(super) fn warning(&mut self, kind: ProblemKind, spot: &Spot, message: impl Into<String>) -> &mut Draft {
+    pub(super) fn warning(
+        &mut self,
+        kind: ProblemKind,
+        spot: &Spot,
+        message: impl Into<String>,
+    ) -> &mut Draft {
         self.note(Severity::Warning, kind, spot, message.into())
     }
 
@@ -108,18 +115,30 @@ impl Drafts {
 
     /// Whether any error was noted.
     pub(super) fn has_errors(&self) -> bool {
-        self.list.iter().any(|draft| draft.severity == Some(Severity::Error))
+        self.list
+            .iter()
+            .any(|draft| draft.severity == Some(Severity::Error))
     }
 
     /// Whether an error about this node was noted.
     pub(super) fn has_error_at(&self, at: NodeId) -> bool {
-        self.list.iter().any(|draft| draft.spot.at == at && draft.severity == Some(Severity::Error))
+        self.list
+            .iter()
+            .any(|draft| draft.spot.at == at && draft.severity == Some(Severity::Error))
     }
 
     /// Gives every problem its place, in the order of the file.
     pub(super) fn finish(self, file: &Path, text: &str) -> Problems {
-        let Drafts { list, left_out, secrets, .. } = self;
-        let mut problems: Vec<Problem> = list.into_iter().map(|draft| place(draft, file, text, &secrets)).collect();
+        let Drafts {
+            list,
+            left_out,
+            secrets,
+            ..
+        } = self;
+        let mut problems: Vec<Problem> = list
+            .into_iter()
+            .map(|draft| place(draft, file, text, &secrets))
+            .collect();
         problems.sort_by_key(|problem| (problem.line, problem.column, problem.severity));
         if left_out > 0 {
             problems.push(Problem {
@@ -159,47 +178,97 @@ impl Drafts {
 /// Reading values. Whatever is `None` here was noted as an error, or is a key that may be absent.
 impl Drafts {
     /// The value of a key that may be absent.
-    pub(super) fn optional<'a>(&mut self, table: &Table<'a>, key: &str, example: &'static str) -> Option<Field<'a>> {
+    pub(super) fn optional<'a>(
+        &mut self,
+        table: &Table<'a>,
+        key: &str,
+        example: &'static str,
+    ) -> Option<Field<'a>> {
         let entry = table.get(key)?;
         if matches!(entry.value.value, Value::Null) {
-            let spot = Spot { at: entry.key_id, path: table.path_of(key) };
+            let spot = Spot {
+                at: entry.key_id,
+                path: table.path_of(key),
+            };
             let help = format!("write `{example}`, or leave the key out");
-            self.error(ProblemKind::EmptyValue, &spot, format!("`{}` has no value", spot.path)).help(help);
+            self.error(
+                ProblemKind::EmptyValue,
+                &spot,
+                format!("`{}` has no value", spot.path),
+            )
+            .help(help);
             return None;
         }
-        let spot = Spot { at: entry.value.id, path: table.path_of(key) };
-        Some(Field { node: entry.value, spot, example })
+        let spot = Spot {
+            at: entry.value.id,
+            path: table.path_of(key),
+        };
+        Some(Field {
+            node: entry.value,
+            spot,
+            example,
+        })
     }
 
     /// The value of a key that must be there.
-    pub(super) fn required<'a>(&mut self, table: &Table<'a>, key: &str, example: &'static str) -> Option<Field<'a>> {
-        if !table.has(key) {
+    pub(super) fn required<'a>(
+        &mut self,
+        table: &Table<'a>,
+        key: &str,
+        example: &'static str,
+    ) -> Option<Field<'a>> {
+        if !table.has(key) && !table.meant(key) {
             let message = match table.spot.path.as_str() {
                 "" => format!("`{key}` is missing"),
                 path => format!("`{key}` is missing in `{path}`"),
             };
-            self.error(ProblemKind::MissingKey, &table.spot, message).help(format!("write `{example}`"));
+            self.error(ProblemKind::MissingKey, &table.spot, message)
+                .help(format!("write `{example}`"));
         }
         self.optional(table, key, example)
     }
 
     /// A map with keys that are texts, each there once, and known.
-    pub(super) fn table<'a>(&mut self, field: &Field<'a>, key: Option<NodeId>, keys: Keys) -> Option<Table<'a>> {
+    pub(super) fn table<'a>(
+        &mut self,
+        field: &Field<'a>,
+        key: Option<NodeId>,
+        keys: Keys,
+    ) -> Option<Table<'a>> {
         let Value::Map(pairs) = &field.node.value else {
             self.wrong_type(field, "a map");
             return None;
         };
-        let spot = Spot { at: key.unwrap_or(field.spot.at), path: field.spot.path.clone() };
-        let mut table = Table { spot, entries: Vec::new(), index: HashMap::new() };
+        let spot = Spot {
+            at: key.unwrap_or(field.spot.at),
+            path: field.spot.path.clone(),
+        };
+        let mut table = Table {
+            spot,
+            entries: Vec::new(),
+            index: HashMap::new(),
+            meant: Vec::new(),
+        };
         let mut merges = Vec::new();
         for (key, value) in pairs {
             match &key.value {
                 Value::Text(text) if text == "<<" => merges.push(value),
-                Value::Text(text) => self.entry(&mut table, Entry { key: text, key_id: key.id, value }),
+                Value::Text(text) => self.entry(
+                    &mut table,
+                    Entry {
+                        key: text,
+                        key_id: key.id,
+                        value,
+                    },
+                ),
                 other => {
-                    let spot = Spot { at: key.id, path: table.spot.path.clone() };
+                    let spot = Spot {
+                        at: key.id,
+                        path: table.spot.path.clone(),
+                    };
                     let message = format!("a key must be a text, not {}", other.noun());
-                    self.error(ProblemKind::WrongType, &spot, message).help("put the key in quotes");
+                    self.error(ProblemKind::WrongType, &spot, message)
+                        .help("put the key in quotes");
                 }
             }
         }
@@ -207,7 +276,7 @@ impl Drafts {
             self.merge(&mut table, merge, 0);
         }
         if let Keys::These(known) = keys {
-            self.check_keys(&table, known);
+            self.check_keys(&mut table, known);
         }
         Some(table)
     }
@@ -219,8 +288,15 @@ impl Drafts {
             return None;
         };
         let item = |(index, node): (usize, &'a Node)| {
-            let spot = Spot { at: node.id, path: format!("{}[{index}]", field.spot.path) };
-            Field { node, spot, example: field.example }
+            let spot = Spot {
+                at: node.id,
+                path: format!("{}[{index}]", field.spot.path),
+            };
+            Field {
+                node,
+                spot,
+                example: field.example,
+            }
         };
         Some(items.iter().enumerate().map(item).collect())
     }
@@ -231,7 +307,8 @@ impl Drafts {
             Value::Text(text) if !text.trim().is_empty() => Some(text),
             Value::Text(_) => {
                 let message = format!("`{}` is an empty text", field.spot.path);
-                self.error(ProblemKind::EmptyValue, &field.spot, message).help(format!("write `{}`", field.example));
+                self.error(ProblemKind::EmptyValue, &field.spot, message)
+                    .help(format!("write `{}`", field.example));
                 None
             }
             _ => {
@@ -253,15 +330,24 @@ impl Drafts {
     }
 
     /// A whole number in a range.
-    pub(super) fn int<T: TryFrom<i128>>(&mut self, field: &Field<'_>, range: RangeInclusive<i128>) -> Option<T> {
+    pub(super) fn int<T: TryFrom<i128>>(
+        &mut self,
+        field: &Field<'_>,
+        range: RangeInclusive<i128>,
+    ) -> Option<T> {
         let Value::Int(value) = &field.node.value else {
             self.wrong_type(field, "a whole number");
             return None;
         };
         if !range.contains(value) {
-            let message =
-                format!("`{}` is {value}, and must be from {} to {}", field.spot.path, range.start(), range.end());
-            self.error(ProblemKind::BadValue, &field.spot, message).help(format!("write `{}`", field.example));
+            let message = format!(
+                "`{}` is {value}, and must be from {} to {}",
+                field.spot.path,
+                range.start(),
+                range.end()
+            );
+            self.error(ProblemKind::BadValue, &field.spot, message)
+                .help(format!("write `{}`", field.example));
             return None;
         }
         T::try_from(*value).ok()
@@ -287,7 +373,9 @@ impl Drafts {
     /// A number of bytes in a range: `50MB`, or a plain number.
     pub(super) fn size(&mut self, field: &Field<'_>, range: RangeInclusive<u64>) -> Option<u64> {
         let parsed = match &field.node.value {
-            Value::Int(bytes) => u64::try_from(*bytes).map_err(|_| "it is not a number of bytes".to_owned()),
+            Value::Int(bytes) => {
+                u64::try_from(*bytes).map_err(|_| Wrong::new(format!("`{bytes}` is not a number of bytes")))
+            }
             Value::Text(text) => parse_size(text),
             _ => {
                 self.wrong_type(field, "a size");
@@ -299,7 +387,11 @@ impl Drafts {
     }
 
     /// A duration in a range: `10s`.
-    pub(super) fn duration(&mut self, field: &Field<'_>, range: RangeInclusive<Duration>) -> Option<Duration> {
+    pub(super) fn duration(
+        &mut self,
+        field: &Field<'_>,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
         let parsed = match &field.node.value {
             Value::Int(number) => parse_duration(&number.to_string()),
             Value::Text(text) => parse_duration(text),
@@ -329,15 +421,21 @@ impl Drafts {
             Value::Null => format!("`{}` has no value, and must be {wanted}", field.spot.path),
             other => format!("`{}` must be {wanted}, not {}", field.spot.path, other.noun()),
         };
-        self.error(ProblemKind::WrongType, &field.spot, message).help(help);
+        self.error(ProblemKind::WrongType, &field.spot, message)
+            .help(help);
     }
 
-    fn quantity<T>(&mut self, field: &Field<'_>, parsed: Result<T, String>) -> Option<T> {
+    fn quantity<T>(&mut self, field: &Field<'_>, parsed: Result<T, Wrong>) -> Option<T> {
         match parsed {
             Ok(value) => Some(value),
-            Err(reason) => {
+            Err(Wrong { reason, meant }) => {
                 let message = format!("`{}`: {reason}", field.spot.path);
-                self.error(ProblemKind::BadValue, &field.spot, message).help(format!("write `{}`", field.example));
+                let key = field.spot.path.rsplit('.').next().unwrap_or_default();
+                let help = match meant {
+                    Some(meant) => format!("did you mean `{key}: {meant}`?"),
+                    None => format!("write `{}`", field.example),
+                };
+                self.error(ProblemKind::BadValue, &field.spot, message).help(help);
                 None
             }
         }
@@ -354,9 +452,13 @@ impl Drafts {
             return Some(value);
         }
         let (start, end) = (format(range.start()), format(range.end()));
-        let message =
-            format!("`{}` is {}, and must be from {start} to {end}", field.spot.path, format(&value));
-        self.error(ProblemKind::BadValue, &field.spot, message).help(format!("write `{}`", field.example));
+        let message = format!(
+            "`{}` is {}, and must be from {start} to {end}",
+            field.spot.path,
+            format(&value)
+        );
+        self.error(ProblemKind::BadValue, &field.spot, message)
+            .help(format!("write `{}`", field.example));
         None
     }
 
@@ -365,7 +467,10 @@ impl Drafts {
             table.add(entry);
             return;
         };
-        let spot = Spot { at: entry.key_id, path: table.path_of(entry.key) };
+        let spot = Spot {
+            at: entry.key_id,
+            path: table.path_of(entry.key),
+        };
         let message = format!("`{}` is there twice", spot.path);
         let first = first.key_id;
         self.error(ProblemKind::DuplicateKey, &spot, message).first(first);
@@ -379,7 +484,11 @@ impl Drafts {
                     match &key.value {
                         Value::Text(text) if text == "<<" => self.merge(table, value, depth + 1),
                         Value::Text(text) if !table.has(text) => {
-                            table.add(Entry { key: text, key_id: key.id, value });
+                            table.add(Entry {
+                                key: text,
+                                key_id: key.id,
+                                value,
+                            });
                         }
                         _ => {}
                     }
@@ -391,22 +500,34 @@ impl Drafts {
                 }
             }
             other => {
-                let spot = Spot { at: node.id, path: table.path_of("<<") };
-                let message = format!("the merge key `<<` takes a map or a list of maps, not {}", other.noun());
-                self.error(ProblemKind::WrongType, &spot, message).help("write `<<: *name` for a map with `&name`");
+                let spot = Spot {
+                    at: node.id,
+                    path: table.path_of("<<"),
+                };
+                let message = format!(
+                    "the merge key `<<` takes a map or a list of maps, not {}",
+                    other.noun()
+                );
+                self.error(ProblemKind::WrongType, &spot, message)
+                    .help("write `<<: *name` for a map with `&name`");
             }
         }
     }
 
-    fn check_keys(&mut self, table: &Table<'_>, known: &'static [&'static str]) {
-        for entry in table.entries.iter().filter(|entry| !known.contains(&entry.key)) {
-            let spot = Spot { at: entry.key_id, path: table.path_of(entry.key) };
+    fn check_keys(&mut self, table: &mut Table<'_>, known: &'static [&'static str]) {
+        let unknown = |entry: &&Entry<'_>| !known.contains(&entry.key);
+        for entry in table.entries.clone().iter().filter(unknown) {
+            let spot = Spot {
+                at: entry.key_id,
+                path: table.path_of(entry.key),
+            };
             let place = match table.spot.path.as_str() {
                 "" => String::new(),
                 path => format!(" in `{path}`"),
             };
             let message = format!("unknown key `{}`{place}", entry.key);
-            let (kind, help) = super::hints::for_key(entry.key, known);
+            let (kind, help, meant) = super::hints::for_key(entry.key, known);
+            table.meant.extend(meant);
             self.error(kind, &spot, message).help(help);
         }
     }
@@ -418,18 +539,36 @@ impl<'a> Table<'a> {
         self.index.contains_key(key)
     }
 
+    /// Whether an unknown key was likely a slip for this one.
+    pub(super) fn meant(&self, key: &str) -> bool {
+        self.meant.contains(&key)
+    }
+
     /// The key itself, if it is there.
     pub(super) fn key_spot(&self, key: &str) -> Option<Spot> {
         let entry = self.get(key)?;
-        Some(Spot { at: entry.key_id, path: self.path_of(key) })
+        Some(Spot {
+            at: entry.key_id,
+            path: self.path_of(key),
+        })
     }
 
     /// All keys with their values, in the order of the file.
     pub(super) fn fields(&self, example: &'static str) -> impl Iterator<Item = (&'a str, Spot, Field<'a>)> {
         self.entries.iter().map(move |entry| {
             let path = self.path_of(entry.key);
-            let key_spot = Spot { at: entry.key_id, path: path.clone() };
-            let field = Field { node: entry.value, spot: Spot { at: entry.value.id, path }, example };
+            let key_spot = Spot {
+                at: entry.key_id,
+                path: path.clone(),
+            };
+            let field = Field {
+                node: entry.value,
+                spot: Spot {
+                    at: entry.value.id,
+                    path,
+                },
+                example,
+            };
             (entry.key, key_spot, field)
         })
     }
@@ -465,8 +604,16 @@ fn place(draft: Draft, file: &Path, text: &str, secrets: &[String]) -> Problem {
     let first = draft.first.and_then(|first| locate(text, first));
     let help = match first {
         Some(first) => {
-            let place = format!("the first one is on line {}", first.line);
-            Some(draft.help.map_or_else(|| format!("{place}; keep one of them"), |help| format!("{place}; {help}")))
+            let place = match position {
+                Some(position) if position.line == first.line => {
+                    format!("the first one is at column {}", first.column)
+                }
+                _ => format!("the first one is on line {}", first.line),
+            };
+            Some(draft.help.map_or_else(
+                || format!("{place}; keep one of them"),
+                |help| format!("{place}; {help}"),
+            ))
         }
         None => draft.help,
     };

@@ -63,12 +63,15 @@ pub(super) fn read_flows(
         let key = root.key_spot("defaults").map(|spot| spot.at);
         drafts.table(&field, key, Keys::These(super::settings::FLOW_KEYS))
     });
-    let defaults = defaults.map(|table| read_settings(drafts, &table)).unwrap_or_default();
+    let defaults = defaults
+        .map(|table| read_settings(drafts, &table))
+        .unwrap_or_default();
     let entries = read_entries(drafts, root, clusters);
     let Some(layout) = layout else { return Vec::new() };
     for (role, belongs_to) in ROLES {
         if let (Some(spot), true) = (root.key_spot(role), belongs_to != layout) {
-            let message = format!("`{role}` is a role of the layout {belongs_to}, and this file's layout is {layout}");
+            let message =
+                format!("`{role}` is a role of the layout {belongs_to}, and this file's layout is {layout}");
             let help = format!("leave `{role}` out, or write `layout: {belongs_to}`");
             drafts.error(ProblemKind::ExtraRole, &spot, message).help(help);
         }
@@ -81,11 +84,22 @@ pub(super) fn read_flows(
         Layout::Custom => {
             if !root.has("flows") || (entries.as_ref().is_some_and(Vec::is_empty)) {
                 let message = "the layout custom has the flows that `flows` lists, and there is none";
-                let help = format!("write `flows: [{{ name: {} }}]`, or choose another layout", example_flow(clusters));
+                let help = format!(
+                    "write `flows: [{{ name: {} }}]`, or choose another layout",
+                    example_flow(clusters)
+                );
                 drafts.error(ProblemKind::MissingKey, &here, message).help(help);
             }
             let entries = entries.unwrap_or_default().into_iter();
-            let resolve = |entry: Entry| resolve(entry.settings, &defaults, &entry.source, &entry.target, entry.spot);
+            let resolve = |entry: Entry| {
+                resolve(
+                    entry.settings,
+                    &defaults,
+                    &entry.source,
+                    &entry.target,
+                    entry.spot,
+                )
+            };
             return entries.map(resolve).collect();
         }
     };
@@ -102,9 +116,14 @@ fn override_flows(
     defaults: &Settings,
 ) -> Vec<FlowDraft> {
     let mut flows = Vec::new();
-    let names: Vec<String> = planned.iter().map(|flow| flow_name(&flow.source, &flow.target)).collect();
+    let names: Vec<String> = planned
+        .iter()
+        .map(|flow| flow_name(&flow.source, &flow.target))
+        .collect();
     for flow in planned {
-        let own = entries.iter().position(|entry| entry.source == flow.source && entry.target == flow.target);
+        let own = entries
+            .iter()
+            .position(|entry| entry.source == flow.source && entry.target == flow.target);
         let (settings, spot) = match own.map(|index| entries.remove(index)) {
             Some(entry) => (entry.settings, entry.spot),
             None => (Settings::default(), flow.spot),
@@ -115,10 +134,18 @@ fn override_flows(
         let name = flow_name(&entry.source, &entry.target);
         let message = format!("the layout {layout} has no flow `{name}`");
         let help = match names.len() {
-            0..=12 => format!("its flows are {}; other flows need `layout: custom`", quote(&names)),
-            count => format!("it has {count} flows, {} among them; other flows need `layout: custom`", quote(&names[..3])),
+            0..=12 => format!(
+                "its flows are {}; other flows need `layout: custom`",
+                quote(&names)
+            ),
+            count => format!(
+                "it has {count} flows, {} among them; other flows need `layout: custom`",
+                quote(&names[..3])
+            ),
         };
-        drafts.error(ProblemKind::UnknownFlow, &entry.spot, message).help(help);
+        drafts
+            .error(ProblemKind::UnknownFlow, &entry.spot, message)
+            .help(help);
     }
     flows
 }
@@ -128,27 +155,50 @@ fn read_entries(drafts: &mut Drafts, root: &Table<'_>, clusters: &[ClusterDraft]
     let field = drafts.optional(root, "flows", "flows: [{ name: primary->standby }]")?;
     let mut entries: Vec<Entry> = Vec::new();
     for item in drafts.list(&field)? {
-        let Some(table) = drafts.table(&item, None, ENTRY_KEYS) else { continue };
+        let Some(table) = drafts.table(&item, None, ENTRY_KEYS) else {
+            continue;
+        };
         let name = drafts.required(&table, "name", "name: primary->standby");
         let settings = read_settings(drafts, &table);
         let Some(name) = name else { continue };
-        let Some((source, target)) = read_flow_name(drafts, &name, clusters) else { continue };
-        if let Some(first) = entries.iter().find(|entry| entry.source == source && entry.target == target) {
+        let Some((source, target)) = read_flow_name(drafts, &name, clusters) else {
+            continue;
+        };
+        if let Some(first) = entries
+            .iter()
+            .find(|entry| entry.source == source && entry.target == target)
+        {
             let message = format!("the flow `{}` is there twice", flow_name(&source, &target));
-            drafts.error(ProblemKind::DuplicateFlow, &name.spot, message).first(first.spot.at);
+            drafts
+                .error(ProblemKind::DuplicateFlow, &name.spot, message)
+                .first(first.spot.at);
             continue;
         }
-        entries.push(Entry { source, target, spot: name.spot, settings });
+        entries.push(Entry {
+            source,
+            target,
+            spot: name.spot,
+            settings,
+        });
     }
     Some(entries)
 }
 
-fn read_flow_name(drafts: &mut Drafts, field: &Field<'_>, clusters: &[ClusterDraft]) -> Option<(String, String)> {
+fn read_flow_name(
+    drafts: &mut Drafts,
+    field: &Field<'_>,
+    clusters: &[ClusterDraft],
+) -> Option<(String, String)> {
     let text = drafts.text(field)?;
-    let Some((source, target)) = text.split_once("->").map(|(source, target)| (source.trim(), target.trim())) else {
+    let Some((source, target)) = text
+        .split_once("->")
+        .map(|(source, target)| (source.trim(), target.trim()))
+    else {
         let message = format!("`{text}` is not the name of a flow: source and target have `->` between them");
         let help = format!("write `name: {}`", example_flow(clusters));
-        drafts.error(ProblemKind::BadValue, &field.spot, message).help(help);
+        drafts
+            .error(ProblemKind::BadValue, &field.spot, message)
+            .help(help);
         return None;
     };
     let known_source = known_cluster(drafts, &field.spot, source, clusters);
@@ -156,7 +206,9 @@ fn read_flow_name(drafts: &mut Drafts, field: &Field<'_>, clusters: &[ClusterDra
     if source == target {
         let message = format!("the flow `{text}` goes from a cluster to itself");
         let help = format!("name two clusters: `name: {}`", example_flow(clusters));
-        drafts.error(ProblemKind::FlowToItself, &field.spot, message).help(help);
+        drafts
+            .error(ProblemKind::FlowToItself, &field.spot, message)
+            .help(help);
         return None;
     }
     (known_source && known_target).then(|| (source.to_owned(), target.to_owned()))
@@ -172,11 +224,18 @@ fn active_standby(
     let standby = role(drafts, root, clusters, "standby", "standby: standby", here);
     let ((primary, _), (standby, spot)) = (primary?, standby?);
     if primary == standby {
-        let message = format!("`{primary}` is both primary and standby: the flow would go from a cluster to itself");
-        drafts.error(ProblemKind::FlowToItself, &spot, message).help("name two clusters");
+        let message =
+            format!("`{primary}` is both primary and standby: the flow would go from a cluster to itself");
+        drafts
+            .error(ProblemKind::FlowToItself, &spot, message)
+            .help("name two clusters");
         return None;
     }
-    Some(vec![Planned { source: primary, target: standby, spot: here.clone() }])
+    Some(vec![Planned {
+        source: primary,
+        target: standby,
+        spot: here.clone(),
+    }])
 }
 
 fn active_active(clusters: &[ClusterDraft], here: &Spot) -> Vec<Planned> {
@@ -185,7 +244,11 @@ fn active_active(clusters: &[ClusterDraft], here: &Spot) -> Vec<Planned> {
         for second in &clusters[index + 1..] {
             for (source, target) in [(first, second), (second, first)] {
                 let (source, target) = (source.alias.clone(), target.alias.clone());
-                planned.push(Planned { source, target, spot: here.clone() });
+                planned.push(Planned {
+                    source,
+                    target,
+                    spot: here.clone(),
+                });
             }
         }
     }
@@ -199,7 +262,13 @@ fn hub_and_spoke(
     here: &Spot,
 ) -> Option<Vec<Planned>> {
     let hub = role(drafts, root, clusters, "hub", "hub: hub", here);
-    let spokes = read_spokes(drafts, root, clusters, hub.as_ref().map(|(hub, _)| hub.as_str()), here);
+    let spokes = read_spokes(
+        drafts,
+        root,
+        clusters,
+        hub.as_ref().map(|(hub, _)| hub.as_str()),
+        here,
+    );
     let words = [
         ("spoke-to-hub", Direction::SpokeToHub),
         ("hub-to-spoke", Direction::HubToSpoke),
@@ -211,7 +280,11 @@ fn hub_and_spoke(
     let mut planned = Vec::new();
     for spoke in spokes? {
         let mut plan = |source: &str, target: &str| {
-            planned.push(Planned { source: source.to_owned(), target: target.to_owned(), spot: here.clone() });
+            planned.push(Planned {
+                source: source.to_owned(),
+                target: target.to_owned(),
+                spot: here.clone(),
+            });
         };
         if direction != Direction::HubToSpoke {
             plan(&spoke, &hub);
@@ -234,7 +307,9 @@ fn read_spokes(
     let mut spokes: Vec<(String, Spot)> = Vec::new();
     let items = drafts.list(&field)?;
     if items.is_empty() {
-        drafts.error(ProblemKind::EmptyValue, &field.spot, "`spokes` is an empty list").help(format!("write `{}`", field.example));
+        drafts
+            .error(ProblemKind::EmptyValue, &field.spot, "`spokes` is an empty list")
+            .help(format!("write `{}`", field.example));
         return None;
     }
     let mut all_known = true;
@@ -245,10 +320,15 @@ fn read_spokes(
         };
         if let Some((_, first)) = spokes.iter().find(|(spoke, _)| spoke == alias) {
             let message = format!("the spoke `{alias}` is there twice");
-            drafts.error(ProblemKind::DuplicateFlow, &item.spot, message).first(first.at);
+            drafts
+                .error(ProblemKind::DuplicateFlow, &item.spot, message)
+                .first(first.at);
         } else if Some(alias) == hub {
-            let message = format!("`{alias}` is both hub and spoke: the flow would go from a cluster to itself");
-            drafts.error(ProblemKind::FlowToItself, &item.spot, message).help("leave the hub out of `spokes`");
+            let message =
+                format!("`{alias}` is both hub and spoke: the flow would go from a cluster to itself");
+            drafts
+                .error(ProblemKind::FlowToItself, &item.spot, message)
+                .help("leave the hub out of `spokes`");
         } else if known_cluster(drafts, &item.spot, alias, clusters) {
             spokes.push((alias.to_owned(), item.spot));
         } else {
@@ -279,10 +359,15 @@ fn required_role<'a>(
     example: &'static str,
     here: &Spot,
 ) -> Option<Field<'a>> {
-    if !root.has(role) {
-        let layout = ROLES.iter().find(|(name, _)| *name == role).map_or(Layout::Custom, |(_, layout)| *layout);
+    if !root.has(role) && !root.meant(role) {
+        let layout = ROLES
+            .iter()
+            .find(|(name, _)| *name == role)
+            .map_or(Layout::Custom, |(_, layout)| *layout);
         let message = format!("the layout {layout} needs `{role}`");
-        drafts.error(ProblemKind::MissingKey, here, message).help(format!("write `{example}` at the top of the file"));
+        drafts
+            .error(ProblemKind::MissingKey, here, message)
+            .help(format!("write `{example}` at the top level"));
     }
     drafts.optional(root, role, example)
 }
@@ -297,7 +382,13 @@ fn known_cluster(drafts: &mut Drafts, spot: &Spot, alias: &str, clusters: &[Clus
         None if aliases.is_empty() => "add it under `clusters`".to_owned(),
         None => format!("the clusters of this file are {}", quote(&aliases)),
     };
-    drafts.error(ProblemKind::UnknownCluster, spot, format!("there is no cluster `{alias}`")).help(help);
+    drafts
+        .error(
+            ProblemKind::UnknownCluster,
+            spot,
+            format!("there is no cluster `{alias}`"),
+        )
+        .help(help);
     false
 }
 
@@ -309,5 +400,9 @@ fn example_flow(clusters: &[ClusterDraft]) -> String {
 }
 
 fn quote(words: &[String]) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    words
+        .iter()
+        .map(|word| format!("`{word}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

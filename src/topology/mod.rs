@@ -71,7 +71,9 @@ impl Topology {
         let bytes = read_file(path).map_err(|error| {
             let message = format!("the file cannot be read: {}", secret::describe(&error));
             let help = "give the path of a topology file, such as topologies/active-standby.yaml";
-            Problems { list: vec![problem(path, ProblemKind::UnreadableFile, message, help)] }
+            Problems {
+                list: vec![problem(path, ProblemKind::UnreadableFile, message, help)],
+            }
         })?;
         match std::str::from_utf8(&bytes) {
             Ok(text) => Topology::parse(path, text),
@@ -79,8 +81,12 @@ impl Topology {
                 let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
                 let line = valid.matches('\n').count() + 1;
                 let column = valid.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-                let mut problem =
-                    problem(path, ProblemKind::Syntax, "the file is not UTF-8".to_owned(), "save the file as UTF-8");
+                let mut problem = problem(
+                    path,
+                    ProblemKind::Syntax,
+                    "the file is not UTF-8".to_owned(),
+                    "save the file as UTF-8",
+                );
                 (problem.line, problem.column) = (Some(line), Some(column));
                 Err(Problems { list: vec![problem] })
             }
@@ -106,17 +112,36 @@ impl Topology {
     ) -> Result<Topology, Problems> {
         if text.len() as u64 > FILE_BYTES_MAX {
             let message = format!("the file has more than {FILE_BYTES_MAX} bytes");
-            let problem = problem(file, ProblemKind::FileTooLarge, message, "a topology is far shorter: is it the right file?");
+            let problem = problem(
+                file,
+                ProblemKind::FileTooLarge,
+                message,
+                "a topology is far shorter: is it the right file?",
+            );
             return Err(Problems { list: vec![problem] });
         }
         let root = yaml::read(text).map_err(|error| unreadable(file, text, error))?;
         let mut drafts = Drafts::default();
-        let field = Field { node: &root, spot: Spot { at: root.id, path: String::new() }, example: "name: two-datacenters" };
+        let field = Field {
+            node: &root,
+            spot: Spot {
+                at: root.id,
+                path: String::new(),
+            },
+            example: "name: two-datacenters",
+        };
         let topology = if matches!(root.value, Value::Map(_)) {
-            drafts.table(&field, None, ROOT_KEYS).and_then(|table| read_root(&mut drafts, &table, environment))
+            drafts
+                .table(&field, None, ROOT_KEYS)
+                .and_then(|table| read_root(&mut drafts, &table, environment))
         } else {
-            let message = format!("a topology is a map with keys such as `name` and `clusters`, not {}", root.value.noun());
-            drafts.error(ProblemKind::WrongType, &field.spot, message).help("see topologies/active-standby.yaml");
+            let message = format!(
+                "a topology is a map with keys such as `name` and `clusters`, not {}",
+                root.value.noun()
+            );
+            drafts
+                .error(ProblemKind::WrongType, &field.spot, message)
+                .help("see topologies/active-standby.yaml");
             None
         };
         let failed = drafts.has_errors();
@@ -125,7 +150,10 @@ impl Topology {
             Some((topology, aliases)) if !failed => Ok(Topology {
                 file: file.to_owned(),
                 warnings: problems.list,
-                origin: Origin { text: text.into(), aliases },
+                origin: Origin {
+                    text: text.into(),
+                    aliases,
+                },
                 ..topology
             }),
             _ => Err(problems),
@@ -153,7 +181,10 @@ fn read_root(
         file: Default::default(),
         name: name?,
         layout: layout?,
-        clusters: clusters.into_iter().map(|draft| draft.cluster).collect::<Option<_>>()?,
+        clusters: clusters
+            .into_iter()
+            .map(|draft| draft.cluster)
+            .collect::<Option<_>>()?,
         flows: flows.into_iter().map(|draft| draft.flow).collect(),
         http: Http { listen },
         warnings: Vec::new(),
@@ -169,26 +200,40 @@ fn read_name(drafts: &mut Drafts, field: &Field<'_>) -> Option<String> {
         return Some(name.to_owned());
     }
     let message = "`name` takes letters, digits, `.`, `_` and `-`, at most 100 of them";
-    drafts.error(ProblemKind::BadValue, &field.spot, message).help("write `name: two-datacenters`");
+    drafts
+        .error(ProblemKind::BadValue, &field.spot, message)
+        .help("write `name: two-datacenters`");
     None
 }
 
 fn read_http(drafts: &mut Drafts, root: &Table<'_>) -> (SocketAddr, Spot) {
     let nowhere = (LISTEN_DEFAULT, root.spot.clone());
-    let Some(field) = drafts.optional(root, "http", "http: { listen: 127.0.0.1:8080 }") else { return nowhere };
+    let Some(field) = drafts.optional(root, "http", "http: { listen: 127.0.0.1:8080 }") else {
+        return nowhere;
+    };
     let key = root.key_spot("http").map(|spot| spot.at);
-    let Some(table) = drafts.table(&field, key, Keys::These(&["listen"])) else { return nowhere };
-    let Some(listen) = drafts.optional(&table, "listen", "listen: 127.0.0.1:8080") else { return nowhere };
+    let Some(table) = drafts.table(&field, key, Keys::These(&["listen"])) else {
+        return nowhere;
+    };
+    let Some(listen) = drafts.optional(&table, "listen", "listen: 127.0.0.1:8080") else {
+        return nowhere;
+    };
     if let Value::Int(port @ 0..=65535) = &listen.node.value {
         let message = "`http.listen` must be an address with a port, not a port alone";
-        drafts.error(ProblemKind::WrongType, &listen.spot, message).help(format!("write `listen: 127.0.0.1:{port}`"));
+        drafts
+            .error(ProblemKind::WrongType, &listen.spot, message)
+            .help(format!("write `listen: 127.0.0.1:{port}`"));
         return nowhere;
     }
-    let Some(text) = drafts.text(&listen) else { return nowhere };
+    let Some(text) = drafts.text(&listen) else {
+        return nowhere;
+    };
     let Ok(address) = text.parse() else {
         let message = format!("`http.listen` must be an IP address with a port, and `{text}` is none");
         let help = "write `listen: 127.0.0.1:8080` for this machine only, or `listen: 0.0.0.0:8080` for all its addresses";
-        drafts.error(ProblemKind::BadValue, &listen.spot, message).help(help);
+        drafts
+            .error(ProblemKind::BadValue, &listen.spot, message)
+            .help(help);
         return nowhere;
     };
     (address, listen.spot)
@@ -197,24 +242,39 @@ fn read_http(drafts: &mut Drafts, root: &Table<'_>) -> (SocketAddr, Spot) {
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte over the limit is enough to know that it is over.
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 fn unreadable(file: &Path, text: &str, error: ReadError) -> Problems {
     let (kind, message, help, position) = match error {
         ReadError::Empty => {
-            let help = "a topology has at least `name`, `layout` and `clusters`: see topologies/active-standby.yaml";
+            let help =
+                "a topology has at least `name`, `layout` and `clusters`: see topologies/active-standby.yaml";
             (ProblemKind::EmptyFile, "the file is empty".to_owned(), help, None)
         }
         ReadError::SecondDocument { position } => {
             let message = "a second document begins here, and a topology is one".to_owned();
-            (ProblemKind::Syntax, message, "take out the line `---`, or put the rest into a file of its own", position)
+            (
+                ProblemKind::Syntax,
+                message,
+                "take out the line `---`, or put the rest into a file of its own",
+                position,
+            )
         }
         ReadError::Syntax { message, position } => {
-            let line = position.and_then(|position| text.lines().nth(position.line - 1)).unwrap_or_default();
+            let line = position
+                .and_then(|position| text.lines().nth(position.line - 1))
+                .unwrap_or_default();
             let help = syntax_help(&message, line);
-            (ProblemKind::Syntax, format!("this is not YAML: {message}"), help, position)
+            (
+                ProblemKind::Syntax,
+                format!("this is not YAML: {message}"),
+                help,
+                position,
+            )
         }
     };
     let mut problem = problem(file, kind, message, help);
@@ -231,7 +291,7 @@ fn syntax_help(message: &str, line: &str) -> &'static str {
         "YAML does not allow tabs in front of a line: use spaces"
     } else if message.contains("mapping values are not allowed") {
         "put a value that has `: ` in it into quotes, and give the keys of one map the same indentation"
-    } else if message.contains("unknown anchor") {
+    } else if message.contains("unknown anchor") || message.contains("alphabetic or numeric character") {
         "a `*` in front of a value refers to a `&name`: put patterns into quotes, such as \".*\""
     } else if message.contains("flow sequence") || message.contains("flow mapping") {
         "close the bracket, and put texts that have brackets, commas or colons in them into quotes"

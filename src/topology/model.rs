@@ -189,7 +189,8 @@ impl Cluster {
     pub fn bootstrap_servers(&self) -> String {
         match &self.kind {
             ClusterKind::BuiltIn(built_in) => {
-                let addresses: Vec<String> = built_in.addresses().map(|address| address.to_string()).collect();
+                let addresses: Vec<String> =
+                    built_in.addresses().map(|address| address.to_string()).collect();
                 addresses.join(",")
             }
             ClusterKind::Existing { bootstrap_servers } => bootstrap_servers.join(","),
@@ -210,7 +211,9 @@ impl BuiltIn {
             IpAddr::V6(host) if host.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
             host => host,
         };
-        (self.port..=u16::MAX).take(usize::from(self.brokers)).map(move |port| SocketAddr::new(host, port))
+        (self.port..=u16::MAX)
+            .take(usize::from(self.brokers))
+            .map(move |port| SocketAddr::new(host, port))
     }
 }
 
@@ -219,12 +222,18 @@ impl Flow {
     pub fn settings_not_default(&self) -> Vec<(&'static str, String)> {
         let default = super::settings::default_flow(&self.source, &self.target);
         let pairs = self.settings().into_iter().zip(default.settings());
-        pairs.filter(|(mine, default)| mine.1 != default.1).map(|(mine, _)| mine).collect()
+        pairs
+            .filter(|(mine, default)| mine.1 != default.1)
+            .map(|(mine, _)| mine)
+            .collect()
     }
 
     fn settings(&self) -> Vec<(&'static str, String)> {
         let list = |patterns: &[crate::policy::Pattern]| {
-            let quoted: Vec<String> = patterns.iter().map(|pattern| format!("{:?}", pattern.as_str())).collect();
+            let quoted: Vec<String> = patterns
+                .iter()
+                .map(|pattern| format!("{:?}", pattern.as_str()))
+                .collect();
             format!("[{}]", quoted.join(", "))
         };
         vec![
@@ -235,10 +244,19 @@ impl Flow {
             ("engine", self.engine.to_string()),
             ("on_gap", self.on_gap.to_string()),
             ("on_recreated", self.on_recreated.to_string()),
-            ("replication_factor", self.replication_factor.map_or("the target's".to_owned(), |n| n.to_string())),
+            (
+                "replication_factor",
+                self.replication_factor
+                    .map_or("the target's".to_owned(), |n| n.to_string()),
+            ),
             ("discovery_interval", format_duration(self.discovery_interval)),
             ("limits.in_flight_bytes", format_size(self.limits.in_flight_bytes)),
-            ("limits.bytes_per_second", self.limits.bytes_per_second.map_or("unlimited".to_owned(), format_size)),
+            (
+                "limits.bytes_per_second",
+                self.limits
+                    .bytes_per_second
+                    .map_or("unlimited".to_owned(), format_size),
+            ),
         ]
     }
 }

@@ -128,7 +128,10 @@ pub struct Problems {
 impl Problems {
     /// How many are errors.
     pub fn errors(&self) -> usize {
-        self.list.iter().filter(|problem| problem.severity == Severity::Error).count()
+        self.list
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .count()
     }
 }
 
@@ -149,14 +152,18 @@ impl fmt::Display for Severity {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.severity, self.message)?;
-        let margin = self.line.map_or(0, |line| line.to_string().len());
+        let margin = self.line.map_or(1, |line| line.to_string().len());
         write!(f, "\n{:margin$}--> {}", "", self.file.display())?;
         if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(f, ":{line}:{column}")?;
         }
         if let (Some(line), Some(snippet)) = (self.line, &self.snippet) {
             let Snippet { text, indent, width } = snippet;
-            write!(f, "\n{:margin$} |\n{line} | {text}\n{:margin$} | {:indent$}{:^<width$}", "", "", "", "")?;
+            write!(
+                f,
+                "\n{:margin$} |\n{line} | {text}\n{:margin$} | {:indent$}{:^<width$}",
+                "", "", "", ""
+            )?;
         }
         for (index, line) in self.help.iter().flat_map(|help| help.lines()).enumerate() {
             let lead = if index == 0 { "= help: " } else { "        " };

@@ -49,7 +49,11 @@ impl Topology {
         let mut places: Vec<Place> = Vec::new();
         for cluster in &self.clusters {
             let from = self.aliases_in(&cluster.alias, topic);
-            places.push(Place { cluster: cluster.alias.clone(), topic: topic.to_owned(), from });
+            places.push(Place {
+                cluster: cluster.alias.clone(),
+                topic: topic.to_owned(),
+                from,
+            });
         }
         let mut next = 0;
         while let Some(place) = places.get(next).cloned() {
@@ -62,7 +66,11 @@ impl Topology {
                 if let Outcome::Copied { mirror } = &outcome {
                     let mut from = place.from.clone();
                     from.push(place.cluster.clone());
-                    places.push(Place { cluster: flow.target.clone(), topic: mirror.clone(), from });
+                    places.push(Place {
+                        cluster: flow.target.clone(),
+                        topic: mirror.clone(),
+                        from,
+                    });
                 }
                 steps.push(Step {
                     flow: flow.name.clone(),
@@ -78,7 +86,11 @@ impl Topology {
 
     /// Where a topic with this name on this cluster came from, if flows into it name by prefix.
     fn aliases_in(&self, cluster: &str, topic: &str) -> Vec<String> {
-        let known: Vec<&str> = self.clusters.iter().map(|cluster| cluster.alias.as_str()).collect();
+        let known: Vec<&str> = self
+            .clusters
+            .iter()
+            .map(|cluster| cluster.alias.as_str())
+            .collect();
         let into = self.flows.iter().filter(|flow| flow.target == cluster);
         let chains = into.filter_map(|flow| match &flow.naming {
             Naming::Prefix { separator } => Some(aliases_in_name(topic, separator, &known)),
@@ -104,7 +116,10 @@ fn meet(flow: &Flow, place: &Place) -> Outcome {
         other => return left_out(other.to_string()),
     }
     if place.from.contains(&flow.target) {
-        return left_out(format!("it came from {}: it would come back in a circle", flow.target));
+        return left_out(format!(
+            "it came from {}: it would come back in a circle",
+            flow.target
+        ));
     }
     match flow.naming.mirror_topic(&flow.source, &flow.target, &place.topic) {
         Ok(mirror) => Outcome::Copied { mirror },

@@ -19,14 +19,21 @@ pub(super) fn check_flows(drafts: &mut Drafts, clusters: &[ClusterDraft], flows:
 /// In `dc.1.orders` nobody could tell whether the cluster is `dc.1` or `dc`.
 fn check_separators(drafts: &mut Drafts, clusters: &[ClusterDraft], flows: &[FlowDraft]) {
     for cluster in clusters {
+        if drafts.has_error_at(cluster.spot.at) {
+            continue;
+        }
         let separator_within = |draft: &&FlowDraft| match &draft.flow.naming {
             Naming::Prefix { separator } => {
                 draft.flow.source == cluster.alias && cluster.alias.contains(separator.as_str())
             }
             Naming::Identity | Naming::Template { .. } => false,
         };
-        let Some(FlowDraft { flow, .. }) = flows.iter().find(separator_within) else { continue };
-        let Naming::Prefix { separator } = &flow.naming else { continue };
+        let Some(FlowDraft { flow, .. }) = flows.iter().find(separator_within) else {
+            continue;
+        };
+        let Naming::Prefix { separator } = &flow.naming else {
+            continue;
+        };
         let mirror = format!("{}{separator}orders", cluster.alias);
         let message = format!(
             "the alias `{}` has the separator `{separator}` in it: the name `{mirror}` would not tell where the topic is from",
@@ -34,8 +41,12 @@ fn check_separators(drafts: &mut Drafts, clusters: &[ClusterDraft], flows: &[Flo
         );
         let replacement = if separator.contains('-') { "_" } else { "-" };
         let plain = cluster.alias.replace(separator.as_str(), replacement);
-        let help = format!("call it `{plain}`, or choose another separator: `naming: {{ policy: prefix, separator: … }}`");
-        drafts.error(ProblemKind::BadAlias, &cluster.spot, message).help(help);
+        let help = format!(
+            "call it `{plain}`, or choose another separator: `naming: {{ policy: prefix, separator: … }}`"
+        );
+        drafts
+            .error(ProblemKind::BadAlias, &cluster.spot, message)
+            .help(help);
     }
 }
 
@@ -46,32 +57,56 @@ fn check_circles(drafts: &mut Drafts, flows: &[FlowDraft]) {
         before.is_empty() && after.is_empty()
     };
     let keeping: Vec<&FlowDraft> = flows.iter().filter(keeps_names).collect();
-    let literals = |draft: &&FlowDraft| draft.flow.topics.include.iter().map(Pattern::literal).collect::<Option<Vec<_>>>();
+    let literals = |draft: &&FlowDraft| {
+        draft
+            .flow
+            .topics
+            .include
+            .iter()
+            .map(Pattern::literal)
+            .collect::<Option<Vec<_>>>()
+    };
     // Two patterns are taken to overlap, so flows with patterns are looked at together; a plain name is tried by itself.
     let mut names: Vec<String> = keeping.iter().filter_map(literals).flatten().collect();
     names.sort();
     names.dedup();
-    let mut rings = vec![ring(&keeping.iter().copied().filter(|draft| literals(draft).is_none()).collect::<Vec<_>>())];
+    let mut rings = vec![ring(
+        &keeping
+            .iter()
+            .copied()
+            .filter(|draft| literals(draft).is_none())
+            .collect::<Vec<_>>(),
+    )];
     for name in &names {
-        let with_it: Vec<&FlowDraft> =
-            keeping.iter().copied().filter(|draft| draft.flow.topics.includes(name)).collect();
+        let with_it: Vec<&FlowDraft> = keeping
+            .iter()
+            .copied()
+            .filter(|draft| draft.flow.topics.includes(name))
+            .collect();
         rings.push(ring(&with_it));
     }
     let mut reported: Vec<Spot> = Vec::new();
     for ring in rings.into_iter().flatten() {
-        let Some(last) = ring.iter().max_by_key(|draft| draft.naming.at) else { continue };
+        let Some(last) = ring.iter().max_by_key(|draft| draft.naming.at) else {
+            continue;
+        };
         if reported.contains(&last.naming) {
             continue;
         }
         reported.push(last.naming.clone());
-        let list: Vec<String> = ring.iter().map(|draft| format!("`{}`", draft.flow.name)).collect();
+        let list: Vec<String> = ring
+            .iter()
+            .map(|draft| format!("`{}`", draft.flow.name))
+            .collect();
         let message = format!(
             "the flows {} keep the names of topics: what they copy would come back in a circle",
             list.join(", ")
         );
         let help = "write `naming: { policy: prefix }` for at least one of them, or give them plain topic names that do not\n\
                     overlap: `topics: { include: [orders] }`";
-        drafts.error(ProblemKind::Circle, &last.naming, message).help(help);
+        drafts
+            .error(ProblemKind::Circle, &last.naming, message)
+            .help(help);
     }
 }
 
@@ -93,8 +128,14 @@ fn ring<'a>(flows: &[&'a FlowDraft]) -> Option<Vec<&'a FlowDraft>> {
     // Every flow that is left has one that follows it, so a walk comes back to a place where it was.
     let mut walk: Vec<&'a FlowDraft> = vec![left.first()?];
     loop {
-        let next = left.iter().find(|draft| walk.last().is_some_and(|last| last.flow.target == draft.flow.source))?;
-        if let Some(start) = walk.iter().position(|draft| draft.flow.source == next.flow.source) {
+        let next = left.iter().find(|draft| {
+            walk.last()
+                .is_some_and(|last| last.flow.target == draft.flow.source)
+        })?;
+        if let Some(start) = walk
+            .iter()
+            .position(|draft| draft.flow.source == next.flow.source)
+        {
             return Some(walk.split_off(start));
         }
         walk.push(next);
@@ -121,7 +162,9 @@ fn check_collisions(drafts: &mut Drafts, flows: &[FlowDraft]) {
                 );
                 let help = "let the source stand in the name: `naming: { policy: prefix }`, or give them plain topic names that\n\
                             do not overlap: `topics: { include: [orders] }`";
-                drafts.error(ProblemKind::NameCollision, &second.naming, message).help(help);
+                drafts
+                    .error(ProblemKind::NameCollision, &second.naming, message)
+                    .help(help);
                 // One problem for each flow is enough: the first mends the others too.
                 break;
             }
@@ -134,7 +177,9 @@ fn check_collisions(drafts: &mut Drafts, flows: &[FlowDraft]) {
                     a.name, a.naming, b.name, b.naming, b.target
                 );
                 let help = "give both the same `naming` with the source in it, or keep such topics apart with `topics`";
-                drafts.warning(ProblemKind::NameCollision, &second.naming, message).help(help);
+                drafts
+                    .warning(ProblemKind::NameCollision, &second.naming, message)
+                    .help(help);
             }
         }
     }
@@ -144,12 +189,22 @@ fn check_replication_factors(drafts: &mut Drafts, clusters: &[ClusterDraft], flo
     let brokers_of = |alias: &str| {
         let draft = clusters.iter().find(|draft| draft.alias == alias)?;
         match &draft.cluster {
-            Some(Cluster { kind: ClusterKind::BuiltIn(built_in), .. }) => Some(built_in.brokers),
+            Some(Cluster {
+                kind: ClusterKind::BuiltIn(built_in),
+                ..
+            }) => Some(built_in.brokers),
             _ => None,
         }
     };
-    for FlowDraft { flow, replication_factor: spot, .. } in flows {
-        let (Some(factor), Some(spot), Some(brokers)) = (flow.replication_factor, spot, brokers_of(&flow.target)) else {
+    for FlowDraft {
+        flow,
+        replication_factor: spot,
+        ..
+    } in flows
+    {
+        let (Some(factor), Some(spot), Some(brokers)) =
+            (flow.replication_factor, spot, brokers_of(&flow.target))
+        else {
             continue;
         };
         if i32::from(factor) > i32::from(brokers) && !drafts.has_error_at(spot.at) {
@@ -158,21 +213,28 @@ fn check_replication_factors(drafts: &mut Drafts, clusters: &[ClusterDraft], flo
                 "`{}` is {factor}, and the built-in cluster `{}` has {brokers} {noun}",
                 spot.path, flow.target
             );
-            let help = format!("write `replication_factor: {brokers}`, leave it out, or give the cluster more `brokers`");
+            let help = format!(
+                "write `replication_factor: {brokers}`, leave it out, or give the cluster more `brokers`"
+            );
             drafts.error(ProblemKind::BadValue, spot, message).help(help);
         }
     }
 }
 
 fn check_unused(drafts: &mut Drafts, clusters: &[ClusterDraft], flows: &[FlowDraft]) {
-    // Without flows something else is wrong, and was said.
-    if flows.is_empty() {
+    // Where something is wrong, mending it may well bring the flow that seems to be missing.
+    if flows.is_empty() || drafts.has_errors() {
         return;
     }
     for cluster in clusters {
-        if !flows.iter().any(|draft| draft.flow.source == cluster.alias || draft.flow.target == cluster.alias) {
+        if !flows
+            .iter()
+            .any(|draft| draft.flow.source == cluster.alias || draft.flow.target == cluster.alias)
+        {
             let message = format!("no flow uses the cluster `{}`", cluster.alias);
-            drafts.warning(ProblemKind::UnusedCluster, &cluster.spot, message).help("leave it out, or add a flow");
+            drafts
+                .warning(ProblemKind::UnusedCluster, &cluster.spot, message)
+                .help("leave it out, or add a flow");
         }
     }
 }

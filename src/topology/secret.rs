@@ -55,7 +55,11 @@ impl Serialize for Secret {
 }
 
 /// Reads `{ env: NAME }` or `{ file: PATH }`, and the secret from there.
-pub(super) fn read_secret(drafts: &mut Drafts, field: &Field<'_>, environment: Environment<'_>) -> Option<Secret> {
+pub(super) fn read_secret(
+    drafts: &mut Drafts,
+    field: &Field<'_>,
+    environment: Environment<'_>,
+) -> Option<Secret> {
     let key = field.spot.path.rsplit('.').next().unwrap_or_default();
     let plain = match &field.node.value {
         Value::Text(text) => Some(text.clone()),
@@ -69,11 +73,16 @@ pub(super) fn read_secret(drafts: &mut Drafts, field: &Field<'_>, environment: E
         if plain.len() > 3 {
             drafts.secret(&plain);
         }
-        let message = format!("`{}` is written in the file, where everybody who reads the file reads it", field.spot.path);
+        let message = format!(
+            "`{}` is written in the file, where everybody who reads the file reads it",
+            field.spot.path
+        );
         let help = format!(
             "write `{key}: {{ env: NAME }}` for an environment variable, or `{key}: {{ file: PATH }}` for a file with nothing else"
         );
-        drafts.error(ProblemKind::PlainSecret, &field.spot, message).help(help);
+        drafts
+            .error(ProblemKind::PlainSecret, &field.spot, message)
+            .help(help);
         return None;
     }
     let table = drafts.table(field, None, Keys::These(&["env", "file"]))?;
@@ -84,14 +93,18 @@ pub(super) fn read_secret(drafts: &mut Drafts, field: &Field<'_>, environment: E
         (None, Some(file)) => from_file(drafts, &file),
         (Some(_), Some(_)) => {
             let message = format!("`{}` has both `env` and `file`", field.spot.path);
-            drafts.error(ProblemKind::BadValue, &field.spot, message).help("keep one of them");
+            drafts
+                .error(ProblemKind::BadValue, &field.spot, message)
+                .help("keep one of them");
             None
         }
         (None, None) => {
             if !table.has("env") && !table.has("file") {
                 let message = format!("`{}` does not say where it is", field.spot.path);
                 let help = format!("write `{key}: {{ env: NAME }}` or `{key}: {{ file: PATH }}`");
-                drafts.error(ProblemKind::MissingKey, &field.spot, message).help(help);
+                drafts
+                    .error(ProblemKind::MissingKey, &field.spot, message)
+                    .help(help);
             }
             None
         }
@@ -106,7 +119,9 @@ fn from_environment(drafts: &mut Drafts, field: &Field<'_>, environment: Environ
             let state = if found.is_some() { "empty" } else { "not set" };
             let message = format!("the environment variable `{name}` is {state}");
             let help = format!("set it before you start: `export {name}=…`");
-            drafts.error(ProblemKind::MissingSecret, &field.spot, message).help(help);
+            drafts
+                .error(ProblemKind::MissingSecret, &field.spot, message)
+                .help(help);
             None
         }
     }
@@ -120,7 +135,9 @@ fn from_file(drafts: &mut Drafts, field: &Field<'_>) -> Option<Secret> {
     };
     let message = format!("the secret cannot be read from `{path}`: {reason}");
     let help = "the file holds the secret and nothing else; a relative path begins at the working directory";
-    drafts.error(ProblemKind::MissingSecret, &field.spot, message).help(help);
+    drafts
+        .error(ProblemKind::MissingSecret, &field.spot, message)
+        .help(help);
     None
 }
 
@@ -132,7 +149,9 @@ fn read_file(path: &Path) -> Result<Secret, String> {
     }
     let mut text = String::new();
     let file = File::open(path).map_err(|error| describe(&error))?;
-    file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| describe(&error))?;
+    file.take(SECRET_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| describe(&error))?;
     if text.len() as u64 > SECRET_BYTES_MAX {
         return Err(format!("it is longer than {SECRET_BYTES_MAX} bytes"));
     }
@@ -150,7 +169,10 @@ pub(super) fn describe(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
-    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+    chars
+        .next()
+        .map(|first| first.to_lowercase().chain(chars).collect())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -169,7 +191,12 @@ mod tests {
     fn a_file_gives_its_first_line_and_only_regular_files_are_read() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("secret");
-        for (content, secret) in [("s3 cret\n", "s3 cret"), ("x\r\n", "x"), ("no newline", "no newline"), ("a\n\n", "a\n")] {
+        for (content, secret) in [
+            ("s3 cret\n", "s3 cret"),
+            ("x\r\n", "x"),
+            ("no newline", "no newline"),
+            ("a\n\n", "a\n"),
+        ] {
             std::fs::write(&file, content).unwrap();
             assert_eq!(read_file(&file), Ok(Secret::new(secret)));
         }
@@ -177,8 +204,17 @@ mod tests {
         assert_eq!(read_file(&file), Err("it is empty".to_owned()));
         std::fs::write(&file, vec![b'x'; 70_000]).unwrap();
         assert_eq!(read_file(&file), Err("it is longer than 65536 bytes".to_owned()));
-        assert_eq!(read_file(directory.path()), Err("it is not a regular file".to_owned()));
-        assert_eq!(read_file(Path::new("/dev/zero")), Err("it is not a regular file".to_owned()));
-        assert_eq!(read_file(&directory.path().join("none")), Err("no such file or directory".to_owned()));
+        assert_eq!(
+            read_file(directory.path()),
+            Err("it is not a regular file".to_owned())
+        );
+        assert_eq!(
+            read_file(Path::new("/dev/zero")),
+            Err("it is not a regular file".to_owned())
+        );
+        assert_eq!(
+            read_file(&directory.path().join("none")),
+            Err("no such file or directory".to_owned())
+        );
     }
 }

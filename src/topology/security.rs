@@ -99,7 +99,8 @@ impl Security {
     /// The same for librdkafka, under its property names.
     pub fn client_properties(&self) -> Vec<(String, PropertyValue)> {
         let mut properties = Vec::new();
-        let mut plain = |name: &str, value: String| properties.push((name.to_owned(), PropertyValue::Plain(value)));
+        let mut plain =
+            |name: &str, value: String| properties.push((name.to_owned(), PropertyValue::Plain(value)));
         plain("security.protocol", self.protocol.to_string());
         if let Some(sasl) = &self.sasl {
             plain("sasl.mechanism", sasl.mechanism.to_string());
@@ -108,7 +109,10 @@ impl Security {
         if let Some(tls) = &self.tls {
             let path = |path: &Path| path.to_string_lossy().into_owned();
             // The certificates of the system stand elsewhere on every system: librdkafka knows the usual places.
-            plain("ssl.ca.location", tls.ca.as_deref().map_or("probe".to_owned(), path));
+            plain(
+                "ssl.ca.location",
+                tls.ca.as_deref().map_or("probe".to_owned(), path),
+            );
             if let Some(certificate) = &tls.certificate {
                 plain("ssl.certificate.location", path(certificate));
             }
@@ -168,13 +172,23 @@ impl Mechanism {
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Protocol::WORDS.iter().find(|(_, protocol)| protocol == self).map_or("", |(word, _)| *word))
+        f.write_str(
+            Protocol::WORDS
+                .iter()
+                .find(|(_, protocol)| protocol == self)
+                .map_or("", |(word, _)| *word),
+        )
     }
 }
 
 impl fmt::Display for Mechanism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Mechanism::WORDS.iter().find(|(_, mechanism)| mechanism == self).map_or("", |(word, _)| *word))
+        f.write_str(
+            Mechanism::WORDS
+                .iter()
+                .find(|(_, mechanism)| mechanism == self)
+                .map_or("", |(word, _)| *word),
+        )
     }
 }
 
@@ -192,7 +206,14 @@ pub(super) fn read_security(
         true => read_sasl(drafts, &table, environment),
         false => {
             let help = "write `protocol: SASL_SSL`, or leave the key out";
-            refuse(drafts, &table, &["mechanism", "username", "password"], protocol, "has no user and password", help);
+            refuse(
+                drafts,
+                &table,
+                &["mechanism", "username", "password"],
+                protocol,
+                "has no user and password",
+                help,
+            );
             None
         }
     };
@@ -215,7 +236,11 @@ fn read_sasl(drafts: &mut Drafts, table: &Table<'_>, environment: Environment<'_
     let username = username.and_then(|field| drafts.text(&field));
     let password = drafts.required(table, "password", "password: { env: NAME }");
     let password = password.and_then(|field| read_secret(drafts, &field, environment));
-    Some(Sasl { mechanism: mechanism?, username: username?.to_owned(), password: password? })
+    Some(Sasl {
+        mechanism: mechanism?,
+        username: username?.to_owned(),
+        password: password?,
+    })
 }
 
 fn read_tls(drafts: &mut Drafts, table: &Table<'_>, environment: Environment<'_>) -> Tls {
@@ -224,7 +249,11 @@ fn read_tls(drafts: &mut Drafts, table: &Table<'_>, environment: Environment<'_>
     let key = drafts.optional(table, "key", "key: ./certificates/mirror.key");
     let verify = drafts.optional(table, "verify_hostname", "verify_hostname: true");
     let password = drafts.optional(table, "key_password", "key_password: { env: NAME }");
-    for (one, other) in [("certificate", "key"), ("key", "certificate"), ("key_password", "key")] {
+    for (one, other) in [
+        ("certificate", "key"),
+        ("key", "certificate"),
+        ("key_password", "key"),
+    ] {
         if let (Some(spot), false) = (table.key_spot(one), table.has(other)) {
             let message = format!("`{}` needs a `{other}`", spot.path);
             let help = format!("add `{other}: PATH`, or leave `{one}` out");
@@ -249,7 +278,9 @@ fn existing_file(drafts: &mut Drafts, field: &Field<'_>) -> Option<PathBuf> {
     };
     let message = format!("`{}` names the file `{path}`: {reason}", field.spot.path);
     let help = "write the path of a PEM file; a relative path begins at the working directory";
-    drafts.error(ProblemKind::MissingFile, &field.spot, message).help(help);
+    drafts
+        .error(ProblemKind::MissingFile, &field.spot, message)
+        .help(help);
     None
 }
 
@@ -290,7 +321,10 @@ mod tests {
         assert_eq!(config.get("security.protocol"), Some("SASL_SSL"));
         assert_eq!(config.get("sasl.password"), Some("hunter2"));
         assert_eq!(config.get("ssl.endpoint.identification.algorithm"), Some("none"));
-        let shown = format!("{properties:?} {security:?} {}", serde_json::to_string(&security).unwrap());
+        let shown = format!(
+            "{properties:?} {security:?} {}",
+            serde_json::to_string(&security).unwrap()
+        );
         assert!(!shown.contains("hunter"), "{shown}");
     }
 }

@@ -6,6 +6,7 @@ use super::draft::{Drafts, Field, Keys, Spot, Table};
 use super::model::{Delivery, Engine, Flow, Limits, OnGap, OnRecreated, flow_name};
 use super::problem::ProblemKind;
 use super::suggest::nearest;
+use super::yaml::Value;
 use crate::policy::{Naming, Pattern, Template, TemplateError, TopicFilter};
 
 /// The keys of `defaults`, and, after `name`, of a flow.
@@ -66,11 +67,24 @@ pub(super) struct FlowDraft {
 
 /// A flow of which the file says nothing.
 pub(super) fn default_flow(source: &str, target: &str) -> Flow {
-    resolve(Settings::default(), &Settings::default(), source, target, Spot::default()).flow
+    resolve(
+        Settings::default(),
+        &Settings::default(),
+        source,
+        target,
+        Spot::default(),
+    )
+    .flow
 }
 
 /// What a flow says itself, over the defaults of the file, over the defaults of the program.
-pub(super) fn resolve(own: Settings, defaults: &Settings, source: &str, target: &str, spot: Spot) -> FlowDraft {
+pub(super) fn resolve(
+    own: Settings,
+    defaults: &Settings,
+    source: &str,
+    target: &str,
+    spot: Spot,
+) -> FlowDraft {
     let defaults = defaults.clone();
     let compile = |texts: &[&str]| texts.iter().filter_map(|text| Pattern::new(text).ok()).collect();
     let naming = own.naming.or(defaults.naming);
@@ -80,21 +94,38 @@ pub(super) fn resolve(own: Settings, defaults: &Settings, source: &str, target: 
         source: source.to_owned(),
         target: target.to_owned(),
         topics: TopicFilter {
-            include: own.include.or(defaults.include).unwrap_or_else(|| compile(&[".*"])),
-            exclude: own.exclude.or(defaults.exclude).unwrap_or_else(|| compile(&EXCLUDE_DEFAULT)),
+            include: own
+                .include
+                .or(defaults.include)
+                .unwrap_or_else(|| compile(&[".*"])),
+            exclude: own
+                .exclude
+                .or(defaults.exclude)
+                .unwrap_or_else(|| compile(&EXCLUDE_DEFAULT)),
         },
-        naming: naming.as_ref().map_or_else(prefix_default, |(naming, _)| naming.clone()),
-        delivery: own.delivery.or(defaults.delivery).unwrap_or(Delivery::AtLeastOnce),
+        naming: naming
+            .as_ref()
+            .map_or_else(prefix_default, |(naming, _)| naming.clone()),
+        delivery: own
+            .delivery
+            .or(defaults.delivery)
+            .unwrap_or(Delivery::AtLeastOnce),
         engine: own.engine.or(defaults.engine).unwrap_or(Engine::Librdkafka),
         on_gap: own.on_gap.or(defaults.on_gap).unwrap_or(OnGap::Record),
-        on_recreated: own.on_recreated.or(defaults.on_recreated).unwrap_or(OnRecreated::Halt),
+        on_recreated: own
+            .on_recreated
+            .or(defaults.on_recreated)
+            .unwrap_or(OnRecreated::Halt),
         replication_factor: replication_factor.as_ref().map(|(factor, _)| *factor),
         discovery_interval: own
             .discovery_interval
             .or(defaults.discovery_interval)
             .unwrap_or(DISCOVERY_INTERVAL_DEFAULT),
         limits: Limits {
-            in_flight_bytes: own.in_flight_bytes.or(defaults.in_flight_bytes).unwrap_or(IN_FLIGHT_BYTES_DEFAULT),
+            in_flight_bytes: own
+                .in_flight_bytes
+                .or(defaults.in_flight_bytes)
+                .unwrap_or(IN_FLIGHT_BYTES_DEFAULT),
             bytes_per_second: own.bytes_per_second.or(defaults.bytes_per_second),
         },
     };
@@ -143,13 +174,17 @@ pub(super) fn read_settings(drafts: &mut Drafts, table: &Table<'_>) -> Settings 
 
 fn read_topics(drafts: &mut Drafts, table: &Table<'_>, field: &Field<'_>, settings: &mut Settings) {
     let key = table.key_spot("topics").map(|spot| spot.at);
-    let Some(topics) = drafts.table(field, key, Keys::These(&["include", "exclude"])) else { return };
+    let Some(topics) = drafts.table(field, key, Keys::These(&["include", "exclude"])) else {
+        return;
+    };
     if let Some(field) = drafts.optional(&topics, "include", "include: [\"orders.*\"]") {
         settings.include = read_patterns(drafts, &field);
-        if settings.include.as_ref().is_some_and(Vec::is_empty) {
+        if matches!(&field.node.value, Value::List(items) if items.is_empty()) {
             let message = format!("`{}` is an empty list, which includes no topic", field.spot.path);
             let help = "write `include: [\".*\"]` for every topic, or leave the key out";
-            drafts.error(ProblemKind::EmptyValue, &field.spot, message).help(help);
+            drafts
+                .error(ProblemKind::EmptyValue, &field.spot, message)
+                .help(help);
         }
     }
     if let Some(field) = drafts.optional(&topics, "exclude", "exclude: [\"tmp-.*\"]") {
@@ -161,8 +196,14 @@ fn read_patterns(drafts: &mut Drafts, field: &Field<'_>) -> Option<Vec<Pattern>>
     let mut patterns = Vec::new();
     let items = drafts.list(field)?;
     if items.len() > PATTERNS_MAX {
-        let message = format!("`{}` has {} patterns, and at most {PATTERNS_MAX} are possible", field.spot.path, items.len());
-        drafts.error(ProblemKind::BadValue, &field.spot, message).help("join names: \"orders|payments\"");
+        let message = format!(
+            "`{}` has {} patterns, and at most {PATTERNS_MAX} are possible",
+            field.spot.path,
+            items.len()
+        );
+        drafts
+            .error(ProblemKind::BadValue, &field.spot, message)
+            .help("join names: \"orders|payments\"");
         return None;
     }
     for item in items {
@@ -179,7 +220,9 @@ fn read_patterns(drafts: &mut Drafts, field: &Field<'_>) -> Option<Vec<Pattern>>
                     false => "write a regular expression for the whole name, such as \"orders.*\"; `\\` makes a character plain"
                         .to_owned(),
                 };
-                drafts.error(ProblemKind::BadPattern, &item.spot, message).help(help);
+                drafts
+                    .error(ProblemKind::BadPattern, &item.spot, message)
+                    .help(help);
             }
         }
     }
@@ -189,22 +232,36 @@ fn read_patterns(drafts: &mut Drafts, field: &Field<'_>) -> Option<Vec<Pattern>>
 /// `orders-*` is a regular expression, and likely meant as a shell would take it.
 fn warn_of_glob(drafts: &mut Drafts, item: &Field<'_>, text: &str) {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let globs = text.chars().zip(text.chars().skip(1)).any(|(before, c)| c == '*' && plain(before));
+    let globs = text
+        .chars()
+        .zip(text.chars().skip(1))
+        .any(|(before, c)| c == '*' && plain(before));
     let others = text.contains(['[', '(', '\\', '{', '|', '+', '?']);
     if globs && !others {
-        let message = format!("`{text}` matches as a regular expression, where `*` repeats the character before it");
+        let message =
+            format!("`{text}` matches as a regular expression, where `*` repeats the character before it");
         let regex = text.replace(".*", "*").replace('*', ".*");
         let help = format!("write \"{regex}\" if `*` stands for any characters");
-        drafts.warning(ProblemKind::OddPattern, &item.spot, message).help(help);
+        drafts
+            .warning(ProblemKind::OddPattern, &item.spot, message)
+            .help(help);
     }
 }
 
 fn read_naming(drafts: &mut Drafts, field: &Field<'_>, key: &Spot) -> Option<Naming> {
-    let table = drafts.table(field, Some(key.at), Keys::These(&["policy", "separator", "template"]))?;
+    let table = drafts.table(
+        field,
+        Some(key.at),
+        Keys::These(&["policy", "separator", "template"]),
+    )?;
     let policy = drafts.required(&table, "policy", "policy: prefix")?;
     let separator = drafts.optional(&table, "separator", "separator: \".\"");
     let template = drafts.optional(&table, "template", "template: \"{source}.{topic}\"");
-    let words = [("prefix", "prefix"), ("identity", "identity"), ("template", "template")];
+    let words = [
+        ("prefix", "prefix"),
+        ("identity", "identity"),
+        ("template", "template"),
+    ];
     let policy = drafts.choice(&policy, &words)?;
     for (key, belongs_to) in [("separator", "prefix"), ("template", "template")] {
         if let (Some(spot), true) = (table.key_spot(key), policy != belongs_to) {
@@ -233,10 +290,17 @@ fn read_naming(drafts: &mut Drafts, field: &Field<'_>, key: &Spot) -> Option<Nam
 fn read_separator(drafts: &mut Drafts, field: &Field<'_>) -> Option<Naming> {
     let text = drafts.text(field)?;
     if text.chars().all(|c| matches!(c, '.' | '_' | '-')) {
-        return Some(Naming::Prefix { separator: text.to_owned() });
+        return Some(Naming::Prefix {
+            separator: text.to_owned(),
+        });
     }
-    let message = format!("`{}` cannot be `{text}`: a separator is made of `.`, `_` and `-`", field.spot.path);
-    drafts.error(ProblemKind::BadValue, &field.spot, message).help("write `separator: \".\"`, or leave it out");
+    let message = format!(
+        "`{}` cannot be `{text}`: a separator is made of `.`, `_` and `-`",
+        field.spot.path
+    );
+    drafts
+        .error(ProblemKind::BadValue, &field.spot, message)
+        .help("write `separator: \".\"`, or leave it out");
     None
 }
 
@@ -253,7 +317,13 @@ fn read_template(drafts: &mut Drafts, field: &Field<'_>) -> Option<Naming> {
         _ => None,
     };
     let help = help.unwrap_or_else(|| format!("write `{}`", field.example));
-    drafts.error(ProblemKind::BadTemplate, &field.spot, format!("the template `{text}`: {error}")).help(help);
+    drafts
+        .error(
+            ProblemKind::BadTemplate,
+            &field.spot,
+            format!("the template `{text}`: {error}"),
+        )
+        .help(help);
     None
 }
 
@@ -270,8 +340,13 @@ fn read_delivery(drafts: &mut Drafts, field: &Field<'_>) -> Option<Delivery> {
 
 fn read_engine(drafts: &mut Drafts, field: &Field<'_>) -> Option<Engine> {
     if drafts.text(field)? == "batches" {
-        let message = format!("`{}`: this version does not have the engine `batches` yet", field.spot.path);
-        drafts.error(ProblemKind::NotYet, &field.spot, message).help("write `engine: librdkafka`, or leave the key out");
+        let message = format!(
+            "`{}`: this version does not have the engine `batches` yet",
+            field.spot.path
+        );
+        drafts
+            .error(ProblemKind::NotYet, &field.spot, message)
+            .help("write `engine: librdkafka`, or leave the key out");
         return None;
     }
     drafts.choice(field, Engine::WORDS)
@@ -279,7 +354,9 @@ fn read_engine(drafts: &mut Drafts, field: &Field<'_>) -> Option<Engine> {
 
 fn read_limits(drafts: &mut Drafts, table: &Table<'_>, field: &Field<'_>, settings: &mut Settings) {
     let key = table.key_spot("limits").map(|spot| spot.at);
-    let Some(limits) = drafts.table(field, key, Keys::These(&["in_flight_bytes", "bytes_per_second"])) else { return };
+    let Some(limits) = drafts.table(field, key, Keys::These(&["in_flight_bytes", "bytes_per_second"])) else {
+        return;
+    };
     if let Some(field) = drafts.optional(&limits, "in_flight_bytes", "in_flight_bytes: 32MB") {
         settings.in_flight_bytes = drafts.size(&field, IN_FLIGHT_BYTES_MIN..=IN_FLIGHT_BYTES_MAX);
     }
@@ -289,5 +366,7 @@ fn read_limits(drafts: &mut Drafts, table: &Table<'_>, field: &Field<'_>, settin
 }
 
 fn prefix_default() -> Naming {
-    Naming::Prefix { separator: SEPARATOR_DEFAULT.to_owned() }
+    Naming::Prefix {
+        separator: SEPARATOR_DEFAULT.to_owned(),
+    }
 }

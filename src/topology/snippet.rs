@@ -15,14 +15,18 @@ const MASK: &str = "***";
 
 /// A key that names a secret, and all that follows it on the line. `{ env: X }` and `{ file: X }` hold none.
 static SECRET_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#"(?i)([\w.-]*(?:password|passwd|secret|jaas|token|passphrase)[\w.-]*["']?\s*:\s*)(\S.*)$"#).ok()
+    Regex::new(r#"(?i)([\w.-]*(?:password|passwd|secret|jaas|token|passphrase)[\w.-]*["']?\s*:\s*)(\S.*)$"#)
+        .ok()
 });
 
 /// Cuts the line at a position out of a text. `secrets` are masked wherever they stand.
 pub(super) fn snippet(text: &str, position: Position, secrets: &[String]) -> Option<Snippet> {
     let line = text.lines().nth(position.line.checked_sub(1)?)?;
     let (masked, column) = mask_line(line, position.column.saturating_sub(1), secrets);
-    let chars: Vec<char> = masked.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let chars: Vec<char> = masked
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     let column = column.min(chars.len());
     let width = token_width(&chars[column..]);
     let from = match chars.len() > SHOWN_CHARS_MAX {
@@ -32,7 +36,11 @@ pub(super) fn snippet(text: &str, position: Position, secrets: &[String]) -> Opt
     let to = chars.len().min(from + SHOWN_CHARS_MAX);
     let shown: String = chars[from..to].iter().collect();
     let text = shown.trim_end().to_owned();
-    Some(Snippet { text, indent: column - from, width: width.min(to - column).max(1) })
+    Some(Snippet {
+        text,
+        indent: column - from,
+        width: width.min(to - column).max(1),
+    })
 }
 
 /// Masks secrets in a text that is shown.
@@ -47,7 +55,11 @@ pub(super) fn mask(text: &str, secrets: &[String]) -> String {
 /// Masks a line. A column that stands behind what was masked stands at the mask afterwards.
 fn mask_line(line: &str, column: usize, secrets: &[String]) -> (String, usize) {
     let mut text = mask(line, secrets);
-    let mut column = if text == line { column } else { moved(line, &text, column) };
+    let mut column = if text == line {
+        column
+    } else {
+        moved(line, &text, column)
+    };
     if let Some(found) = SECRET_KEY.as_ref().and_then(|key| key.captures(&text))
         && let (Some(key), Some(value)) = (found.get(1), found.get(2))
         && !names_a_source(value.as_str())
@@ -67,7 +79,11 @@ fn names_a_source(value: &str) -> bool {
 
 /// Where a column is after masking: unchanged in what both lines begin with, and otherwise where they part.
 fn moved(before: &str, after: &str, column: usize) -> usize {
-    let same = before.chars().zip(after.chars()).take_while(|(a, b)| a == b).count();
+    let same = before
+        .chars()
+        .zip(after.chars())
+        .take_while(|(a, b)| a == b)
+        .count();
     column.min(same)
 }
 
@@ -85,7 +101,10 @@ fn token_width(chars: &[char]) -> usize {
         }),
     };
     let width = end.unwrap_or(chars.len());
-    chars[..width].iter().rposition(|c| *c != ' ').map_or(1, |last| last + 1)
+    chars[..width]
+        .iter()
+        .rposition(|c| *c != ' ')
+        .map_or(1, |last| last + 1)
 }
 
 #[cfg(test)]
@@ -103,19 +122,37 @@ mod tests {
         assert_eq!(shown("port: 1", 1, &[]), "port: 1\n^^^^");
         assert_eq!(shown("{ a: 12, b: x }", 6, &[]), "{ a: 12, b: x }\n     ^^");
         assert_eq!(shown("a: 'x: y' # c", 4, &[]), "a: 'x: y' # c\n   ^^^^^^");
-        assert_eq!(shown("a: some words  # c", 4, &[]), "a: some words  # c\n   ^^^^^^^^^^");
+        assert_eq!(
+            shown("a: some words  # c", 4, &[]),
+            "a: some words  # c\n   ^^^^^^^^^^"
+        );
         assert_eq!(shown("a: kafka:9092", 4, &[]), "a: kafka:9092\n   ^^^^^^^^^^");
         assert_eq!(shown("a:", 3, &[]), "a:\n  ^");
     }
 
     #[test]
     fn secrets_are_masked() {
-        assert_eq!(shown("password: hunter2 # mine", 11, &[]), "password: ***\n          ^^^");
-        assert_eq!(shown("{ password: \"a, b\", c: d }", 21, &[]), "{ password: ***\n            ^^^");
-        assert_eq!(shown("x: { password: { env: P }, y: 1 }", 28, &[]), "x: { password: { env: P }, y: 1 }\n                           ^");
+        assert_eq!(
+            shown("password: hunter2 # mine", 11, &[]),
+            "password: ***\n          ^^^"
+        );
+        assert_eq!(
+            shown("{ password: \"a, b\", c: d }", 21, &[]),
+            "{ password: ***\n            ^^^"
+        );
+        assert_eq!(
+            shown("x: { password: { env: P }, y: 1 }", 28, &[]),
+            "x: { password: { env: P }, y: 1 }\n                           ^"
+        );
         assert_eq!(shown("  hunter2", 3, &["hunter2"]), "  ***\n  ^^^");
-        assert_eq!(shown("sasl.password: hunter2", 1, &[]), "sasl.password: ***\n^^^^^^^^^^^^^");
-        assert_eq!(shown("a: hunter2, port: 1", 13, &["hunter2"]), "a: ***, port: 1\n   ^^^");
+        assert_eq!(
+            shown("sasl.password: hunter2", 1, &[]),
+            "sasl.password: ***\n^^^^^^^^^^^^^"
+        );
+        assert_eq!(
+            shown("a: hunter2, port: 1", 13, &["hunter2"]),
+            "a: ***, port: 1\n   ^^^"
+        );
     }
 
     #[test]

@@ -51,7 +51,10 @@ pub(super) enum ReadError {
     /// Nothing but comments.
     Empty,
     /// Not YAML, or nested or repeated beyond the limits.
-    Syntax { message: String, position: Option<Position> },
+    Syntax {
+        message: String,
+        position: Option<Position>,
+    },
     /// A second document after `---`.
     SecondDocument { position: Option<Position> },
 }
@@ -59,13 +62,20 @@ pub(super) enum ReadError {
 /// Reads a whole file.
 pub(super) fn read(text: &str) -> Result<Node, ReadError> {
     let mut documents = Deserializer::from_str(text);
-    let Some(first) = documents.next() else { return Err(ReadError::Empty) };
+    let Some(first) = documents.next() else {
+        return Err(ReadError::Empty);
+    };
     let counter = Counter::new(None);
-    let root = Seed { counter: &counter }.deserialize(first).map_err(|error| syntax(&error))?;
+    let root = Seed { counter: &counter }
+        .deserialize(first)
+        .map_err(|error| syntax(&error))?;
     if let Some(second) = documents.next() {
         // Failing at its first node tells where it begins; a syntax error in it tells as much.
         let counter = Counter::new(Some(0));
-        let position = Seed { counter: &counter }.deserialize(second).err().and_then(|error| position(&error));
+        let position = Seed { counter: &counter }
+            .deserialize(second)
+            .err()
+            .and_then(|error| position(&error));
         return Err(ReadError::SecondDocument { position });
     }
     match root.value {
@@ -88,7 +98,8 @@ impl Value {
         match self {
             Value::Null => "empty",
             Value::Bool(_) => "true or false",
-            Value::Int(_) | Value::Float(_) => "a number",
+            Value::Int(_) => "a number",
+            Value::Float(_) => "a number with a fraction",
             Value::Text(_) => "a text",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
@@ -102,11 +113,17 @@ fn syntax(error: &serde_yaml::Error) -> ReadError {
     // The crate appends its own positions, which count otherwise than ours where a path comes first.
     let message = text.split(" at line ").next().unwrap_or(&text);
     let message = message.split(" at position ").next().unwrap_or(message);
-    ReadError::Syntax { message: message.to_owned(), position: position(error) }
+    ReadError::Syntax {
+        message: message.to_owned(),
+        position: position(error),
+    }
 }
 
 fn position(error: &serde_yaml::Error) -> Option<Position> {
-    error.location().map(|location| Position { line: location.line(), column: location.column() })
+    error.location().map(|location| Position {
+        line: location.line(),
+        column: location.column(),
+    })
 }
 
 /// Numbers the nodes of one pass, and ends the pass at a given one.
@@ -117,7 +134,10 @@ struct Counter {
 
 impl Counter {
     fn new(stop_at: Option<NodeId>) -> Counter {
-        Counter { next: Cell::new(0), stop_at }
+        Counter {
+            next: Cell::new(0),
+            stop_at,
+        }
     }
 }
 
@@ -132,7 +152,10 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
         let id = self.counter.next.get();
         self.counter.next.set(id + 1);
-        let value = deserializer.deserialize_any(ValueVisitor { counter: self.counter, id })?;
+        let value = deserializer.deserialize_any(ValueVisitor {
+            counter: self.counter,
+            id,
+        })?;
         Ok(Node { id, value })
     }
 }
@@ -148,7 +171,9 @@ impl ValueVisitor<'_> {
             return Err(E::custom("here"));
         }
         if self.id >= NODES_MAX {
-            return Err(E::custom(format_args!("the file means more than {NODES_MAX} values")));
+            return Err(E::custom(format_args!(
+                "the file means more than {NODES_MAX} values"
+            )));
         }
         Ok(())
     }
@@ -205,7 +230,9 @@ impl<'de> Visitor<'de> for ValueVisitor<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         self.enter()?;
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Seed { counter: self.counter })? {
+        while let Some(item) = items.next_element_seed(Seed {
+            counter: self.counter,
+        })? {
             list.push(item);
         }
         Ok(Value::List(list))
@@ -214,8 +241,12 @@ impl<'de> Visitor<'de> for ValueVisitor<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         self.enter()?;
         let mut map = Vec::new();
-        while let Some(key) = entries.next_key_seed(Seed { counter: self.counter })? {
-            let value = entries.next_value_seed(Seed { counter: self.counter })?;
+        while let Some(key) = entries.next_key_seed(Seed {
+            counter: self.counter,
+        })? {
+            let value = entries.next_value_seed(Seed {
+                counter: self.counter,
+            })?;
             map.push((key, value));
         }
         Ok(Value::Map(map))
@@ -224,7 +255,9 @@ impl<'de> Visitor<'de> for ValueVisitor<'_> {
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<Value, A::Error> {
         self.enter()?;
         let (tag, content) = data.variant::<String>()?;
-        content.newtype_variant_seed(Seed { counter: self.counter })?;
+        content.newtype_variant_seed(Seed {
+            counter: self.counter,
+        })?;
         Ok(Value::Tagged(tag))
     }
 }
@@ -243,8 +276,13 @@ mod tests {
     fn every_node_is_found_again() {
         let text = "a: 1\nb:\n  - x\n  - { c: true, d: ~ }\ne: &e [1.5]\nf: *e\n";
         let root = read(text).unwrap();
-        let Value::Map(entries) = &root.value else { panic!("{root:?}") };
-        let places: Vec<_> = entries.iter().map(|(key, value)| (locate(text, key.id), locate(text, value.id))).collect();
+        let Value::Map(entries) = &root.value else {
+            panic!("{root:?}")
+        };
+        let places: Vec<_> = entries
+            .iter()
+            .map(|(key, value)| (locate(text, key.id), locate(text, value.id)))
+            .collect();
         assert_eq!(
             places,
             [
@@ -268,22 +306,37 @@ mod tests {
         for text in ["", "# nothing\n", "---\n", "~"] {
             assert!(matches!(read(text), Err(ReadError::Empty)), "{text:?}");
         }
-        let Err(ReadError::SecondDocument { position }) = read("a: 1\n---\nb: 2\n") else { panic!("read") };
+        let Err(ReadError::SecondDocument { position }) = read("a: 1\n---\nb: 2\n") else {
+            panic!("read")
+        };
         assert_eq!(position, at(3, 1));
     }
 
     #[test]
     fn aliases_cannot_make_a_huge_tree() {
-        let mut text = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        let wide = format!("a: &a [{}]\nb: [{}]\n", "x,".repeat(1000), "*a,".repeat(1000));
+        let Err(ReadError::Syntax { message, .. }) = read(&wide) else {
+            panic!("read")
+        };
+        assert!(
+            message.ends_with("the file means more than 200000 values"),
+            "{message}"
+        );
+        let mut high = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for level in 1..12 {
-            let item = format!("*a{}, ", level - 1).repeat(10);
-            text += &format!("a{level}: &a{level} [{item}]\n");
+            let items = format!("*a{}, ", level - 1).repeat(10);
+            high += &format!("a{level}: &a{level} [{items}]\n");
         }
-        let Err(ReadError::Syntax { message, .. }) = read(&text) else { panic!("read") };
-        assert!(message.ends_with("the file means more than 200000 values"), "{message}");
-        let Err(ReadError::Syntax { .. }) = read("a: &a [*a]") else { panic!("read") };
+        let Err(ReadError::Syntax { .. }) = read(&high) else {
+            panic!("read")
+        };
+        let Err(ReadError::Syntax { .. }) = read("a: &a [*a]") else {
+            panic!("read")
+        };
         let deep = "[".repeat(100_000);
-        let Err(ReadError::Syntax { .. }) = read(&deep) else { panic!("read") };
+        let Err(ReadError::Syntax { .. }) = read(&deep) else {
+            panic!("read")
+        };
     }
 
     proptest! {
