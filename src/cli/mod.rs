@@ -1,1 +1,9 @@
-//! (to be written)
+//! The command line.
+
+pub mod live;
+pub mod logging;
+pub mod rates;
+pub mod screen;
+pub mod status;
+pub mod table;
+pub mod view;

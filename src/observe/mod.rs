@@ -1,3 +1,10 @@
 //! What others may see: status, metrics, the HTTP server. It reaches into nobody.
 
+pub mod client;
+pub mod http;
+pub mod metrics;
+pub mod process;
 pub mod status;
+
+#[cfg(test)]
+pub(crate) mod samples;

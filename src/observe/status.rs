@@ -2,11 +2,14 @@
 //!
 //! `/api/v1/status`, `heliostat status`, the live table of `heliostat run` and the metrics are all views of [`Status`],
 //! so that they cannot disagree.
+//! A reader of the JSON ignores fields that it does not know and fills in those that are missing, so that a
+//! `heliostat status` of another version can still read it.
 
 use serde::{Deserialize, Serialize};
 
 /// Everything that a daemon knows of itself at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// The version of the program, with its commit.
     pub version: String,
@@ -37,6 +40,7 @@ pub enum StatusSource {
 
 /// One cluster as a daemon sees it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ClusterStatus {
     /// Its name in the topology file.
     pub alias: String,
@@ -73,8 +77,46 @@ pub enum State {
     Quarantined,
 }
 
+impl State {
+    /// Every state, the best first.
+    pub const ALL: [State; 7] = [
+        State::CaughtUp,
+        State::Copying,
+        State::Waiting,
+        State::Gap,
+        State::Stalled,
+        State::Recreated,
+        State::Quarantined,
+    ];
+
+    /// The name of the state in JSON and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::CaughtUp => "caught-up",
+            State::Copying => "copying",
+            State::Waiting => "waiting",
+            State::Gap => "gap",
+            State::Stalled => "stalled",
+            State::Recreated => "recreated",
+            State::Quarantined => "quarantined",
+        }
+    }
+
+    /// Whether records arrive, or none are missing.
+    pub fn is_healthy(self) -> bool {
+        matches!(self, State::CaughtUp | State::Copying)
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// How far a mirror is behind its source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Lag {
     /// Whether the source's log end is known now. If not, `records` is what was last known, and `seconds` goes on growing.
     pub known: bool,
@@ -82,10 +124,13 @@ pub struct Lag {
     pub records: u64,
     /// For how long the oldest record that is not on the target has been on the source.
     pub seconds: f64,
+    /// Since when the log end is not known, in milliseconds since 1970; absent while it is known.
+    pub unknown_since_ms: Option<i64>,
 }
 
 /// One flow.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FlowStatus {
     /// `source->target`.
     pub name: String,
@@ -117,8 +162,67 @@ pub struct FlowStatus {
     pub left_out: Vec<LeftOut>,
 }
 
+impl FlowStatus {
+    /// Whether records arrive or none are missing, and whether that is known.
+    pub fn is_healthy(&self) -> bool {
+        self.state.is_healthy() && self.lag.known
+    }
+
+    /// How many of its partitions are in each state, in the order of [`State::ALL`].
+    pub fn partitions_by_state(&self) -> [usize; State::ALL.len()] {
+        let mut counts = [0; State::ALL.len()];
+        for partition in &self.partitions {
+            counts[partition.state as usize] += 1;
+        }
+        counts
+    }
+
+    /// Whether the log end of any of its partitions was ever known.
+    pub fn was_ever_known(&self) -> bool {
+        self.lag.known || self.partitions.iter().any(PartitionStatus::was_ever_known)
+    }
+}
+
+impl PartitionStatus {
+    /// Whether the source's log end was ever known. If not, the lag in records means nothing.
+    pub fn was_ever_known(&self) -> bool {
+        self.lag.known || self.source_end.is_some()
+    }
+}
+
+impl Status {
+    /// Why the daemon is not ready to be relied on, one reason to a line; empty when it is ready.
+    ///
+    /// Only the targets count. A source that is away is a reason for a state, not for taking the daemon out of
+    /// service: what is mirrored already is needed most at that very moment.
+    pub fn reasons_not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.started_at_ms.is_none() {
+            reasons.push("the daemon has not started yet".to_string());
+        }
+        let mut seen: Vec<&str> = Vec::new();
+        for flow in &self.flows {
+            if seen.contains(&flow.target.as_str()) {
+                continue;
+            }
+            seen.push(&flow.target);
+            let target = format!("cluster {}, the target of {}", flow.target, flow.name);
+            match self.clusters.iter().find(|cluster| cluster.alias == flow.target) {
+                None => reasons.push(format!("{target}: it is not among the clusters of the status")),
+                Some(cluster) if cluster.reachable => {}
+                Some(cluster) => reasons.push(format!(
+                    "{target}: not reachable: {}",
+                    cluster.reason.as_deref().unwrap_or("it was not asked yet")
+                )),
+            }
+        }
+        reasons
+    }
+}
+
 /// A source topic that is not mirrored although the patterns include it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LeftOut {
     /// The source topic.
     pub topic: String,
@@ -128,6 +232,7 @@ pub struct LeftOut {
 
 /// One partition of a flow.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PartitionStatus {
     /// The source topic.
     pub topic: String,
@@ -161,4 +266,62 @@ pub struct PartitionStatus {
     pub errors_total: u64,
     /// Source offsets that were gone before they could be copied, since this process started.
     pub gap_records_total: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_state_is_its_json() {
+        for (i, state) in State::ALL.into_iter().enumerate() {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+            assert_eq!(state as usize, i, "ALL is in the order of the enum");
+        }
+    }
+
+    #[test]
+    fn a_status_of_another_version_can_be_read() {
+        let status: Status =
+            serde_json::from_str(r#"{"name": "x", "flows": [{"name": "a->b", "invented_later": 1}]}"#).unwrap();
+        assert_eq!(status.flows[0].name, "a->b");
+        assert_eq!(status.flows[0].state, State::Waiting);
+    }
+
+    #[test]
+    fn readiness_asks_for_the_targets_only() {
+        let cluster = |alias: &str, reachable| ClusterStatus {
+            alias: alias.into(),
+            reachable,
+            reason: (!reachable).then(|| "connection refused".into()),
+            ..ClusterStatus::default()
+        };
+        let flow = FlowStatus {
+            name: "a->b".into(),
+            source: "a".into(),
+            target: "b".into(),
+            ..FlowStatus::default()
+        };
+        let mut status = Status {
+            started_at_ms: Some(1),
+            clusters: vec![cluster("a", false), cluster("b", true)],
+            flows: vec![flow],
+            ..Status::default()
+        };
+        assert_eq!(status.reasons_not_ready(), Vec::<String>::new());
+        status.clusters = vec![cluster("a", true), cluster("b", false)];
+        assert_eq!(
+            status.reasons_not_ready(),
+            ["cluster b, the target of a->b: not reachable: connection refused"]
+        );
+        status.clusters.pop();
+        status.started_at_ms = None;
+        assert_eq!(
+            status.reasons_not_ready(),
+            [
+                "the daemon has not started yet",
+                "cluster b, the target of a->b: it is not among the clusters of the status"
+            ]
+        );
+    }
 }

@@ -1,0 +1,353 @@
+//! A status becomes lines for a person.
+//!
+//! Everything is a function of the status, so a test can show every case; the moment that durations count to is the
+//! status' own.
+
+use std::borrow::Cow;
+
+use super::rates::Rates;
+use super::table::{Align, Cell, Column, Paint, Table, clean, clip, duration, painted, thousands, wrap};
+use crate::observe::status::{ClusterStatus, FlowStatus, Lag, PartitionStatus, State, Status, StatusSource};
+
+/// Partitions shown of each flow where nothing else is said.
+pub const PARTITIONS_SHOWN: usize = 12;
+
+/// Topics that are left out, shown of each flow.
+const LEFT_OUT_SHOWN: usize = 3;
+
+/// Partitions shown of each flow in the live table, and only those in trouble.
+const LIVE_PARTITIONS_SHOWN: usize = 4;
+
+/// Different reasons looked at: many partitions tend to have the same few.
+const REASONS_SHOWN: usize = 10;
+
+/// How lines are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// No line is wider, in character cells.
+    pub width: usize,
+    /// Whether colours are wanted.
+    pub color: bool,
+    /// Partitions shown of each flow, the worst first.
+    pub partitions: usize,
+}
+
+/// The whole status: who says so, clusters, flows, partitions.
+pub fn full(status: &Status, rates: &Rates, layout: Layout) -> Vec<String> {
+    let mut lines = vec![headline(status, layout)];
+    lines.push(String::new());
+    lines.extend(cluster_table(status.clusters.iter(), layout));
+    lines.push(String::new());
+    if status.flows.is_empty() {
+        lines.push("no flows".to_string());
+    }
+    lines.extend(flow_table(status, rates, layout));
+    for flow in &status.flows {
+        lines.extend(partition_lines(status, flow, layout));
+        lines.extend(left_out_lines(flow, layout));
+    }
+    lines.extend(cut_reasons(status, &lines, layout));
+    lines
+}
+
+/// What fits on a terminal while the daemon runs: flows, and what is wrong.
+pub fn live(status: &Status, rates: &Rates, layout: Layout, height: usize) -> Vec<String> {
+    let mut lines = flow_table(status, rates, layout);
+    lines.extend(cluster_table(status.clusters.iter().filter(|cluster| !cluster.reachable), layout));
+    for flow in &status.flows {
+        let mut bad: Vec<&PartitionStatus> = flow.partitions.iter().filter(|p| !p.state.is_healthy()).collect();
+        // One reason for all of them stands in the flow's own line already.
+        if bad.is_empty() || bad.iter().all(|p| p.state == flow.state && p.reason == flow.reason) {
+            continue;
+        }
+        sort_worst_first(&mut bad);
+        let shown = bad.len().min(LIVE_PARTITIONS_SHOWN);
+        lines.extend(partition_table(status, &bad[..shown], layout));
+        if shown < bad.len() {
+            lines.push(more(&bad[shown..], layout));
+        }
+    }
+    if lines.len() > height && height > 0 {
+        let left_out = lines.len() + 1 - height;
+        lines.truncate(height - 1);
+        lines.push(clip(&format!("… {left_out} more lines; `heliostat status` shows all"), layout.width));
+    }
+    lines
+}
+
+/// A flow in one line, for a log.
+pub fn flow_line(flow: &FlowStatus, now_ms: i64) -> String {
+    let mut line = format!("flow {}: {}", flow.name, flow.state);
+    if flow.lag.known && flow.lag.records == 0 {
+        if flow.state != State::CaughtUp {
+            line += ", nothing to copy";
+        }
+    } else {
+        line += &format!(", {} records behind", lag_records(&flow.lag, flow.was_ever_known(), now_ms));
+        line += &format!(", {}", duration(flow.lag.seconds));
+    }
+    if let Some(reason) = &flow.reason {
+        line += &format!(": {reason}");
+    }
+    clean(&line).into_owned()
+}
+
+/// `12,345`, `≥ 120 (unknown for 12 s)`, `unknown`.
+fn lag_records(lag: &Lag, ever_known: bool, now_ms: i64) -> String {
+    if lag.known {
+        return thousands(lag.records);
+    }
+    let for_how_long = match lag.unknown_since_ms {
+        Some(since) => format!("unknown for {}", duration(seconds_since(since, now_ms))),
+        None => "unknown".to_string(),
+    };
+    // What was last known to be missing is still missing, whatever came on top of it.
+    if ever_known { format!("≥ {} ({for_how_long})", thousands(lag.records)) } else { for_how_long }
+}
+
+fn lag_paint(lag: &Lag) -> Paint {
+    if lag.known { Paint::Plain } else { Paint::Warn }
+}
+
+fn seconds_since(since_ms: i64, now_ms: i64) -> f64 {
+    now_ms.saturating_sub(since_ms).max(0) as f64 / 1000.0
+}
+
+/// How long something has been so; nothing where that is not known.
+fn since(since_ms: i64, now_ms: i64) -> Cell {
+    if since_ms <= 0 {
+        return Cell::default();
+    }
+    Cell::new(duration(seconds_since(since_ms, now_ms).floor()), Paint::Dim)
+}
+
+fn state_cell(state: State) -> Cell {
+    let paint = match state {
+        State::CaughtUp | State::Copying => Paint::Good,
+        State::Waiting => Paint::Warn,
+        State::Gap | State::Stalled | State::Recreated | State::Quarantined => Paint::Bad,
+    };
+    Cell::new(state.name(), paint)
+}
+
+fn count_cell(count: u64, paint: Paint) -> Cell {
+    if count == 0 { Cell::default() } else { Cell::new(thousands(count), paint) }
+}
+
+fn offset_cell(offset: Option<i64>) -> Cell {
+    match offset {
+        Some(offset) => Cell::from(offset.to_string()),
+        None => Cell::new("-", Paint::Dim),
+    }
+}
+
+fn reason_cell(reason: &Option<String>) -> Cell {
+    Cell::from(reason.as_deref().unwrap_or_default())
+}
+
+fn text_column(header: &'static str, shrinks_to: usize, goes: u8) -> Column {
+    Column { header, align: Align::Left, shrinks_to, goes }
+}
+
+fn number_column(header: &'static str, goes: u8) -> Column {
+    Column { header, align: Align::Right, shrinks_to: 0, goes }
+}
+
+fn headline(status: &Status, layout: Layout) -> String {
+    let name = clean(&status.name);
+    let source = match (status.source, status.started_at_ms) {
+        (StatusSource::Daemon, Some(start)) => {
+            let up = duration(seconds_since(start, status.at_ms).floor());
+            format!("heliostat {}, running for {up}", clean(&status.version))
+        }
+        (StatusSource::Daemon, None) => format!("heliostat {}, starting", clean(&status.version)),
+        (StatusSource::Clusters, _) => "no daemon answers; this is what the clusters themselves say".to_string(),
+    };
+    let paint = if status.source == StatusSource::Clusters { Paint::Warn } else { Paint::Plain };
+    let line = format!(
+        "{}  {}",
+        painted(&name, Paint::Bold, layout.color),
+        painted(&source, paint, layout.color)
+    );
+    clip(&line, layout.width)
+}
+
+fn cluster_table<'a>(clusters: impl Iterator<Item = &'a ClusterStatus>, layout: Layout) -> Vec<String> {
+    let columns = vec![
+        text_column("CLUSTER", 10, 0),
+        text_column("KIND", 0, 1),
+        text_column("REACHABLE", 0, 0),
+        text_column("BOOTSTRAP", 20, 2),
+        text_column("REASON", 20, 0),
+    ];
+    let row = |cluster: &ClusterStatus| {
+        let reachable =
+            if cluster.reachable { Cell::new("yes", Paint::Good) } else { Cell::new("no", Paint::Bad) };
+        vec![
+            Cell::from(&cluster.alias),
+            Cell::from(if cluster.built_in { "built-in" } else { "external" }),
+            reachable,
+            Cell::from(&cluster.bootstrap_servers),
+            reason_cell(&cluster.reason),
+        ]
+    };
+    Table { columns, rows: clusters.map(row).collect(), indent: 0 }.lines(layout.width, layout.color)
+}
+
+fn flow_table(status: &Status, rates: &Rates, layout: Layout) -> Vec<String> {
+    let columns = vec![
+        text_column("FLOW", 12, 0),
+        text_column("STATE", 0, 0),
+        number_column("FOR", 2),
+        number_column("PARTITIONS", 1),
+        number_column("LAG RECORDS", 0),
+        number_column("LAG TIME", 7),
+        number_column("COPIED", 4),
+        number_column("RATE", 5),
+        number_column("ERRORS", 3),
+        text_column("REASON", 24, 9),
+    ];
+    let row = |flow: &FlowStatus| {
+        let lag = lag_records(&flow.lag, flow.was_ever_known(), status.at_ms);
+        let rate = rates.records_per_second(&flow.name);
+        vec![
+            Cell::from(&flow.name),
+            state_cell(flow.state),
+            since(flow.since_ms, status.at_ms),
+            Cell::from(thousands(flow.partitions.len() as u64)),
+            Cell::new(lag, lag_paint(&flow.lag)),
+            Cell::new(duration(flow.lag.seconds), lag_paint(&flow.lag)),
+            // Only a daemon counts what it copies.
+            Cell::from(match status.source {
+                StatusSource::Daemon => thousands(flow.records_total),
+                StatusSource::Clusters => String::new(),
+            }),
+            Cell::from(rate.map(|rate| format!("{}/s", thousands(rate.round() as u64))).unwrap_or_default()),
+            count_cell(flow.errors_total, Paint::Warn),
+            reason_cell(&flow.reason),
+        ]
+    };
+    let rows = status.flows.iter().map(row).collect();
+    Table { columns, rows, indent: 0 }.lines(layout.width, layout.color)
+}
+
+fn partition_table(status: &Status, partitions: &[&PartitionStatus], layout: Layout) -> Vec<String> {
+    let columns = vec![
+        text_column("TOPIC", 12, 0),
+        number_column("PARTITION", 9),
+        text_column("STATE", 0, 0),
+        number_column("FOR", 3),
+        number_column("POSITION", 5),
+        number_column("SOURCE END", 4),
+        number_column("LAG RECORDS", 8),
+        number_column("LAG TIME", 7),
+        number_column("GAP RECORDS", 6),
+        number_column("ERRORS", 2),
+        text_column("COPIED BY", 0, 1),
+        text_column("REASON", 24, 10),
+    ];
+    let row = |partition: &&PartitionStatus| {
+        let lag = &partition.lag;
+        let elsewhere = status.source == StatusSource::Daemon && !partition.mine;
+        vec![
+            Cell::from(&partition.topic),
+            Cell::from(partition.partition.to_string()),
+            state_cell(partition.state),
+            since(partition.since_ms, status.at_ms),
+            offset_cell(partition.position),
+            offset_cell(partition.source_end),
+            Cell::new(lag_records(lag, partition.was_ever_known(), status.at_ms), lag_paint(lag)),
+            Cell::new(duration(lag.seconds), lag_paint(lag)),
+            count_cell(partition.gap_records_total, Paint::Bad),
+            count_cell(partition.errors_total, Paint::Warn),
+            Cell::from(if elsewhere { "another" } else { "" }),
+            reason_cell(&partition.reason),
+        ]
+    };
+    let rows = partitions.iter().map(row).collect();
+    Table { columns, rows, indent: 2 }.lines(layout.width, layout.color)
+}
+
+/// The worst state first, then what is furthest behind, then by name.
+fn sort_worst_first(partitions: &mut [&PartitionStatus]) {
+    partitions.sort_by(|a, b| {
+        let names = || (&a.topic, a.partition).cmp(&(&b.topic, b.partition));
+        b.state
+            .cmp(&a.state)
+            .then_with(|| b.lag.seconds.total_cmp(&a.lag.seconds))
+            .then_with(|| b.lag.records.cmp(&a.lag.records))
+            .then_with(names)
+    });
+}
+
+fn partition_lines(status: &Status, flow: &FlowStatus, layout: Layout) -> Vec<String> {
+    if flow.partitions.is_empty() {
+        return Vec::new();
+    }
+    let mut partitions: Vec<&PartitionStatus> = flow.partitions.iter().collect();
+    sort_worst_first(&mut partitions);
+    let shown = partitions.len().min(layout.partitions);
+    let title = painted(&clean(&flow.name), Paint::Bold, layout.color).into_owned();
+    let mut lines = vec![String::new(), clip(&title, layout.width)];
+    lines.extend(partition_table(status, &partitions[..shown], layout));
+    if shown < partitions.len() {
+        lines.push(more(&partitions[shown..], layout));
+    }
+    lines
+}
+
+/// What is to be said of partitions that are not shown.
+fn more(partitions: &[&PartitionStatus], layout: Layout) -> String {
+    let name = |state: State| state.name().replace('-', " ");
+    let count = |state| partitions.iter().filter(|partition| partition.state == state).count();
+    let states: Vec<(State, usize)> =
+        State::ALL.into_iter().rev().map(|state| (state, count(state))).filter(|(_, count)| *count > 0).collect();
+    let what = match states[..] {
+        [(state, _)] => format!(", all {}", name(state)),
+        _ => {
+            let counts: Vec<String> = states.iter().map(|(state, n)| format!("{n} {}", name(*state))).collect();
+            format!(": {}", counts.join(", "))
+        }
+    };
+    let text = format!("  … and {} more{what}", thousands(partitions.len() as u64));
+    clip(&painted(&text, Paint::Dim, layout.color), layout.width)
+}
+
+/// The reasons that a table had no room for, in full: they are what a person came for.
+fn cut_reasons(status: &Status, lines: &[String], layout: Layout) -> Vec<String> {
+    let clusters = status.clusters.iter().map(|cluster| &cluster.reason);
+    let flows = status.flows.iter().map(|flow| &flow.reason);
+    let partitions = status.flows.iter().flat_map(|flow| flow.partitions.iter().map(|partition| &partition.reason));
+    let mut said: Vec<Cow<'_, str>> = Vec::new();
+    let mut cut = Vec::new();
+    for reason in clusters.chain(flows).chain(partitions).flatten() {
+        let reason = clean(reason);
+        if said.len() < REASONS_SHOWN && !said.contains(&reason) {
+            if !lines.iter().any(|line| line.contains(reason.as_ref())) {
+                cut.extend(wrap(&reason, layout.width, 2));
+            }
+            said.push(reason);
+        }
+    }
+    if !cut.is_empty() {
+        let title = painted("REASONS IN FULL", Paint::Dim, layout.color);
+        cut.splice(0..0, [String::new(), clip(&title, layout.width)]);
+    }
+    cut
+}
+
+fn left_out_lines(flow: &FlowStatus, layout: Layout) -> Vec<String> {
+    let mut lines: Vec<String> = flow
+        .left_out
+        .iter()
+        .take(LEFT_OUT_SHOWN)
+        .map(|topic| format!("  left out: {}: {}", clean(&topic.topic), clean(&topic.reason)))
+        .collect();
+    if flow.left_out.len() > LEFT_OUT_SHOWN {
+        lines.push(format!("  left out: … and {} more topics", flow.left_out.len() - LEFT_OUT_SHOWN));
+    }
+    lines.iter().map(|line| clip(&painted(line, Paint::Dim, layout.color), layout.width)).collect()
+}
+
+#[cfg(test)]
+mod tests;

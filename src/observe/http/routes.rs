@@ -1,0 +1,145 @@
+//! What is answered to which request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Method, Response, StatusCode};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::StatusSource;
+use crate::observe::metrics;
+use crate::observe::process::Process;
+use crate::observe::status::Status;
+
+/// Calls to the status source at once. One that hangs must not take a thread for each request that comes after it.
+const STATUS_CALLS_MAX: usize = 2;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// The paths, and what the page at `/` says of them.
+const PATHS: [(&str, &str); 5] = [
+    ("/", "this page"),
+    ("/metrics", "metrics in the text format of Prometheus"),
+    ("/livez", "200 while the process serves"),
+    ("/readyz", "200 while every cluster that is a target can be reached, otherwise 503 and the reasons"),
+    ("/api/v1/status", "clusters, flows and partitions as JSON; `heliostat status` prints the same as a table"),
+];
+
+/// Answers requests. A clone shares everything.
+#[derive(Clone)]
+pub(super) struct Routes {
+    source: StatusSource,
+    slots: Arc<Semaphore>,
+    patience: Duration,
+}
+
+/// An answer before it has headers.
+struct Answer {
+    code: StatusCode,
+    content_type: &'static str,
+    body: Bytes,
+}
+
+impl Routes {
+    /// `patience` is how long an answer waits for the status.
+    pub(super) fn new(source: StatusSource, patience: Duration) -> Routes {
+        Routes { source, slots: Arc::new(Semaphore::new(STATUS_CALLS_MAX)), patience }
+    }
+
+    /// The response to a request, whose body nobody reads.
+    pub(super) async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if !PATHS.iter().any(|(known, _)| *known == path) {
+            return Answer::text(StatusCode::NOT_FOUND, "not found; / lists what there is\n").into_response();
+        }
+        if method != Method::GET && method != Method::HEAD {
+            let answer = Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed\n");
+            let mut response = answer.into_response();
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/livez" => Answer::text(StatusCode::OK, "ok\n"),
+            "/readyz" => self.from_status(ready).await,
+            "/metrics" => self.from_status(metrics_text).await,
+            "/api/v1/status" => self.from_status(status_json).await,
+            _ => Answer::text(StatusCode::OK, page()),
+        }
+        .into_response()
+    }
+
+    /// Makes the status and its view on a thread where both may take their time, and gives up waiting after a while.
+    async fn from_status(&self, view: fn(&Status) -> Answer) -> Answer {
+        let made = async {
+            let permit = self.slots.clone().acquire_owned().await.ok()?;
+            let source = self.source.clone();
+            let task = tokio::task::spawn_blocking(move || {
+                // The permit goes with the thread: a call that nobody waits for any longer still counts.
+                let _permit = permit;
+                view(&source())
+            });
+            Some(task.await)
+        };
+        match timeout(self.patience, made).await {
+            Ok(Some(Ok(answer))) => answer,
+            Ok(_) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the status could not be made; see the log\n"),
+            Err(_) => {
+                let seconds = self.patience.as_secs_f64();
+                Answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("no status within {seconds} s\n"))
+            }
+        }
+    }
+}
+
+impl Answer {
+    fn text(code: StatusCode, body: impl Into<String>) -> Answer {
+        Answer { code, content_type: TEXT, body: Bytes::from(body.into()) }
+    }
+
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.code;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+}
+
+fn ready(status: &Status) -> Answer {
+    let reasons = status.reasons_not_ready();
+    if reasons.is_empty() {
+        Answer::text(StatusCode::OK, "ready\n")
+    } else {
+        Answer::text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
+    }
+}
+
+fn metrics_text(status: &Status) -> Answer {
+    match metrics::render(status, &Process::current()) {
+        Ok(text) => {
+            Answer { code: StatusCode::OK, content_type: metrics::CONTENT_TYPE, body: Bytes::from(text) }
+        }
+        Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}\n")),
+    }
+}
+
+fn status_json(status: &Status) -> Answer {
+    match serde_json::to_vec(status) {
+        Ok(json) => Answer { code: StatusCode::OK, content_type: JSON, body: Bytes::from(json) },
+        Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("status: {error}\n")),
+    }
+}
+
+fn page() -> String {
+    let mut page = format!("Heliostat {}\n\n", env!("CARGO_PKG_VERSION"));
+    for (path, what) in PATHS {
+        page += &format!("{path:<16}{what}\n");
+    }
+    page
+}

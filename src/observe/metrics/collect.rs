@@ -1,0 +1,156 @@
+//! A status becomes metric families.
+
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+use super::catalogue::{Id, Kind, METRICS};
+use crate::observe::process::Process;
+use crate::observe::status::{FlowStatus, PartitionStatus, State, Status};
+
+/// The families of a status that have at least one series, in the order of [`METRICS`].
+pub(super) fn families(status: &Status, process: &Process) -> Vec<MetricFamily> {
+    let mut series = Series::new();
+    for flow in &status.flows {
+        series.flow(flow);
+        for partition in &flow.partitions {
+            series.partition(flow, partition);
+        }
+    }
+    series.clusters(status);
+    series.process(status, process);
+    series.into_families()
+}
+
+/// The series of each metric.
+struct Series(Vec<Vec<Metric>>);
+
+impl Series {
+    fn new() -> Series {
+        Series(vec![Vec::new(); METRICS.len()])
+    }
+
+    /// Adds one series. What is not a number cannot be drawn and would hide that the value is not known.
+    fn add(&mut self, id: Id, labels: &[&str], value: f64) {
+        let info = id.info();
+        debug_assert_eq!(labels.len(), info.labels.len(), "labels of {}", info.name);
+        if !value.is_finite() {
+            return;
+        }
+        let pairs = info.labels.iter().zip(labels).map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_string());
+            pair.set_value((*value).to_string());
+            pair
+        });
+        let mut metric = Metric::from_label(pairs.collect());
+        match info.kind {
+            Kind::Gauge => {
+                let mut gauge = Gauge::default();
+                gauge.set_value(value);
+                metric.set_gauge(gauge);
+            }
+            Kind::Counter => {
+                let mut counter = Counter::default();
+                counter.set_value(value);
+                metric.set_counter(counter);
+            }
+        }
+        self.0[id as usize].push(metric);
+    }
+
+    /// Adds one series if its value is known.
+    fn add_known(&mut self, id: Id, labels: &[&str], value: Option<f64>) {
+        if let Some(value) = value {
+            self.add(id, labels, value);
+        }
+    }
+
+    fn flow(&mut self, flow: &FlowStatus) {
+        let labels = [flow.name.as_str(), &flow.source, &flow.target];
+        let [name, source, target] = labels;
+        self.add(Id::FlowInfo, &[name, source, target, &flow.engine, &flow.delivery], 1.0);
+        for (state, count) in State::ALL.into_iter().zip(flow.partitions_by_state()) {
+            let labels = [name, source, target, state.name()];
+            self.add(Id::FlowState, &labels, flag(flow.state == state));
+            self.add(Id::FlowPartitions, &labels, count as f64);
+        }
+        self.add_known(Id::FlowLagRecords, &labels, flow.was_ever_known().then_some(flow.lag.records as f64));
+        self.add(Id::FlowLagSeconds, &labels, flow.lag.seconds);
+        self.add(Id::FlowLagKnown, &labels, flag(flow.lag.known));
+        self.add(Id::FlowRecords, &labels, flow.records_total as f64);
+        self.add(Id::FlowBytes, &labels, flow.bytes_total as f64);
+        self.add(Id::FlowErrors, &labels, flow.errors_total as f64);
+        self.add(Id::FlowLeftOut, &labels, flow.left_out.len() as f64);
+    }
+
+    fn partition(&mut self, flow: &FlowStatus, partition: &PartitionStatus) {
+        let number = partition.partition.to_string();
+        let labels =
+            [flow.name.as_str(), &flow.source, &flow.target, &partition.topic, &partition.target_topic, &number];
+        let [name, source, target, topic, target_topic, _] = labels;
+        for state in State::ALL {
+            let labels = [name, source, target, topic, target_topic, &number, state.name()];
+            self.add(Id::PartitionState, &labels, flag(partition.state == state));
+        }
+        let offset = |value: Option<i64>| value.map(|offset| offset as f64);
+        let lag = &partition.lag;
+        self.add(Id::PartitionOwned, &labels, flag(partition.mine));
+        self.add_known(
+            Id::PartitionLagRecords,
+            &labels,
+            partition.was_ever_known().then_some(lag.records as f64),
+        );
+        self.add(Id::PartitionLagSeconds, &labels, lag.seconds);
+        self.add(Id::PartitionLagKnown, &labels, flag(lag.known));
+        self.add_known(Id::PartitionPosition, &labels, offset(partition.position));
+        self.add_known(Id::PartitionSourceStart, &labels, offset(partition.source_start));
+        self.add_known(Id::PartitionSourceEnd, &labels, offset(partition.source_end));
+        self.add_known(Id::PartitionTargetPosition, &labels, offset(partition.target_position));
+        self.add(Id::PartitionRecords, &labels, partition.records_total as f64);
+        self.add(Id::PartitionBytes, &labels, partition.bytes_total as f64);
+        self.add(Id::PartitionErrors, &labels, partition.errors_total as f64);
+        self.add(Id::PartitionGapRecords, &labels, partition.gap_records_total as f64);
+    }
+
+    fn clusters(&mut self, status: &Status) {
+        for cluster in &status.clusters {
+            let id = cluster.cluster_id.as_deref().unwrap_or_default();
+            let built_in = if cluster.built_in { "true" } else { "false" };
+            self.add(Id::ClusterInfo, &[&cluster.alias, id, built_in], 1.0);
+            self.add(Id::ClusterReachable, &[&cluster.alias], flag(cluster.reachable));
+        }
+    }
+
+    fn process(&mut self, status: &Status, process: &Process) {
+        self.add(Id::BuildInfo, &[&status.version], 1.0);
+        self.add(Id::TopologyInfo, &[&status.name], 1.0);
+        let uptime = status.started_at_ms.map(|start| status.at_ms.saturating_sub(start).max(0) as f64 / 1000.0);
+        self.add_known(Id::Uptime, &[], uptime);
+        self.add_known(Id::ProcessStart, &[], process.started_at_seconds);
+        self.add_known(Id::ProcessCpu, &[], process.cpu_seconds);
+        self.add_known(Id::ProcessResident, &[], process.resident_bytes.map(|bytes| bytes as f64));
+    }
+
+    fn into_families(self) -> Vec<MetricFamily> {
+        let mut families = Vec::new();
+        for (info, series) in METRICS.iter().zip(self.0) {
+            // The encoder refuses a family without series.
+            if series.is_empty() {
+                continue;
+            }
+            let mut family = MetricFamily::default();
+            family.set_name(info.name.to_string());
+            family.set_help(info.help.to_string());
+            family.set_field_type(match info.kind {
+                Kind::Gauge => MetricType::GAUGE,
+                Kind::Counter => MetricType::COUNTER,
+            });
+            family.set_metric(series);
+            families.push(family);
+        }
+        families
+    }
+}
+
+fn flag(value: bool) -> f64 {
+    if value { 1.0 } else { 0.0 }
+}
