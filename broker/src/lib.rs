@@ -1,1 +1,7 @@
 //! The built-in Kafka cluster.
+
+pub mod state {
+    //! The small durable state.
+
+    pub mod journal;
+}
