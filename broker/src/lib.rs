@@ -1,5 +1,7 @@
 //! The built-in Kafka cluster.
 
+pub mod group;
+
 pub mod state {
     //! The small durable state.
 
