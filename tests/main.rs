@@ -1,2 +1,4 @@
 //! Integration tests, one module per capability.
-fn main() {}
+
+mod cli;
+mod topology_errors;

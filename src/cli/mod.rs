@@ -6,4 +6,5 @@ pub mod rates;
 pub mod screen;
 pub mod status;
 pub mod table;
+pub mod text;
 pub mod view;

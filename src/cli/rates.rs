@@ -25,13 +25,28 @@ struct Sample {
 impl Rates {
     /// Takes note of a status. One that is not newer than the last is left out.
     pub fn note(&mut self, status: &Status) {
-        if self.samples.back().is_some_and(|last| status.at_ms - last.at_ms < APART_MS) {
+        if self
+            .samples
+            .back()
+            .is_some_and(|last| status.at_ms - last.at_ms < APART_MS)
+        {
             return;
         }
-        let records = status.flows.iter().map(|flow| (flow.name.clone(), flow.records_total)).collect();
-        self.samples.push_back(Sample { at_ms: status.at_ms, records });
+        let records = status
+            .flows
+            .iter()
+            .map(|flow| (flow.name.clone(), flow.records_total))
+            .collect();
+        self.samples.push_back(Sample {
+            at_ms: status.at_ms,
+            records,
+        });
         // The oldest sample that is kept is the last one outside the window, so that the window is always covered.
-        while self.samples.get(1).is_some_and(|second| status.at_ms - second.at_ms >= WINDOW_MS) {
+        while self
+            .samples
+            .get(1)
+            .is_some_and(|second| status.at_ms - second.at_ms >= WINDOW_MS)
+        {
             self.samples.pop_front();
         }
     }
@@ -56,13 +71,24 @@ mod tests {
         let mut rates = Rates::default();
         assert_eq!(rates.records_per_second("primary->standby"), None);
         let mut seen = Vec::new();
-        for (after_ms, records) in [(0, 0), (100, 50), (1000, 500), (2000, 1000), (5000, 1000), (6000, 1000), (9000, 0)] {
+        for (after_ms, records) in [
+            (0, 0),
+            (100, 50),
+            (1000, 500),
+            (2000, 1000),
+            (5000, 1000),
+            (6000, 1000),
+            (9000, 0),
+        ] {
             status.at_ms = samples::NOW_MS + after_ms;
             status.flows[0].records_total = records;
             rates.note(&status);
             seen.push(rates.records_per_second("primary->standby"));
         }
-        assert_eq!(seen, [None, None, Some(500.0), Some(500.0), Some(0.0), Some(0.0), None]);
+        assert_eq!(
+            seen,
+            [None, None, Some(500.0), Some(500.0), Some(0.0), Some(0.0), None]
+        );
         assert_eq!(rates.records_per_second("another"), None);
         assert!(rates.samples.len() < 4);
     }

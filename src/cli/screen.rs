@@ -7,7 +7,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use super::table::{clip, visible_width};
+use super::text::{clip, visible_width};
 
 /// The width that is assumed where there is no terminal to ask.
 pub const WIDTH_WITHOUT_TERMINAL: usize = 100;
@@ -43,7 +43,10 @@ impl Ability {
 
     fn decide(terminal: bool, no_color: &str, term: &str) -> Ability {
         let redraw = terminal && term != "dumb";
-        Ability { redraw, color: redraw && no_color.is_empty() }
+        Ability {
+            redraw,
+            color: redraw && no_color.is_empty(),
+        }
     }
 }
 
@@ -59,11 +62,16 @@ pub fn stdout_size() -> Size {
 }
 
 fn size_of(columns: Option<&str>, lines: Option<&str>, asked: Option<(usize, usize)>) -> Size {
-    let set = |text: Option<&str>| text.and_then(|text| text.trim().parse::<usize>().ok()).filter(|n| *n > 0);
+    let set = |text: Option<&str>| {
+        text.and_then(|text| text.trim().parse::<usize>().ok())
+            .filter(|n| *n > 0)
+    };
     // A terminal that has no size yet says 0.
     let (width, height) = asked.unwrap_or_default();
     Size {
-        width: set(columns).or((width > 0).then_some(width)).unwrap_or(WIDTH_WITHOUT_TERMINAL),
+        width: set(columns)
+            .or((width > 0).then_some(width))
+            .unwrap_or(WIDTH_WITHOUT_TERMINAL),
         height: set(lines).or((height > 0).then_some(height)).unwrap_or(24),
     }
 }
@@ -72,8 +80,10 @@ fn size_of(columns: Option<&str>, lines: Option<&str>, asked: Option<(usize, usi
 pub struct Screen {
     /// Where the table goes.
     out: Box<dyn Write + Send>,
-    /// Where lines above the table go, if that is the same terminal.
+    /// Where lines above the table go.
     err: Box<dyn Write + Send>,
+    /// Whether that is the terminal of the table.
+    shared: bool,
     size: Box<dyn Fn() -> Size + Send>,
     /// The table as it was last asked for.
     lines: Vec<String>,
@@ -92,6 +102,7 @@ impl Screen {
         Screen {
             out: Box::new(out),
             err: Box::new(err),
+            shared: true,
             size: Box::new(size),
             lines: Vec::new(),
             drawn: Vec::new(),
@@ -101,14 +112,29 @@ impl Screen {
 
     /// The screen of this process.
     pub fn of_process() -> Screen {
-        Screen::new(std::io::stdout(), std::io::stderr(), stdout_size)
+        let mut screen = Screen::new(std::io::stdout(), std::io::stderr(), stdout_size);
+        screen.shared = std::io::stderr().is_terminal();
+        screen
+    }
+
+    /// Whether log lines go to the terminal of the table and need room there.
+    pub fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Whether the table is on the terminal, and not erased by lines above it that were many.
+    pub fn is_drawn(&self) -> bool {
+        !self.drawn.is_empty()
     }
 
     /// How large a table may be: one line is the cursor's, and the last column stays empty because some terminals wrap
     /// as soon as it is filled.
     pub fn room(&self) -> Size {
         let size = (self.size)();
-        Size { width: size.width.saturating_sub(1), height: size.height.saturating_sub(1) }
+        Size {
+            width: size.width.saturating_sub(1),
+            height: size.height.saturating_sub(1),
+        }
     }
 
     /// Puts a table in the place of the one before. Lines that are too wide or too many are cut.
@@ -120,16 +146,37 @@ impl Screen {
         show(&mut self.out, text.as_bytes());
     }
 
-    /// Writes lines above the table. A last line without an end gets one.
+    /// Writes lines of the log above the table. A last line without an end gets one.
     pub fn write_above(&mut self, lines: &[u8], now: Instant) {
-        let erase = self.to_top();
-        self.drawn.clear();
-        show(&mut self.out, (erase + "\x1b[J").as_bytes());
+        self.erase();
         show(&mut self.err, lines);
         if !lines.ends_with(b"\n") {
             show(&mut self.err, b"\r\n");
         }
-        if self.drawn_at.is_some_and(|at| now.saturating_duration_since(at) >= REDRAW_APART) {
+        self.redraw(now);
+    }
+
+    /// Writes output of the program itself above the table.
+    pub fn print_above(&mut self, lines: &[u8], now: Instant) {
+        self.erase();
+        show(&mut self.out, lines);
+        if !lines.ends_with(b"\n") {
+            show(&mut self.out, b"\r\n");
+        }
+        self.redraw(now);
+    }
+
+    fn erase(&mut self) {
+        let erase = self.to_top() + "\x1b[J";
+        self.drawn.clear();
+        show(&mut self.out, erase.as_bytes());
+    }
+
+    fn redraw(&mut self, now: Instant) {
+        if self
+            .drawn_at
+            .is_some_and(|at| now.saturating_duration_since(at) >= REDRAW_APART)
+        {
             let mut text = String::new();
             self.push_table(&mut text);
             self.drawn_at = Some(now);
@@ -141,7 +188,11 @@ impl Screen {
     fn to_top(&self) -> String {
         let size = (self.size)();
         // A terminal that has become narrower has broken the lines that no longer fit into several.
-        let rows: usize = self.drawn.iter().map(|drawn| drawn.div_ceil(size.width.max(1)).max(1)).sum();
+        let rows: usize = self
+            .drawn
+            .iter()
+            .map(|drawn| drawn.div_ceil(size.width.max(1)).max(1))
+            .sum();
         match rows.min(size.height.saturating_sub(1)) {
             0 => "\r".to_string(),
             rows => format!("\r\x1b[{rows}A"),
@@ -216,7 +267,10 @@ mod tests {
         screen.draw(table(&["table"]), start);
         screen.write_above(b"0123456789abcdefghij!", start + REDRAW_APART);
         screen.write_above(b"x\ny\n", start + REDRAW_APART * 2);
-        assert_eq!(terminal.all(), ["0123456789", "abcdefghij", "!", "x", "y", "table"]);
+        assert_eq!(
+            terminal.all(),
+            ["0123456789", "abcdefghij", "!", "x", "y", "table"]
+        );
     }
 
     #[test]
@@ -242,13 +296,18 @@ mod tests {
         for (width, height) in [(1, 1), (2, 2), (5, 3), (12, 4), (40, 30)] {
             let terminal = Terminal::new(width, height);
             let mut screen = terminal.screen();
-            let lines: Vec<String> = (0..10).map(|i| format!("\x1b[31mline {i} is quite long\x1b[0m")).collect();
+            let lines: Vec<String> = (0..10)
+                .map(|i| format!("\x1b[31mline {i} is quite long\x1b[0m"))
+                .collect();
             for _ in 0..3 {
                 screen.draw(lines.clone(), Instant::now());
             }
             let all = terminal.all();
             assert!(all.len() < height.max(2), "{width}x{height}: {all:?}");
-            assert!(all.iter().all(|line| line.chars().count() < width), "{width}x{height}: {all:?}");
+            assert!(
+                all.iter().all(|line| line.chars().count() < width),
+                "{width}x{height}: {all:?}"
+            );
         }
     }
 
@@ -258,15 +317,35 @@ mod tests {
         let mut screen = terminal.screen();
         let now = Instant::now();
         terminal.write("before\r\n");
-        let lines = table(&["a line of twenty-nine letters", "short", "another line of some length"]);
+        let lines = table(&[
+            "a line of twenty-nine letters",
+            "short",
+            "another line of some length",
+        ]);
         screen.draw(lines.clone(), now);
         terminal.resize(20, 10);
-        assert_eq!(terminal.all().len(), 6, "the terminal has broken the long lines: {:?}", terminal.all());
+        assert_eq!(
+            terminal.all().len(),
+            6,
+            "the terminal has broken the long lines: {:?}",
+            terminal.all()
+        );
         screen.draw(lines.clone(), now);
-        assert_eq!(terminal.all(), ["before", "a line of twenty-ni", "short", "another line of som"]);
+        assert_eq!(
+            terminal.all(),
+            ["before", "a line of twenty-ni", "short", "another line of som"]
+        );
         terminal.resize(60, 10);
         screen.draw(lines.clone(), now);
-        assert_eq!(terminal.all(), ["before", "a line of twenty-nine letters", "short", "another line of some length"]);
+        assert_eq!(
+            terminal.all(),
+            [
+                "before",
+                "a line of twenty-nine letters",
+                "short",
+                "another line of some length"
+            ]
+        );
     }
 
     #[test]

@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use super::rates::Rates;
-use super::table::{Align, Cell, Column, Paint, Table, clean, clip, duration, painted, thousands, wrap};
+use super::table::{Align, Cell, Column, Paint, Table, painted};
+use super::text::{clean, clip, duration, thousands, wrap};
 use crate::observe::status::{ClusterStatus, FlowStatus, Lag, PartitionStatus, State, Status, StatusSource};
 
 /// Partitions shown of each flow where nothing else is said.
@@ -53,11 +54,19 @@ pub fn full(status: &Status, rates: &Rates, layout: Layout) -> Vec<String> {
 /// What fits on a terminal while the daemon runs: flows, and what is wrong.
 pub fn live(status: &Status, rates: &Rates, layout: Layout, height: usize) -> Vec<String> {
     let mut lines = flow_table(status, rates, layout);
-    lines.extend(cluster_table(status.clusters.iter().filter(|cluster| !cluster.reachable), layout));
+    lines.extend(cluster_table(
+        status.clusters.iter().filter(|cluster| !cluster.reachable),
+        layout,
+    ));
     for flow in &status.flows {
-        let mut bad: Vec<&PartitionStatus> = flow.partitions.iter().filter(|p| !p.state.is_healthy()).collect();
+        let mut bad: Vec<&PartitionStatus> =
+            flow.partitions.iter().filter(|p| !p.state.is_healthy()).collect();
         // One reason for all of them stands in the flow's own line already.
-        if bad.is_empty() || bad.iter().all(|p| p.state == flow.state && p.reason == flow.reason) {
+        if bad.is_empty()
+            || bad
+                .iter()
+                .all(|p| p.state == flow.state && p.reason == flow.reason)
+        {
             continue;
         }
         sort_worst_first(&mut bad);
@@ -70,7 +79,10 @@ pub fn live(status: &Status, rates: &Rates, layout: Layout, height: usize) -> Ve
     if lines.len() > height && height > 0 {
         let left_out = lines.len() + 1 - height;
         lines.truncate(height - 1);
-        lines.push(clip(&format!("… {left_out} more lines; `heliostat status` shows all"), layout.width));
+        lines.push(clip(
+            &format!("… {left_out} more lines; `heliostat status` shows all"),
+            layout.width,
+        ));
     }
     lines
 }
@@ -83,7 +95,10 @@ pub fn flow_line(flow: &FlowStatus, now_ms: i64) -> String {
             line += ", nothing to copy";
         }
     } else {
-        line += &format!(", {} records behind", lag_records(&flow.lag, flow.was_ever_known(), now_ms));
+        line += &format!(
+            ", {} records behind",
+            lag_records(&flow.lag, flow.was_ever_known(), now_ms)
+        );
         line += &format!(", {}", duration(flow.lag.seconds));
     }
     if let Some(reason) = &flow.reason {
@@ -102,7 +117,11 @@ fn lag_records(lag: &Lag, ever_known: bool, now_ms: i64) -> String {
         None => "unknown".to_string(),
     };
     // What was last known to be missing is still missing, whatever came on top of it.
-    if ever_known { format!("≥ {} ({for_how_long})", thousands(lag.records)) } else { for_how_long }
+    if ever_known {
+        format!("≥ {} ({for_how_long})", thousands(lag.records))
+    } else {
+        for_how_long
+    }
 }
 
 fn lag_paint(lag: &Lag) -> Paint {
@@ -113,12 +132,15 @@ fn seconds_since(since_ms: i64, now_ms: i64) -> f64 {
     now_ms.saturating_sub(since_ms).max(0) as f64 / 1000.0
 }
 
-/// How long something has been so; nothing where that is not known.
-fn since(since_ms: i64, now_ms: i64) -> Cell {
-    if since_ms <= 0 {
+/// How long something has been so; nothing where that is not known. Clusters know only how things are now.
+fn since(since_ms: i64, status: &Status) -> Cell {
+    if since_ms <= 0 || status.source == StatusSource::Clusters {
         return Cell::default();
     }
-    Cell::new(duration(seconds_since(since_ms, now_ms).floor()), Paint::Dim)
+    Cell::new(
+        duration(seconds_since(since_ms, status.at_ms).floor()),
+        Paint::Dim,
+    )
 }
 
 fn state_cell(state: State) -> Cell {
@@ -131,7 +153,11 @@ fn state_cell(state: State) -> Cell {
 }
 
 fn count_cell(count: u64, paint: Paint) -> Cell {
-    if count == 0 { Cell::default() } else { Cell::new(thousands(count), paint) }
+    if count == 0 {
+        Cell::default()
+    } else {
+        Cell::new(thousands(count), paint)
+    }
 }
 
 fn offset_cell(offset: Option<i64>) -> Cell {
@@ -146,11 +172,21 @@ fn reason_cell(reason: &Option<String>) -> Cell {
 }
 
 fn text_column(header: &'static str, shrinks_to: usize, goes: u8) -> Column {
-    Column { header, align: Align::Left, shrinks_to, goes }
+    Column {
+        header,
+        align: Align::Left,
+        shrinks_to,
+        goes,
+    }
 }
 
 fn number_column(header: &'static str, goes: u8) -> Column {
-    Column { header, align: Align::Right, shrinks_to: 0, goes }
+    Column {
+        header,
+        align: Align::Right,
+        shrinks_to: 0,
+        goes,
+    }
 }
 
 fn headline(status: &Status, layout: Layout) -> String {
@@ -161,9 +197,15 @@ fn headline(status: &Status, layout: Layout) -> String {
             format!("heliostat {}, running for {up}", clean(&status.version))
         }
         (StatusSource::Daemon, None) => format!("heliostat {}, starting", clean(&status.version)),
-        (StatusSource::Clusters, _) => "no daemon answers; this is what the clusters themselves say".to_string(),
+        (StatusSource::Clusters, _) => {
+            "no daemon answers; this is what the clusters themselves say".to_string()
+        }
     };
-    let paint = if status.source == StatusSource::Clusters { Paint::Warn } else { Paint::Plain };
+    let paint = if status.source == StatusSource::Clusters {
+        Paint::Warn
+    } else {
+        Paint::Plain
+    };
     let line = format!(
         "{}  {}",
         painted(&name, Paint::Bold, layout.color),
@@ -181,8 +223,11 @@ fn cluster_table<'a>(clusters: impl Iterator<Item = &'a ClusterStatus>, layout: 
         text_column("REASON", 20, 0),
     ];
     let row = |cluster: &ClusterStatus| {
-        let reachable =
-            if cluster.reachable { Cell::new("yes", Paint::Good) } else { Cell::new("no", Paint::Bad) };
+        let reachable = if cluster.reachable {
+            Cell::new("yes", Paint::Good)
+        } else {
+            Cell::new("no", Paint::Bad)
+        };
         vec![
             Cell::from(&cluster.alias),
             Cell::from(if cluster.built_in { "built-in" } else { "external" }),
@@ -191,7 +236,12 @@ fn cluster_table<'a>(clusters: impl Iterator<Item = &'a ClusterStatus>, layout: 
             reason_cell(&cluster.reason),
         ]
     };
-    Table { columns, rows: clusters.map(row).collect(), indent: 0 }.lines(layout.width, layout.color)
+    Table {
+        columns,
+        rows: clusters.map(row).collect(),
+        indent: 0,
+    }
+    .lines(layout.width, layout.color)
 }
 
 fn flow_table(status: &Status, rates: &Rates, layout: Layout) -> Vec<String> {
@@ -213,7 +263,7 @@ fn flow_table(status: &Status, rates: &Rates, layout: Layout) -> Vec<String> {
         vec![
             Cell::from(&flow.name),
             state_cell(flow.state),
-            since(flow.since_ms, status.at_ms),
+            since(flow.since_ms, status),
             Cell::from(thousands(flow.partitions.len() as u64)),
             Cell::new(lag, lag_paint(&flow.lag)),
             Cell::new(duration(flow.lag.seconds), lag_paint(&flow.lag)),
@@ -222,13 +272,21 @@ fn flow_table(status: &Status, rates: &Rates, layout: Layout) -> Vec<String> {
                 StatusSource::Daemon => thousands(flow.records_total),
                 StatusSource::Clusters => String::new(),
             }),
-            Cell::from(rate.map(|rate| format!("{}/s", thousands(rate.round() as u64))).unwrap_or_default()),
+            Cell::from(
+                rate.map(|rate| format!("{}/s", thousands(rate.round() as u64)))
+                    .unwrap_or_default(),
+            ),
             count_cell(flow.errors_total, Paint::Warn),
             reason_cell(&flow.reason),
         ]
     };
     let rows = status.flows.iter().map(row).collect();
-    Table { columns, rows, indent: 0 }.lines(layout.width, layout.color)
+    Table {
+        columns,
+        rows,
+        indent: 0,
+    }
+    .lines(layout.width, layout.color)
 }
 
 fn partition_table(status: &Status, partitions: &[&PartitionStatus], layout: Layout) -> Vec<String> {
@@ -253,10 +311,13 @@ fn partition_table(status: &Status, partitions: &[&PartitionStatus], layout: Lay
             Cell::from(&partition.topic),
             Cell::from(partition.partition.to_string()),
             state_cell(partition.state),
-            since(partition.since_ms, status.at_ms),
+            since(partition.since_ms, status),
             offset_cell(partition.position),
             offset_cell(partition.source_end),
-            Cell::new(lag_records(lag, partition.was_ever_known(), status.at_ms), lag_paint(lag)),
+            Cell::new(
+                lag_records(lag, partition.was_ever_known(), status.at_ms),
+                lag_paint(lag),
+            ),
             Cell::new(duration(lag.seconds), lag_paint(lag)),
             count_cell(partition.gap_records_total, Paint::Bad),
             count_cell(partition.errors_total, Paint::Warn),
@@ -265,7 +326,12 @@ fn partition_table(status: &Status, partitions: &[&PartitionStatus], layout: Lay
         ]
     };
     let rows = partitions.iter().map(row).collect();
-    Table { columns, rows, indent: 2 }.lines(layout.width, layout.color)
+    Table {
+        columns,
+        rows,
+        indent: 2,
+    }
+    .lines(layout.width, layout.color)
 }
 
 /// The worst state first, then what is furthest behind, then by name.
@@ -299,13 +365,25 @@ fn partition_lines(status: &Status, flow: &FlowStatus, layout: Layout) -> Vec<St
 /// What is to be said of partitions that are not shown.
 fn more(partitions: &[&PartitionStatus], layout: Layout) -> String {
     let name = |state: State| state.name().replace('-', " ");
-    let count = |state| partitions.iter().filter(|partition| partition.state == state).count();
-    let states: Vec<(State, usize)> =
-        State::ALL.into_iter().rev().map(|state| (state, count(state))).filter(|(_, count)| *count > 0).collect();
+    let count = |state| {
+        partitions
+            .iter()
+            .filter(|partition| partition.state == state)
+            .count()
+    };
+    let states: Vec<(State, usize)> = State::ALL
+        .into_iter()
+        .rev()
+        .map(|state| (state, count(state)))
+        .filter(|(_, count)| *count > 0)
+        .collect();
     let what = match states[..] {
         [(state, _)] => format!(", all {}", name(state)),
         _ => {
-            let counts: Vec<String> = states.iter().map(|(state, n)| format!("{n} {}", name(*state))).collect();
+            let counts: Vec<String> = states
+                .iter()
+                .map(|(state, n)| format!("{n} {}", name(*state)))
+                .collect();
             format!(": {}", counts.join(", "))
         }
     };
@@ -317,7 +395,10 @@ fn more(partitions: &[&PartitionStatus], layout: Layout) -> String {
 fn cut_reasons(status: &Status, lines: &[String], layout: Layout) -> Vec<String> {
     let clusters = status.clusters.iter().map(|cluster| &cluster.reason);
     let flows = status.flows.iter().map(|flow| &flow.reason);
-    let partitions = status.flows.iter().flat_map(|flow| flow.partitions.iter().map(|partition| &partition.reason));
+    let partitions = status
+        .flows
+        .iter()
+        .flat_map(|flow| flow.partitions.iter().map(|partition| &partition.reason));
     let mut said: Vec<Cow<'_, str>> = Vec::new();
     let mut cut = Vec::new();
     for reason in clusters.chain(flows).chain(partitions).flatten() {
@@ -344,9 +425,15 @@ fn left_out_lines(flow: &FlowStatus, layout: Layout) -> Vec<String> {
         .map(|topic| format!("  left out: {}: {}", clean(&topic.topic), clean(&topic.reason)))
         .collect();
     if flow.left_out.len() > LEFT_OUT_SHOWN {
-        lines.push(format!("  left out: … and {} more topics", flow.left_out.len() - LEFT_OUT_SHOWN));
+        lines.push(format!(
+            "  left out: … and {} more topics",
+            flow.left_out.len() - LEFT_OUT_SHOWN
+        ));
     }
-    lines.iter().map(|line| clip(&painted(line, Paint::Dim, layout.color), layout.width)).collect()
+    lines
+        .iter()
+        .map(|line| clip(&painted(line, Paint::Dim, layout.color), layout.width))
+        .collect()
 }
 
 #[cfg(test)]

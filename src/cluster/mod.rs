@@ -67,7 +67,7 @@ impl Cluster {
         // The state of a flow says, once, that a cluster is away; librdkafka would say it at every attempt.
         base.set("log.connection.close", "false");
         for (key, value) in spec.security.iter().flat_map(|security| security.client_properties()) {
-            base.set(key, value);
+            base.set(key, value.expose());
         }
         let own: Vec<_> = spec.properties.clone().into_iter().collect();
         for (key, value) in &own {

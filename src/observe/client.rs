@@ -49,12 +49,18 @@ pub enum FetchError {
 
 /// Asks the daemon at `url` (`http://host:port`, or `host:port`) for its status, and waits no longer than `patience`.
 pub async fn fetch_status(url: &str, patience: Duration) -> Result<Status, FetchError> {
-    let address = Address::parse(url).map_err(|problem| FetchError::Url { url: url.to_string(), problem })?;
+    let address = Address::parse(url).map_err(|problem| FetchError::Url {
+        url: url.to_string(),
+        problem,
+    })?;
     match timeout(patience, get(&address)).await {
         Ok(result) => result,
         Err(_) => {
             let problem = format!("nothing within {} s", patience.as_secs_f64());
-            Err(FetchError::NoAnswer { url: address.url, problem })
+            Err(FetchError::NoAnswer {
+                url: address.url,
+                problem,
+            })
         }
     }
 }
@@ -73,12 +79,22 @@ struct Address {
 
 impl Address {
     fn parse(url: &str) -> Result<Address, String> {
-        let full = if url.contains("://") { url.to_string() } else { format!("http://{url}") };
-        let uri: Uri = full.parse().map_err(|error: hyper::http::uri::InvalidUri| error.to_string())?;
+        let full = if url.contains("://") {
+            url.to_string()
+        } else {
+            format!("http://{url}")
+        };
+        let uri: Uri = full
+            .parse()
+            .map_err(|error: hyper::http::uri::InvalidUri| error.to_string())?;
         if uri.scheme_str() != Some("http") {
-            return Err(format!("{:?} is not a scheme that a daemon serves", uri.scheme_str().unwrap_or_default()));
+            return Err(format!(
+                "{:?} is not a scheme that a daemon serves",
+                uri.scheme_str().unwrap_or_default()
+            ));
         }
-        let (Some(host), Some(authority)) = (uri.host().filter(|host| !host.is_empty()), uri.authority()) else {
+        let (Some(host), Some(authority)) = (uri.host().filter(|host| !host.is_empty()), uri.authority())
+        else {
             return Err("it names no host".to_string());
         };
         if authority.as_str().contains('@') {
@@ -101,11 +117,17 @@ async fn get(address: &Address) -> Result<Status, FetchError> {
         url: address.url.clone(),
         problem: error.to_string(),
     };
-    let not_a_status = |problem: String| FetchError::NotAStatus { url: address.url.clone(), problem };
+    let not_a_status = |problem: String| FetchError::NotAStatus {
+        url: address.url.clone(),
+        problem,
+    };
 
-    let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(|error| no_answer(&error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| no_answer(&error))?;
+    let stream = TcpStream::connect((address.host.as_str(), address.port))
+        .await
+        .map_err(|error| no_answer(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| no_answer(&error))?;
     // It ends by itself once the sender and the response are gone, also where the caller stops waiting.
     tokio::spawn(connection);
     let request = Request::get(&address.path)
@@ -113,12 +135,19 @@ async fn get(address: &Address) -> Result<Status, FetchError> {
         .header(ACCEPT, "application/json")
         .body(Empty::<Bytes>::new())
         .map_err(|error| no_answer(&error))?;
-    let response = sender.send_request(request).await.map_err(|error| no_answer(&error))?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| no_answer(&error))?;
     let code = response.status();
     let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
     let body = body.map_err(|error| no_answer(&error))?.to_bytes();
     if code != StatusCode::OK {
-        let text: String = String::from_utf8_lossy(&body).trim().chars().take(ERROR_TEXT_CHARS).collect();
+        let text: String = String::from_utf8_lossy(&body)
+            .trim()
+            .chars()
+            .take(ERROR_TEXT_CHARS)
+            .collect();
         return Err(not_a_status(format!("{code}: {text}")));
     }
     serde_json::from_slice(&body).map_err(|error| not_a_status(error.to_string()))
@@ -138,10 +167,22 @@ mod tests {
     #[test]
     fn addresses() {
         for (url, expected) in [
-            ("http://127.0.0.1:8080", "127.0.0.1 port 8080 asks /api/v1/status of 127.0.0.1:8080"),
-            ("localhost:8080", "localhost port 8080 asks /api/v1/status of localhost:8080"),
-            ("http://[::1]:8080/", "::1 port 8080 asks /api/v1/status of [::1]:8080"),
-            ("http://proxy/mirror/", "proxy port 80 asks /mirror/api/v1/status of proxy"),
+            (
+                "http://127.0.0.1:8080",
+                "127.0.0.1 port 8080 asks /api/v1/status of 127.0.0.1:8080",
+            ),
+            (
+                "localhost:8080",
+                "localhost port 8080 asks /api/v1/status of localhost:8080",
+            ),
+            (
+                "http://[::1]:8080/",
+                "::1 port 8080 asks /api/v1/status of [::1]:8080",
+            ),
+            (
+                "http://proxy/mirror/",
+                "proxy port 80 asks /mirror/api/v1/status of proxy",
+            ),
             ("https://host:1", "\"https\" is not a scheme that a daemon serves"),
             ("http://a@host:1", "it holds a user, and a daemon knows none"),
             ("http://", "empty string"),

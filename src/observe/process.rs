@@ -28,14 +28,18 @@ impl Process {
     fn parse(stat: &str, status: &str, system: &str, ticks_per_second: f64) -> Process {
         // The second field is the program's name in parentheses, which may itself hold spaces and parentheses: the
         // fields are counted from the last one. The first field after it is number 3 in proc(5).
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_whitespace().collect())
+            .unwrap_or_default();
         let seconds = |number: usize| -> Option<f64> {
             Some(fields.get(number - 3)?.parse::<u64>().ok()? as f64 / ticks_per_second)
         };
         let boot_seconds = value_of(system, "btime").map(|value| value as f64);
         Process {
-            started_at_seconds: boot_seconds.zip(seconds(22)).map(|(boot, since_boot)| boot + since_boot),
+            started_at_seconds: boot_seconds
+                .zip(seconds(22))
+                .map(|(boot, since_boot)| boot + since_boot),
             cpu_seconds: seconds(14).zip(seconds(15)).map(|(user, kernel)| user + kernel),
             resident_bytes: value_of(status, "VmRSS:").and_then(|kib| kib.checked_mul(1024)),
         }
@@ -44,7 +48,8 @@ impl Process {
 
 /// The number that follows a key at the beginning of a line.
 fn value_of(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
 }
 
 #[cfg(test)]
@@ -54,7 +59,12 @@ mod tests {
     #[test]
     fn the_name_of_the_program_may_hold_anything() {
         let stat = "7 (a) b) R 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 4 0 3000 0 0\n";
-        let process = Process::parse(stat, "Name:\ta\nVmRSS:\t   2048 kB\n", "cpu 1 2\nbtime 1000\n", 100.0);
+        let process = Process::parse(
+            stat,
+            "Name:\ta\nVmRSS:\t   2048 kB\n",
+            "cpu 1 2\nbtime 1000\n",
+            100.0,
+        );
         assert_eq!(
             process,
             Process {
@@ -75,7 +85,10 @@ mod tests {
     #[test]
     fn this_process_is_seen_as_it_is() {
         let process = Process::current();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs_f64();
         let age = now - process.started_at_seconds.unwrap();
         assert!((-2.0..3600.0).contains(&age), "started {age} s ago");
         assert!(process.resident_bytes.unwrap() > 1 << 20);

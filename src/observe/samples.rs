@@ -46,7 +46,10 @@ pub(crate) fn partition(topic: &str, number: i32) -> PartitionStatus {
         source_start: Some(0),
         source_end: Some(1_000),
         target_position: Some(1_000),
-        lag: Lag { known: true, ..Lag::default() },
+        lag: Lag {
+            known: true,
+            ..Lag::default()
+        },
         records_total: 1_000,
         bytes_total: 256_000,
         errors_total: 0,
@@ -77,7 +80,11 @@ pub(crate) fn status(partitions: Vec<PartitionStatus>) -> Status {
 
 /// Two topics with everything copied.
 pub(crate) fn healthy() -> Status {
-    status(vec![partition("orders", 0), partition("orders", 1), partition("payments", 0)])
+    status(vec![
+        partition("orders", 0),
+        partition("orders", 1),
+        partition("payments", 0),
+    ])
 }
 
 /// One partition is behind.
@@ -86,7 +93,12 @@ pub(crate) fn lagging() -> Status {
     behind.state = State::Copying;
     behind.since_ms = NOW_MS - 2_000;
     behind.source_end = Some(13_345);
-    behind.lag = Lag { known: true, records: 12_345, seconds: 1.72, unknown_since_ms: None };
+    behind.lag = Lag {
+        known: true,
+        records: 12_345,
+        seconds: 1.72,
+        unknown_since_ms: None,
+    };
     status(vec![partition("orders", 0), behind, partition("payments", 0)])
 }
 
@@ -97,7 +109,12 @@ pub(crate) fn source_unreachable() -> Status {
         p.state = State::Waiting;
         p.reason = Some(reason.into());
         p.since_ms = NOW_MS - 12_000;
-        p.lag = Lag { known: false, records: 0, seconds: 12.0, unknown_since_ms: Some(NOW_MS - 12_000) };
+        p.lag = Lag {
+            known: false,
+            records: 0,
+            seconds: 12.0,
+            unknown_since_ms: Some(NOW_MS - 12_000),
+        };
         p
     };
     let mut behind = away(partition("orders", 0));
@@ -126,7 +143,12 @@ pub(crate) fn truncated() -> Status {
     gap.since_ms = NOW_MS - 90_000;
     gap.source_start = Some(5_000);
     gap.source_end = Some(6_000);
-    gap.lag = Lag { known: true, records: 5_000, seconds: 90.0, unknown_since_ms: None };
+    gap.lag = Lag {
+        known: true,
+        records: 5_000,
+        seconds: 90.0,
+        unknown_since_ms: None,
+    };
     gap.gap_records_total = 4_000;
     let mut recreated = partition("payments", 0);
     recreated.state = State::Recreated;
@@ -147,12 +169,22 @@ pub(crate) fn many() -> Status {
         if number % 50 == 7 {
             p.state = State::Copying;
             p.source_end = Some(1_000 + i64::from(number));
-            p.lag = Lag { known: true, records: number as u64, seconds: 0.25, unknown_since_ms: None };
+            p.lag = Lag {
+                known: true,
+                records: number as u64,
+                seconds: 0.25,
+                unknown_since_ms: None,
+            };
         }
         if number == 42 {
             p.state = State::Stalled;
             p.reason = Some("nothing was acknowledged by standby for 30 s".into());
-            p.lag = Lag { known: true, records: 9, seconds: 31.0, unknown_since_ms: None };
+            p.lag = Lag {
+                known: true,
+                records: 9,
+                seconds: 31.0,
+                unknown_since_ms: None,
+            };
         }
         p
     });

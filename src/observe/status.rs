@@ -283,7 +283,8 @@ mod tests {
     #[test]
     fn a_status_of_another_version_can_be_read() {
         let status: Status =
-            serde_json::from_str(r#"{"name": "x", "flows": [{"name": "a->b", "invented_later": 1}]}"#).unwrap();
+            serde_json::from_str(r#"{"name": "x", "flows": [{"name": "a->b", "invented_later": 1}]}"#)
+                .unwrap();
         assert_eq!(status.flows[0].name, "a->b");
         assert_eq!(status.flows[0].state, State::Waiting);
     }

@@ -61,7 +61,10 @@ impl Pattern {
         // Compiled alone first: `a)(b` is wrong, and would be right between the parentheses that are put around it.
         compile(text)?;
         let regex = compile(&format!(r"\A(?:{text})\z"))?;
-        Ok(Pattern { text: text.to_owned(), regex })
+        Ok(Pattern {
+            text: text.to_owned(),
+            regex,
+        })
     }
 
     /// Whether the whole name matches.
@@ -77,7 +80,9 @@ impl Pattern {
     /// The one name that this pattern matches, if it is a plain name (a dot written `\.`).
     pub fn literal(&self) -> Option<String> {
         let plain = self.text.replace(r"\.", "");
-        let is_name = plain.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        let is_name = plain
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         (is_name && !self.text.is_empty()).then(|| self.text.replace(r"\.", "."))
     }
 }
@@ -126,9 +131,9 @@ impl TopicFilter {
     /// taken to overlap.
     pub fn may_share_topics(&self, other: &TopicFilter) -> bool {
         match (self.plain_names(), other.plain_names()) {
-            (Some(names), _) | (None, Some(names)) => {
-                names.iter().any(|name| self.includes(name) && other.includes(name))
-            }
+            (Some(names), _) | (None, Some(names)) => names
+                .iter()
+                .any(|name| self.includes(name) && other.includes(name)),
             (None, None) => true,
         }
     }
@@ -142,7 +147,9 @@ impl fmt::Display for Selection<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Selection::Included => f.write_str("included"),
-            Selection::Internal => f.write_str("an internal topic of Kafka or Heliostat, which is never copied"),
+            Selection::Internal => {
+                f.write_str("an internal topic of Kafka or Heliostat, which is never copied")
+            }
             Selection::Excluded(pattern) => write!(f, "excluded by the pattern `{pattern}`"),
             Selection::NotIncluded => f.write_str("no include pattern matches it"),
         }
@@ -150,18 +157,21 @@ impl fmt::Display for Selection<'_> {
 }
 
 fn compile(text: &str) -> Result<Regex, PatternError> {
-    RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build().map_err(|error| {
-        let reason = match error {
-            regex::Error::CompiledTooBig(_) => "it takes too much memory to compile".to_owned(),
-            // The compiler's text has several lines, a drawing among them; the reason stands on the last one.
-            other => {
-                let text = other.to_string();
-                let last = text.lines().last().unwrap_or_default().trim();
-                last.strip_prefix("error: ").unwrap_or(last).to_owned()
-            }
-        };
-        PatternError { reason }
-    })
+    RegexBuilder::new(text)
+        .size_limit(PATTERN_BYTES_MAX)
+        .build()
+        .map_err(|error| {
+            let reason = match error {
+                regex::Error::CompiledTooBig(_) => "it takes too much memory to compile".to_owned(),
+                // The compiler's text has several lines, a drawing among them; the reason stands on the last one.
+                other => {
+                    let text = other.to_string();
+                    let last = text.lines().last().unwrap_or_default().trim();
+                    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+                }
+            };
+            PatternError { reason }
+        })
 }
 
 #[cfg(test)]
@@ -172,7 +182,10 @@ mod tests {
 
     fn filter(include: &[&str], exclude: &[&str]) -> TopicFilter {
         let compile = |list: &[&str]| list.iter().map(|text| Pattern::new(text).unwrap()).collect();
-        TopicFilter { include: compile(include), exclude: compile(exclude) }
+        TopicFilter {
+            include: compile(include),
+            exclude: compile(exclude),
+        }
     }
 
     #[test]
@@ -191,7 +204,9 @@ mod tests {
     fn exclude_wins_and_says_which_pattern() {
         let filter = filter(&["orders.*"], &[r".*\.tmp"]);
         assert!(filter.includes("orders.eu"));
-        let Selection::Excluded(pattern) = filter.select("orders.tmp") else { panic!("not excluded") };
+        let Selection::Excluded(pattern) = filter.select("orders.tmp") else {
+            panic!("not excluded")
+        };
         assert_eq!(pattern.as_str(), r".*\.tmp");
         assert_eq!(filter.select("payments"), Selection::NotIncluded);
     }
@@ -202,7 +217,10 @@ mod tests {
             ("*", "repetition operator missing expression"),
             ("orders(", "unclosed group"),
             ("a)(b", "unopened group"),
-            ("[z-a]", "invalid character class range, the start must be <= the end"),
+            (
+                "[z-a]",
+                "invalid character class range, the start must be <= the end",
+            ),
             (".{100000}{100}", "it takes too much memory to compile"),
         ] {
             assert_eq!(Pattern::new(text).unwrap_err().reason, reason, "{text}");
@@ -228,7 +246,10 @@ mod tests {
         assert!(orders.may_share_topics(&all) && all.may_share_topics(&orders));
         assert!(payments.may_share_topics(&all), "refunds.v1");
         assert!(!filter(&["payments"], &[]).may_share_topics(&all));
-        assert!(filter(&["a.*"], &[]).may_share_topics(&filter(&["b.*"], &[])), "cannot be told, so yes");
+        assert!(
+            filter(&["a.*"], &[]).may_share_topics(&filter(&["b.*"], &[])),
+            "cannot be told, so yes"
+        );
     }
 
     proptest! {

@@ -105,7 +105,9 @@ impl Naming {
     /// The topic whose copy has this name, if any topic's has.
     pub fn source_topic<'t>(&self, source: &str, target: &str, mirror: &'t str) -> Option<&'t str> {
         let (before, after) = self.around(source, target);
-        let topic = mirror.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
+        let topic = mirror
+            .strip_prefix(before.as_str())?
+            .strip_suffix(after.as_str())?;
         (!topic.is_empty()).then_some(topic)
     }
 
@@ -114,9 +116,10 @@ impl Naming {
         match self {
             Naming::Prefix { separator } => (format!("{source}{separator}"), String::new()),
             Naming::Identity => (String::new(), String::new()),
-            Naming::Template { template } => {
-                (join(&template.before, source, target), join(&template.after, source, target))
-            }
+            Naming::Template { template } => (
+                join(&template.before, source, target),
+                join(&template.after, source, target),
+            ),
         }
     }
 }
@@ -167,7 +170,11 @@ impl Template {
             1 if text.starts_with("__") => Err(TemplateError::Internal),
             1 => {
                 let [before, after] = sides;
-                Ok(Template { text: text.to_owned(), before, after })
+                Ok(Template {
+                    text: text.to_owned(),
+                    before,
+                    after,
+                })
             }
             _ => Err(TemplateError::TopicTwice),
         }
@@ -199,8 +206,13 @@ pub fn aliases_in_name<'a, S: AsRef<str>>(topic: &str, separator: &str, known: &
             (!alias.is_empty() && !after.is_empty()).then_some(after)
         };
         // `eu-1.orders` came from `eu-1`, also where a cluster `eu` exists and the separator is `-`: the longest wins.
-        let found = known.iter().map(AsRef::as_ref).filter_map(|alias| Some((alias, after(alias)?)));
-        let Some((alias, after)) = found.max_by_key(|(alias, _)| alias.len()) else { break };
+        let found = known
+            .iter()
+            .map(AsRef::as_ref)
+            .filter_map(|alias| Some((alias, after(alias)?)));
+        let Some((alias, after)) = found.max_by_key(|(alias, _)| alias.len()) else {
+            break;
+        };
         chain.push(alias);
         rest = after;
     }
@@ -209,14 +221,22 @@ pub fn aliases_in_name<'a, S: AsRef<str>>(topic: &str, separator: &str, known: &
 
 fn check_topic_name(name: &str) -> Result<(), NamingError> {
     if let Some(character) = name.chars().find(|c| !is_topic_char(*c)) {
-        return Err(NamingError::BadCharacter { name: name.to_owned(), character });
+        return Err(NamingError::BadCharacter {
+            name: name.to_owned(),
+            character,
+        });
     }
     // From here on a character is a byte.
     if name.len() > TOPIC_CHARS_MAX {
-        return Err(NamingError::TooLong { name: name.to_owned(), length: name.len() });
+        return Err(NamingError::TooLong {
+            name: name.to_owned(),
+            length: name.len(),
+        });
     }
     match name {
-        "" | "." | ".." => Err(NamingError::Reserved { name: name.to_owned() }),
+        "" | "." | ".." => Err(NamingError::Reserved {
+            name: name.to_owned(),
+        }),
         _ => Ok(()),
     }
 }
@@ -241,11 +261,15 @@ mod tests {
     use super::*;
 
     fn prefix(separator: &str) -> Naming {
-        Naming::Prefix { separator: separator.to_owned() }
+        Naming::Prefix {
+            separator: separator.to_owned(),
+        }
     }
 
     fn template(text: &str) -> Naming {
-        Naming::Template { template: Template::new(text).unwrap() }
+        Naming::Template {
+            template: Template::new(text).unwrap(),
+        }
     }
 
     #[test]
@@ -254,7 +278,10 @@ mod tests {
         assert_eq!(name(prefix(".")), "eu.orders");
         assert_eq!(name(prefix("__")), "eu__orders");
         assert_eq!(name(Naming::Identity), "orders");
-        assert_eq!(name(template("{source}-to-{target}.{topic}.copy")), "eu-to-us.orders.copy");
+        assert_eq!(
+            name(template("{source}-to-{target}.{topic}.copy")),
+            "eu-to-us.orders.copy"
+        );
     }
 
     #[test]
@@ -262,12 +289,23 @@ mod tests {
         let long = "t".repeat(247);
         assert_eq!(prefix(".").mirror_topic("a", "b", &long).unwrap().len(), 249);
         let error = prefix(".").mirror_topic("ab", "b", &long).unwrap_err();
-        assert!(matches!(error, NamingError::TooLong { length: 250, .. }), "{error}");
+        assert!(
+            matches!(error, NamingError::TooLong { length: 250, .. }),
+            "{error}"
+        );
         let error = Naming::Identity.mirror_topic("a", "b", "über").unwrap_err();
-        assert_eq!(error.to_string(), "the mirror's name `über` has `ü`, which Kafka takes in no topic name");
+        assert_eq!(
+            error.to_string(),
+            "the mirror's name `über` has `ü`, which Kafka takes in no topic name"
+        );
         for name in ["", ".", ".."] {
             let error = Naming::Identity.mirror_topic("a", "b", name).unwrap_err();
-            assert_eq!(error, NamingError::Reserved { name: name.to_owned() });
+            assert_eq!(
+                error,
+                NamingError::Reserved {
+                    name: name.to_owned()
+                }
+            );
         }
     }
 
@@ -277,7 +315,10 @@ mod tests {
             ("{source}", TemplateError::NoTopic),
             ("", TemplateError::NoTopic),
             ("{topic}.{topic}", TemplateError::TopicTwice),
-            ("{src}.{topic}", TemplateError::UnknownPlaceholder("src".to_owned())),
+            (
+                "{src}.{topic}",
+                TemplateError::UnknownPlaceholder("src".to_owned()),
+            ),
             ("{topic", TemplateError::Unbalanced),
             ("topic}", TemplateError::Unbalanced),
             ("{source}/{topic}", TemplateError::BadCharacter('/')),
@@ -290,7 +331,10 @@ mod tests {
     #[test]
     fn only_known_aliases_count() {
         let known = ["hub", "spoke-1", "spoke-10", "eu", "eu-west"];
-        assert_eq!(aliases_in_name("hub.spoke-1.orders", ".", &known), ["hub", "spoke-1"]);
+        assert_eq!(
+            aliases_in_name("hub.spoke-1.orders", ".", &known),
+            ["hub", "spoke-1"]
+        );
         assert_eq!(aliases_in_name("spoke-10.orders", ".", &known), ["spoke-10"]);
         assert!(aliases_in_name("orders.v1", ".", &known).is_empty());
         assert!(aliases_in_name("hub", ".", &known).is_empty());

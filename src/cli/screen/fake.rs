@@ -44,7 +44,9 @@ impl Terminal {
     /// A screen on this terminal.
     pub(crate) fn screen(&self) -> Screen {
         let terminal = self.clone();
-        Screen::new(self.clone(), self.clone(), move || terminal.0.lock().unwrap().size)
+        Screen::new(self.clone(), self.clone(), move || {
+            terminal.0.lock().unwrap().size
+        })
     }
 
     pub(crate) fn write(&self, text: &str) {
@@ -55,8 +57,11 @@ impl Terminal {
     pub(crate) fn all(&self) -> Vec<String> {
         let grid = self.0.lock().unwrap();
         assert_eq!(grid.code, "", "an escape code has no end");
-        let mut lines: Vec<String> =
-            grid.lines.iter().map(|line| line.iter().collect::<String>().trim_end().to_string()).collect();
+        let mut lines: Vec<String> = grid
+            .lines
+            .iter()
+            .map(|line| line.iter().collect::<String>().trim_end().to_string())
+            .collect();
         while lines.last().is_some_and(|line| line.is_empty()) {
             lines.pop();
         }
@@ -72,7 +77,10 @@ impl Terminal {
     pub(crate) fn resize(&self, width: usize, height: usize) {
         let mut grid = self.0.lock().unwrap();
         let cursor_at_end = grid.row + 1 == grid.lines.len();
-        assert!(cursor_at_end && grid.column == 0, "the cursor rests below everything");
+        assert!(
+            cursor_at_end && grid.column == 0,
+            "the cursor rests below everything"
+        );
         let mut whole: Vec<Vec<char>> = Vec::new();
         let mut goes_on = false;
         for (line, broken) in grid.lines.iter().zip(&grid.broken) {

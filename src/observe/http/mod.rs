@@ -25,7 +25,7 @@ use self::stall::StallGuard;
 use super::status::Status;
 
 /// Makes the status of the daemon at the moment it is called. It may block, and is called at most twice at a time.
-pub type StatusSource = Arc<dyn Fn() -> Status + Send + Sync>;
+pub type StatusFn = Arc<dyn Fn() -> Status + Send + Sync>;
 
 /// The bounds of the server.
 #[derive(Clone, Copy, Debug)]
@@ -65,14 +65,14 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves on a listener until `shutdown`, with the default [`Limits`]. The task ends once every connection has ended,
 /// which takes no longer than [`Limits::drain`].
-pub fn serve(listener: TcpListener, source: StatusSource, shutdown: CancellationToken) -> JoinHandle<()> {
+pub fn serve(listener: TcpListener, source: StatusFn, shutdown: CancellationToken) -> JoinHandle<()> {
     serve_within(listener, source, shutdown, Limits::default())
 }
 
 /// The same with other limits.
 pub fn serve_within(
     listener: TcpListener,
-    source: StatusSource,
+    source: StatusFn,
     shutdown: CancellationToken,
     limits: Limits,
 ) -> JoinHandle<()> {
@@ -115,7 +115,12 @@ struct Connections {
 
 impl Connections {
     fn new(limits: Limits, shutdown: CancellationToken) -> Self {
-        Connections { limits, shutdown, tasks: JoinSet::new(), by_age: VecDeque::new() }
+        Connections {
+            limits,
+            shutdown,
+            tasks: JoinSet::new(),
+            by_age: VecDeque::new(),
+        }
     }
 
     fn start(&mut self, stream: TcpStream, routes: Routes) {
@@ -135,7 +140,10 @@ impl Connections {
     async fn drain(mut self) {
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(self.limits.drain, all).await.is_err() {
-            debug!(connections = self.tasks.len(), "HTTP connections are cut off at the end of the drain");
+            debug!(
+                connections = self.tasks.len(),
+                "HTTP connections are cut off at the end of the drain"
+            );
             self.tasks.shutdown().await;
         }
     }
@@ -146,7 +154,9 @@ async fn connection(stream: TcpStream, routes: Routes, limits: Limits, shutdown:
     let io = TokioIo::new(StallGuard::new(stream, limits.stall));
     let service = hyper::service::service_fn(move |request| {
         let routes = routes.clone();
-        async move { Ok::<_, std::convert::Infallible>(routes.answer(request.method(), request.uri().path()).await) }
+        async move {
+            Ok::<_, std::convert::Infallible>(routes.answer(request.method(), request.uri().path()).await)
+        }
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()

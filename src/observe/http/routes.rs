@@ -10,7 +10,7 @@ use hyper::{Method, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::StatusSource;
+use super::StatusFn;
 use crate::observe::metrics;
 use crate::observe::process::Process;
 use crate::observe::status::Status;
@@ -26,14 +26,20 @@ const PATHS: [(&str, &str); 5] = [
     ("/", "this page"),
     ("/metrics", "metrics in the text format of Prometheus"),
     ("/livez", "200 while the process serves"),
-    ("/readyz", "200 while every cluster that is a target can be reached, otherwise 503 and the reasons"),
-    ("/api/v1/status", "clusters, flows and partitions as JSON; `heliostat status` prints the same as a table"),
+    (
+        "/readyz",
+        "200 while every cluster that is a target can be reached, otherwise 503 and the reasons",
+    ),
+    (
+        "/api/v1/status",
+        "clusters, flows and partitions as JSON; `heliostat status` prints the same as a table",
+    ),
 ];
 
 /// Answers requests. A clone shares everything.
 #[derive(Clone)]
 pub(super) struct Routes {
-    source: StatusSource,
+    source: StatusFn,
     slots: Arc<Semaphore>,
     patience: Duration,
 }
@@ -47,8 +53,12 @@ struct Answer {
 
 impl Routes {
     /// `patience` is how long an answer waits for the status.
-    pub(super) fn new(source: StatusSource, patience: Duration) -> Routes {
-        Routes { source, slots: Arc::new(Semaphore::new(STATUS_CALLS_MAX)), patience }
+    pub(super) fn new(source: StatusFn, patience: Duration) -> Routes {
+        Routes {
+            source,
+            slots: Arc::new(Semaphore::new(STATUS_CALLS_MAX)),
+            patience,
+        }
     }
 
     /// The response to a request, whose body nobody reads.
@@ -59,21 +69,23 @@ impl Routes {
         if method != Method::GET && method != Method::HEAD {
             let answer = Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed\n");
             let mut response = answer.into_response();
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         match path {
             "/livez" => Answer::text(StatusCode::OK, "ok\n"),
-            "/readyz" => self.from_status(ready).await,
-            "/metrics" => self.from_status(metrics_text).await,
-            "/api/v1/status" => self.from_status(status_json).await,
+            "/readyz" => self.of_status(ready).await,
+            "/metrics" => self.of_status(metrics_text).await,
+            "/api/v1/status" => self.of_status(status_json).await,
             _ => Answer::text(StatusCode::OK, page()),
         }
         .into_response()
     }
 
     /// Makes the status and its view on a thread where both may take their time, and gives up waiting after a while.
-    async fn from_status(&self, view: fn(&Status) -> Answer) -> Answer {
+    async fn of_status(&self, view: fn(&Status) -> Answer) -> Answer {
         let made = async {
             let permit = self.slots.clone().acquire_owned().await.ok()?;
             let source = self.source.clone();
@@ -86,10 +98,16 @@ impl Routes {
         };
         match timeout(self.patience, made).await {
             Ok(Some(Ok(answer))) => answer,
-            Ok(_) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the status could not be made; see the log\n"),
+            Ok(_) => Answer::text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the status could not be made; see the log\n",
+            ),
             Err(_) => {
                 let seconds = self.patience.as_secs_f64();
-                Answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("no status within {seconds} s\n"))
+                Answer::text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!("no status within {seconds} s\n"),
+                )
             }
         }
     }
@@ -97,7 +115,11 @@ impl Routes {
 
 impl Answer {
     fn text(code: StatusCode, body: impl Into<String>) -> Answer {
-        Answer { code, content_type: TEXT, body: Bytes::from(body.into()) }
+        Answer {
+            code,
+            content_type: TEXT,
+            body: Bytes::from(body.into()),
+        }
     }
 
     fn into_response(self) -> Response<Full<Bytes>> {
@@ -122,16 +144,22 @@ fn ready(status: &Status) -> Answer {
 
 fn metrics_text(status: &Status) -> Answer {
     match metrics::render(status, &Process::current()) {
-        Ok(text) => {
-            Answer { code: StatusCode::OK, content_type: metrics::CONTENT_TYPE, body: Bytes::from(text) }
-        }
+        Ok(text) => Answer {
+            code: StatusCode::OK,
+            content_type: metrics::CONTENT_TYPE,
+            body: Bytes::from(text),
+        },
         Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics: {error}\n")),
     }
 }
 
 fn status_json(status: &Status) -> Answer {
     match serde_json::to_vec(status) {
-        Ok(json) => Answer { code: StatusCode::OK, content_type: JSON, body: Bytes::from(json) },
+        Ok(json) => Answer {
+            code: StatusCode::OK,
+            content_type: JSON,
+            body: Bytes::from(json),
+        },
         Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("status: {error}\n")),
     }
 }

@@ -1,3 +1,5 @@
+//! The server as its clients see it, over real sockets.
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -43,20 +45,26 @@ impl Server {
     }
 
     async fn ask(&self, method: &str, path: &str) -> String {
-        self.raw(format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await
+        self.raw(format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes())
+            .await
     }
 }
 
 async fn until_closed(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
-    let read = timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("the server closes");
+    let read = timeout(DEADLINE, stream.read_to_end(&mut answer))
+        .await
+        .expect("the server closes");
     // A reset is a close as well: the server does not read what it does not want.
     let _ = read;
     String::from_utf8_lossy(&answer).into_owned()
 }
 
 fn without_date(answer: &str) -> String {
-    let lines: Vec<&str> = answer.lines().filter(|line| !line.starts_with("date: ")).collect();
+    let lines: Vec<&str> = answer
+        .lines()
+        .filter(|line| !line.starts_with("date: "))
+        .collect();
     lines.join("\n").replace(env!("CARGO_PKG_VERSION"), "VERSION") + "\n"
 }
 
@@ -89,9 +97,24 @@ async fn every_path_answers_as_it_should() {
         ("GET", "/livez", "HTTP/1.1 200", "\r\n\r\nok\n"),
         ("GET", "/readyz", "HTTP/1.1 200", "\r\n\r\nready\n"),
         ("GET", "/readyz?verbose", "HTTP/1.1 200", "\r\n\r\nready\n"),
-        ("GET", "/metrics", "HTTP/1.1 200", "content-type: text/plain; version=0.0.4"),
-        ("GET", "/metrics", "HTTP/1.1 200", "\nheliostat_cluster_reachable{cluster=\"primary\"} 1\n"),
-        ("GET", "/api/v1/status", "HTTP/1.1 200", "content-type: application/json"),
+        (
+            "GET",
+            "/metrics",
+            "HTTP/1.1 200",
+            "content-type: text/plain; version=0.0.4",
+        ),
+        (
+            "GET",
+            "/metrics",
+            "HTTP/1.1 200",
+            "\nheliostat_cluster_reachable{cluster=\"primary\"} 1\n",
+        ),
+        (
+            "GET",
+            "/api/v1/status",
+            "HTTP/1.1 200",
+            "content-type: application/json",
+        ),
         ("GET", "/nothing", "HTTP/1.1 404", "not found"),
         ("GET", "/metrics/", "HTTP/1.1 404", "not found"),
         ("GET", "//", "HTTP/1.1 404", "not found"),
@@ -104,7 +127,10 @@ async fn every_path_answers_as_it_should() {
         ("GET", "http://anywhere/livez", "HTTP/1.1 200", "ok\n"),
     ] {
         let answer = server.ask(method, path).await;
-        assert!(answer.starts_with(begin) && answer.contains(part), "{method} {path}: {answer}");
+        assert!(
+            answer.starts_with(begin) && answer.contains(part),
+            "{method} {path}: {answer}"
+        );
     }
 }
 
@@ -135,7 +161,10 @@ async fn readiness_is_about_targets() {
     let mut status = samples::healthy();
     status.clusters[0].reachable = false;
     let answer = Server::with(status.clone()).await.ask("GET", "/readyz").await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "a source that is away changes nothing: {answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200"),
+        "a source that is away changes nothing: {answer}"
+    );
 
     status.clusters[1].reachable = false;
     status.clusters[1].reason = Some("connection refused".into());
@@ -153,10 +182,21 @@ async fn readiness_is_about_targets() {
 async fn the_client_reads_back_the_status() {
     let server = Server::with(samples::source_unreachable()).await;
     let url = format!("http://{}", server.address);
-    assert_eq!(fetch_status(&url, DEADLINE).await.unwrap(), samples::source_unreachable());
-    assert_eq!(fetch_status(&server.address.to_string(), DEADLINE).await.unwrap().name, "two-datacenters");
+    assert_eq!(
+        fetch_status(&url, DEADLINE).await.unwrap(),
+        samples::source_unreachable()
+    );
+    assert_eq!(
+        fetch_status(&server.address.to_string(), DEADLINE)
+            .await
+            .unwrap()
+            .name,
+        "two-datacenters"
+    );
 
-    let error = fetch_status(&format!("{url}/elsewhere"), DEADLINE).await.unwrap_err();
+    let error = fetch_status(&format!("{url}/elsewhere"), DEADLINE)
+        .await
+        .unwrap_err();
     assert!(matches!(error, FetchError::NotAStatus { .. }), "{error}");
     assert!(error.to_string().contains("404 Not Found: not found"), "{error}");
 
@@ -166,7 +206,12 @@ async fn the_client_reads_back_the_status() {
     assert!(matches!(error, FetchError::NoAnswer { .. }), "{error}");
 
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let error = fetch_status(&silent.local_addr().unwrap().to_string(), Duration::from_millis(50)).await.unwrap_err();
+    let error = fetch_status(
+        &silent.local_addr().unwrap().to_string(),
+        Duration::from_millis(50),
+    )
+    .await
+    .unwrap_err();
     assert!(error.to_string().ends_with("nothing within 0.05 s"), "{error}");
 }
 
@@ -199,13 +244,24 @@ async fn no_bytes_break_it() {
         let _ = stream.shutdown().await;
         let answer = until_closed(&mut stream).await;
         assert!(!answer.starts_with("HTTP/1.1 500"), "{answer}");
-        assert!(server.ask("GET", "/livez").await.ends_with("ok\n"), "after {:?}", String::from_utf8_lossy(bytes));
+        assert!(
+            server.ask("GET", "/livez").await.ends_with("ok\n"),
+            "after {:?}",
+            String::from_utf8_lossy(bytes)
+        );
     }
-    for (bytes, code) in [(&long_path, "414"), (&many_headers, "431"), (&endless_header, "431")] {
+    for (bytes, code) in [
+        (&long_path, "414"),
+        (&many_headers, "431"),
+        (&endless_header, "431"),
+    ] {
         let answer = server.raw(bytes.as_bytes()).await;
         // The close may overtake the answer where the server did not read everything.
         let begin = format!("HTTP/1.1 {code}");
-        assert!(answer.is_empty() || answer.starts_with(&begin) || answer.starts_with("HTTP/1.1 431"), "{answer}");
+        assert!(
+            answer.is_empty() || answer.starts_with(&begin) || answer.starts_with("HTTP/1.1 431"),
+            "{answer}"
+        );
     }
 }
 
@@ -234,13 +290,18 @@ async fn random_bytes_do_not_break_it() {
 
 #[tokio::test]
 async fn a_silent_client_and_a_slow_one_are_closed_and_disturb_nobody() {
-    let limits = Limits { head: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits {
+        head: Duration::from_millis(300),
+        ..Limits::default()
+    };
     let server = Server::start(samples::healthy, limits).await;
     let mut silent = server.connect().await;
     let mut slow = server.connect().await;
     slow.write_all(b"GET /livez HTT").await.unwrap();
     let mut idle = server.connect().await;
-    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     assert!(server.ask("GET", "/livez").await.ends_with("ok\n"));
 
     assert_eq!(until_closed(&mut silent).await, "");
@@ -262,16 +323,29 @@ async fn a_client_that_takes_no_answer_is_closed() {
     // Far more than the socket buffers of both sides hold.
     let all = status.flows[0].partitions.clone();
     status.flows[0].partitions = (0..40).flat_map(|_| all.clone()).collect();
-    let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits {
+        stall: Duration::from_millis(300),
+        ..Limits::default()
+    };
     let server = Server::start(move || status.clone(), limits).await;
     let mut stream = server.connect().await;
     for _ in 0..20 {
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
     }
     // It writes and never reads; a write fails once the other side is gone.
     let start = Instant::now();
-    while stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.is_ok() {
-        assert!(start.elapsed() < DEADLINE, "the server holds on to the connection");
+    while stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .is_ok()
+    {
+        assert!(
+            start.elapsed() < DEADLINE,
+            "the server holds on to the connection"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(server.ask("GET", "/livez").await.ends_with("ok\n"));
@@ -279,7 +353,10 @@ async fn a_client_that_takes_no_answer_is_closed() {
 
 #[tokio::test]
 async fn the_newest_connection_is_served_whatever_the_others_do() {
-    let limits = Limits { connections: 4, ..Limits::default() };
+    let limits = Limits {
+        connections: 4,
+        ..Limits::default()
+    };
     let server = Server::start(samples::healthy, limits).await;
     let mut silent = Vec::new();
     for _ in 0..20 {
@@ -291,10 +368,16 @@ async fn the_newest_connection_is_served_whatever_the_others_do() {
 
 #[tokio::test]
 async fn an_old_connection_is_closed() {
-    let limits = Limits { age: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits {
+        age: Duration::from_millis(200),
+        ..Limits::default()
+    };
     let server = Server::start(samples::healthy, limits).await;
     let mut stream = server.connect().await;
-    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     assert!(until_closed(&mut stream).await.ends_with("ok\n"));
 }
 
@@ -310,7 +393,10 @@ async fn livez_answers_while_the_status_hangs() {
         }
         samples::healthy()
     };
-    let limits = Limits { status: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits {
+        status: Duration::from_millis(200),
+        ..Limits::default()
+    };
     let server = Server::start(source, limits).await;
     for path in ["/readyz", "/metrics", "/api/v1/status", "/readyz"] {
         let answer = server.ask("GET", path).await;
@@ -346,11 +432,17 @@ async fn stopping_finishes_requests_and_waits_for_no_one_else() {
         }
         samples::healthy()
     };
-    let limits = Limits { drain: Duration::from_secs(10), ..Limits::default() };
+    let limits = Limits {
+        drain: Duration::from_secs(10),
+        ..Limits::default()
+    };
     let server = Server::start(source, limits).await;
     let mut silent = server.connect().await;
     let mut asking = server.connect().await;
-    asking.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    asking
+        .write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     let start = Instant::now();
     while !asked.load(Ordering::SeqCst) {
         assert!(start.elapsed() < DEADLINE);
@@ -358,15 +450,23 @@ async fn stopping_finishes_requests_and_waits_for_no_one_else() {
     }
     server.stop.cancel();
     assert_eq!(until_closed(&mut silent).await, "");
-    assert!(TcpStream::connect(server.address).await.is_err() || server.ask("GET", "/livez").await.is_empty());
+    assert!(
+        TcpStream::connect(server.address).await.is_err() || server.ask("GET", "/livez").await.is_empty()
+    );
     open.store(true, Ordering::SeqCst);
     assert!(until_closed(&mut asking).await.ends_with("ready\n"));
-    timeout(Duration::from_secs(5), server.task).await.expect("it need not wait for the deadline").unwrap();
+    timeout(Duration::from_secs(5), server.task)
+        .await
+        .expect("it need not wait for the deadline")
+        .unwrap();
 }
 
 #[tokio::test]
 async fn stopping_has_a_deadline() {
-    let limits = Limits { drain: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits {
+        drain: Duration::from_millis(200),
+        ..Limits::default()
+    };
     let server = Server::start(samples::healthy, limits).await;
     let mut half = server.connect().await;
     half.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();

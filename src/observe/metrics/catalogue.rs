@@ -31,7 +31,15 @@ const FLOW: &[&str] = &["flow", "source", "target"];
 const FLOW_INFO: &[&str] = &["flow", "source", "target", "engine", "delivery"];
 const FLOW_STATE: &[&str] = &["flow", "source", "target", "state"];
 const PARTITION: &[&str] = &["flow", "source", "target", "topic", "target_topic", "partition"];
-const PARTITION_STATE: &[&str] = &["flow", "source", "target", "topic", "target_topic", "partition", "state"];
+const PARTITION_STATE: &[&str] = &[
+    "flow",
+    "source",
+    "target",
+    "topic",
+    "target_topic",
+    "partition",
+    "state",
+];
 
 /// Declares the metrics once, as an enum whose variants are the only things that can be emitted, and as a table.
 macro_rules! catalogue {

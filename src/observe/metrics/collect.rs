@@ -67,13 +67,21 @@ impl Series {
     fn flow(&mut self, flow: &FlowStatus) {
         let labels = [flow.name.as_str(), &flow.source, &flow.target];
         let [name, source, target] = labels;
-        self.add(Id::FlowInfo, &[name, source, target, &flow.engine, &flow.delivery], 1.0);
+        self.add(
+            Id::FlowInfo,
+            &[name, source, target, &flow.engine, &flow.delivery],
+            1.0,
+        );
         for (state, count) in State::ALL.into_iter().zip(flow.partitions_by_state()) {
             let labels = [name, source, target, state.name()];
             self.add(Id::FlowState, &labels, flag(flow.state == state));
             self.add(Id::FlowPartitions, &labels, count as f64);
         }
-        self.add_known(Id::FlowLagRecords, &labels, flow.was_ever_known().then_some(flow.lag.records as f64));
+        self.add_known(
+            Id::FlowLagRecords,
+            &labels,
+            flow.was_ever_known().then_some(flow.lag.records as f64),
+        );
         self.add(Id::FlowLagSeconds, &labels, flow.lag.seconds);
         self.add(Id::FlowLagKnown, &labels, flag(flow.lag.known));
         self.add(Id::FlowRecords, &labels, flow.records_total as f64);
@@ -84,8 +92,14 @@ impl Series {
 
     fn partition(&mut self, flow: &FlowStatus, partition: &PartitionStatus) {
         let number = partition.partition.to_string();
-        let labels =
-            [flow.name.as_str(), &flow.source, &flow.target, &partition.topic, &partition.target_topic, &number];
+        let labels = [
+            flow.name.as_str(),
+            &flow.source,
+            &flow.target,
+            &partition.topic,
+            &partition.target_topic,
+            &number,
+        ];
         let [name, source, target, topic, target_topic, _] = labels;
         for state in State::ALL {
             let labels = [name, source, target, topic, target_topic, &number, state.name()];
@@ -104,11 +118,19 @@ impl Series {
         self.add_known(Id::PartitionPosition, &labels, offset(partition.position));
         self.add_known(Id::PartitionSourceStart, &labels, offset(partition.source_start));
         self.add_known(Id::PartitionSourceEnd, &labels, offset(partition.source_end));
-        self.add_known(Id::PartitionTargetPosition, &labels, offset(partition.target_position));
+        self.add_known(
+            Id::PartitionTargetPosition,
+            &labels,
+            offset(partition.target_position),
+        );
         self.add(Id::PartitionRecords, &labels, partition.records_total as f64);
         self.add(Id::PartitionBytes, &labels, partition.bytes_total as f64);
         self.add(Id::PartitionErrors, &labels, partition.errors_total as f64);
-        self.add(Id::PartitionGapRecords, &labels, partition.gap_records_total as f64);
+        self.add(
+            Id::PartitionGapRecords,
+            &labels,
+            partition.gap_records_total as f64,
+        );
     }
 
     fn clusters(&mut self, status: &Status) {
@@ -123,11 +145,17 @@ impl Series {
     fn process(&mut self, status: &Status, process: &Process) {
         self.add(Id::BuildInfo, &[&status.version], 1.0);
         self.add(Id::TopologyInfo, &[&status.name], 1.0);
-        let uptime = status.started_at_ms.map(|start| status.at_ms.saturating_sub(start).max(0) as f64 / 1000.0);
+        let uptime = status
+            .started_at_ms
+            .map(|start| status.at_ms.saturating_sub(start).max(0) as f64 / 1000.0);
         self.add_known(Id::Uptime, &[], uptime);
         self.add_known(Id::ProcessStart, &[], process.started_at_seconds);
         self.add_known(Id::ProcessCpu, &[], process.cpu_seconds);
-        self.add_known(Id::ProcessResident, &[], process.resident_bytes.map(|bytes| bytes as f64));
+        self.add_known(
+            Id::ProcessResident,
+            &[],
+            process.resident_bytes.map(|bytes| bytes as f64),
+        );
     }
 
     fn into_families(self) -> Vec<MetricFamily> {

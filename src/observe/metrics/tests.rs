@@ -1,3 +1,5 @@
+//! What is emitted, and that the guide, the dashboard and the alert rules know nothing else.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
@@ -9,8 +11,11 @@ use super::*;
 use crate::observe::samples;
 use crate::observe::status::{Lag, State};
 
-const PROCESS: Process =
-    Process { started_at_seconds: Some(900_000.5), cpu_seconds: Some(1.25), resident_bytes: Some(64 << 20) };
+const PROCESS: Process = Process {
+    started_at_seconds: Some(900_000.5),
+    cpu_seconds: Some(1.25),
+    resident_bytes: Some(64 << 20),
+};
 
 fn text(status: &Status) -> String {
     render(status, &PROCESS).unwrap()
@@ -194,10 +199,20 @@ fn what_is_not_known_is_absent_and_lag_in_seconds_goes_on() {
 
     let mut never = samples::source_unreachable();
     never.flows[0].partitions.drain(..2);
-    assert_eq!(series(&render(&never, &Process::default()).unwrap(), "heliostat_flow_lag_records"), "\n");
+    assert_eq!(
+        series(
+            &render(&never, &Process::default()).unwrap(),
+            "heliostat_flow_lag_records"
+        ),
+        "\n"
+    );
     never.started_at_ms = None;
     let text = render(&never, &Process::default()).unwrap();
-    for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "uptime_seconds"] {
+    for name in [
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "uptime_seconds",
+    ] {
         assert!(!text.contains(&format!("heliostat_{name}")), "{name}");
     }
 }
@@ -234,8 +249,13 @@ fn every_text_is_what_prometheus_reads() {
     hostile.flows[0].partitions[1].lag.seconds = f64::NAN;
     hostile.flows[0].lag.seconds = f64::INFINITY;
     hostile.name = String::new();
-    let statuses =
-        [Status::default(), samples::lagging(), samples::truncated(), samples::many(), hostile];
+    let statuses = [
+        Status::default(),
+        samples::lagging(),
+        samples::truncated(),
+        samples::many(),
+        hostile,
+    ];
     let sample = Regex::new(
         r#"^(heliostat_[a-z_]+)(\{([a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)+\})? (-?[0-9.]+(e[+-]?[0-9]+)?)$"#,
     )
@@ -256,9 +276,22 @@ fn names_follow_the_conventions() {
     for metric in METRICS {
         assert!(names.insert(metric.name), "{} is there twice", metric.name);
         assert!(metric.name.starts_with("heliostat_"), "{}", metric.name);
-        assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
-        assert!(metric.help.ends_with('.') && !metric.help.contains('|'), "{}", metric.name);
-        assert!(!metric.name.contains("_ms") && !metric.name.contains("milli"), "{}", metric.name);
+        assert_eq!(
+            metric.name.ends_with("_total"),
+            metric.kind == Kind::Counter,
+            "{}",
+            metric.name
+        );
+        assert!(
+            metric.help.ends_with('.') && !metric.help.contains('|'),
+            "{}",
+            metric.name
+        );
+        assert!(
+            !metric.name.contains("_ms") && !metric.name.contains("milli"),
+            "{}",
+            metric.name
+        );
     }
 }
 
@@ -266,7 +299,12 @@ fn names_follow_the_conventions() {
 fn every_metric_has_a_series_in_a_full_status() {
     let text = text(&samples::truncated());
     for metric in METRICS {
-        assert_ne!(series(&text, metric.name), "\n", "{} is never emitted", metric.name);
+        assert_ne!(
+            series(&text, metric.name),
+            "\n",
+            "{} is never emitted",
+            metric.name
+        );
     }
 }
 
@@ -276,40 +314,59 @@ fn repository() -> &'static Path {
 
 #[test]
 fn the_guide_has_the_same_table() {
-    let mut rows = vec!["| name | type | labels | says |".to_string(), "|---|---|---|---|".to_string()];
+    let mut rows = vec![
+        "| name | type | labels | says |".to_string(),
+        "|---|---|---|---|".to_string(),
+    ];
     for metric in METRICS {
         let kind = match metric.kind {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
         };
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        rows.push(format!("| `{}` | {kind} | {} | {} |", metric.name, labels.join(", "), metric.help));
+        rows.push(format!(
+            "| `{}` | {kind} | {} | {} |",
+            metric.name,
+            labels.join(", "),
+            metric.help
+        ));
     }
     let guide = std::fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
     let found: Vec<&str> = guide.lines().filter(|line| line.starts_with('|')).collect();
-    assert_eq!(found, rows, "docs/metrics.md should hold this table:\n{}\n", rows.join("\n"));
+    assert_eq!(
+        found,
+        rows,
+        "docs/metrics.md should hold this table:\n{}\n",
+        rows.join("\n")
+    );
 }
 
 /// The names in a text that look like metrics of ours.
 fn names_in(text: &str) -> BTreeSet<String> {
     let name = Regex::new(r"heliostat_[a-z0-9_]+").unwrap();
-    name.find_iter(text).map(|found| found.as_str().to_string()).collect()
+    name.find_iter(text)
+        .map(|found| found.as_str().to_string())
+        .collect()
 }
 
 #[test]
 fn dashboards_and_alerts_read_only_what_is_emitted() {
     let known: BTreeMap<&str, &MetricInfo> = METRICS.iter().map(|metric| (metric.name, metric)).collect();
     let mut files = 0;
+    let selector = Regex::new(r"(heliostat_[a-z0-9_]+)\{([^}]*)\}").unwrap();
+    let label = Regex::new(r#"([a-z_]+)\s*(?:=~|!~|!=|=)"#).unwrap();
     for entry in std::fs::read_dir(repository().join("dashboards")).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         let names = names_in(&text);
         for name in &names {
-            assert!(known.contains_key(name.as_str()), "{}: {name} is no metric", path.display());
+            assert!(
+                known.contains_key(name.as_str()),
+                "{}: {name} is no metric",
+                path.display()
+            );
         }
         // Every label that a selector names must be one that the metric has.
-        let selector = Regex::new(r"(heliostat_[a-z0-9_]+)\{([^}]*)\}").unwrap();
-        let label = Regex::new(r#"([a-z_]+)\s*(?:=~|!~|!=|=)"#).unwrap();
         for found in selector.captures_iter(&text) {
             for label in label.captures_iter(&found[2]) {
                 let labels = known[&found[1]].labels;
@@ -334,9 +391,17 @@ fn dashboards_and_alerts_can_be_read() {
     let panels = board["panels"].as_array().unwrap();
     let mut ids = BTreeSet::new();
     for panel in panels {
-        assert!(ids.insert(panel["id"].as_i64().unwrap()), "two panels with id {}", panel["id"]);
+        assert!(
+            ids.insert(panel["id"].as_i64().unwrap()),
+            "two panels with id {}",
+            panel["id"]
+        );
         let place = &panel["gridPos"];
-        assert!(place["x"].as_i64().unwrap() + place["w"].as_i64().unwrap() <= 24, "{}", panel["title"]);
+        assert!(
+            place["x"].as_i64().unwrap() + place["w"].as_i64().unwrap() <= 24,
+            "{}",
+            panel["title"]
+        );
     }
 
     let rules: serde_json::Value = serde_yaml::from_str(&read("alerts.yaml")).unwrap();
@@ -344,7 +409,10 @@ fn dashboards_and_alerts_can_be_read() {
         for key in ["alert", "expr"] {
             assert!(rule[key].is_string(), "{rule}: {key}");
         }
-        assert!(rule["labels"]["severity"].is_string() && rule["annotations"]["summary"].is_string(), "{rule}");
+        assert!(
+            rule["labels"]["severity"].is_string() && rule["annotations"]["summary"].is_string(),
+            "{rule}"
+        );
     }
 }
 
@@ -356,7 +424,10 @@ fn states_in_dashboards_and_alerts_exist() {
         assert!(state.is_match(&text), "{file} asks for no state");
         for found in state.captures_iter(&text) {
             for name in found[1].split('|') {
-                assert!(State::ALL.iter().any(|state| state.name() == name), "{file}: no state {name}");
+                assert!(
+                    State::ALL.iter().any(|state| state.name() == name),
+                    "{file}: no state {name}"
+                );
             }
         }
     }
@@ -366,14 +437,23 @@ fn states_in_dashboards_and_alerts_exist() {
 fn a_scrape_of_many_partitions_is_cheap() {
     let mut status = samples::many();
     for partition in &mut status.flows[0].partitions {
-        partition.lag = Lag { known: true, records: 123_456, seconds: 1.5, unknown_since_ms: None };
+        partition.lag = Lag {
+            known: true,
+            records: 123_456,
+            seconds: 1.5,
+            unknown_since_ms: None,
+        };
     }
     text(&status);
     let runs: u32 = 20;
     let start = Instant::now();
     let bytes: usize = (0..runs).map(|_| text(&status).len()).sum();
     let each = start.elapsed() / runs;
-    println!("{} partitions: {each:?} a scrape, {} bytes", status.flows[0].partitions.len(), bytes / runs as usize);
+    println!(
+        "{} partitions: {each:?} a scrape, {} bytes",
+        status.flows[0].partitions.len(),
+        bytes / runs as usize
+    );
     // About 4 ms and 600 KB: far from a scrape's time-out even on a machine that is busy.
     assert!(each.as_millis() < 250, "{each:?} a scrape");
 }
