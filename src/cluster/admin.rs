@@ -131,9 +131,10 @@ impl Admin {
         self.blocking("list offsets", move |client| {
             let wanted: Vec<(&str, i32)> = partitions.iter().map(|(topic, p)| (topic.as_str(), *p)).collect();
             let offsets = native::list_offsets(client, &wanted, spec, OFFSETS_TIMEOUT)?;
-            match offsets.iter().map(|found| &found.offset).collect::<Result<Vec<_>, _>>() {
-                // Not one partition was answered: it is the cluster that is away.
-                Err(&code) if is_away(Some(code)) && offsets.iter().all(|found| found.offset.is_err()) => {
+            // Where not one partition was answered, it is the cluster that is away.
+            let failed = offsets.iter().filter_map(|found| found.offset.as_ref().err()).copied();
+            match failed.clone().next() {
+                Some(code) if is_away(Some(code)) && failed.count() == offsets.len() => {
                     Err(KafkaError::AdminOp(code))
                 }
                 _ => Ok(offsets),
