@@ -1,2 +1,5 @@
-//! Integration tests, one module per capability.
-fn main() {}
+//! Integration tests, one module per capability, in one binary.
+
+mod apache_kafka;
+mod support;
+mod tidy;

@@ -18,7 +18,10 @@ pub struct Response {
 impl Response {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -28,11 +31,17 @@ pub fn get(server: SocketAddr, path: &str, limit: Duration) -> io::Result<Respon
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
     // HTTP/1.0: the body comes whole, and ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nHost: {server}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("{server}{path} did not answer in HTTP"))
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{server}{path} did not answer in HTTP"),
+        )
     })
 }
 
@@ -44,5 +53,14 @@ fn parse(answer: &str) -> Option<Response> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    Some(Response { status, headers, body: body.to_owned() })
+    Some(Response {
+        status,
+        headers,
+        body: body.to_owned(),
+    })
+}
+
+/// Whether something accepts connections at `server`.
+pub fn connects(server: SocketAddr) -> io::Result<()> {
+    TcpStream::connect_timeout(&server, Duration::from_secs(1)).map(drop)
 }

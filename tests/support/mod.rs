@@ -26,7 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Waits until `holds` returns true. Panics, naming `what`, when it does not within `limit`.
 #[track_caller]
 pub fn wait_until(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
-    wait_for(limit, what, || if holds() { Ok(()) } else { Err("it does not hold") });
+    wait_for(limit, what, || {
+        if holds() { Ok(()) } else { Err("it does not hold") }
+    });
 }
 
 /// Waits until `look` returns a value. Panics when it does not within `limit`, with `what` and the last error, which
@@ -47,5 +49,5 @@ pub fn wait_for<T, E: Display>(limit: Duration, what: &str, mut look: impl FnMut
 
 /// A name that no other test, and no other run, uses.
 pub fn unique(name: &str) -> String {
-    format!("{name}-{}", uuid::Uuid::new_v4().simple())
+    format!("{name}-{:016x}", rand::random::<u64>())
 }

@@ -30,7 +30,9 @@ impl Ports {
         let mut random = rand::rng();
         for _ in 0..TRIES {
             let first = random.random_range(FIRST..LAST - count);
-            let locks: Option<Vec<File>> = (first..first + count).map(|port| lock(&directory, port)).collect();
+            let locks: Option<Vec<File>> = (first..first + count)
+                .map(|port| lock(&directory, port))
+                .collect();
             if let Some(locks) = locks {
                 return Ports { first, _locks: locks };
             }
@@ -62,7 +64,12 @@ fn lock_directory() -> PathBuf {
 
 fn lock(directory: &std::path::Path, port: u16) -> Option<File> {
     let path = directory.join(port.to_string());
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).ok()?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .ok()?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
     // A server may listen on every interface, which a bind to the loopback address alone would not meet.
     TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok()?;

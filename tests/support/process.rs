@@ -35,12 +35,30 @@ impl Process {
     pub fn start(name: &str, mut command: Command, directory: &Path) -> Process {
         let stdout = directory.join(format!("{name}.stdout"));
         let stderr = directory.join(format!("{name}.stderr"));
-        let open = |path: &Path| File::options().create(true).append(true).open(path).expect("open an output file");
+        let open = |path: &Path| {
+            File::options()
+                .create(true)
+                .append(true)
+                .open(path)
+                .expect("open an output file")
+        };
         // A group of its own: Ctrl-C on the terminal is for the test, whose end then ends this.
-        command.stdin(Stdio::null()).stdout(open(&stdout)).stderr(open(&stderr)).process_group(0);
-        let child = command.spawn().unwrap_or_else(|error| panic!("start {name} ({command:?}): {error}"));
+        command
+            .stdin(Stdio::null())
+            .stdout(open(&stdout))
+            .stderr(open(&stderr))
+            .process_group(0);
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("start {name} ({command:?}): {error}"));
         reap(&format!("add {}", child.id()));
-        Process { name: name.to_owned(), child, status: None, stdout, stderr }
+        Process {
+            name: name.to_owned(),
+            child,
+            status: None,
+            stdout,
+            stderr,
+        }
     }
 
     /// Its process id.
@@ -123,14 +141,18 @@ impl Drop for Process {
 
 /// A temporary directory that is deleted also when nothing is dropped any more.
 pub fn temp_dir(name: &str) -> TempDir {
-    let directory = tempfile::Builder::new().prefix(&format!("heliostat-{name}-")).tempdir();
+    let directory = tempfile::Builder::new()
+        .prefix(&format!("heliostat-{name}-"))
+        .tempdir();
     let directory = directory.expect("create a temporary directory");
     reap(&format!("dir {}", directory.path().display()));
     directory
 }
 
 fn read(path: &Path) -> String {
-    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }
 
 /// The state letter of a process, where the system tells it as Linux does; 'T' means stopped.
@@ -162,7 +184,11 @@ fn reap(line: &str) {
     static REAPER_PIPE: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
     let pipe = REAPER_PIPE.get_or_init(|| {
         let mut command = Command::new("sh");
-        command.args(["-c", REAPER]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["-c", REAPER])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut child = command.process_group(0).spawn().expect("start the reaper");
         Mutex::new(child.stdin.take().expect("the reaper's input is a pipe"))
     });

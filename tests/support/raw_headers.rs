@@ -3,7 +3,10 @@
 //! Kafka's header keys are any bytes. The `rdkafka` crate takes them as `str` where it writes, and panics on others
 //! where it reads, so that a test of such keys has to go one layer down.
 
-#![allow(unsafe_code, reason = "librdkafka's header functions can be reached only through its C interface")]
+#![allow(
+    unsafe_code,
+    reason = "librdkafka's header functions can be reached only through its C interface"
+)]
 
 use std::ffi::CStr;
 use std::ptr;
@@ -54,7 +57,8 @@ pub fn read(headers: &BorrowedHeaders) -> Vec<RawHeader> {
         // belong to `headers` and are copied here.
         let header = unsafe {
             let key = CStr::from_ptr(key).to_bytes().to_vec();
-            let value = (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size).to_vec());
+            let value =
+                (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size).to_vec());
             (key, value)
         };
         all.push(header);

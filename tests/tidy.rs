@@ -1,0 +1,1 @@
+//! Style, as a test over the files of the project.
