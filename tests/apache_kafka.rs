@@ -6,7 +6,7 @@ use crate::support::clients::{Client, Producing};
 use crate::support::load::{Load, Shape};
 use crate::support::proxy::Proxy;
 use crate::support::rec::{self, Rec};
-use crate::support::{check, http, kafka, unique, wait_for, wait_until};
+use crate::support::{check, http, kafka, unique, wait_for, wait_still, wait_until};
 
 /// Records of every kind that a client can write.
 fn every_kind() -> Vec<Rec> {
@@ -126,17 +126,11 @@ fn a_proxied_broker_is_reached_only_through_the_proxy() {
             load.acknowledged() > before + 100
         });
     };
+    // What was on its way may still arrive.
     let stands = || {
-        // What was on its way may still arrive.
-        let mut before = load.acknowledged();
-        wait_until(
-            Duration::from_secs(10),
-            "nothing arrives for half a second",
-            || {
-                std::thread::park_timeout(Duration::from_millis(500));
-                std::mem::replace(&mut before, load.acknowledged()) == load.acknowledged()
-            },
-        );
+        wait_still(Duration::from_secs(10), "nothing is acknowledged", || {
+            load.acknowledged()
+        })
     };
     flows();
     proxy.stall(true);

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,10 +27,14 @@ use super::rec::Rec;
 /// How long a call may take, on a machine that compiles beside it.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A cluster, seen from outside.
-#[derive(Clone, Debug)]
+/// A cluster, seen from outside. Clones share their connections.
+#[derive(Clone)]
 pub struct Client {
     config: ClientConfig,
+    // Made when first needed: to make and drop a librdkafka client takes a tenth of a second.
+    consumer: Arc<OnceLock<BaseConsumer>>,
+    admin: Arc<OnceLock<AdminClient<DefaultClientContext>>>,
+    reading: Arc<Mutex<()>>,
 }
 
 /// How to produce.
@@ -69,15 +73,26 @@ impl Client {
             .set("reconnect.backoff.max.ms", "500")
             .set("log_level", "2")
             .set("broker.address.family", "v4");
-        Client { config }
+        Client {
+            config,
+            consumer: Arc::default(),
+            admin: Arc::default(),
+            reading: Arc::default(),
+        }
     }
 
     /// The same with further librdkafka properties.
-    pub fn with(mut self, properties: &[(&str, &str)]) -> Client {
+    pub fn with(&self, properties: &[(&str, &str)]) -> Client {
+        let mut config = self.config();
         for (key, value) in properties {
-            self.config.set(*key, *value);
+            config.set(*key, *value);
         }
-        self
+        Client {
+            config,
+            consumer: Arc::default(),
+            admin: Arc::default(),
+            reading: Arc::default(),
+        }
     }
 
     /// The librdkafka configuration, to make a client of one's own.
@@ -160,7 +175,7 @@ impl Client {
     /// The topics that the cluster lists.
     #[track_caller]
     pub fn topics(&self) -> Vec<String> {
-        let metadata = self.consumer().fetch_metadata(None, LIMIT);
+        let metadata = self.asking().fetch_metadata(None, LIMIT);
         let metadata = metadata.unwrap_or_else(|error| panic!("list topics: {error}"));
         metadata
             .topics()
@@ -171,7 +186,7 @@ impl Client {
 
     /// A topic's partition count; none where there is no such topic, or it has no leader yet.
     pub fn partitions(&self, topic: &str) -> Option<i32> {
-        let metadata = self.consumer().fetch_metadata(Some(topic), LIMIT).ok()?;
+        let metadata = self.asking().fetch_metadata(Some(topic), LIMIT).ok()?;
         let topic = metadata
             .topics()
             .first()
@@ -222,6 +237,7 @@ impl Client {
             .set("message.timeout.ms", LIMIT.as_millis().to_string())
             .create_with_context(deliveries.clone())
             .expect("create a producer");
+        let _ = producer.client().fetch_metadata(Some(topic), LIMIT);
         for (index, record) in records.iter().enumerate() {
             let mut next = to_send(topic, record, index);
             while let Err((error, again)) = producer.send(next) {
@@ -258,7 +274,8 @@ impl Client {
         if open == 0 {
             return Vec::new();
         }
-        let consumer = self.consumer();
+        let _one_reader = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let consumer = self.asking();
         consumer.assign(&list).expect("assign partitions");
         let mut records = Vec::new();
         let mut last_progress = Instant::now();
@@ -281,6 +298,7 @@ impl Client {
                 }
             }
         }
+        consumer.unassign().expect("unassign partitions");
         records.sort_by_key(|record| (record.partition, record.offset));
         records
     }
@@ -301,8 +319,13 @@ impl Client {
             .expect("create a consumer")
     }
 
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        self.config().create().expect("create an admin client")
+    fn asking(&self) -> &BaseConsumer {
+        self.consumer.get_or_init(|| self.consumer())
+    }
+
+    fn admin(&self) -> &AdminClient<DefaultClientContext> {
+        self.admin
+            .get_or_init(|| self.config().create().expect("create an admin client"))
     }
 }
 

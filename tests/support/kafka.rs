@@ -25,11 +25,6 @@ const START: Duration = Duration::from_secs(120);
 const STOP: Duration = Duration::from_secs(60);
 /// How long one of Kafka's tools may take.
 const TOOL: Duration = Duration::from_secs(60);
-/// Brokers under test hold little.
-const HEAP: &str = "256m";
-/// The cheapest start: a test's broker does not live long enough to earn a better collector or compiler.
-const JVM: &str = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1";
-
 /// One single-node KRaft cluster. Dropping it kills it and deletes its data.
 #[derive(Debug)]
 pub struct Kafka {
@@ -42,22 +37,13 @@ pub struct Kafka {
     ports: Ports,
 }
 
-/// What the broker's JVM gets.
-#[derive(Clone, Copy, Debug)]
-pub struct Jvm {
-    /// The heap's limit, as `-Xmx` takes it.
-    pub heap: &'static str,
-    /// Further options.
-    pub options: &'static str,
-}
-
-impl Default for Jvm {
-    fn default() -> Jvm {
-        Jvm {
-            heap: HEAP,
-            options: JVM,
-        }
-    }
+/// What a broker's JVM is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jvm {
+    /// A test: starts fast, needs little, works slowly.
+    Test,
+    /// A benchmark: Kafka's own choice of collector and compiler, and this heap, as `-Xmx` takes it.
+    Benchmark(&'static str),
 }
 
 /// Two clusters that tests share.
@@ -100,7 +86,7 @@ pub fn available(test: &str) -> bool {
 impl Pair {
     /// Starts two clusters of one's own, in parallel. Only where [`available`].
     pub fn start(name: &str, properties: &[&str]) -> Pair {
-        let start = |side| Kafka::start_with(&format!("{name}-{side}"), properties, Jvm::default());
+        let start = |side| Kafka::start_with(&format!("{name}-{side}"), properties, Jvm::Test);
         thread::scope(|scope| {
             let a = scope.spawn(|| start("a"));
             let b = start("b");
@@ -116,7 +102,7 @@ impl Kafka {
     /// Starts a cluster with these broker properties (`key=value`) and waits until it answers; none where there is no
     /// Kafka to be had, see [`available`].
     pub fn start(test: &str, properties: &[&str]) -> Option<Kafka> {
-        available(test).then(|| Kafka::start_with(test, properties, Jvm::default()))
+        available(test).then(|| Kafka::start_with(test, properties, Jvm::Test))
     }
 
     /// The same with a JVM of one's choice. Only where [`available`].
@@ -158,7 +144,7 @@ impl Kafka {
         let mut kafka = Kafka {
             name,
             properties: all,
-            jvm: Jvm::default(),
+            jvm: Jvm::Test,
             process: None,
             directory,
             ports,
@@ -212,9 +198,10 @@ impl Kafka {
     pub fn restart(&mut self) {
         self.stop();
         let mut command = runner(&["run"]);
-        command
-            .env("KAFKA_HEAP", self.jvm.heap)
-            .env("KAFKA_JVM", self.jvm.options);
+        match self.jvm {
+            Jvm::Test => command.env("KAFKA_HEAP", "256m").env("KAFKA_FAST", "1"),
+            Jvm::Benchmark(heap) => command.env("KAFKA_HEAP", heap),
+        };
         command
             .arg(self.directory.path().join("broker"))
             .arg(self.ports.port(0).to_string());

@@ -47,6 +47,40 @@ pub fn wait_for<T, E: Display>(limit: Duration, what: &str, mut look: impl FnMut
     }
 }
 
+/// Waits until a value has not changed for half a second. Panics when it goes on changing for `limit`.
+#[track_caller]
+pub fn wait_still<T: PartialEq + std::fmt::Debug>(limit: Duration, what: &str, mut value: impl FnMut() -> T) {
+    const STILL: Duration = Duration::from_millis(500);
+    let mut last = value();
+    let mut since = Instant::now();
+    wait_for(limit, what, || {
+        let now = value();
+        if now != last {
+            last = now;
+            since = Instant::now();
+        }
+        if since.elapsed() >= STILL {
+            Ok(())
+        } else {
+            Err(format!("it was {last:?} a moment ago"))
+        }
+    });
+}
+
+/// Panics unless a condition holds from now on for all of `duration`.
+#[track_caller]
+pub fn hold(duration: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while started.elapsed() < duration {
+        assert!(
+            holds(),
+            "after {:?} it was no longer so that {what}",
+            started.elapsed()
+        );
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
 /// A name that no other test, and no other run, uses.
 pub fn unique(name: &str) -> String {
     format!("{name}-{:016x}", rand::random::<u64>())
