@@ -245,15 +245,13 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        if thread::panicking() {
-            if let Some(process) = &self.process {
-                // Captured, so that it is shown with the failed test.
-                eprintln!(
-                    "the log of Kafka {} ends with:\n{}",
-                    self.name,
-                    process.stderr_tail()
-                );
-            }
+        if let Some(process) = self.process.as_ref().filter(|_| thread::panicking()) {
+            // Captured, so that it is shown with the failed test.
+            eprintln!(
+                "the log of Kafka {} ends with:\n{}",
+                self.name,
+                process.stderr_tail()
+            );
         }
     }
 }

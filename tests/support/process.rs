@@ -189,6 +189,10 @@ fn reap(line: &str) {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        #[expect(
+            clippy::zombie_processes,
+            reason = "it outlives this process, which is the point of it"
+        )]
         let mut child = command.process_group(0).spawn().expect("start the reaper");
         Mutex::new(child.stdin.take().expect("the reaper's input is a pipe"))
     });
