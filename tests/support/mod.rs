@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "the tests and the benchmarks each use a part of it")]
 
+pub mod built_in;
 pub mod check;
 pub mod clients;
 pub mod daemon;
