@@ -26,6 +26,7 @@ const ENTRY_KEYS: Keys = Keys::These(&[
     "on_recreated",
     "replication_factor",
     "discovery_interval",
+    "session_timeout",
     "limits",
 ]);
 

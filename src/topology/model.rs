@@ -116,6 +116,8 @@ pub struct Flow {
     pub replication_factor: Option<i16>,
     /// How often it looks for new topics and partitions.
     pub discovery_interval: Duration,
+    /// After how long without a sign of life a daemon's work goes to the others.
+    pub session_timeout: Duration,
     /// What it may use.
     pub limits: Limits,
 }
@@ -250,6 +252,7 @@ impl Flow {
                     .map_or("the target's".to_owned(), |n| n.to_string()),
             ),
             ("discovery_interval", format_duration(self.discovery_interval)),
+            ("session_timeout", format_duration(self.session_timeout)),
             ("limits.in_flight_bytes", format_size(self.limits.in_flight_bytes)),
             (
                 "limits.bytes_per_second",

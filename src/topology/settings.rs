@@ -19,6 +19,7 @@ pub(super) const FLOW_KEYS: &[&str] = &[
     "on_recreated",
     "replication_factor",
     "discovery_interval",
+    "session_timeout",
     "limits",
 ];
 
@@ -30,10 +31,13 @@ const PATTERNS_MAX: usize = 500;
 
 const SEPARATOR_DEFAULT: &str = ".";
 const DISCOVERY_INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
+const SESSION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const IN_FLIGHT_BYTES_DEFAULT: u64 = 32_000_000;
 
 /// Below, a flow would do little else; above, a new topic would seem to be forgotten.
 const DISCOVERY_INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
+/// The target's brokers have limits of their own, by default 6s and 30m.
+const SESSION_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(1800));
 /// One record may have a megabyte by default, so less would stop a flow.
 const IN_FLIGHT_BYTES_MIN: u64 = 1_000_000;
 const IN_FLIGHT_BYTES_MAX: u64 = 16_000_000_000;
@@ -52,6 +56,7 @@ pub(super) struct Settings {
     on_recreated: Option<OnRecreated>,
     replication_factor: Option<(i16, Spot)>,
     discovery_interval: Option<Duration>,
+    session_timeout: Option<Duration>,
     in_flight_bytes: Option<u64>,
     bytes_per_second: Option<u64>,
 }
@@ -121,6 +126,10 @@ pub(super) fn resolve(
             .discovery_interval
             .or(defaults.discovery_interval)
             .unwrap_or(DISCOVERY_INTERVAL_DEFAULT),
+        session_timeout: own
+            .session_timeout
+            .or(defaults.session_timeout)
+            .unwrap_or(SESSION_TIMEOUT_DEFAULT),
         limits: Limits {
             in_flight_bytes: own
                 .in_flight_bytes
@@ -165,6 +174,10 @@ pub(super) fn read_settings(drafts: &mut Drafts, table: &Table<'_>) -> Settings 
     if let Some(field) = drafts.optional(table, "discovery_interval", "discovery_interval: 2s") {
         let (min, max) = DISCOVERY_INTERVALS;
         settings.discovery_interval = drafts.duration(&field, min..=max);
+    }
+    if let Some(field) = drafts.optional(table, "session_timeout", "session_timeout: 10s") {
+        let (min, max) = SESSION_TIMEOUTS;
+        settings.session_timeout = drafts.duration(&field, min..=max);
     }
     if let Some(field) = drafts.optional(table, "limits", "limits: { bytes_per_second: 50MB }") {
         read_limits(drafts, table, &field, &mut settings);
