@@ -262,7 +262,7 @@ pub(crate) fn alter(
 }
 
 /// Checks a property that a cluster is to be started with.
-pub(crate) fn check_property(name: &str, value: &str) -> Result<(), PropertyProblem> {
+pub fn check_property(name: &str, value: &str) -> Result<(), PropertyProblem> {
     let outcome = match BROKER_KEYS.iter().find(|key| key.name == name) {
         Some(key) => key.kind.check(value).map_err(|bad| bad.to_string()),
         None => match SYNONYMS.iter().find(|synonym| synonym.name == name) {
@@ -275,7 +275,7 @@ pub(crate) fn check_property(name: &str, value: &str) -> Result<(), PropertyProb
 
 /// What is wrong with a property.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum PropertyProblem {
+pub enum PropertyProblem {
     /// There is no such key.
     Unknown,
     /// The value is not one that the key accepts; the text says what is.

@@ -17,3 +17,4 @@ mod storage;
 mod topics;
 
 pub use cluster::{Cluster, ClusterConfig, StartError};
+pub use configs::{PropertyProblem, check_property};

@@ -90,8 +90,15 @@ pub fn produce(options: &ProduceOptions, input: impl BufRead) -> anyhow::Result<
         }
         records += 1;
     }
-    producer.flush(PATIENCE).with_context(|| unreachable(&options.bootstrap_server))?;
-    let failure = producer.context().0.lock().ok().and_then(|failure| failure.clone());
+    producer
+        .flush(PATIENCE)
+        .with_context(|| unreachable(&options.bootstrap_server))?;
+    let failure = producer
+        .context()
+        .0
+        .lock()
+        .ok()
+        .and_then(|failure| failure.clone());
     match failure {
         Some(failure) => bail!("write to {}: {failure}", options.topic),
         None => Ok(records),
@@ -103,14 +110,21 @@ fn split<'l>(line: &'l [u8], separator: Option<&str>) -> (Option<&'l [u8]>, &'l 
     if separator.is_empty() {
         return (None, line);
     }
-    match line.windows(separator.len()).position(|window| window == separator) {
+    match line
+        .windows(separator.len())
+        .position(|window| window == separator)
+    {
         Some(at) => (Some(&line[..at]), &line[at + separator.len()..]),
         None => (None, line),
     }
 }
 
 /// Each record becomes a line of `output`, until `ended`.
-pub fn consume(options: &ConsumeOptions, mut output: impl Write, ended: impl Fn() -> bool) -> anyhow::Result<u64> {
+pub fn consume(
+    options: &ConsumeOptions,
+    mut output: impl Write,
+    ended: impl Fn() -> bool,
+) -> anyhow::Result<u64> {
     let consumer: BaseConsumer<Failures> = ClientConfig::new()
         .set("bootstrap.servers", &options.bootstrap_server)
         .set("group.id", "heliostat-consume")
@@ -119,7 +133,9 @@ pub fn consume(options: &ConsumeOptions, mut output: impl Write, ended: impl Fn(
         .set("fetch.wait.max.ms", "100")
         .create_with_context(Failures(std::sync::Mutex::new(None)))
         .context("make a consumer")?;
-    consumer.assign(&assignment(&consumer, options, &ended)?).context("start to read")?;
+    consumer
+        .assign(&assignment(&consumer, options, &ended)?)
+        .context("start to read")?;
     let mut records = 0;
     while !ended() && options.max_messages.is_none_or(|most| records < most) {
         match consumer.poll(TICK) {
@@ -146,12 +162,22 @@ fn assignment(
     options: &ConsumeOptions,
     ended: impl Fn() -> bool,
 ) -> anyhow::Result<TopicPartitionList> {
-    let offset = if options.from_beginning { Offset::Beginning } else { Offset::End };
+    let offset = if options.from_beginning {
+        Offset::Beginning
+    } else {
+        Offset::End
+    };
     let deadline = Instant::now() + PATIENCE;
     loop {
         // All topics are asked for: to ask for one by name would make it on some clusters.
-        let metadata = consumer.fetch_metadata(None, PATIENCE).with_context(|| unreachable(&options.bootstrap_server))?;
-        if let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == options.topic) {
+        let metadata = consumer
+            .fetch_metadata(None, PATIENCE)
+            .with_context(|| unreachable(&options.bootstrap_server))?;
+        if let Some(topic) = metadata
+            .topics()
+            .iter()
+            .find(|topic| topic.name() == options.topic)
+        {
             let mut list = TopicPartitionList::new();
             for partition in topic.partitions() {
                 list.add_partition_offset(&options.topic, partition.id(), offset)?;
@@ -159,7 +185,11 @@ fn assignment(
             return Ok(list);
         }
         if ended() || Instant::now() > deadline {
-            bail!("there is no topic {} at {}", options.topic, options.bootstrap_server);
+            bail!(
+                "there is no topic {} at {}",
+                options.topic,
+                options.bootstrap_server
+            );
         }
         std::thread::sleep(TICK);
     }

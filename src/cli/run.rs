@@ -35,10 +35,15 @@ pub async fn run(file: &Path, topology: &Topology) -> anyhow::Result<u8> {
     // Both signals count from here on, also while clusters still start.
     let mut signals = Signals::new()?;
     let listener = listen(topology.http.listen).await?;
-    let listening_at = listener.local_addr().context("ask for the address of the HTTP server")?;
+    let listening_at = listener
+        .local_addr()
+        .context("ask for the address of the HTTP server")?;
     let clusters = start_clusters(topology).await?;
     let fleet = Fleet::new(topology, |alias| {
-        clusters.iter().find(|(name, _)| name == alias).map(|(_, cluster)| cluster.bootstrap_servers())
+        clusters
+            .iter()
+            .find(|(name, _)| name == alias)
+            .map(|(_, cluster)| cluster.bootstrap_servers())
     });
     let daemon = Arc::new(Daemon::start(topology, fleet, crate::VERSION.to_string()));
     let status: StatusFn = {
@@ -51,7 +56,11 @@ pub async fn run(file: &Path, topology: &Topology) -> anyhow::Result<u8> {
     let live = Live::start(status);
 
     let ended_by = signals.next().await;
-    tracing::info!("{}: draining, for at most {} s", ended_by.name(), DRAIN_DEADLINE.as_secs());
+    tracing::info!(
+        "{}: draining, for at most {} s",
+        ended_by.name(),
+        DRAIN_DEADLINE.as_secs()
+    );
     daemon.stop();
     let drained = tokio::select! {
         drained = daemon.ended(DRAIN_DEADLINE) => drained,
@@ -94,7 +103,10 @@ struct Signals {
 impl Signals {
     fn new() -> anyhow::Result<Signals> {
         let listen = |kind| signal(kind).context("listen for signals");
-        Ok(Signals { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) -> EndedBy {
@@ -116,7 +128,9 @@ type Clusters = Vec<(String, Cluster)>;
 async fn start_clusters(topology: &Topology) -> anyhow::Result<Clusters> {
     let mut clusters = Clusters::new();
     for cluster in &topology.clusters {
-        let ClusterKind::BuiltIn(built_in) = &cluster.kind else { continue };
+        let ClusterKind::BuiltIn(built_in) = &cluster.kind else {
+            continue;
+        };
         match Cluster::start(config(built_in)).await {
             Ok(running) => clusters.push((cluster.alias.clone(), running)),
             Err(error) => {
@@ -149,7 +163,13 @@ fn announcement(file: &Path, topology: &Topology, clusters: &Clusters, http: Soc
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = writeln!(text, "{}", topology.name);
-    let width = topology.clusters.iter().map(|cluster| cluster.alias.len()).max().unwrap_or(0).max(4);
+    let width = topology
+        .clusters
+        .iter()
+        .map(|cluster| cluster.alias.len())
+        .max()
+        .unwrap_or(0)
+        .max(4);
     for cluster in &topology.clusters {
         let (servers, kind) = match &cluster.kind {
             ClusterKind::BuiltIn(built_in) => {
@@ -158,9 +178,16 @@ fn announcement(file: &Path, topology: &Topology, clusters: &Clusters, http: Soc
                     Some(data) => format!("built-in, data in {}", data.display()),
                     None => "built-in, data gone when it ends".to_string(),
                 };
-                (running.map(|(_, running)| running.bootstrap_servers()).unwrap_or_default(), data)
+                (
+                    running
+                        .map(|(_, running)| running.bootstrap_servers())
+                        .unwrap_or_default(),
+                    data,
+                )
             }
-            ClusterKind::Existing { bootstrap_servers } => (bootstrap_servers.join(","), "existing".to_string()),
+            ClusterKind::Existing { bootstrap_servers } => {
+                (bootstrap_servers.join(","), "existing".to_string())
+            }
         };
         let _ = writeln!(text, "  {:width$}  {servers}  ({kind})", cluster.alias);
     }
@@ -168,7 +195,10 @@ fn announcement(file: &Path, topology: &Topology, clusters: &Clusters, http: Soc
     if let Some(flow) = topology.flows.first() {
         let mirror = flow.naming.mirror_topic(&flow.source, &flow.target, "orders");
         let servers = |alias: &str| {
-            let built_in = clusters.iter().find(|(name, _)| name == alias).map(|(_, running)| running.bootstrap_servers());
+            let built_in = clusters
+                .iter()
+                .find(|(name, _)| name == alias)
+                .map(|(_, running)| running.bootstrap_servers());
             built_in.unwrap_or_else(|| match topology.cluster(alias).map(|cluster| &cluster.kind) {
                 Some(ClusterKind::Existing { bootstrap_servers }) => bootstrap_servers.join(","),
                 _ => String::new(),

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -58,14 +60,19 @@ impl Admin {
     pub fn new(cluster: Arc<Cluster>, client_id: &str) -> Result<Admin, ClusterError> {
         let mut config = cluster.client_config(client_id);
         config.set_log_level(RDKafkaLogLevel::Error);
-        let client = FromClientConfigAndContext::from_config_and_context(&config, Context)
-            .map_err(|error| ClusterError {
-                cluster: cluster.alias.clone(),
-                call: "make a client".into(),
-                reason: error.to_string(),
-                away: false,
+        let client =
+            FromClientConfigAndContext::from_config_and_context(&config, Context).map_err(|error| {
+                ClusterError {
+                    cluster: cluster.alias.clone(),
+                    call: "make a client".into(),
+                    reason: error.to_string(),
+                    away: false,
+                }
             })?;
-        Ok(Admin { cluster, client: Arc::new(client) })
+        Ok(Admin {
+            cluster,
+            client: Arc::new(client),
+        })
     }
 
     /// The cluster that it asks.
@@ -95,7 +102,10 @@ impl Admin {
                 .topics()
                 .iter()
                 .filter(|topic| topic.error().is_none())
-                .map(|topic| TopicListing { name: topic.name().to_string(), partitions: topic.partitions().len() })
+                .map(|topic| TopicListing {
+                    name: topic.name().to_string(),
+                    partitions: topic.partitions().len(),
+                })
                 .collect();
             topics.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(topics)
@@ -132,7 +142,10 @@ impl Admin {
             let wanted: Vec<(&str, i32)> = partitions.iter().map(|(topic, p)| (topic.as_str(), *p)).collect();
             let offsets = native::list_offsets(client, &wanted, spec, OFFSETS_TIMEOUT)?;
             // Where not one partition was answered, it is the cluster that is away.
-            let failed = offsets.iter().filter_map(|found| found.offset.as_ref().err()).copied();
+            let failed = offsets
+                .iter()
+                .filter_map(|found| found.offset.as_ref().err())
+                .copied();
             match failed.clone().next() {
                 Some(code) if is_away(Some(code)) && failed.count() == offsets.len() => {
                     Err(KafkaError::AdminOp(code))
@@ -148,24 +161,44 @@ impl Admin {
         let group = group.to_string();
         self.blocking("describe the group", move |client| {
             let list = client.inner().fetch_group_list(Some(&group), CALL_TIMEOUT)?;
-            Ok(list.groups().iter().filter(|found| found.name() == group).map(|found| found.members().len()).sum())
+            Ok(list
+                .groups()
+                .iter()
+                .filter(|found| found.name() == group)
+                .map(|found| found.members().len())
+                .sum())
         })
         .await
     }
 
     /// The configuration of topics, every key of it.
     pub async fn topic_configs(&self, topics: &[String]) -> Result<TopicConfigs, ClusterError> {
-        let resources: Vec<ResourceSpecifier<'_>> =
-            topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
-        let described = self.noted("describe configs", self.client.describe_configs(&resources, &options()).await)?;
+        let resources: Vec<ResourceSpecifier<'_>> = topics
+            .iter()
+            .map(|topic| ResourceSpecifier::Topic(topic))
+            .collect();
+        let described = self.noted(
+            "describe configs",
+            self.client.describe_configs(&resources, &options()).await,
+        )?;
         let mut configs = TopicConfigs::new();
         for resource in described {
             let Ok(resource) = resource else { continue };
-            let rdkafka::admin::OwnedResourceSpecifier::Topic(topic) = resource.specifier else { continue };
-            let values = resource.entries.into_iter().filter(|entry| !entry.is_sensitive).filter_map(|entry| {
-                let set_on_topic = entry.source == ConfigSource::DynamicTopic;
-                Some(ConfigValue { name: entry.name, value: entry.value?, set_on_topic })
-            });
+            let rdkafka::admin::OwnedResourceSpecifier::Topic(topic) = resource.specifier else {
+                continue;
+            };
+            let values = resource
+                .entries
+                .into_iter()
+                .filter(|entry| !entry.is_sensitive)
+                .filter_map(|entry| {
+                    let set_on_topic = entry.source == ConfigSource::DynamicTopic;
+                    Some(ConfigValue {
+                        name: entry.name,
+                        value: entry.value?,
+                        set_on_topic,
+                    })
+                });
             configs.insert(topic, values.collect());
         }
         Ok(configs)
@@ -186,9 +219,11 @@ impl Admin {
         }
         let call = format!("create topic {name}");
         let results = self.noted(&call, self.client.create_topics([&topic], &options()).await)?;
-        self.each(&call, results.into_iter().map(|result| result.map_err(|(_, code)| code)), |code| {
-            code == RDKafkaErrorCode::TopicAlreadyExists
-        })
+        self.each(
+            &call,
+            results.into_iter().map(|result| result.map_err(|(_, code)| code)),
+            |code| code == RDKafkaErrorCode::TopicAlreadyExists,
+        )
     }
 
     /// Raises a topic's number of partitions.
@@ -196,7 +231,11 @@ impl Admin {
         let call = format!("raise topic {name} to {partitions} partitions");
         let request = NewPartitions::new(name, partitions);
         let results = self.noted(&call, self.client.create_partitions([&request], &options()).await)?;
-        self.each(&call, results.into_iter().map(|result| result.map_err(|(_, code)| code)), |_| false)
+        self.each(
+            &call,
+            results.into_iter().map(|result| result.map_err(|(_, code)| code)),
+            |_| false,
+        )
     }
 
     /// librdkafka's newer admin calls use up a core while the broker that they need is away, until they time out. So a cluster that did
@@ -261,7 +300,12 @@ impl Admin {
             (None, Some(code)) => explain(code),
             (None, None) => error.to_string(),
         };
-        ClusterError { cluster: self.cluster.alias.clone(), call: call.to_string(), reason, away }
+        ClusterError {
+            cluster: self.cluster.alias.clone(),
+            call: call.to_string(),
+            reason,
+            away,
+        }
     }
 }
 
@@ -283,7 +327,9 @@ fn is_away(code: Option<RDKafkaErrorCode>) -> bool {
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(CALL_TIMEOUT)).operation_timeout(Some(CALL_TIMEOUT))
+    AdminOptions::new()
+        .request_timeout(Some(CALL_TIMEOUT))
+        .operation_timeout(Some(CALL_TIMEOUT))
 }
 
 /// An error code in words, without librdkafka's "Broker: " in front.
@@ -292,7 +338,10 @@ pub fn explain(code: RDKafkaErrorCode) -> String {
     let text = text.trim_start_matches("Admin operation error: ");
     match text.split_once(" (") {
         Some((name, rest)) => {
-            let words = rest.trim_end_matches(')').trim_start_matches("Broker: ").trim_start_matches("Local: ");
+            let words = rest
+                .trim_end_matches(')')
+                .trim_start_matches("Broker: ")
+                .trim_start_matches("Local: ");
             format!("{words} ({name})")
         }
         None => text.to_string(),

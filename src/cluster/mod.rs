@@ -52,9 +52,10 @@ impl Cluster {
     /// A cluster of the topology file. `bootstrap_servers` is given for a built-in one, which knows its addresses once it runs.
     pub fn new(spec: &topology::Cluster, running_at: Option<&str>) -> Cluster {
         let (built_in, bootstrap_servers) = match &spec.kind {
-            ClusterKind::BuiltIn(own) => {
-                (true, running_at.map_or_else(|| format!("{}:{}", own.host, own.port), str::to_string))
-            }
+            ClusterKind::BuiltIn(own) => (
+                true,
+                running_at.map_or_else(|| format!("{}:{}", own.host, own.port), str::to_string),
+            ),
             ClusterKind::Existing { bootstrap_servers } => (false, bootstrap_servers.join(",")),
         };
         let mut base = ClientConfig::new();
@@ -66,14 +67,25 @@ impl Cluster {
         base.set("socket.nagle.disable", "true");
         // The state of a flow says, once, that a cluster is away; librdkafka would say it at every attempt.
         base.set("log.connection.close", "false");
-        for (key, value) in spec.security.iter().flat_map(|security| security.client_properties()) {
+        for (key, value) in spec
+            .security
+            .iter()
+            .flat_map(|security| security.client_properties())
+        {
             base.set(key, value.expose());
         }
         let own: Vec<_> = spec.properties.clone().into_iter().collect();
         for (key, value) in &own {
             base.set(key, value);
         }
-        Cluster { alias: spec.alias.clone(), built_in, bootstrap_servers, base, own, reach: Mutex::default() }
+        Cluster {
+            alias: spec.alias.clone(),
+            built_in,
+            bootstrap_servers,
+            base,
+            own,
+            reach: Mutex::default(),
+        }
     }
 
     /// Where clients connect.
@@ -124,6 +136,8 @@ impl Cluster {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Reach> {
-        self.reach.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.reach
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

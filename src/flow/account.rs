@@ -107,8 +107,14 @@ impl Account {
     pub fn sending(&self, source: i64, timestamp: i64, bytes: usize) -> u64 {
         let mut inner = self.lock();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        inner.in_flight.push_back(InFlight { source, timestamp, bytes, outcome: Outcome::Pending });
-        self.in_flight_bytes.fetch_add(u64::from(bytes), Ordering::Relaxed);
+        inner.in_flight.push_back(InFlight {
+            source,
+            timestamp,
+            bytes,
+            outcome: Outcome::Pending,
+        });
+        self.in_flight_bytes
+            .fetch_add(u64::from(bytes), Ordering::Relaxed);
         inner.first + inner.in_flight.len() as u64 - 1
     }
 
@@ -116,7 +122,12 @@ impl Account {
     pub fn settle(&self, sequence: u64, target: Option<i64>) -> u64 {
         let mut inner = self.lock();
         let index = sequence.wrapping_sub(inner.first);
-        let Some(entry) = usize::try_from(index).ok().and_then(|index| inner.in_flight.get_mut(index)) else { return 0 };
+        let Some(entry) = usize::try_from(index)
+            .ok()
+            .and_then(|index| inner.in_flight.get_mut(index))
+        else {
+            return 0;
+        };
         if entry.outcome != Outcome::Pending {
             return 0;
         }
@@ -133,11 +144,19 @@ impl Account {
     /// The reader has seen that there is no record up to this source offset besides those it has given out.
     pub fn reached(&self, source: i64) {
         let mut inner = self.lock();
-        let read_to = inner.in_flight.back().map_or(inner.position, |entry| entry.source + 1);
+        let read_to = inner
+            .in_flight
+            .back()
+            .map_or(inner.position, |entry| entry.source + 1);
         if source <= read_to {
             return;
         }
-        inner.in_flight.push_back(InFlight { source: source - 1, timestamp: -1, bytes: 0, outcome: Outcome::Nothing });
+        inner.in_flight.push_back(InFlight {
+            source: source - 1,
+            timestamp: -1,
+            bytes: 0,
+            outcome: Outcome::Nothing,
+        });
         inner.advance();
     }
 
@@ -145,7 +164,13 @@ impl Account {
     pub fn gap(&self, to: i64) -> u64 {
         let gone = {
             let inner = self.lock();
-            u64::try_from(to - inner.in_flight.back().map_or(inner.position, |entry| entry.source + 1)).unwrap_or(0)
+            u64::try_from(
+                to - inner
+                    .in_flight
+                    .back()
+                    .map_or(inner.position, |entry| entry.source + 1),
+            )
+            .unwrap_or(0)
         };
         self.gap_records_total.fetch_add(gone, Ordering::Relaxed);
         self.reached(to);
@@ -154,7 +179,10 @@ impl Account {
 
     /// Whether nothing is on its way any more.
     pub fn is_drained(&self) -> bool {
-        self.lock().in_flight.iter().all(|entry| entry.outcome != Outcome::Pending)
+        self.lock()
+            .in_flight
+            .iter()
+            .all(|entry| entry.outcome != Outcome::Pending)
     }
 
     /// Forget what did not arrive, and what arrived after it: copying goes on at the position, where it was told to stop.
@@ -205,11 +233,16 @@ impl Account {
     /// Where it stands.
     pub fn snapshot(&self) -> Snapshot {
         let inner = self.lock();
-        let oldest = inner.in_flight.iter().find(|entry| entry.outcome != Outcome::Nothing);
+        let oldest = inner
+            .in_flight
+            .iter()
+            .find(|entry| entry.outcome != Outcome::Nothing);
         Snapshot {
             position: inner.position,
             target_position: inner.target_position,
-            oldest_timestamp: oldest.map(|entry| entry.timestamp).filter(|&timestamp| timestamp >= 0),
+            oldest_timestamp: oldest
+                .map(|entry| entry.timestamp)
+                .filter(|&timestamp| timestamp >= 0),
             in_flight: !inner.in_flight.is_empty(),
         }
     }
@@ -220,7 +253,11 @@ impl Account {
         let mut inner = self.lock();
         let target_position = inner.target_position.unwrap_or(0);
         let blocks = inner.ledger.take(target_position)?;
-        Some(Facts { position: inner.position, target_position, blocks })
+        Some(Facts {
+            position: inner.position,
+            target_position,
+            blocks,
+        })
     }
 
     /// Facts that were taken did not get written.
@@ -229,7 +266,9 @@ impl Account {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -320,7 +359,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn segment(source: i64, target: i64, length: i64) -> Segment {
-        Segment { source, target, length }
+        Segment {
+            source,
+            target,
+            length,
+        }
     }
 
     #[test]
@@ -333,7 +376,10 @@ mod tests {
         account.settle(first, Some(100));
         assert_eq!(account.snapshot().position, 13);
         let facts = account.take_facts().unwrap();
-        assert_eq!(facts.blocks, vec![(100, vec![segment(10, 100, 1), segment(12, 101, 1)])]);
+        assert_eq!(
+            facts.blocks,
+            vec![(100, vec![segment(10, 100, 1), segment(12, 101, 1)])]
+        );
         assert_eq!(account.take_facts(), None);
     }
 

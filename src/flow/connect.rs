@@ -47,7 +47,11 @@ pub async fn connect(
     make_map_topic(&target_admin, &map_topic, flow.replication_factor).await?;
     let name = |role: &str| format!("heliostat/{}/{role}", flow.name);
     let source_maps = Arc::new(MapReader::start(source.clone(), &name("source-maps"), None)?);
-    let target_maps = Arc::new(MapReader::start(target.clone(), &name("target-maps"), Some(map_topic.clone()))?);
+    let target_maps = Arc::new(MapReader::start(
+        target.clone(),
+        &name("target-maps"),
+        Some(map_topic.clone()),
+    )?);
     target_maps.follow(&map_topic);
     let writer = Arc::new(MapWriter::start(target, &name("map-writer"), &map_topic)?);
     Ok(Discovery {
@@ -73,6 +77,8 @@ async fn make_map_topic(
         return Ok(());
     }
     let configs = [("cleanup.policy".to_string(), "compact".to_string())];
-    target.create_topic(topic, 1, replication_factor, &configs).await?;
+    target
+        .create_topic(topic, 1, replication_factor, &configs)
+        .await?;
     Ok(())
 }

@@ -35,9 +35,9 @@ impl Fleet {
 
     /// Another cluster of the topology that is known to have this id: then both aliases are one cluster.
     pub fn twin_of(&self, alias: &str, cluster_id: &str) -> Option<&Arc<Cluster>> {
-        self.0
-            .iter()
-            .find(|cluster| cluster.alias != alias && cluster.reach().cluster_id.as_deref() == Some(cluster_id))
+        self.0.iter().find(|cluster| {
+            cluster.alias != alias && cluster.reach().cluster_id.as_deref() == Some(cluster_id)
+        })
     }
 
     /// What is known of each.
@@ -74,10 +74,23 @@ impl Daemon {
         let flows = topology.flows.iter().filter_map(|flow| {
             // The topology is checked: both clusters are there.
             let (source, target) = (fleet.get(&flow.source)?.clone(), fleet.get(&flow.target)?.clone());
-            Some(Flow::start(Arc::new(flow.clone()), source, target, fleet.clone(), stop.clone()))
+            Some(Flow::start(
+                Arc::new(flow.clone()),
+                source,
+                target,
+                fleet.clone(),
+                stop.clone(),
+            ))
         });
         let flows = flows.collect();
-        Daemon { name: topology.name.clone(), version, started_at_ms: now_ms(), fleet, flows, stop }
+        Daemon {
+            name: topology.name.clone(),
+            version,
+            started_at_ms: now_ms(),
+            fleet,
+            flows,
+            stop,
+        }
     }
 
     /// What everything is doing.

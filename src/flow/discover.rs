@@ -86,14 +86,22 @@ impl Discovery {
         )?;
         let mut found = Discovered::default();
         let mut candidates = Vec::new();
-        for listing in on_source.iter().filter(|listing| self.flow.topics.includes(&listing.name)) {
+        for listing in on_source
+            .iter()
+            .filter(|listing| self.flow.topics.includes(&listing.name))
+        {
             match self.consider(&listing.name, listing.partitions) {
                 Ok(candidate) => candidates.push(candidate),
-                Err(reason) => found.left_out.push(LeftOut { topic: listing.name.clone(), reason }),
+                Err(reason) => found.left_out.push(LeftOut {
+                    topic: listing.name.clone(),
+                    reason,
+                }),
             }
         }
-        let existing: HashMap<&str, usize> =
-            on_target.iter().map(|topic| (topic.name.as_str(), topic.partitions)).collect();
+        let existing: HashMap<&str, usize> = on_target
+            .iter()
+            .map(|topic| (topic.name.as_str(), topic.partitions))
+            .collect();
         let problems = self.make(&candidates, &existing).await?;
         self.finish(found, candidates, problems).await
     }
@@ -106,10 +114,14 @@ impl Discovery {
             None => Vec::new(),
         };
         if path.contains(&self.target_cluster) {
-            return Err(format!("it would come back in a circle: its records have passed {target} before"));
+            return Err(format!(
+                "it would come back in a circle: its records have passed {target} before"
+            ));
         }
         if policy::aliases_in_name(topic, self.separator(), &self.aliases).contains(&target.as_str()) {
-            return Err(format!("it would come back in a circle: its name says that its records come from {target}"));
+            return Err(format!(
+                "it would come back in a circle: its name says that its records come from {target}"
+            ));
         }
         path.push(self.source_cluster.clone());
         let target_topic = self
@@ -125,7 +137,12 @@ impl Discovery {
                 other.source_topic
             ));
         }
-        Ok(Candidate { topic: topic.to_string(), target_topic, partitions, path })
+        Ok(Candidate {
+            topic: topic.to_string(),
+            target_topic,
+            partitions,
+            path,
+        })
     }
 
     /// What stands between an alias and a topic in the names that this flow makes, or that MirrorMaker makes by default.
@@ -148,20 +165,27 @@ impl Discovery {
             let known = self.target_maps.provenance(&candidate.target_topic);
             known.is_none_or(|(_, provenance)| provenance.path != candidate.path)
         });
-        let records: Vec<_> =
-            unknown.map(|candidate| (candidate.target_topic.clone(), self.provenance(candidate))).collect();
-        self.writer.provenance(&records).await.map_err(|error| ClusterError {
-            cluster: self.flow.target.clone(),
-            call: "write to the offset map".into(),
-            reason: error.to_string(),
-            away: true,
-        })?;
-        let missing: Vec<&Candidate> =
-            candidates.iter().filter(|candidate| !existing.contains_key(candidate.target_topic.as_str())).collect();
+        let records: Vec<_> = unknown
+            .map(|candidate| (candidate.target_topic.clone(), self.provenance(candidate)))
+            .collect();
+        self.writer
+            .provenance(&records)
+            .await
+            .map_err(|error| ClusterError {
+                cluster: self.flow.target.clone(),
+                call: "write to the offset map".into(),
+                reason: error.to_string(),
+                away: true,
+            })?;
+        let missing: Vec<&Candidate> = candidates
+            .iter()
+            .filter(|candidate| !existing.contains_key(candidate.target_topic.as_str()))
+            .collect();
         let mut problems = self.create(&missing).await?;
         for candidate in candidates {
-            let too_few =
-                existing.get(candidate.target_topic.as_str()).is_some_and(|&count| count < candidate.partitions);
+            let too_few = existing
+                .get(candidate.target_topic.as_str())
+                .is_some_and(|&count| count < candidate.partitions);
             if too_few && let Err(error) = self.grow(candidate).await {
                 problems.insert(candidate.topic.clone(), one_topic(error)?);
             }
@@ -177,7 +201,10 @@ impl Discovery {
         let names: Vec<String> = missing.iter().map(|candidate| candidate.topic.clone()).collect();
         let configs = self.source.topic_configs(&names).await?;
         for candidate in missing {
-            let configs = configs.get(&candidate.topic).map(Vec::as_slice).unwrap_or_default();
+            let configs = configs
+                .get(&candidate.topic)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             let configs = mirror_topic::configs(configs);
             let created = self
                 .target
@@ -200,7 +227,9 @@ impl Discovery {
     }
 
     async fn grow(&self, candidate: &Candidate) -> Result<(), ClusterError> {
-        self.target.create_partitions(&candidate.target_topic, candidate.partitions).await?;
+        self.target
+            .create_partitions(&candidate.target_topic, candidate.partitions)
+            .await?;
         tracing::info!(
             flow = %self.flow.name, topic = %candidate.topic, target_topic = %candidate.target_topic,
             partitions = candidate.partitions, "added partitions to mirror topic"
@@ -224,12 +253,23 @@ impl Discovery {
         candidates: Vec<Candidate>,
         mut problems: HashMap<String, String>,
     ) -> Result<Discovered, ClusterError> {
-        let topics = candidates.iter().map(|candidate| candidate.topic.clone()).collect();
-        let targets = candidates.iter().map(|candidate| candidate.target_topic.clone()).collect();
-        let (on_source, on_target) =
-            tokio::try_join!(self.source.describe_topics(topics), self.target.describe_topics(targets))?;
+        let topics = candidates
+            .iter()
+            .map(|candidate| candidate.topic.clone())
+            .collect();
+        let targets = candidates
+            .iter()
+            .map(|candidate| candidate.target_topic.clone())
+            .collect();
+        let (on_source, on_target) = tokio::try_join!(
+            self.source.describe_topics(topics),
+            self.target.describe_topics(targets)
+        )?;
         let by_name = |described: Vec<crate::cluster::native::TopicDescription>| -> HashMap<_, _> {
-            described.into_iter().map(|topic| (topic.name.clone(), topic)).collect()
+            described
+                .into_iter()
+                .map(|topic| (topic.name.clone(), topic))
+                .collect()
         };
         let (on_source, on_target) = (by_name(on_source), by_name(on_target));
         for candidate in candidates {
@@ -256,7 +296,11 @@ impl Discovery {
 
 /// The reason of an error that concerns one topic; an error of a cluster that is away is everybody's.
 fn one_topic(error: ClusterError) -> Result<String, ClusterError> {
-    if error.away { Err(error) } else { Ok(format!("{}: {}", error.call, error.reason)) }
+    if error.away {
+        Err(error)
+    } else {
+        Ok(format!("{}: {}", error.call, error.reason))
+    }
 }
 
 /// Read the map topics of a cluster to the end that they have now.
@@ -277,9 +321,14 @@ async fn read_maps<'a>(
             reason,
             away: true,
         };
-        let offset = end.offset.map_err(|code| failed(crate::cluster::admin::explain(code)))?;
+        let offset = end
+            .offset
+            .map_err(|code| failed(crate::cluster::admin::explain(code)))?;
         if !reader.caught_up(&end.topic, offset, READ_TIMEOUT).await {
-            return Err(failed(format!("its end was not reached within {} s", READ_TIMEOUT.as_secs())));
+            return Err(failed(format!(
+                "its end was not reached within {} s",
+                READ_TIMEOUT.as_secs()
+            )));
         }
     }
     Ok(())

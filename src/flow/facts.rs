@@ -55,24 +55,32 @@ pub async fn write(writer: &MapWriter, taken: Vec<Taken>, released: bool) -> Res
 
 fn blocks(taken: &Taken, released: bool) -> impl Iterator<Item = (Key, Option<Block>)> {
     let last = taken.facts.blocks.len().saturating_sub(1);
-    taken.facts.blocks.iter().enumerate().map(move |(index, (id, segments))| {
-        let key =
-            Key { topic: taken.target_topic.clone(), partition: Some(taken.partition), block: Some(*id) };
-        // A full block that is followed by others speaks of the position at its own end.
-        let end = segments.last().filter(|_| index < last);
-        let block = Block {
-            v: VERSION,
-            source_topic: taken.source_topic.clone(),
-            source_topic_id: taken.source_id.clone(),
-            target_topic_id: taken.target_id.clone(),
-            position: end.map_or(taken.facts.position, |segment| segment.source_end()),
-            target_position: end.map_or(taken.facts.target_position, |segment| segment.target_end()),
-            segments: segments.clone(),
-            at_ms: now_ms(),
-            released: released && index == last,
-        };
-        (key, Some(block))
-    })
+    taken
+        .facts
+        .blocks
+        .iter()
+        .enumerate()
+        .map(move |(index, (id, segments))| {
+            let key = Key {
+                topic: taken.target_topic.clone(),
+                partition: Some(taken.partition),
+                block: Some(*id),
+            };
+            // A full block that is followed by others speaks of the position at its own end.
+            let end = segments.last().filter(|_| index < last);
+            let block = Block {
+                v: VERSION,
+                source_topic: taken.source_topic.clone(),
+                source_topic_id: taken.source_id.clone(),
+                target_topic_id: taken.target_id.clone(),
+                position: end.map_or(taken.facts.position, |segment| segment.source_end()),
+                target_position: end.map_or(taken.facts.target_position, |segment| segment.target_end()),
+                segments: segments.clone(),
+                at_ms: now_ms(),
+                released: released && index == last,
+            };
+            (key, Some(block))
+        })
 }
 
 /// Wait until nothing of these partitions is on its way, then write their last facts with a release mark. Returns how many were still

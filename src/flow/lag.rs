@@ -87,22 +87,39 @@ impl LogEnds {
         // While the end is unknown, records may have come that nobody here has seen: the age of the last look counts as lag.
         let unseen = if known { 0 } else { age };
         let records = u64::try_from(end - position).unwrap_or(0);
-        let waited = if records == 0 { 0 } else { self.waited_ms(now_ms, position, oldest) };
+        let waited = if records == 0 {
+            0
+        } else {
+            self.waited_ms(now_ms, position, oldest)
+        };
         let unknown_since_ms = (!known).then_some(now_ms - age);
-        Lag { known, records, seconds: waited.max(unseen) as f64 / 1000.0, unknown_since_ms }
+        Lag {
+            known,
+            records,
+            seconds: waited.max(unseen) as f64 / 1000.0,
+            unknown_since_ms,
+        }
     }
 
     /// For how long the record at `position` has been on the source.
     fn waited_ms(&self, now_ms: i64, position: i64, oldest: Option<i64>) -> i64 {
-        let Some(index) = self.samples.iter().position(|&(_, end)| end > position) else { return 0 };
+        let Some(index) = self.samples.iter().position(|&(_, end)| end > position) else {
+            return 0;
+        };
         // It was there when this end was seen, and was not there yet when the one before was: between these two it came.
         let at_least = now_ms - self.samples[index].0;
         let by_timestamp = oldest.map(|timestamp| (now_ms - timestamp).max(0));
         if index == 0 && self.front_is_first {
             return by_timestamp.unwrap_or(at_least).max(at_least);
         }
-        let at_most = if index == 0 { at_least } else { now_ms - self.samples[index - 1].0 };
-        by_timestamp.unwrap_or(at_least).clamp(at_least, at_most.max(at_least))
+        let at_most = if index == 0 {
+            at_least
+        } else {
+            now_ms - self.samples[index - 1].0
+        };
+        by_timestamp
+            .unwrap_or(at_least)
+            .clamp(at_least, at_most.max(at_least))
     }
 }
 
@@ -111,11 +128,21 @@ mod tests {
     use super::*;
 
     fn known(records: u64, seconds: f64) -> Lag {
-        Lag { known: true, records, seconds, unknown_since_ms: None }
+        Lag {
+            known: true,
+            records,
+            seconds,
+            unknown_since_ms: None,
+        }
     }
 
     fn unknown(seconds: f64) -> Lag {
-        Lag { known: false, records: 0, seconds, unknown_since_ms: Some(100_000) }
+        Lag {
+            known: false,
+            records: 0,
+            seconds,
+            unknown_since_ms: Some(100_000),
+        }
     }
 
     fn ends(samples: &[(i64, i64)], position: i64) -> LogEnds {
@@ -135,7 +162,8 @@ mod tests {
     #[test]
     fn seconds_count_from_when_the_record_came_not_from_its_timestamp() {
         // A record with a timestamp of 1970 that came two seconds ago.
-        let lag = ends(&[(100_000, 50), (101_000, 51), (102_000, 51), (103_000, 51)], 50).lag(103_000, 50, Some(0));
+        let lag =
+            ends(&[(100_000, 50), (101_000, 51), (102_000, 51), (103_000, 51)], 50).lag(103_000, 50, Some(0));
         assert_eq!(lag, known(1, 3.0));
     }
 

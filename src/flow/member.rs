@@ -85,7 +85,10 @@ impl ConsumerContext for Context {
 }
 
 fn partitions(list: &TopicPartitionList) -> Vec<MirrorPartition> {
-    list.elements().iter().map(|element| (element.topic().to_string(), element.partition())).collect()
+    list.elements()
+        .iter()
+        .map(|element| (element.topic().to_string(), element.partition()))
+        .collect()
 }
 
 /// The group of the daemons that mirror from the cluster called `source`.
@@ -106,11 +109,17 @@ impl Member {
         let mut config = target.client_config(client_id);
         config.set("group.id", group);
         config.set("session.timeout.ms", session_timeout.as_millis().to_string());
-        config.set("heartbeat.interval.ms", (session_timeout.as_millis() / 4).clamp(200, 3_000).to_string());
+        config.set(
+            "heartbeat.interval.ms",
+            (session_timeout.as_millis() / 4).clamp(200, 3_000).to_string(),
+        );
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("enable.auto.commit", "false");
         config.set("auto.offset.reset", "latest");
-        config.set("topic.metadata.refresh.interval.ms", refresh.as_millis().clamp(500, 30_000).to_string());
+        config.set(
+            "topic.metadata.refresh.interval.ms",
+            refresh.as_millis().clamp(500, 30_000).to_string(),
+        );
         config.set("queued.max.messages.kbytes", "64");
         config.set("fetch.message.max.bytes", "1024");
         let consumer = BaseConsumer::from_config_and_context(&config, Context { events })?;
@@ -121,7 +130,11 @@ impl Member {
             .name("member".into())
             .spawn(move || serve(&consumer, &inbox, &for_thread))
             .map_err(|error| KafkaError::ClientCreation(format!("cannot start a thread: {error}")))?;
-        Ok(Member { commands, stop, thread: Some(thread) })
+        Ok(Member {
+            commands,
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// Share the work on these mirror topics, instead of those that were named before.
@@ -135,11 +148,17 @@ fn serve(consumer: &BaseConsumer<Context>, inbox: &mpsc::Receiver<Vec<String>>, 
         if let Some(topics) = inbox.try_iter().last() {
             let names: Vec<&str> = topics.iter().map(String::as_str).collect();
             if let Err(error) = consumer.subscribe(&names) {
-                let _ = consumer.context().events.send(MemberEvent::Error(error.to_string()));
+                let _ = consumer
+                    .context()
+                    .events
+                    .send(MemberEvent::Error(error.to_string()));
             }
         }
         if let Some(Err(error)) = consumer.poll(TICK) {
-            let _ = consumer.context().events.send(MemberEvent::Error(error.to_string()));
+            let _ = consumer
+                .context()
+                .events
+                .send(MemberEvent::Error(error.to_string()));
         }
     }
     consumer.unsubscribe();

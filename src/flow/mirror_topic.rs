@@ -28,7 +28,8 @@ pub fn configs(source: &[ConfigValue]) -> Vec<(String, String)> {
         // Names that no Apache Kafka knows belong to a vendor's broker and would be refused elsewhere.
         .filter(|config| !config.name.starts_with("confluent."))
         .filter(|config| {
-            let effective = EFFECTIVE.contains(&config.name.as_str()) && config.value != DEFAULT_MAX_MESSAGE_BYTES;
+            let effective =
+                EFFECTIVE.contains(&config.name.as_str()) && config.value != DEFAULT_MAX_MESSAGE_BYTES;
             config.set_on_topic || effective
         })
         .map(|config| (config.name.clone(), config.value.clone()))
@@ -40,7 +41,11 @@ mod tests {
     use super::*;
 
     fn config(name: &str, value: &str, set_on_topic: bool) -> ConfigValue {
-        ConfigValue { name: name.into(), value: value.into(), set_on_topic }
+        ConfigValue {
+            name: name.into(),
+            value: value.into(),
+            set_on_topic,
+        }
     }
 
     #[test]
@@ -53,7 +58,13 @@ mod tests {
             config("message.timestamp.type", "LogAppendTime", true),
             config("confluent.tier.enable", "true", true),
         ]);
-        assert_eq!(made, [("retention.ms".into(), "1000".into()), ("cleanup.policy".into(), "compact".into())]);
+        assert_eq!(
+            made,
+            [
+                ("retention.ms".into(), "1000".into()),
+                ("cleanup.policy".into(), "compact".into())
+            ]
+        );
     }
 
     #[test]

@@ -22,9 +22,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
-use daemon::Fleet;
 use crate::observe::status::FlowStatus;
 use crate::topology;
+use daemon::Fleet;
 
 /// A flow that runs until its token is cancelled, and then drains.
 pub struct Flow {
@@ -41,7 +41,12 @@ impl Flow {
         fleet: Fleet,
         stop: CancellationToken,
     ) -> Flow {
-        let view = Arc::new(view::View::new(spec.clone(), source.clone(), target.clone(), now_ms()));
+        let view = Arc::new(view::View::new(
+            spec.clone(),
+            source.clone(),
+            target.clone(),
+            now_ms(),
+        ));
         let (ended_sender, ended) = watch::channel(false);
         let work = supervisor::run(spec, source, target, fleet, view.clone(), stop);
         tokio::spawn(async move {

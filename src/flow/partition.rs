@@ -75,7 +75,10 @@ impl Mine {
 
     /// When to try again after another failure: soon at first, later and later while nothing gets copied.
     pub fn retry_at(&mut self) -> Instant {
-        let records = self.account.as_ref().map_or(0, |account| account.totals().records);
+        let records = self
+            .account
+            .as_ref()
+            .map_or(0, |account| account.totals().records);
         if records > self.records_then {
             self.failures = 0;
         }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::discover::{Discovery, Mirror};
+use crate::cluster::ClusterError;
 use crate::cluster::admin::explain;
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
-use crate::cluster::ClusterError;
 use crate::observe::status::State;
 use crate::topology::{OnGap, OnRecreated};
 
@@ -64,8 +64,10 @@ pub async fn prepare(discovery: &Discovery, wanted: &[Wanted]) -> Result<Vec<Dec
     if wanted.iter().any(|wanted| wanted.known.is_none()) {
         read_map(discovery).await?;
     }
-    let partitions: Vec<(String, i32)> =
-        wanted.iter().map(|wanted| (wanted.mirror.topic.clone(), wanted.partition)).collect();
+    let partitions: Vec<(String, i32)> = wanted
+        .iter()
+        .map(|wanted| (wanted.mirror.topic.clone(), wanted.partition))
+        .collect();
     let (starts, ends) = tokio::try_join!(
         discovery.source.offsets(partitions.clone(), OffsetSpec::Earliest),
         discovery.source.offsets(partitions, OffsetSpec::LatestCommitted)
@@ -77,9 +79,10 @@ pub async fn prepare(discovery: &Discovery, wanted: &[Wanted]) -> Result<Vec<Dec
             let known = wanted.known.clone().or_else(|| from_map(discovery, wanted));
             match (find(&starts, wanted), find(&ends, wanted)) {
                 (Ok(start), Ok(end)) => decide(known, &wanted.mirror, start, end, policies),
-                (Err(reason), _) | (_, Err(reason)) => {
-                    Decision::Halt { state: State::Waiting, reason: format!("the source does not give its offsets: {reason}") }
-                }
+                (Err(reason), _) | (_, Err(reason)) => Decision::Halt {
+                    state: State::Waiting,
+                    reason: format!("the source does not give its offsets: {reason}"),
+                },
             }
         })
         .collect())
@@ -87,7 +90,10 @@ pub async fn prepare(discovery: &Discovery, wanted: &[Wanted]) -> Result<Vec<Dec
 
 async fn read_map(discovery: &Discovery) -> Result<(), ClusterError> {
     let topic = &discovery.map_topic;
-    let ends = discovery.target.offsets(vec![(topic.clone(), 0)], OffsetSpec::LatestCommitted).await?;
+    let ends = discovery
+        .target
+        .offsets(vec![(topic.clone(), 0)], OffsetSpec::LatestCommitted)
+        .await?;
     let failed = |reason: String| ClusterError {
         cluster: discovery.flow.target.clone(),
         call: format!("read {topic}"),
@@ -97,14 +103,20 @@ async fn read_map(discovery: &Discovery) -> Result<(), ClusterError> {
     for end in ends {
         let offset = end.offset.map_err(|code| failed(explain(code)))?;
         if !discovery.target_maps.caught_up(topic, offset, READ_TIMEOUT).await {
-            return Err(failed(format!("its end was not reached within {} s", READ_TIMEOUT.as_secs())));
+            return Err(failed(format!(
+                "its end was not reached within {} s",
+                READ_TIMEOUT.as_secs()
+            )));
         }
     }
     Ok(())
 }
 
 fn from_map(discovery: &Discovery, wanted: &Wanted) -> Option<Known> {
-    let block = discovery.target_maps.facts(&wanted.mirror.target_topic, wanted.partition)?.last;
+    let block = discovery
+        .target_maps
+        .facts(&wanted.mirror.target_topic, wanted.partition)?
+        .last;
     Some(Known {
         position: block.position,
         target_position: Some(block.target_position),
@@ -134,18 +146,29 @@ fn decide(
     end: i64,
     (on_gap, on_recreated): (OnGap, OnRecreated),
 ) -> Decision {
-    let from_the_start =
-        |note: Option<String>| Decision::Copy { at: start, target_position: None, gap: None, note };
-    let Some(known) = known else { return from_the_start(None) };
+    let from_the_start = |note: Option<String>| Decision::Copy {
+        at: start,
+        target_position: None,
+        gap: None,
+        note,
+    };
+    let Some(known) = known else {
+        return from_the_start(None);
+    };
     if other(known.target_id.as_ref(), mirror.target_id.as_ref()) {
-        let note = format!("{} was made anew on the target: copying again from the start", mirror.target_topic);
+        let note = format!(
+            "{} was made anew on the target: copying again from the start",
+            mirror.target_topic
+        );
         return from_the_start(Some(note));
     }
     let position = known.position;
     let recreated = if other(known.source_id.as_ref(), mirror.source_id.as_ref()) {
         Some("the source topic was deleted and made again".to_string())
     } else if position > end {
-        Some(format!("the source's log ends at {end}, before the position {position}: it was truncated, or made again"))
+        Some(format!(
+            "the source's log ends at {end}, before the position {position}: it was truncated, or made again"
+        ))
     } else {
         None
     };
@@ -153,14 +176,22 @@ fn decide(
         (None, _) => {}
         (Some(what), OnRecreated::Follow) => {
             let note = format!("{what}: following the new log from {start}");
-            return Decision::Copy { at: start, target_position: known.target_position, gap: None, note: Some(note) };
+            return Decision::Copy {
+                at: start,
+                target_position: known.target_position,
+                gap: None,
+                note: Some(note),
+            };
         }
         (Some(what), OnRecreated::Halt) => {
             let reason = format!(
                 "{what}. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete {} on the target",
                 mirror.target_topic
             );
-            return Decision::Halt { state: State::Recreated, reason };
+            return Decision::Halt {
+                state: State::Recreated,
+                reason,
+            };
         }
     }
     if position < start && on_gap == OnGap::Halt {
@@ -168,7 +199,10 @@ fn decide(
             "source offsets {position} to {} were deleted before they could be copied. To go on after them, set on_gap: record",
             start - 1
         );
-        return Decision::Halt { state: State::Gap, reason };
+        return Decision::Halt {
+            state: State::Gap,
+            reason,
+        };
     }
     Decision::Copy {
         at: position.max(start),
@@ -203,7 +237,12 @@ mod tests {
         }
     }
 
-    fn check(known: Option<Known>, (start, end): (i64, i64), policies: (OnGap, OnRecreated), expected: Expect) {
+    fn check(
+        known: Option<Known>,
+        (start, end): (i64, i64),
+        policies: (OnGap, OnRecreated),
+        expected: Expect,
+    ) {
         let decision = decide(known, &mirror(), start, end, policies);
         expected.assert_eq(&format!("{decision:?}"));
     }
@@ -212,22 +251,39 @@ mod tests {
 
     #[test]
     fn a_partition_that_was_never_copied_begins_where_the_source_begins() {
-        check(None, (3, 10), DEFAULTS, expect!["Copy { at: 3, target_position: None, gap: None, note: None }"]);
+        check(
+            None,
+            (3, 10),
+            DEFAULTS,
+            expect!["Copy { at: 3, target_position: None, gap: None, note: None }"],
+        );
     }
 
     #[test]
     fn a_partition_goes_on_at_its_position() {
-        check(Some(known(5)), (3, 10), DEFAULTS, expect!["Copy { at: 5, target_position: Some(7), gap: None, note: None }"]);
+        check(
+            Some(known(5)),
+            (3, 10),
+            DEFAULTS,
+            expect!["Copy { at: 5, target_position: Some(7), gap: None, note: None }"],
+        );
     }
 
     #[test]
     fn records_that_are_gone_are_a_gap_with_exact_offsets() {
-        check(Some(known(5)), (8, 10), DEFAULTS, expect!["Copy { at: 8, target_position: Some(7), gap: Some((5, 8)), note: None }"]);
+        check(
+            Some(known(5)),
+            (8, 10),
+            DEFAULTS,
+            expect!["Copy { at: 8, target_position: Some(7), gap: Some((5, 8)), note: None }"],
+        );
         check(
             Some(known(5)),
             (8, 10),
             (OnGap::Halt, OnRecreated::Halt),
-            expect![[r#"Halt { state: Gap, reason: "source offsets 5 to 7 were deleted before they could be copied. To go on after them, set on_gap: record" }"#]],
+            expect![[
+                r#"Halt { state: Gap, reason: "source offsets 5 to 7 were deleted before they could be copied. To go on after them, set on_gap: record" }"#
+            ]],
         );
     }
 
@@ -237,35 +293,49 @@ mod tests {
             Some(known(50)),
             (0, 10),
             DEFAULTS,
-            expect![[r#"Halt { state: Recreated, reason: "the source's log ends at 10, before the position 50: it was truncated, or made again. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete primary.orders on the target" }"#]],
+            expect![[
+                r#"Halt { state: Recreated, reason: "the source's log ends at 10, before the position 50: it was truncated, or made again. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete primary.orders on the target" }"#
+            ]],
         );
     }
 
     #[test]
     fn a_topic_made_again_is_told_by_its_id_even_if_it_is_longer() {
-        let before = Known { source_id: Some("source-0".into()), ..known(5) };
+        let before = Known {
+            source_id: Some("source-0".into()),
+            ..known(5)
+        };
         check(
             Some(before.clone()),
             (0, 100),
             DEFAULTS,
-            expect![[r#"Halt { state: Recreated, reason: "the source topic was deleted and made again. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete primary.orders on the target" }"#]],
+            expect![[
+                r#"Halt { state: Recreated, reason: "the source topic was deleted and made again. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete primary.orders on the target" }"#
+            ]],
         );
         check(
             Some(before),
             (0, 100),
             (OnGap::Record, OnRecreated::Follow),
-            expect![[r#"Copy { at: 0, target_position: Some(7), gap: None, note: Some("the source topic was deleted and made again: following the new log from 0") }"#]],
+            expect![[
+                r#"Copy { at: 0, target_position: Some(7), gap: None, note: Some("the source topic was deleted and made again: following the new log from 0") }"#
+            ]],
         );
     }
 
     #[test]
     fn a_mirror_topic_made_again_is_filled_again() {
-        let before = Known { target_id: Some("target-0".into()), ..known(5) };
+        let before = Known {
+            target_id: Some("target-0".into()),
+            ..known(5)
+        };
         check(
             Some(before),
             (2, 10),
             DEFAULTS,
-            expect![[r#"Copy { at: 2, target_position: None, gap: None, note: Some("primary.orders was made anew on the target: copying again from the start") }"#]],
+            expect![[
+                r#"Copy { at: 2, target_position: None, gap: None, note: Some("primary.orders was made anew on the target: copying again from the start") }"#
+            ]],
         );
     }
 }

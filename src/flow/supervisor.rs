@@ -116,7 +116,12 @@ fn engine(
         in_flight_bytes: flow.limits.in_flight_bytes,
         bytes_per_second: flow.limits.bytes_per_second,
     };
-    Ok(Box::new(Librdkafka::new(settings, &clusters.0, &clusters.1, events)?))
+    Ok(Box::new(Librdkafka::new(
+        settings,
+        &clusters.0,
+        &clusters.1,
+        events,
+    )?))
 }
 
 impl Supervisor {
@@ -192,7 +197,13 @@ impl Supervisor {
         let (discovery, group) = (self.discovery.clone(), group_id(&self.flow.source));
         self.beside(async move {
             // If the group cannot be asked, it decides in its own time.
-            Report::Nobody(discovery.target.group_members(&group).await.is_ok_and(|members| members == 0))
+            Report::Nobody(
+                discovery
+                    .target
+                    .group_members(&group)
+                    .await
+                    .is_ok_and(|members| members == 0),
+            )
         });
     }
 
@@ -210,10 +221,13 @@ impl Supervisor {
         self.ask_offsets();
         let now = now_ms();
         for (topic, partition) in self.view.partitions() {
-            let Some(mirror) = self.mirrors.get(&topic) else { continue };
+            let Some(mirror) = self.mirrors.get(&topic) else {
+                continue;
+            };
             let facts = self.discovery.target_maps.facts(&mirror.target_topic, partition);
             let elsewhere = facts.map(|facts| (facts.last.position, facts.last.target_position));
-            self.view.partition(&topic, partition, now, |view| view.elsewhere = elsewhere);
+            self.view
+                .partition(&topic, partition, now, |view| view.elsewhere = elsewhere);
         }
         self.view.refresh(now);
     }
@@ -244,7 +258,9 @@ impl Supervisor {
         let partitions: Vec<(String, i32)> = self
             .mirrors
             .values()
-            .flat_map(|mirror| (0..mirror.partitions as i32).map(|partition| (mirror.topic.clone(), partition)))
+            .flat_map(|mirror| {
+                (0..mirror.partitions as i32).map(|partition| (mirror.topic.clone(), partition))
+            })
             .collect();
         if partitions.is_empty() {
             return;
@@ -253,7 +269,10 @@ impl Supervisor {
         if self.beats % STARTS_EVERY == 1 {
             let (discovery, partitions) = (self.discovery.clone(), partitions.clone());
             self.beside(async move {
-                Report::Offsets(OffsetSpec::Earliest, discovery.source.offsets(partitions, OffsetSpec::Earliest).await)
+                Report::Offsets(
+                    OffsetSpec::Earliest,
+                    discovery.source.offsets(partitions, OffsetSpec::Earliest).await,
+                )
             });
         }
         let discovery = self.discovery.clone();
@@ -277,9 +296,17 @@ impl Supervisor {
             if let Some(partition) = self.mine.get_mut(key) {
                 partition.phase = Phase::Preparing;
                 // What the clusters have now is held against what the partition was copied between.
-                let mirror = self.mirrors.get(&partition.mirror.topic).unwrap_or(&partition.mirror).clone();
+                let mirror = self
+                    .mirrors
+                    .get(&partition.mirror.topic)
+                    .unwrap_or(&partition.mirror)
+                    .clone();
                 let known = partition.known();
-                wanted.push(Wanted { mirror, partition: partition.partition, known });
+                wanted.push(Wanted {
+                    mirror,
+                    partition: partition.partition,
+                    known,
+                });
             }
         }
         let discovery = self.discovery.clone();
@@ -317,7 +344,10 @@ impl Supervisor {
         let now = now_ms();
         self.view.set_left_out(found.left_out);
         for mirror in found.mirrors.values() {
-            let gone = mirror.problem.as_ref().map(|reason| Problem { state: State::Stalled, reason: reason.clone() });
+            let gone = mirror.problem.as_ref().map(|reason| Problem {
+                state: State::Stalled,
+                reason: reason.clone(),
+            });
             for partition in 0..mirror.partitions.max(usize::from(gone.is_some())) as i32 {
                 self.view.partition(&mirror.topic, partition, now, |view| {
                     view.target_topic = mirror.target_topic.clone();
@@ -339,10 +369,18 @@ impl Supervisor {
         let now = now_ms();
         for old in before.values() {
             let new = self.mirrors.get(&old.topic).cloned();
-            if new.as_ref().is_some_and(|new| new.source_id == old.source_id && new.target_id == old.target_id) {
+            if new
+                .as_ref()
+                .is_some_and(|new| new.source_id == old.source_id && new.target_id == old.target_id)
+            {
                 continue;
             }
-            let keys: Vec<_> = self.mine.keys().filter(|(topic, _)| *topic == old.target_topic).cloned().collect();
+            let keys: Vec<_> = self
+                .mine
+                .keys()
+                .filter(|(topic, _)| *topic == old.target_topic)
+                .cloned()
+                .collect();
             for key in keys {
                 self.stop_copying(&key);
                 match &new {
@@ -356,7 +394,10 @@ impl Supervisor {
                 for partition in 0..old.partitions as i32 {
                     self.view.partition(&old.topic, partition, now, |view| {
                         let reason = "the source topic was deleted; its mirror is kept".to_string();
-                        view.problem = Some(Problem { state: State::Waiting, reason });
+                        view.problem = Some(Problem {
+                            state: State::Waiting,
+                            reason,
+                        });
                     });
                 }
             }
@@ -384,7 +425,9 @@ impl Supervisor {
             );
             match joined {
                 Ok(member) => self.member = Some(member),
-                Err(error) => return tracing::error!(flow = %self.flow.name, "cannot join the group: {error}"),
+                Err(error) => {
+                    return tracing::error!(flow = %self.flow.name, "cannot join the group: {error}");
+                }
             }
         }
         if let Some(member) = &self.member {
@@ -398,7 +441,8 @@ impl Supervisor {
         for mirror in self.mirrors.values().filter(|mirror| mirror.problem.is_none()) {
             for partition in 0..mirror.partitions as i32 {
                 let key = (mirror.target_topic.clone(), partition);
-                if (self.alone == Some(true) || self.assigned.contains(&key)) && !self.mine.contains_key(&key) {
+                if (self.alone == Some(true) || self.assigned.contains(&key)) && !self.mine.contains_key(&key)
+                {
                     self.mine.insert(key, Mine::new(mirror.clone(), partition));
                 }
             }
@@ -412,8 +456,12 @@ impl Supervisor {
                 tracing::debug!(flow = %self.flow.name, partitions = partitions.len(), "assigned");
                 self.assigned.extend(partitions);
                 if self.alone.replace(false) == Some(true) {
-                    let others: Vec<_> =
-                        self.mine.keys().filter(|key| !self.assigned.contains(*key)).cloned().collect();
+                    let others: Vec<_> = self
+                        .mine
+                        .keys()
+                        .filter(|key| !self.assigned.contains(*key))
+                        .cloned()
+                        .collect();
                     // Partitions that the group does not know yet come with its next assignment.
                     self.release(others, None);
                 }
@@ -447,10 +495,11 @@ impl Supervisor {
         }
         let now = now_ms();
         for partition in &released {
-            self.view.partition(&partition.mirror.topic, partition.partition, now, |view| {
-                view.set_account(None);
-                view.problem = None;
-            });
+            self.view
+                .partition(&partition.mirror.topic, partition.partition, now, |view| {
+                    view.set_account(None);
+                    view.problem = None;
+                });
         }
         let discovery = self.discovery.clone();
         tokio::spawn(async move {
@@ -479,7 +528,9 @@ impl Supervisor {
     }
 
     fn decided(&mut self, key: &MirrorPartition, decision: Decision) {
-        let Some(partition) = self.mine.get_mut(key) else { return };
+        let Some(partition) = self.mine.get_mut(key) else {
+            return;
+        };
         if partition.phase != Phase::Preparing {
             return;
         }
@@ -488,9 +539,16 @@ impl Supervisor {
                 // It is looked at again: what hinders it may pass, or be mended by someone.
                 partition.phase = Phase::Due(partition.retry_at());
                 let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
-                self.view.partition(&topic, number, now_ms(), |view| view.problem = Some(Problem { state, reason }));
+                self.view.partition(&topic, number, now_ms(), |view| {
+                    view.problem = Some(Problem { state, reason })
+                });
             }
-            Decision::Copy { at, target_position, gap, note } => {
+            Decision::Copy {
+                at,
+                target_position,
+                gap,
+                note,
+            } => {
                 self.copy(key, at, target_position, gap, note);
             }
         }
@@ -504,7 +562,9 @@ impl Supervisor {
         gap: Option<(i64, i64)>,
         note: Option<String>,
     ) {
-        let Some(partition) = self.mine.get_mut(key) else { return };
+        let Some(partition) = self.mine.get_mut(key) else {
+            return;
+        };
         if let Some(mirror) = self.mirrors.get(&partition.mirror.topic) {
             partition.mirror = mirror.clone();
         }
@@ -534,14 +594,26 @@ impl Supervisor {
         partition.phase = Phase::Copying;
         let careful = std::mem::take(&mut partition.careful);
         self.view.partition(&topic, number, now_ms(), |view| {
-            if view.account.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &account)) {
+            if view
+                .account
+                .as_ref()
+                .is_none_or(|known| !Arc::ptr_eq(known, &account))
+            {
                 view.set_account(Some(account.clone()));
             }
             view.problem = None;
             view.gap = gap_text.or(view.gap.take());
         });
         let target_topic = partition.mirror.target_topic.clone();
-        self.engine.start(Start { id, topic, target_topic, partition: number, at, account, careful });
+        self.engine.start(Start {
+            id,
+            topic,
+            target_topic,
+            partition: number,
+            at,
+            account,
+            careful,
+        });
     }
 
     fn on_offsets(&mut self, spec: OffsetSpec, result: Result<Vec<PartitionOffset>, ClusterError>) {
@@ -555,10 +627,11 @@ impl Supervisor {
         let now = now_ms();
         for found in offsets {
             let Ok(offset) = found.offset else { continue };
-            self.view.partition(&found.topic, found.partition, now, |view| match spec {
-                OffsetSpec::Earliest => view.ends.note_start(offset),
-                _ => view.note_end(now, offset),
-            });
+            self.view
+                .partition(&found.topic, found.partition, now, |view| match spec {
+                    OffsetSpec::Earliest => view.ends.note_start(offset),
+                    _ => view.note_end(now, offset),
+                });
         }
         self.view.refresh(now);
     }
@@ -566,7 +639,9 @@ impl Supervisor {
     fn on_engine(&mut self, event: Event) {
         match event {
             Event::Failed { id, side, code, text } => {
-                let Some(key) = self.by_id.get(&id).cloned() else { return };
+                let Some(key) = self.by_id.get(&id).cloned() else {
+                    return;
+                };
                 self.stop_copying(&key);
                 self.on_failed(&key, side, code, &text);
             }
@@ -579,23 +654,37 @@ impl Supervisor {
     }
 
     fn on_failed(&mut self, key: &MirrorPartition, side: Side, code: RDKafkaErrorCode, text: &str) {
-        let Some(partition) = self.mine.get_mut(key) else { return };
+        let Some(partition) = self.mine.get_mut(key) else {
+            return;
+        };
         let at_once = side == Side::Source && is_out_of_range(code);
-        let retry_at = if at_once { Instant::now() } else { partition.retry_at() };
+        let retry_at = if at_once {
+            Instant::now()
+        } else {
+            partition.retry_at()
+        };
         partition.careful = side == Side::Target;
         let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
-        let position = partition.account.as_ref().map(|account| account.snapshot().position);
+        let position = partition
+            .account
+            .as_ref()
+            .map(|account| account.snapshot().position);
         partition.phase = Phase::Draining(retry_at);
         if at_once {
             return;
         }
         let problem = failure(&self.flow, side, code, text, position);
         tracing::warn!(flow = %self.flow.name, topic, partition = number, "{}", problem.reason);
-        self.view.partition(&topic, number, now_ms(), |view| view.problem = Some(problem));
+        self.view
+            .partition(&topic, number, now_ms(), |view| view.problem = Some(problem));
     }
 
     fn stop_copying(&mut self, key: &MirrorPartition) {
-        if let Some(id) = self.mine.get_mut(key).and_then(|partition| partition.engine_id.take()) {
+        if let Some(id) = self
+            .mine
+            .get_mut(key)
+            .and_then(|partition| partition.engine_id.take())
+        {
             self.by_id.remove(&id);
             self.engine.stop(id);
         }
@@ -653,30 +742,52 @@ impl Supervisor {
 }
 
 fn is_out_of_range(code: RDKafkaErrorCode) -> bool {
-    matches!(code, RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset)
+    matches!(
+        code,
+        RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset
+    )
 }
 
 /// What a failed partition is called, and what would clear it.
 fn failure(flow: &Flow, side: Side, code: RDKafkaErrorCode, text: &str, position: Option<i64>) -> Problem {
     use RDKafkaErrorCode as Code;
-    let at = position.map(|position| format!(" at source offset {position}")).unwrap_or_default();
+    let at = position
+        .map(|position| format!(" at source offset {position}"))
+        .unwrap_or_default();
     let (state, reason) = match (side, code) {
         (Side::Source, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
             (State::Waiting, format!("the source does not have it: {text}"))
         }
-        (Side::Source, _) => (State::Stalled, format!("cannot be read from {}{at}: {text}", flow.source)),
+        (Side::Source, _) => (
+            State::Stalled,
+            format!("cannot be read from {}{at}: {text}", flow.source),
+        ),
         (
             Side::Target,
-            Code::MessageSizeTooLarge | Code::InvalidMessage | Code::InvalidMessageSize | Code::InvalidRecord | Code::InvalidTimestamp,
+            Code::MessageSizeTooLarge
+            | Code::InvalidMessage
+            | Code::InvalidMessageSize
+            | Code::InvalidRecord
+            | Code::InvalidTimestamp,
         ) => {
             let cure = match code {
                 Code::MessageSizeTooLarge => "raise max.message.bytes of the mirror topic",
-                Code::InvalidTimestamp => "raise message.timestamp.after.max.ms or message.timestamp.before.max.ms of the mirror topic",
-                _ => "see whether the mirror topic's configuration fits the record, such as cleanup.policy=compact for a record without a key",
+                Code::InvalidTimestamp => {
+                    "raise message.timestamp.after.max.ms or message.timestamp.before.max.ms of the mirror topic"
+                }
+                _ => {
+                    "see whether the mirror topic's configuration fits the record, such as cleanup.policy=compact for a record without a key"
+                }
             };
-            (State::Quarantined, format!("{} refuses the record{at}: {text}; {cure}", flow.target))
+            (
+                State::Quarantined,
+                format!("{} refuses the record{at}: {text}; {cure}", flow.target),
+            )
         }
-        (Side::Target, _) => (State::Stalled, format!("cannot be written to {}{at}: {text}", flow.target)),
+        (Side::Target, _) => (
+            State::Stalled,
+            format!("cannot be written to {}{at}: {text}", flow.target),
+        ),
     };
     Problem { state, reason }
 }

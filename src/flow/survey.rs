@@ -23,10 +23,16 @@ pub async fn survey(topology: &Topology, version: String) -> Status {
     let fleet = Fleet::new(topology, |_| None);
     let mut flows = Vec::new();
     for flow in &topology.flows {
-        let (Some(source), Some(target)) = (fleet.get(&flow.source), fleet.get(&flow.target)) else { continue };
+        let (Some(source), Some(target)) = (fleet.get(&flow.source), fleet.get(&flow.target)) else {
+            continue;
+        };
         let mut status = match look(flow, source, target).await {
             Ok(status) => status,
-            Err(error) => FlowStatus { state: State::Waiting, reason: Some(error.to_string()), ..FlowStatus::default() },
+            Err(error) => FlowStatus {
+                state: State::Waiting,
+                reason: Some(error.to_string()),
+                ..FlowStatus::default()
+            },
         };
         status.name = flow.name.clone();
         status.source = flow.source.clone();
@@ -54,22 +60,38 @@ async fn look(flow: &Flow, source: &Arc<Cluster>, target: &Arc<Cluster>) -> Resu
     target_id?;
     let map = read_map(flow, target, &target_admin).await?;
     let Some(map) = map else {
-        let reason = format!("nothing was ever mirrored: {} has no {}", flow.target, record::topic_name(&flow.source));
+        let reason = format!(
+            "nothing was ever mirrored: {} has no {}",
+            flow.target,
+            record::topic_name(&flow.source)
+        );
         source_id?;
-        return Ok(FlowStatus { state: State::Waiting, reason: Some(reason), ..FlowStatus::default() });
+        return Ok(FlowStatus {
+            state: State::Waiting,
+            reason: Some(reason),
+            ..FlowStatus::default()
+        });
     };
     let members = target_admin.group_members(&group_id(&flow.source)).await?;
     let mirrors: Vec<(String, Provenance)> = map
         .provenances(&record::topic_name(&flow.source))
         .into_iter()
-        .filter(|(_, provenance)| source_id.as_ref().is_ok_and(|id| *id == provenance.source_cluster))
+        .filter(|(_, provenance)| {
+            source_id
+                .as_ref()
+                .is_ok_and(|id| *id == provenance.source_cluster)
+        })
         .collect();
     let partitions = match &source_id {
         Ok(_) => partitions(source, &source_admin, &map, &mirrors, members).await?,
         Err(_) => Vec::new(),
     };
     let known = !partitions.is_empty() && partitions.iter().all(|partition| partition.lag.known);
-    let state = partitions.iter().map(|partition| partition.state).max().unwrap_or(State::Waiting);
+    let state = partitions
+        .iter()
+        .map(|partition| partition.state)
+        .max()
+        .unwrap_or(State::Waiting);
     let reason = match (source_id, members) {
         (Err(error), _) => Some(error.to_string()),
         (Ok(_), 0) => Some(format!("no daemon is in the group {}", group_id(&flow.source))),
@@ -81,7 +103,10 @@ async fn look(flow: &Flow, source: &Arc<Cluster>, target: &Arc<Cluster>) -> Resu
         lag: Lag {
             known,
             records: partitions.iter().map(|partition| partition.lag.records).sum(),
-            seconds: partitions.iter().map(|partition| partition.lag.seconds).fold(0.0, f64::max),
+            seconds: partitions
+                .iter()
+                .map(|partition| partition.lag.seconds)
+                .fold(0.0, f64::max),
             ..Lag::default()
         },
         partitions,
@@ -90,7 +115,11 @@ async fn look(flow: &Flow, source: &Arc<Cluster>, target: &Arc<Cluster>) -> Resu
 }
 
 /// The map topic of a flow, read to its end; `None` if there is none.
-async fn read_map(flow: &Flow, target: &Arc<Cluster>, admin: &Admin) -> Result<Option<MapReader>, ClusterError> {
+async fn read_map(
+    flow: &Flow,
+    target: &Arc<Cluster>,
+    admin: &Admin,
+) -> Result<Option<MapReader>, ClusterError> {
     let topic = record::topic_name(&flow.source);
     if !admin.topics().await?.iter().any(|listing| listing.name == topic) {
         return Ok(None);
@@ -104,10 +133,16 @@ async fn read_map(flow: &Flow, target: &Arc<Cluster>, admin: &Admin) -> Result<O
     let reader = MapReader::start(target.clone(), "heliostat/status", Some(topic.clone()))
         .map_err(|error| failed(error.to_string()))?;
     reader.follow(&topic);
-    for end in admin.offsets(vec![(topic.clone(), 0)], OffsetSpec::LatestCommitted).await? {
+    for end in admin
+        .offsets(vec![(topic.clone(), 0)], OffsetSpec::LatestCommitted)
+        .await?
+    {
         let offset = end.offset.map_err(|code| failed(explain(code)))?;
         if !reader.caught_up(&topic, offset, READ_TIMEOUT).await {
-            return Err(failed(format!("its end was not reached within {} s", READ_TIMEOUT.as_secs())));
+            return Err(failed(format!(
+                "its end was not reached within {} s",
+                READ_TIMEOUT.as_secs()
+            )));
         }
     }
     Ok(Some(reader))
@@ -120,7 +155,10 @@ async fn partitions(
     mirrors: &[(String, Provenance)],
     members: usize,
 ) -> Result<Vec<PartitionStatus>, ClusterError> {
-    let topics = mirrors.iter().map(|(_, provenance)| provenance.source_topic.clone()).collect();
+    let topics = mirrors
+        .iter()
+        .map(|(_, provenance)| provenance.source_topic.clone())
+        .collect();
     let counts: HashMap<String, usize> = admin
         .describe_topics(topics)
         .await?
@@ -133,7 +171,12 @@ async fn partitions(
         let topic = &provenance.source_topic;
         for partition in 0..counts.get(topic).copied().unwrap_or(0) as i32 {
             wanted.push((topic.clone(), partition));
-            found.push((mirror.clone(), topic.clone(), partition, map.facts(mirror, partition)));
+            found.push((
+                mirror.clone(),
+                topic.clone(),
+                partition,
+                map.facts(mirror, partition),
+            ));
         }
     }
     let (starts, ends) = tokio::try_join!(
@@ -162,7 +205,9 @@ async fn partitions(
 }
 
 fn offset(offsets: &[PartitionOffset], topic: &str, partition: i32) -> Option<i64> {
-    let found = offsets.iter().find(|found| found.topic == topic && found.partition == partition)?;
+    let found = offsets
+        .iter()
+        .find(|found| found.topic == topic && found.partition == partition)?;
     found.offset.as_ref().ok().copied()
 }
 
@@ -181,9 +226,10 @@ fn partition_status(
         _ => None,
     };
     let (state, reason) = match (behind, members) {
-        (None, _) if end.is_some() && position > end => {
-            (State::Recreated, Some("the source's log ends before the position: it was truncated, or made again".into()))
-        }
+        (None, _) if end.is_some() && position > end => (
+            State::Recreated,
+            Some("the source's log ends before the position: it was truncated, or made again".into()),
+        ),
         (None, _) => (State::Waiting, Some("the source's log end is not known".into())),
         (Some(0), _) => (State::CaughtUp, None),
         (Some(_), 0) => (State::Waiting, Some("no daemon copies it".into())),
@@ -200,7 +246,11 @@ fn partition_status(
         source_start: start,
         source_end: end,
         target_position: facts.map(|facts| facts.last.target_position),
-        lag: Lag { known: behind.is_some(), records: behind.unwrap_or(0), ..Lag::default() },
+        lag: Lag {
+            known: behind.is_some(),
+            records: behind.unwrap_or(0),
+            ..Lag::default()
+        },
         ..PartitionStatus::default()
     }
 }
@@ -209,13 +259,23 @@ fn partition_status(
 fn fill_in_ages(source: &Cluster, partitions: &mut [PartitionStatus]) {
     let mut config = source.client_config("heliostat/status");
     config.set("auto.offset.reset", "earliest");
-    let Ok(consumer) = Consumer::new(&source.alias, &config) else { return };
+    let Ok(consumer) = Consumer::new(&source.alias, &config) else {
+        return;
+    };
     let mut topics = HashMap::new();
     let mut missing: HashMap<(usize, i32), usize> = HashMap::new();
     for (index, partition) in partitions.iter().enumerate() {
-        let Some(at) = partition.position.or(partition.source_start).filter(|_| partition.lag.records > 0) else { continue };
+        let Some(at) = partition
+            .position
+            .or(partition.source_start)
+            .filter(|_| partition.lag.records > 0)
+        else {
+            continue;
+        };
         if !topics.contains_key(&partition.topic) {
-            let Ok(topic) = consumer.topic(&partition.topic) else { continue };
+            let Ok(topic) = consumer.topic(&partition.topic) else {
+                continue;
+            };
             topics.insert(partition.topic.clone(), topic);
         }
         let topic = &topics[&partition.topic];

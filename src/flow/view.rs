@@ -81,7 +81,11 @@ impl PartitionView {
         match (&self.account, self.elsewhere) {
             (Some(account), _) => {
                 let snapshot = account.snapshot();
-                (Some(snapshot.position), snapshot.target_position, snapshot.oldest_timestamp)
+                (
+                    Some(snapshot.position),
+                    snapshot.target_position,
+                    snapshot.oldest_timestamp,
+                )
             }
             (None, Some((position, target_position))) => (Some(position), Some(target_position), None),
             (None, None) => (None, None, None),
@@ -98,7 +102,9 @@ impl PartitionView {
     }
 
     fn totals(&self) -> Totals {
-        self.account.as_ref().map_or(self.before, |account| sum(self.before, account.totals()))
+        self.account
+            .as_ref()
+            .map_or(self.before, |account| sum(self.before, account.totals()))
     }
 }
 
@@ -120,8 +126,16 @@ struct Away {
 impl View {
     /// A flow of which nothing is known yet.
     pub fn new(flow: Arc<Flow>, source: Arc<Cluster>, target: Arc<Cluster>, now_ms: i64) -> View {
-        let inner = Inner { since_ms: now_ms, ..Inner::default() };
-        View { flow, source, target, inner: Mutex::new(inner) }
+        let inner = Inner {
+            since_ms: now_ms,
+            ..Inner::default()
+        };
+        View {
+            flow,
+            source,
+            target,
+            inner: Mutex::new(inner),
+        }
     }
 
     /// Note why the flow as a whole does not go on, or that nothing hinders it.
@@ -140,13 +154,22 @@ impl View {
     }
 
     /// Change one partition; it is made if it is not there.
-    pub fn partition<T>(&self, topic: &str, partition: i32, now_ms: i64, change: impl FnOnce(&mut PartitionView) -> T) -> T {
+    pub fn partition<T>(
+        &self,
+        topic: &str,
+        partition: i32,
+        now_ms: i64,
+        change: impl FnOnce(&mut PartitionView) -> T,
+    ) -> T {
         let mut inner = self.lock();
-        let entry = inner.partitions.entry((topic.to_string(), partition)).or_insert_with(|| PartitionView {
-            since_ms: now_ms,
-            moved_at_ms: now_ms,
-            ..PartitionView::default()
-        });
+        let entry = inner
+            .partitions
+            .entry((topic.to_string(), partition))
+            .or_insert_with(|| PartitionView {
+                since_ms: now_ms,
+                moved_at_ms: now_ms,
+                ..PartitionView::default()
+            });
         change(entry)
     }
 
@@ -191,7 +214,10 @@ impl View {
             .map(|((topic, number), partition)| partition_status(topic, *number, partition, now_ms))
             .collect();
         let known = !partitions.is_empty() && partitions.iter().all(|partition| partition.lag.known);
-        let seconds = partitions.iter().map(|partition| partition.lag.seconds).fold(0.0, f64::max);
+        let seconds = partitions
+            .iter()
+            .map(|partition| partition.lag.seconds)
+            .fold(0.0, f64::max);
         FlowStatus {
             name: self.flow.name.clone(),
             source: self.flow.source.clone(),
@@ -205,12 +231,18 @@ impl View {
                 known,
                 records: partitions.iter().map(|partition| partition.lag.records).sum(),
                 seconds,
-                unknown_since_ms: partitions.iter().filter_map(|partition| partition.lag.unknown_since_ms).min(),
+                unknown_since_ms: partitions
+                    .iter()
+                    .filter_map(|partition| partition.lag.unknown_since_ms)
+                    .min(),
             },
             records_total: partitions.iter().map(|partition| partition.records_total).sum(),
             bytes_total: partitions.iter().map(|partition| partition.bytes_total).sum(),
             errors_total: inner.errors_total
-                + partitions.iter().map(|partition| partition.errors_total).sum::<u64>(),
+                + partitions
+                    .iter()
+                    .map(|partition| partition.errors_total)
+                    .sum::<u64>(),
             partitions,
             left_out: inner.left_out.clone(),
         }
@@ -219,9 +251,15 @@ impl View {
     fn away(&self) -> Away {
         let reason = |cluster: &Cluster| {
             let reach = cluster.reach();
-            reach.reason.filter(|_| !reach.reachable).map(|reason| format!("{} is away: {reason}", cluster.alias))
+            reach
+                .reason
+                .filter(|_| !reach.reachable)
+                .map(|reason| format!("{} is away: {reason}", cluster.alias))
         };
-        Away { source: reason(&self.source), target: reason(&self.target) }
+        Away {
+            source: reason(&self.source),
+            target: reason(&self.target),
+        }
     }
 
     fn flow_state(&self, inner: &Inner, away: &Away) -> State {
@@ -232,11 +270,18 @@ impl View {
             return State::Waiting;
         }
         // With nothing to mirror, nothing is missing.
-        inner.partitions.values().map(|partition| partition.state).max().unwrap_or(State::CaughtUp)
+        inner
+            .partitions
+            .values()
+            .map(|partition| partition.state)
+            .max()
+            .unwrap_or(State::CaughtUp)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -250,12 +295,19 @@ fn flow_reason(inner: &Inner, away: &Away, partitions: &[PartitionStatus]) -> Op
     if partitions.is_empty() {
         return Some("no topic on the source matches".into());
     }
-    let worst = partitions.iter().filter(|partition| partition.state == inner.state);
+    let worst = partitions
+        .iter()
+        .filter(|partition| partition.state == inner.state);
     let first = worst.clone().find(|partition| partition.reason.is_some())?;
     let reason = first.reason.as_deref()?;
     Some(match worst.count() {
         1 => format!("{}-{}: {reason}", first.topic, first.partition),
-        count => format!("{}-{} and {} more: {reason}", first.topic, first.partition, count - 1),
+        count => format!(
+            "{}-{} and {} more: {reason}",
+            first.topic,
+            first.partition,
+            count - 1
+        ),
     })
 }
 
@@ -278,7 +330,10 @@ fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> (Stat
     }
     let still_ms = now_ms - partition.moved_at_ms;
     if still_ms > STALLED_AFTER_MS {
-        let reason = format!("nothing was copied for {} s although there are records", still_ms / 1000);
+        let reason = format!(
+            "nothing was copied for {} s although there are records",
+            still_ms / 1000
+        );
         return (State::Stalled, Some(reason));
     }
     (State::Copying, partition.gap.clone())
@@ -287,7 +342,9 @@ fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> (Stat
 fn note_change(flow: &str, topic: &str, partition: i32, state: State, reason: Option<&str>) {
     let reason = reason.unwrap_or_default();
     match state {
-        State::CaughtUp | State::Copying => tracing::debug!(flow, topic, partition, ?state, reason, "partition"),
+        State::CaughtUp | State::Copying => {
+            tracing::debug!(flow, topic, partition, ?state, reason, "partition")
+        }
         State::Waiting => tracing::info!(flow, topic, partition, ?state, reason, "partition"),
         _ => tracing::warn!(flow, topic, partition, ?state, reason, "partition"),
     }

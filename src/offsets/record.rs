@@ -113,7 +113,9 @@ fn versioned<T: for<'a> Deserialize<'a>>(value: Option<&[u8]>) -> Option<Option<
     }
     let Some(bytes) = value else { return Some(None) };
     let versioned: Versioned = serde_json::from_slice(bytes).ok()?;
-    (versioned.v == VERSION).then(|| serde_json::from_slice(bytes).ok())?.map(Some)
+    (versioned.v == VERSION)
+        .then(|| serde_json::from_slice(bytes).ok())?
+        .map(Some)
 }
 
 /// The bytes of a key or a value.
@@ -136,7 +138,11 @@ mod tests {
             target_topic_id: None,
             position: 130,
             target_position: 123,
-            segments: vec![Segment { source: 100, target: 95, length: 28 }],
+            segments: vec![Segment {
+                source: 100,
+                target: 95,
+                length: 28,
+            }],
             at_ms: 1_700_000_000_000,
             released: false,
         }
@@ -144,7 +150,11 @@ mod tests {
 
     #[test]
     fn keys_and_values_are_json_that_a_person_can_read() {
-        let key = Key { topic: "primary.orders".into(), partition: Some(3), block: Some(95) };
+        let key = Key {
+            topic: "primary.orders".into(),
+            partition: Some(3),
+            block: Some(95),
+        };
         expect![[r#"{"topic":"primary.orders","partition":3,"block":95}"#]]
             .assert_eq(&String::from_utf8_lossy(&bytes(&key)));
         expect![[
@@ -152,20 +162,34 @@ mod tests {
         ]]
         .assert_eq(&String::from_utf8_lossy(&bytes(&block())));
         let read = MapRecord::read(&bytes(&key), Some(&bytes(&block())));
-        assert_eq!(read, Some(MapRecord::Block("primary.orders".into(), 3, 95, Some(block()))));
+        assert_eq!(
+            read,
+            Some(MapRecord::Block("primary.orders".into(), 3, 95, Some(block())))
+        );
     }
 
     #[test]
     fn a_value_of_a_later_version_is_left_out() {
-        let key = Key { topic: "t".into(), partition: Some(0), block: Some(0) };
+        let key = Key {
+            topic: "t".into(),
+            partition: Some(0),
+            block: Some(0),
+        };
         let later = Block { v: 2, ..block() };
         assert_eq!(MapRecord::read(&bytes(&key), Some(&bytes(&later))), None);
     }
 
     #[test]
     fn a_tombstone_is_read_as_one() {
-        let key = Key { topic: "t".into(), partition: Some(0), block: Some(9) };
-        assert_eq!(MapRecord::read(&bytes(&key), None), Some(MapRecord::Block("t".into(), 0, 9, None)));
+        let key = Key {
+            topic: "t".into(),
+            partition: Some(0),
+            block: Some(9),
+        };
+        assert_eq!(
+            MapRecord::read(&bytes(&key), None),
+            Some(MapRecord::Block("t".into(), 0, 9, None))
+        );
     }
 
     proptest! {

@@ -22,7 +22,11 @@ impl From<Segment> for (i64, i64, i64) {
 
 impl From<(i64, i64, i64)> for Segment {
     fn from((source, target, length): (i64, i64, i64)) -> Self {
-        Segment { source, target, length }
+        Segment {
+            source,
+            target,
+            length,
+        }
     }
 }
 
@@ -49,9 +53,15 @@ impl Segment {
 
 /// Note that the record at `source` is at `target`: the last segment grows, or a new one begins where the step breaks.
 pub fn push(segments: &mut Vec<Segment>, source: i64, target: i64) {
-    let grown = segments.last_mut().is_some_and(|last| last.extend(source, target));
+    let grown = segments
+        .last_mut()
+        .is_some_and(|last| last.extend(source, target));
     if !grown {
-        segments.push(Segment { source, target, length: 1 });
+        segments.push(Segment {
+            source,
+            target,
+            length: 1,
+        });
     }
 }
 
@@ -82,7 +92,11 @@ mod tests {
 
     #[test]
     fn a_segment_is_written_as_three_numbers() {
-        let segment = Segment { source: 5, target: 7, length: 11 };
+        let segment = Segment {
+            source: 5,
+            target: 7,
+            length: 11,
+        };
         assert_eq!(serde_json::to_string(&segment).unwrap(), "[5,7,11]");
     }
 }

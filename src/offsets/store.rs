@@ -52,7 +52,11 @@ pub struct PartitionFacts {
 
 impl MapReader {
     /// A reader of map topics on `cluster`, each of which has to be named with [`MapReader::follow`].
-    pub fn start(cluster: Arc<Cluster>, client_id: &str, blocks_of: Option<String>) -> rdkafka::error::KafkaResult<MapReader> {
+    pub fn start(
+        cluster: Arc<Cluster>,
+        client_id: &str,
+        blocks_of: Option<String>,
+    ) -> rdkafka::error::KafkaResult<MapReader> {
         let mut config = cluster.client_config(client_id);
         config.set("enable.partition.eof", "true");
         config.set("auto.offset.reset", "earliest");
@@ -72,7 +76,11 @@ impl MapReader {
             .name("map-reader".into())
             .spawn(move || read(&consumer, &inbox, &for_thread))
             .map_err(|error| rdkafka::error::KafkaError::ClientCreation(error.to_string()))?;
-        Ok(MapReader { shared, commands, thread: Some(thread) })
+        Ok(MapReader {
+            shared,
+            commands,
+            thread: Some(thread),
+        })
     }
 
     /// Read this map topic too. Naming it again changes nothing.
@@ -85,14 +93,18 @@ impl MapReader {
     pub async fn caught_up(&self, topic: &str, end: i64, timeout: Duration) -> bool {
         let mut read_to = self.shared.read_to.subscribe();
         let reached = read_to.wait_for(|read| read.get(topic).is_some_and(|&offset| offset >= end));
-        tokio::time::timeout(timeout, reached).await.is_ok_and(|result| result.is_ok())
+        tokio::time::timeout(timeout, reached)
+            .await
+            .is_ok_and(|result| result.is_ok())
     }
 
     /// What a mirror topic on this cluster mirrors, by whichever map topic says so, with the name of that map topic.
     pub fn provenance(&self, mirror_topic: &str) -> Option<(String, Provenance)> {
         let state = self.shared.lock();
         let mut found = state.provenance.iter().filter_map(|(map_topic, mirrors)| {
-            mirrors.get(mirror_topic).map(|provenance| (map_topic.clone(), provenance.clone()))
+            mirrors
+                .get(mirror_topic)
+                .map(|provenance| (map_topic.clone(), provenance.clone()))
         });
         found.next()
     }
@@ -101,12 +113,18 @@ impl MapReader {
     pub fn provenances(&self, map_topic: &str) -> Vec<(String, Provenance)> {
         let state = self.shared.lock();
         let mirrors = state.provenance.get(map_topic).into_iter().flatten();
-        mirrors.map(|(mirror, provenance)| (mirror.clone(), provenance.clone())).collect()
+        mirrors
+            .map(|(mirror, provenance)| (mirror.clone(), provenance.clone()))
+            .collect()
     }
 
     /// What the map says of a partition.
     pub fn facts(&self, mirror_topic: &str, partition: i32) -> Option<PartitionFacts> {
-        self.shared.lock().partitions.get(&(mirror_topic.to_string(), partition)).cloned()
+        self.shared
+            .lock()
+            .partitions
+            .get(&(mirror_topic.to_string(), partition))
+            .cloned()
     }
 }
 
@@ -121,7 +139,9 @@ impl Drop for MapReader {
 
 impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn apply(&self, map_topic: &str, key: &[u8], value: Option<&[u8]>) {
@@ -132,7 +152,11 @@ impl Shared {
         let mut state = self.lock();
         match record {
             MapRecord::Provenance(topic, Some(provenance)) => {
-                state.provenance.entry(map_topic.to_string()).or_default().insert(topic, provenance);
+                state
+                    .provenance
+                    .entry(map_topic.to_string())
+                    .or_default()
+                    .insert(topic, provenance);
             }
             MapRecord::Provenance(topic, None) => {
                 if let Some(mirrors) = state.provenance.get_mut(map_topic) {
@@ -158,7 +182,10 @@ impl State {
         let facts = self
             .partitions
             .entry((topic, partition))
-            .or_insert_with(|| PartitionFacts { last: block.clone(), blocks: Vec::new() });
+            .or_insert_with(|| PartitionFacts {
+                last: block.clone(),
+                blocks: Vec::new(),
+            });
         match facts.blocks.iter_mut().find(|(first, _)| *first == id) {
             Some(known) => *known = range,
             None => facts.blocks.push(range),
@@ -176,10 +203,14 @@ fn read(consumer: &Consumer, inbox: &mpsc::Receiver<String>, shared: &Shared) {
             if topics.contains_key(&name) {
                 continue;
             }
-            let started = consumer.topic(&name).and_then(|topic| consumer.start(&topic, 0, 0).map(|()| topic));
+            let started = consumer
+                .topic(&name)
+                .and_then(|topic| consumer.start(&topic, 0, 0).map(|()| topic));
             match started {
                 Ok(topic) => drop(topics.insert(name, topic)),
-                Err(error) => tracing::warn!(cluster = %shared.cluster.alias, topic = %name, "cannot read the map topic: {error}"),
+                Err(error) => {
+                    tracing::warn!(cluster = %shared.cluster.alias, topic = %name, "cannot read the map topic: {error}")
+                }
             }
         }
         consumer.take(TICK, 1000, &mut items);
@@ -197,7 +228,9 @@ fn take_in(shared: &Shared, topics: &HashMap<String, SourceTopic>, item: &Consum
         Consumed::Record(record) => record.topic(),
         Consumed::End { topic, .. } | Consumed::Error { topic, .. } => *topic,
     };
-    let Some((name, _)) = topics.iter().find(|(_, topic)| topic.id() == id) else { return };
+    let Some((name, _)) = topics.iter().find(|(_, topic)| topic.id() == id) else {
+        return;
+    };
     let read_to = match item {
         Consumed::Record(record) => {
             if let Some(key) = record.key() {
@@ -249,13 +282,20 @@ impl MapWriter {
             .name("map-writer".into())
             .spawn(move || write(&producer, &topic, &inbox))
             .map_err(|error| rdkafka::error::KafkaError::ClientCreation(error.to_string()))?;
-        Ok(MapWriter { commands, alias: cluster.alias.clone() })
+        Ok(MapWriter {
+            commands,
+            alias: cluster.alias.clone(),
+        })
     }
 
     /// Write provenance of mirror topics.
     pub async fn provenance(&self, records: &[(String, Provenance)]) -> Result<(), WriteError> {
         let records = records.iter().map(|(topic, provenance)| {
-            let key = Key { topic: topic.clone(), partition: None, block: None };
+            let key = Key {
+                topic: topic.clone(),
+                partition: None,
+                block: None,
+            };
             (bytes(&key), Some(bytes(provenance)))
         });
         self.write(records.collect()).await
@@ -263,16 +303,27 @@ impl MapWriter {
 
     /// Write blocks; one without a value is taken back.
     pub async fn blocks(&self, blocks: &[(Key, Option<Block>)]) -> Result<(), WriteError> {
-        self.write(blocks.iter().map(|(key, block)| (bytes(key), block.as_ref().map(bytes))).collect()).await
+        self.write(
+            blocks
+                .iter()
+                .map(|(key, block)| (bytes(key), block.as_ref().map(bytes)))
+                .collect(),
+        )
+        .await
     }
 
     async fn write(&self, records: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), WriteError> {
         if records.is_empty() {
             return Ok(());
         }
-        let failed = |reason: String| WriteError { cluster: self.alias.clone(), reason };
+        let failed = |reason: String| WriteError {
+            cluster: self.alias.clone(),
+            reason,
+        };
         let (done, outcome) = oneshot::channel();
-        self.commands.send(Command { records, done }).map_err(|_| failed("the writer has stopped".into()))?;
+        self.commands
+            .send(Command { records, done })
+            .map_err(|_| failed("the writer has stopped".into()))?;
         match outcome.await {
             Ok(result) => result.map_err(failed),
             Err(_) => Err(failed("the writer has stopped".into())),
@@ -298,7 +349,9 @@ fn write(producer: &Producer, topic: &str, inbox: &mpsc::Receiver<Command>) {
         // Each record is reported by its own time-out at the latest; the margin covers a thread that is late.
         let deadline = Instant::now() + WRITE_TIMEOUT + Duration::from_secs(5);
         while waiting > 0 && Instant::now() < deadline {
-            waiting -= producer.deliveries(TICK, |delivery| failed = delivery.result.err().or(failed)).min(waiting);
+            waiting -= producer
+                .deliveries(TICK, |delivery| failed = delivery.result.err().or(failed))
+                .min(waiting);
         }
         let result = match (failed, waiting) {
             (None, 0) => Ok(()),

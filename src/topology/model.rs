@@ -116,7 +116,7 @@ pub struct Flow {
     pub replication_factor: Option<i16>,
     /// How often it looks for new topics and partitions.
     pub discovery_interval: Duration,
-    /// How long the group on the target waits for a daemon that says nothing before others take over what it copies.
+    /// After how long without a sign of life a daemon's work goes to the others.
     pub session_timeout: Duration,
     /// What it may use.
     pub limits: Limits,

@@ -36,7 +36,7 @@ const IN_FLIGHT_BYTES_DEFAULT: u64 = 32_000_000;
 
 /// Below, a flow would do little else; above, a new topic would seem to be forgotten.
 const DISCOVERY_INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
-/// Kafka's brokers take 6 s to 30 min unless they are told otherwise.
+/// The target's brokers have limits of their own, by default 6s and 30m.
 const SESSION_TIMEOUTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(1800));
 /// One record may have a megabyte by default, so less would stop a flow.
 const IN_FLIGHT_BYTES_MIN: u64 = 1_000_000;
@@ -126,7 +126,10 @@ pub(super) fn resolve(
             .discovery_interval
             .or(defaults.discovery_interval)
             .unwrap_or(DISCOVERY_INTERVAL_DEFAULT),
-        session_timeout: own.session_timeout.or(defaults.session_timeout).unwrap_or(SESSION_TIMEOUT_DEFAULT),
+        session_timeout: own
+            .session_timeout
+            .or(defaults.session_timeout)
+            .unwrap_or(SESSION_TIMEOUT_DEFAULT),
         limits: Limits {
             in_flight_bytes: own
                 .in_flight_bytes

@@ -55,8 +55,15 @@ pub fn list_offsets<C: ClientContext>(
         OffsetSpec::Earliest => -2,
         OffsetSpec::LatestCommitted => -1,
     };
-    let names = partitions.iter().map(|(topic, _)| c_name(topic)).collect::<KafkaResult<Vec<_>>>()?;
-    let call = Call::new(client, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout);
+    let names = partitions
+        .iter()
+        .map(|(topic, _)| c_name(topic))
+        .collect::<KafkaResult<Vec<_>>>()?;
+    let call = Call::new(
+        client,
+        rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS,
+        timeout,
+    );
     // SAFETY: everything that is passed is alive during the call, which copies it; the list is destroyed here.
     unsafe {
         let list = rd::rd_kafka_topic_partition_list_new(i32::try_from(partitions.len()).unwrap_or(0));
@@ -106,8 +113,15 @@ pub fn describe_topics<C: ClientContext>(
     if topics.is_empty() {
         return Ok(Vec::new());
     }
-    let names = topics.iter().map(|topic| c_name(topic)).collect::<KafkaResult<Vec<_>>>()?;
-    let call = Call::new(client, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
+    let names = topics
+        .iter()
+        .map(|topic| c_name(topic))
+        .collect::<KafkaResult<Vec<_>>>()?;
+    let call = Call::new(
+        client,
+        rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        timeout,
+    );
     // SAFETY: everything that is passed is alive during the call, which copies it; the collection is destroyed here.
     unsafe {
         let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
@@ -135,7 +149,11 @@ unsafe fn topic_description(topic: *const rd::rd_kafka_TopicDescription_t) -> To
     // SAFETY: as the caller promises; texts are copied.
     unsafe {
         let error = rd::rd_kafka_TopicDescription_error(topic);
-        let failed = if error.is_null() { None } else { code(rd::rd_kafka_error_code(error)) };
+        let failed = if error.is_null() {
+            None
+        } else {
+            code(rd::rd_kafka_error_code(error))
+        };
         let mut partitions = 0;
         rd::rd_kafka_TopicDescription_partitions(topic, &mut partitions);
         TopicDescription {
@@ -153,7 +171,9 @@ unsafe fn topic_id(id: *const rd::rd_kafka_Uuid_t) -> Option<String> {
         return None;
     }
     // SAFETY: as the caller promises; the text belongs to the id and is copied.
-    let written = unsafe { CStr::from_ptr(rd::rd_kafka_Uuid_base64str(id)) }.to_string_lossy().into_owned();
+    let written = unsafe { CStr::from_ptr(rd::rd_kafka_Uuid_base64str(id)) }
+        .to_string_lossy()
+        .into_owned();
     // The zero id is how a broker that knows no topic ids answers.
     (!written.is_empty() && written.bytes().any(|byte| byte != b'A' && byte != b'=')).then_some(written)
 }
@@ -167,7 +187,11 @@ struct Call {
 }
 
 impl Call {
-    fn new<C: ClientContext>(client: &AdminClient<C>, operation: rd::rd_kafka_admin_op_t, timeout: Duration) -> Call {
+    fn new<C: ClientContext>(
+        client: &AdminClient<C>,
+        operation: rd::rd_kafka_admin_op_t,
+        timeout: Duration,
+    ) -> Call {
         let client = client.inner().native_ptr();
         // SAFETY: the client is alive; options and queue are ours to destroy.
         unsafe {
@@ -179,7 +203,12 @@ impl Call {
                 ignored.as_mut_ptr(),
                 ignored.len(),
             );
-            Call { client, options, queue: Queue(rd::rd_kafka_queue_new(client)), timeout }
+            Call {
+                client,
+                options,
+                queue: Queue(rd::rd_kafka_queue_new(client)),
+                timeout,
+            }
         }
     }
 

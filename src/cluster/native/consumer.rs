@@ -73,7 +73,10 @@ impl Consumer {
         // SAFETY: the client and the name are alive; no configuration is passed.
         let topic = unsafe { rd::rd_kafka_topic_new(self.native.ptr(), name.as_ptr(), std::ptr::null_mut()) };
         if topic.is_null() {
-            return Err(KafkaError::Subscription(format!("no handle for topic {}", name.to_string_lossy())));
+            return Err(KafkaError::Subscription(format!(
+                "no handle for topic {}",
+                name.to_string_lossy()
+            )));
         }
         Ok(SourceTopic { topic })
     }
@@ -81,7 +84,8 @@ impl Consumer {
     /// Start to read a partition at an offset.
     pub fn start(&self, topic: &SourceTopic, partition: i32, offset: i64) -> KafkaResult<()> {
         // SAFETY: the topic belongs to this consumer and is alive, and so is the queue.
-        let failed = unsafe { rd::rd_kafka_consume_start_queue(topic.topic, partition, offset, self.queue.0) };
+        let failed =
+            unsafe { rd::rd_kafka_consume_start_queue(topic.topic, partition, offset, self.queue.0) };
         if failed != 0 {
             // SAFETY: reads a thread-local value of librdkafka.
             let error = unsafe { rd::rd_kafka_last_error() };
@@ -117,12 +121,8 @@ impl Consumer {
         let mut messages: Vec<*mut rd::rd_kafka_message_t> = Vec::with_capacity(most);
         // SAFETY: the vector has room for `most` pointers; librdkafka says how many it has written.
         unsafe {
-            let taken = rd::rd_kafka_consume_batch_queue(
-                self.queue.0,
-                millis(timeout),
-                messages.as_mut_ptr(),
-                most,
-            );
+            let taken =
+                rd::rd_kafka_consume_batch_queue(self.queue.0, millis(timeout), messages.as_mut_ptr(), most);
             messages.set_len(usize::try_from(taken).unwrap_or(0).min(most));
         }
         out.extend(messages.into_iter().map(|message| consumed(Record(message))));
@@ -140,11 +140,21 @@ fn consumed(record: Record) -> Consumed {
     let (topic, partition, offset) = (message.rkt as usize, message.partition, message.offset);
     match code(message.err) {
         None => Consumed::Record(record),
-        Some(RDKafkaErrorCode::PartitionEOF) => Consumed::End { topic, partition, offset },
+        Some(RDKafkaErrorCode::PartitionEOF) => Consumed::End {
+            topic,
+            partition,
+            offset,
+        },
         Some(code) => {
             // SAFETY: as above; the text is copied.
             let text = unsafe { text(rd::rd_kafka_message_errstr(record.0)) };
-            Consumed::Error { topic, partition, offset, code, text }
+            Consumed::Error {
+                topic,
+                partition,
+                offset,
+                code,
+                text,
+            }
         }
     }
 }
@@ -211,7 +221,11 @@ impl Record {
         let mut headers = std::ptr::null_mut();
         // SAFETY: the message is alive; on success the headers are ours.
         let error = unsafe { rd::rd_kafka_message_detach_headers(self.0, &mut headers) };
-        if code(error).is_some() { std::ptr::null_mut() } else { headers }
+        if code(error).is_some() {
+            std::ptr::null_mut()
+        } else {
+            headers
+        }
     }
 
     /// A copy of the key.

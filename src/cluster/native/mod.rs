@@ -43,7 +43,10 @@ impl Native {
         let native_config = config.create_native_config()?;
         // SAFETY: the configuration is alive; the call only sets a bit mask in it.
         unsafe { rd::rd_kafka_conf_set_events(native_config.ptr(), events | rd::RD_KAFKA_EVENT_ERROR) };
-        let context = Context { cluster: cluster.to_string(), last_error: Mutex::new(None) };
+        let context = Context {
+            cluster: cluster.to_string(),
+            last_error: Mutex::new(None),
+        };
         let client = Client::new(config, native_config, kind, context)?;
         // SAFETY: the client is alive; the returned queue is ours to destroy.
         let main = Queue(unsafe { rd::rd_kafka_queue_get_main(client.native_ptr()) });
@@ -78,7 +81,9 @@ impl Native {
 
     /// The error that made a client unusable, if any: it has to be made anew.
     fn fatal_error(&self) -> Option<String> {
-        self.client.fatal_error().map(|(code, text)| format!("{code:?}: {text}"))
+        self.client
+            .fatal_error()
+            .map(|(code, text)| format!("{code:?}: {text}"))
     }
 }
 

@@ -39,7 +39,14 @@ pub struct Delivery {
 impl Producer {
     /// A producer for the cluster that `config` describes.
     pub fn new(cluster: &str, config: &ClientConfig) -> KafkaResult<Producer> {
-        Ok(Producer { native: Native::new(cluster, config, RDKafkaType::RD_KAFKA_PRODUCER, rd::RD_KAFKA_EVENT_DR)? })
+        Ok(Producer {
+            native: Native::new(
+                cluster,
+                config,
+                RDKafkaType::RD_KAFKA_PRODUCER,
+                rd::RD_KAFKA_EVENT_DR,
+            )?,
+        })
     }
 
     /// A handle for one topic.
@@ -48,7 +55,10 @@ impl Producer {
         // SAFETY: the client and the name are alive; no configuration is passed.
         let topic = unsafe { rd::rd_kafka_topic_new(self.native.ptr(), name.as_ptr(), std::ptr::null_mut()) };
         if topic.is_null() {
-            return Err(KafkaError::Subscription(format!("no handle for topic {}", name.to_string_lossy())));
+            return Err(KafkaError::Subscription(format!(
+                "no handle for topic {}",
+                name.to_string_lossy()
+            )));
         }
         Ok(TargetTopic { topic })
     }
@@ -72,7 +82,11 @@ impl Producer {
             opaque(tag),
             headers_value(headers),
         ];
-        let count = if headers.is_null() { values.len() - 1 } else { values.len() };
+        let count = if headers.is_null() {
+            values.len() - 1
+        } else {
+            values.len()
+        };
         match self.produce(&values[..count]) {
             None => Ok(()),
             Some(error) => {
@@ -98,7 +112,10 @@ impl Producer {
             partition(to),
             flags(rd::RD_KAFKA_MSG_F_COPY),
             memory(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY, raw(key)),
-            memory(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE, value.map_or((std::ptr::null_mut(), 0), raw)),
+            memory(
+                rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE,
+                value.map_or((std::ptr::null_mut(), 0), raw),
+            ),
             opaque(tag),
         ];
         self.produce(&values).map_or(Ok(()), Err)
@@ -120,11 +137,14 @@ impl Producer {
 
     /// Take the delivery reports that have come, waiting for the first of them. `each` is called in the order in which they were made.
     pub fn deliveries(&self, timeout: Duration, mut each: impl FnMut(Delivery)) -> usize {
-        let Some(event) = self.native.next_event(timeout) else { return 0 };
+        let Some(event) = self.native.next_event(timeout) else {
+            return 0;
+        };
         if event.kind() != rd::RD_KAFKA_EVENT_DR {
             return 0;
         }
-        let mut messages: [*const rd::rd_kafka_message_t; REPORTS_AT_ONCE] = [std::ptr::null(); REPORTS_AT_ONCE];
+        let mut messages: [*const rd::rd_kafka_message_t; REPORTS_AT_ONCE] =
+            [std::ptr::null(); REPORTS_AT_ONCE];
         let mut reported = 0;
         loop {
             // SAFETY: the array has the stated room; the messages belong to the event and live as long as it does.
@@ -134,7 +154,10 @@ impl Producer {
                 // SAFETY: as above.
                 let message = unsafe { &*message };
                 let result = code(message.err).map_or(Ok(message.offset), Err);
-                each(Delivery { tag: message._private as u64, result });
+                each(Delivery {
+                    tag: message._private as u64,
+                    result,
+                });
             }
             reported += taken;
             if taken < REPORTS_AT_ONCE {
@@ -152,7 +175,12 @@ impl Producer {
     /// Give up everything that is not acknowledged; the delivery reports say so.
     pub fn purge(&self) {
         // SAFETY: the client is alive.
-        unsafe { rd::rd_kafka_purge(self.native.ptr(), rd::RD_KAFKA_PURGE_F_QUEUE | rd::RD_KAFKA_PURGE_F_INFLIGHT) };
+        unsafe {
+            rd::rd_kafka_purge(
+                self.native.ptr(),
+                rd::RD_KAFKA_PURGE_F_QUEUE | rd::RD_KAFKA_PURGE_F_INFLIGHT,
+            )
+        };
     }
 
     /// The error that made this producer unusable, if any: it has to be made anew.
@@ -193,7 +221,10 @@ fn rkt(topic: *mut rd::rd_kafka_topic_t) -> rd::rd_kafka_vu_t {
 }
 
 fn partition(partition: i32) -> rd::rd_kafka_vu_t {
-    value(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION, Union { i32_: partition })
+    value(
+        rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION,
+        Union { i32_: partition },
+    )
 }
 
 fn flags(flags: i32) -> rd::rd_kafka_vu_t {
@@ -201,11 +232,19 @@ fn flags(flags: i32) -> rd::rd_kafka_vu_t {
 }
 
 fn int64(timestamp: i64) -> rd::rd_kafka_vu_t {
-    value(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP, Union { i64_: timestamp })
+    value(
+        rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP,
+        Union { i64_: timestamp },
+    )
 }
 
 fn opaque(tag: u64) -> rd::rd_kafka_vu_t {
-    value(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE, Union { ptr: tag as *mut c_void })
+    value(
+        rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE,
+        Union {
+            ptr: tag as *mut c_void,
+        },
+    )
 }
 
 fn headers_value(headers: *mut rd::rd_kafka_headers_t) -> rd::rd_kafka_vu_t {
@@ -213,5 +252,10 @@ fn headers_value(headers: *mut rd::rd_kafka_headers_t) -> rd::rd_kafka_vu_t {
 }
 
 fn memory(vtype: rd::rd_kafka_vtype_t, (ptr, size): (*mut c_void, usize)) -> rd::rd_kafka_vu_t {
-    value(vtype, Union { mem: rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size } })
+    value(
+        vtype,
+        Union {
+            mem: rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size },
+        },
+    )
 }

@@ -86,7 +86,12 @@ impl Librdkafka {
         let (for_copier, for_settler) = (shared.clone(), shared.clone());
         let copier = spawn("copier", move || Copier::new(for_copier, consumer).run(&inbox))?;
         let settler = spawn("settler", move || settle(&for_settler))?;
-        Ok(Librdkafka { shared, commands, copier: Some(copier), settler: Some(settler) })
+        Ok(Librdkafka {
+            shared,
+            commands,
+            copier: Some(copier),
+            settler: Some(settler),
+        })
     }
 }
 
@@ -94,7 +99,9 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> KafkaResult<JoinHa
     std::thread::Builder::new()
         .name(name.into())
         .spawn(work)
-        .map_err(|error| rdkafka::error::KafkaError::ClientCreation(format!("cannot start a thread: {error}")))
+        .map_err(|error| {
+            rdkafka::error::KafkaError::ClientCreation(format!("cannot start a thread: {error}"))
+        })
 }
 
 fn reader_config(settings: &Settings, source: &Cluster) -> rdkafka::ClientConfig {
@@ -156,7 +163,12 @@ impl Engine for Librdkafka {
 
     fn last_error(&self, side: Side) -> Option<String> {
         match side {
-            Side::Source => self.shared.consumer_error.lock().ok().and_then(|error| error.clone()),
+            Side::Source => self
+                .shared
+                .consumer_error
+                .lock()
+                .ok()
+                .and_then(|error| error.clone()),
             Side::Target => self.shared.producer.last_error(),
         }
     }
@@ -173,11 +185,17 @@ impl Drop for Librdkafka {
 
 impl Shared {
     fn write_accounts(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<u32, Arc<Account>>> {
-        self.accounts.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.accounts
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn account(&self, id: u32) -> Option<Arc<Account>> {
-        self.accounts.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&id).cloned()
+        self.accounts
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(&id)
+            .cloned()
     }
 
     fn fail(&self, id: u32, side: Side, code: RDKafkaErrorCode, text: String) {
@@ -252,7 +270,15 @@ impl Copier {
     fn new(shared: Arc<Shared>, consumer: Consumer) -> Copier {
         let budget = Budget::new(shared.settings.bytes_per_second);
         let (slots, by_id, topics) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Copier { shared, slots, by_id, topics, consumer, stashed: 0, budget }
+        Copier {
+            shared,
+            slots,
+            by_id,
+            topics,
+            consumer,
+            stashed: 0,
+            budget,
+        }
     }
 
     fn run(mut self, inbox: &mpsc::Receiver<Command>) {
@@ -270,7 +296,11 @@ impl Copier {
                 std::thread::sleep(Duration::from_millis(1));
                 continue;
             }
-            let wait = if self.stashed > 0 { Duration::from_millis(1) } else { TICK };
+            let wait = if self.stashed > 0 {
+                Duration::from_millis(1)
+            } else {
+                TICK
+            };
             self.consumer.take(wait, RECORDS_AT_ONCE, &mut items);
             for item in items.drain(..) {
                 self.take_in(item);
@@ -328,7 +358,9 @@ impl Copier {
 
     fn stop(&mut self, id: u32) {
         let Some(key) = self.by_id.remove(&id) else { return };
-        let Some(slot) = self.slots.remove(&key) else { return };
+        let Some(slot) = self.slots.remove(&key) else {
+            return;
+        };
         self.stashed -= usize::from(!slot.stash.is_empty());
         // Delivery reports of it may still come: its account is kept until they have.
         self.consumer.stop(&slot.source, slot.partition);
@@ -339,7 +371,9 @@ impl Copier {
             Consumed::Record(record) => {
                 let key = (record.topic(), record.partition());
                 let share = self.share();
-                let Some(slot) = self.slots.get_mut(&key) else { return };
+                let Some(slot) = self.slots.get_mut(&key) else {
+                    return;
+                };
                 if !slot.stash.is_empty() || slot.is_over(share) {
                     self.stashed += usize::from(slot.stash.is_empty());
                     slot.stash.push_back(record);
@@ -352,14 +386,24 @@ impl Copier {
                 self.budget.spend(record.size());
                 slot.send(&self.shared, record);
             }
-            Consumed::End { topic, partition, offset } => {
+            Consumed::End {
+                topic,
+                partition,
+                offset,
+            } => {
                 if let Some(slot) = self.slots.get(&(topic, partition))
                     && slot.stash.is_empty()
                 {
                     slot.account.reached(offset);
                 }
             }
-            Consumed::Error { topic, partition, code, text, .. } => {
+            Consumed::Error {
+                topic,
+                partition,
+                code,
+                text,
+                ..
+            } => {
                 if let Some(slot) = self.slots.get(&(topic, partition)) {
                     slot.account.count_error();
                     self.shared.fail(slot.id, Side::Source, code, text);
@@ -434,12 +478,18 @@ struct Budget {
 
 impl Budget {
     fn new(bytes_per_second: Option<u64>) -> Budget {
-        Budget { bytes_per_second, left: 0.0, filled_at: Instant::now() }
+        Budget {
+            bytes_per_second,
+            left: 0.0,
+            filled_at: Instant::now(),
+        }
     }
 
     /// Whether more may be sent now. A record larger than the allowance is sent, and paid for by a longer wait.
     fn is_open(&mut self) -> bool {
-        let Some(rate) = self.bytes_per_second else { return true };
+        let Some(rate) = self.bytes_per_second else {
+            return true;
+        };
         let now = Instant::now();
         self.left += now.duration_since(self.filled_at).as_secs_f64() * rate as f64;
         self.left = self.left.min(rate as f64 / 10.0);
