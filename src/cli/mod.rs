@@ -3,6 +3,8 @@
 pub mod live;
 pub mod logging;
 pub mod rates;
+pub mod records;
+pub mod run;
 pub mod screen;
 pub mod status;
 pub mod table;

@@ -1,1 +1,143 @@
-//! (to be written)
+//! One Kafka cluster as seen from here: how to connect to it, what to ask it, whether it answers.
+
+pub mod admin;
+pub mod native;
+
+use std::sync::Mutex;
+
+use rdkafka::config::ClientConfig;
+
+use crate::topology::{self, ClusterKind};
+
+pub use admin::Admin;
+
+/// How to connect to a cluster, and whether the last call to it succeeded. Shared by everything that talks to it.
+pub struct Cluster {
+    /// Its name in the topology file.
+    pub alias: String,
+    /// Whether this process runs it.
+    pub built_in: bool,
+    bootstrap_servers: String,
+    base: ClientConfig,
+    own: Vec<(String, String)>,
+    reach: Mutex<Reach>,
+}
+
+/// What is known of a cluster's being there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// The id that the cluster gives itself, once it was reached.
+    pub cluster_id: Option<String>,
+    /// Whether the last call to it succeeded.
+    pub reachable: bool,
+    /// Why it did not.
+    pub reason: Option<String>,
+}
+
+/// A call to a cluster that failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("cluster {cluster}: {call}: {reason}")]
+pub struct ClusterError {
+    /// The cluster's alias.
+    pub cluster: String,
+    /// What was asked of it.
+    pub call: String,
+    /// Why it failed.
+    pub reason: String,
+    /// Whether the cluster as a whole did not answer, rather than refusing this one thing.
+    pub away: bool,
+}
+
+impl Cluster {
+    /// A cluster of the topology file. `bootstrap_servers` is given for a built-in one, which knows its addresses once it runs.
+    pub fn new(spec: &topology::Cluster, running_at: Option<&str>) -> Cluster {
+        let (built_in, bootstrap_servers) = match &spec.kind {
+            ClusterKind::BuiltIn(own) => (
+                true,
+                running_at.map_or_else(|| format!("{}:{}", own.host, own.port), str::to_string),
+            ),
+            ClusterKind::Existing { bootstrap_servers } => (false, bootstrap_servers.join(",")),
+        };
+        let mut base = ClientConfig::new();
+        base.set("bootstrap.servers", &bootstrap_servers);
+        // A cluster that comes back is found again within a second or two.
+        base.set("reconnect.backoff.ms", "50");
+        base.set("reconnect.backoff.max.ms", "1000");
+        base.set("socket.keepalive.enable", "true");
+        base.set("socket.nagle.disable", "true");
+        // The state of a flow says, once, that a cluster is away; librdkafka would say it at every attempt.
+        base.set("log.connection.close", "false");
+        for (key, value) in spec
+            .security
+            .iter()
+            .flat_map(|security| security.client_properties())
+        {
+            base.set(key, value.expose());
+        }
+        let own: Vec<_> = spec.properties.clone().into_iter().collect();
+        for (key, value) in &own {
+            base.set(key, value);
+        }
+        Cluster {
+            alias: spec.alias.clone(),
+            built_in,
+            bootstrap_servers,
+            base,
+            own,
+            reach: Mutex::default(),
+        }
+    }
+
+    /// Where clients connect.
+    pub fn bootstrap_servers(&self) -> &str {
+        &self.bootstrap_servers
+    }
+
+    /// The client properties of the topology file.
+    pub fn own_properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.own.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// A client configuration for one role, such as `heliostat/primary->standby/reader`, which is also the client id.
+    pub fn client_config(&self, client_id: &str) -> ClientConfig {
+        let mut config = self.base.clone();
+        config.set("client.id", client_id);
+        config
+    }
+
+    /// What is known of its being there.
+    pub fn reach(&self) -> Reach {
+        self.lock().clone()
+    }
+
+    /// Note that a call succeeded.
+    pub fn answered(&self) {
+        let mut reach = self.lock();
+        if !reach.reachable {
+            tracing::info!(cluster = %self.alias, "cluster answers");
+        }
+        reach.reachable = true;
+        reach.reason = None;
+    }
+
+    /// Note the id that the cluster gives itself.
+    pub fn identified(&self, cluster_id: &str) {
+        self.lock().cluster_id = Some(cluster_id.to_string());
+    }
+
+    /// Note that a call failed because the cluster is away.
+    pub fn failed(&self, reason: &str) {
+        let mut reach = self.lock();
+        if reach.reachable || reach.reason.is_none() {
+            tracing::warn!(cluster = %self.alias, "cluster does not answer: {reason}");
+        }
+        reach.reachable = false;
+        reach.reason = Some(reason.to_string());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Reach> {
+        self.reach
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

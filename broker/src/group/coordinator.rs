@@ -1,0 +1,358 @@
+//! What the rest of the broker sees of groups: one method for each request.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use heliostat_wire::ErrorCode;
+use heliostat_wire::message::describe_groups::DescribedGroup;
+use heliostat_wire::message::heartbeat::HeartbeatRequest;
+use heliostat_wire::message::join_group::{JoinGroupRequest, JoinGroupResponse};
+use heliostat_wire::message::leave_group::{LeaveGroupResponse, MemberIdentity};
+use heliostat_wire::message::list_groups::ListedGroup;
+use heliostat_wire::message::sync_group::{SyncGroupRequest, SyncGroupResponse};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use super::actor::{Actor, Clock, Handle, Registry};
+use super::calls::Call;
+use super::config::GroupConfig;
+use super::member::Client;
+use super::membership::{Group, refuse_join, refuse_sync};
+use super::offsets::Offsets;
+use super::record::{Entry, decode};
+use super::store::Store;
+use crate::state::journal::{Content, Journal, JournalError};
+
+/// The coordinator of all groups of a cluster. Nodes share one; which node may speak for a group is the caller's to check.
+#[derive(Debug)]
+pub struct Coordinator {
+    config: GroupConfig,
+    groups: Registry,
+    clock: Clock,
+    pub(super) stopping: CancellationToken,
+    actors: TaskTracker,
+    /// Given up at shutdown, so that the writing thread ends.
+    storage: Mutex<Option<(Store, JoinHandle<()>)>>,
+}
+
+/// Why a coordinator cannot start.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The journal cannot be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal holds something that this version does not write.
+    #[error("{} holds an entry that this version cannot read; use the version that wrote it", path.display())]
+    UnknownEntry {
+        /// The journal's file.
+        path: PathBuf,
+    },
+    /// No thread for the journal.
+    #[error("cannot start the thread that writes {}: {source}", path.display())]
+    Thread {
+        /// The journal's file.
+        path: PathBuf,
+        /// The refusal.
+        source: io::Error,
+    },
+}
+
+/// Calls that wait for one group; more wait in their connections.
+const CALLS: usize = 64;
+
+impl Coordinator {
+    /// Opens the coordinator whose state is in the journal at `path`, which is created if there is none. Members that it
+    /// finds there are members still; their sessions start anew. Must be called within a Tokio runtime.
+    pub fn open(path: &Path, config: GroupConfig) -> Result<Self, OpenError> {
+        let (journal, content) = Journal::open(path)?;
+        let clock = Clock::start();
+        let found = restore(path, &content, &config)?;
+        let (store, thread) = Store::start(journal).map_err(|source| OpenError::Thread {
+            path: path.to_owned(),
+            source,
+        })?;
+        let coordinator = Self {
+            config,
+            groups: Registry::default(),
+            clock,
+            stopping: CancellationToken::new(),
+            actors: TaskTracker::new(),
+            storage: Mutex::new(Some((store, thread))),
+        };
+        info!(groups = found.len(), "groups are loaded");
+        let now = coordinator.clock.now();
+        for (mut group, offsets) in found.into_values() {
+            group.restored(now.timer);
+            coordinator.start(&mut coordinator.registry(), group, offsets);
+        }
+        Ok(coordinator)
+    }
+
+    /// JoinGroup. Returns when the join phase has ended, which may take as long as the group's rebalance timeout.
+    pub async fn join_group(
+        &self,
+        client: Client,
+        version: i16,
+        request: JoinGroupRequest,
+    ) -> JoinGroupResponse {
+        let member_id = request.member_id.clone();
+        if request.group_id.is_empty() {
+            return refuse_join(&member_id, ErrorCode::InvalidGroupId);
+        }
+        let session = u128::try_from(request.session_timeout_ms).unwrap_or(0);
+        let bounds =
+            self.config.min_session_timeout.as_millis()..=self.config.max_session_timeout.as_millis();
+        if !bounds.contains(&session) {
+            return refuse_join(&member_id, ErrorCode::InvalidSessionTimeout);
+        }
+        let group_id = request.group_id.clone();
+        let group = if member_id.is_empty() {
+            self.find_or_create(&group_id)
+        } else {
+            self.find(&group_id)
+        };
+        let Some(group) = group else {
+            return refuse_join(&member_id, self.absent(ErrorCode::UnknownMemberId));
+        };
+        let answer = ask(&group, |answer| Call::Join {
+            client,
+            version,
+            request,
+            answer,
+        })
+        .await;
+        answer.unwrap_or_else(|| refuse_join(&member_id, ErrorCode::CoordinatorNotAvailable))
+    }
+
+    /// SyncGroup. Returns when the leader's assignment is stored.
+    pub async fn sync_group(&self, request: SyncGroupRequest) -> SyncGroupResponse {
+        if request.group_id.is_empty() {
+            return refuse_sync(ErrorCode::InvalidGroupId);
+        }
+        let Some(group) = self.find(&request.group_id) else {
+            return refuse_sync(self.absent(ErrorCode::UnknownMemberId));
+        };
+        let answer = ask(&group, |answer| Call::Sync { request, answer }).await;
+        answer.unwrap_or_else(|| refuse_sync(ErrorCode::CoordinatorNotAvailable))
+    }
+
+    /// Heartbeat.
+    pub async fn heartbeat(&self, request: HeartbeatRequest) -> ErrorCode {
+        if request.group_id.is_empty() {
+            return ErrorCode::InvalidGroupId;
+        }
+        let Some(group) = self.find(&request.group_id) else {
+            return self.absent(ErrorCode::UnknownMemberId);
+        };
+        let member = identity(request.member_id, request.group_instance_id);
+        let generation = request.generation_id;
+        let answer = ask(&group, |answer| Call::Heartbeat {
+            member,
+            generation,
+            answer,
+        })
+        .await;
+        answer.unwrap_or(ErrorCode::CoordinatorNotAvailable)
+    }
+
+    /// LeaveGroup, in the form that names several members.
+    pub async fn leave_group(&self, group_id: &str, members: Vec<MemberIdentity>) -> LeaveGroupResponse {
+        let refuse = |error: ErrorCode| LeaveGroupResponse {
+            error_code: error.code(),
+            ..LeaveGroupResponse::default()
+        };
+        if group_id.is_empty() {
+            return refuse(ErrorCode::InvalidGroupId);
+        }
+        let Some(group) = self.find(group_id) else {
+            return refuse(self.absent(ErrorCode::UnknownMemberId));
+        };
+        match ask(&group, |answer| Call::Leave { members, answer }).await {
+            Some(members) => LeaveGroupResponse {
+                members,
+                ..LeaveGroupResponse::default()
+            },
+            None => refuse(ErrorCode::CoordinatorNotAvailable),
+        }
+    }
+
+    /// ListGroups. Filters are compared without regard to case; an empty one lets everything pass.
+    pub fn list_groups(&self, states: &[String], types: &[String]) -> Vec<ListedGroup> {
+        let passes = |filter: &[String], text: &str| {
+            filter.is_empty() || filter.iter().any(|f| f.eq_ignore_ascii_case(text))
+        };
+        let mut listed = Vec::new();
+        for (id, group) in self.registry().iter() {
+            let summary = group
+                .summary
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            if passes(states, summary.state.name()) && passes(types, TYPE) {
+                listed.push(ListedGroup {
+                    group_id: id.clone(),
+                    protocol_type: summary.protocol_type,
+                    group_state: summary.state.name().to_owned(),
+                    group_type: TYPE.to_owned(),
+                });
+            }
+        }
+        listed
+    }
+
+    /// DescribeGroups, for one group. One that does not exist is `Dead`; since version 6 that is an error as well.
+    pub async fn describe_group(&self, version: i16, group_id: &str) -> DescribedGroup {
+        if let Some(group) = self.find(group_id)
+            && let Some(described) = ask(&group, |answer| Call::Describe { answer }).await
+        {
+            return described;
+        }
+        let mut described = DescribedGroup {
+            group_id: group_id.to_owned(),
+            group_state: "Dead".to_owned(),
+            ..DescribedGroup::default()
+        };
+        if version >= 6 {
+            described.error_code = ErrorCode::GroupIdNotFound.code();
+            described.error_message = Some(format!("Group {group_id} not found."));
+        }
+        described
+    }
+
+    /// DeleteGroups, for one group.
+    pub async fn delete_group(&self, group_id: &str) -> ErrorCode {
+        let Some(group) = self.find(group_id) else {
+            return self.absent(ErrorCode::GroupIdNotFound);
+        };
+        ask(&group, |answer| Call::Delete { answer })
+            .await
+            .unwrap_or(ErrorCode::CoordinatorNotAvailable)
+    }
+
+    /// Stops all groups. Requests that wait are answered with COORDINATOR_NOT_AVAILABLE; everything that was acknowledged is on
+    /// disk already.
+    pub async fn shutdown(&self) {
+        self.stopping.cancel();
+        self.actors.close();
+        self.actors.wait().await;
+        let storage = self.storage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((store, thread)) = storage {
+            drop(store);
+            // The thread ends as soon as its queue is empty; a panic in it has been reported by then.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    /// What to say about a group that is not there: while the coordinator stops, nothing can be said.
+    pub(super) fn absent(&self, error: ErrorCode) -> ErrorCode {
+        if self.stopping.is_cancelled() {
+            ErrorCode::CoordinatorNotAvailable
+        } else {
+            error
+        }
+    }
+
+    pub(super) fn registry(&self) -> MutexGuard<'_, BTreeMap<String, Handle>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn find(&self, group_id: &str) -> Option<Handle> {
+        self.registry().get(group_id).cloned()
+    }
+
+    /// The group, made if there is none; `None` while the coordinator stops.
+    pub(super) fn find_or_create(&self, group_id: &str) -> Option<Handle> {
+        let mut groups = self.registry();
+        if let Some(found) = groups.get(group_id) {
+            return Some(found.clone());
+        }
+        self.start(
+            &mut groups,
+            Group::new(group_id, self.config.clone()),
+            Offsets::default(),
+        )
+    }
+
+    fn start(&self, groups: &mut BTreeMap<String, Handle>, group: Group, offsets: Offsets) -> Option<Handle> {
+        if self.stopping.is_cancelled() {
+            return None;
+        }
+        let store = self
+            .storage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()?
+            .0
+            .clone();
+        let (calls, queue) = mpsc::channel(CALLS);
+        let id = group.id.clone();
+        let actor = Actor::new(
+            group,
+            offsets,
+            store,
+            self.clock.clone(),
+            Arc::clone(&self.groups),
+            self.stopping.clone(),
+        );
+        let handle = Handle {
+            calls,
+            summary: Arc::clone(&actor.summary),
+        };
+        self.actors.spawn(actor.run(queue));
+        groups.insert(id, handle.clone());
+        Some(handle)
+    }
+}
+
+/// The only type of group that this coordinator has.
+const TYPE: &str = "classic";
+
+/// Asks a group; `None` when it is gone.
+pub(super) async fn ask<T>(group: &Handle, call: impl FnOnce(oneshot::Sender<T>) -> Call) -> Option<T> {
+    let (answer, outcome) = oneshot::channel();
+    group.calls.send(call(answer)).await.ok()?;
+    outcome.await.ok()
+}
+
+pub(super) fn identity(member_id: String, group_instance_id: Option<String>) -> MemberIdentity {
+    MemberIdentity {
+        member_id,
+        group_instance_id,
+        reason: None,
+    }
+}
+
+/// Puts together the groups whose entries a journal holds.
+fn restore(
+    path: &Path,
+    content: &Content,
+    config: &GroupConfig,
+) -> Result<BTreeMap<String, (Group, Offsets)>, OpenError> {
+    let mut found: BTreeMap<String, (Group, Offsets)> = BTreeMap::new();
+    let empty = |id: &str| (Group::new(id, config.clone()), Offsets::default());
+    for (key, value) in content {
+        let entry = decode(key, value, config).ok_or_else(|| OpenError::UnknownEntry {
+            path: path.to_owned(),
+        })?;
+        match entry {
+            Entry::Members(group) => {
+                let place = found.entry(group.id.clone()).or_insert_with(|| empty(&group.id));
+                place.0 = *group;
+            }
+            Entry::Offset { group, change } => {
+                found
+                    .entry(group.clone())
+                    .or_insert_with(|| empty(&group))
+                    .1
+                    .apply(change);
+            }
+        }
+    }
+    Ok(found)
+}

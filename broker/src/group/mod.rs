@@ -1,0 +1,31 @@
+//! The group coordinator: membership, generations, assignments and committed offsets of consumer groups, of Kafka Connect's
+//! workers, and of whatever else uses the classic group protocol.
+//!
+//! [`Coordinator`] has one method for each request. Behind it every group is a task of its own (`actor`) around a state machine
+//! that knows neither sockets nor clocks (`membership`, `join`, `session`) and its offsets (`offsets`). What must survive
+//! goes through one thread (`store`) into one journal (`record`) before anybody is told.
+//!
+//! As in Kafka, members, generation and assignment are stored when an assignment is complete, when a static member
+//! changes its id, and when the last member leaves. A restart brings that state back, and sessions start anew.
+
+mod actor;
+mod calls;
+mod config;
+mod coordinator;
+mod join;
+mod member;
+mod membership;
+mod offset_requests;
+mod offsets;
+mod record;
+mod session;
+mod store;
+mod subscription;
+
+pub use config::GroupConfig;
+pub use coordinator::{Coordinator, OpenError};
+pub use member::Client;
+pub use offset_requests::NotStored;
+
+/// Stands for a request whose answer may come later.
+type Ticket = u64;

@@ -1,0 +1,71 @@
+//! The thread that writes the journal. Changes that come in while it waits for the disk are written together.
+
+use std::io;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::error;
+
+use super::record::Change;
+use crate::state::journal::Journal;
+
+/// The changes could not be made durable, and have not been made. The reason is in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NotStored;
+
+/// Sends changes to the writing thread; the thread ends when the last of its stores is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    requests: mpsc::Sender<Request>,
+}
+
+#[derive(Debug)]
+struct Request {
+    changes: Vec<Change>,
+    done: oneshot::Sender<Result<(), NotStored>>,
+}
+
+/// Requests that wait while the disk is busy; more wait in their senders.
+const QUEUE: usize = 1024;
+
+impl Store {
+    /// Starts the writing thread.
+    pub fn start(journal: Journal) -> io::Result<(Self, JoinHandle<()>)> {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("group-journal".into())
+            .spawn(move || write(journal, queue))?;
+        Ok((Self { requests }, thread))
+    }
+
+    /// Makes the changes durable, all of them or none.
+    pub async fn put(&self, changes: Vec<Change>) -> Result<(), NotStored> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let (done, outcome) = oneshot::channel();
+        self.requests
+            .send(Request { changes, done })
+            .await
+            .map_err(|_| NotStored)?;
+        outcome.await.unwrap_or(Err(NotStored))
+    }
+}
+
+fn write(mut journal: Journal, mut queue: mpsc::Receiver<Request>) {
+    let mut waiting = Vec::new();
+    while queue.blocking_recv_many(&mut waiting, QUEUE) > 0 {
+        let mut changes = Vec::new();
+        for request in &mut waiting {
+            changes.append(&mut request.changes);
+        }
+        let outcome = journal.put(&changes).map_err(|error| {
+            error!(%error, "group changes are not stored; their senders are told to try again");
+            NotStored
+        });
+        for request in waiting.drain(..) {
+            // A sender that no longer waits has lost nothing: the change is made, or not, as a whole.
+            let _ = request.done.send(outcome);
+        }
+    }
+}

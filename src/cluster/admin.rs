@@ -1,0 +1,362 @@
+//! What is asked of a cluster besides records: topics, configs, offsets, who is in a group.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+
+use super::native::admin as native;
+use super::native::{OffsetSpec, PartitionOffset, TopicDescription};
+use super::{Cluster, ClusterError};
+
+/// How long one call may take before the cluster counts as away.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the question for offsets may take: it is asked every second.
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// An admin client of one cluster. Calls run off the async threads, since librdkafka blocks.
+#[derive(Clone)]
+pub struct Admin {
+    cluster: Arc<Cluster>,
+    client: Arc<AdminClient<Context>>,
+}
+
+struct Context;
+
+impl ClientContext for Context {}
+
+/// A topic and the number of its partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicListing {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: usize,
+}
+
+/// A topic's configuration that differs from what a new topic would get.
+pub type TopicConfigs = HashMap<String, Vec<ConfigValue>>;
+
+/// One value of a topic's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigValue {
+    /// Kafka's name of it.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Whether it was set on the topic itself, rather than on the broker or by default.
+    pub set_on_topic: bool,
+}
+
+impl Admin {
+    /// A client; it connects in the background.
+    pub fn new(cluster: Arc<Cluster>, client_id: &str) -> Result<Admin, ClusterError> {
+        let mut config = cluster.client_config(client_id);
+        config.set_log_level(RDKafkaLogLevel::Error);
+        let client =
+            FromClientConfigAndContext::from_config_and_context(&config, Context).map_err(|error| {
+                ClusterError {
+                    cluster: cluster.alias.clone(),
+                    call: "make a client".into(),
+                    reason: error.to_string(),
+                    away: false,
+                }
+            })?;
+        Ok(Admin {
+            cluster,
+            client: Arc::new(client),
+        })
+    }
+
+    /// The cluster that it asks.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    /// The id that the cluster gives itself.
+    pub async fn cluster_id(&self) -> Result<String, ClusterError> {
+        let id = self
+            .blocking("ask for the cluster id", |client| {
+                client
+                    .inner()
+                    .fetch_cluster_id(CALL_TIMEOUT)
+                    .ok_or(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut))
+            })
+            .await?;
+        self.cluster.identified(&id);
+        Ok(id)
+    }
+
+    /// All topics, by name.
+    pub async fn topics(&self) -> Result<Vec<TopicListing>, ClusterError> {
+        self.blocking("list topics", |client| {
+            let metadata = client.inner().fetch_metadata(None, CALL_TIMEOUT)?;
+            let mut topics: Vec<_> = metadata
+                .topics()
+                .iter()
+                .filter(|topic| topic.error().is_none())
+                .map(|topic| TopicListing {
+                    name: topic.name().to_string(),
+                    partitions: topic.partitions().len(),
+                })
+                .collect();
+            topics.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(topics)
+        })
+        .await
+    }
+
+    /// How many brokers the cluster has.
+    pub async fn broker_count(&self) -> Result<usize, ClusterError> {
+        self.blocking("list brokers", |client| {
+            Ok(client.inner().fetch_metadata(None, CALL_TIMEOUT)?.brokers().len())
+        })
+        .await
+    }
+
+    /// Topics with their ids.
+    pub async fn describe_topics(&self, topics: Vec<String>) -> Result<Vec<TopicDescription>, ClusterError> {
+        self.first_see_whether_it_is_there().await?;
+        self.blocking("describe topics", move |client| {
+            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+            native::describe_topics(client, &names, CALL_TIMEOUT)
+        })
+        .await
+    }
+
+    /// Offsets of many partitions in one call; a partition that fails does so alone.
+    pub async fn offsets(
+        &self,
+        partitions: Vec<(String, i32)>,
+        spec: OffsetSpec,
+    ) -> Result<Vec<PartitionOffset>, ClusterError> {
+        self.first_see_whether_it_is_there().await?;
+        self.blocking("list offsets", move |client| {
+            let wanted: Vec<(&str, i32)> = partitions.iter().map(|(topic, p)| (topic.as_str(), *p)).collect();
+            let offsets = native::list_offsets(client, &wanted, spec, OFFSETS_TIMEOUT)?;
+            // Where not one partition was answered, it is the cluster that is away.
+            let failed = offsets
+                .iter()
+                .filter_map(|found| found.offset.as_ref().err())
+                .copied();
+            match failed.clone().next() {
+                Some(code) if is_away(Some(code)) && failed.count() == offsets.len() => {
+                    Err(KafkaError::AdminOp(code))
+                }
+                _ => Ok(offsets),
+            }
+        })
+        .await
+    }
+
+    /// How many members a consumer group has now.
+    pub async fn group_members(&self, group: &str) -> Result<usize, ClusterError> {
+        let group = group.to_string();
+        self.blocking("describe the group", move |client| {
+            let list = client.inner().fetch_group_list(Some(&group), CALL_TIMEOUT)?;
+            Ok(list
+                .groups()
+                .iter()
+                .filter(|found| found.name() == group)
+                .map(|found| found.members().len())
+                .sum())
+        })
+        .await
+    }
+
+    /// The configuration of topics, every key of it.
+    pub async fn topic_configs(&self, topics: &[String]) -> Result<TopicConfigs, ClusterError> {
+        let resources: Vec<ResourceSpecifier<'_>> = topics
+            .iter()
+            .map(|topic| ResourceSpecifier::Topic(topic))
+            .collect();
+        let described = self.noted(
+            "describe configs",
+            self.client.describe_configs(&resources, &options()).await,
+        )?;
+        let mut configs = TopicConfigs::new();
+        for resource in described {
+            let Ok(resource) = resource else { continue };
+            let rdkafka::admin::OwnedResourceSpecifier::Topic(topic) = resource.specifier else {
+                continue;
+            };
+            let values = resource
+                .entries
+                .into_iter()
+                .filter(|entry| !entry.is_sensitive)
+                .filter_map(|entry| {
+                    let set_on_topic = entry.source == ConfigSource::DynamicTopic;
+                    Some(ConfigValue {
+                        name: entry.name,
+                        value: entry.value?,
+                        set_on_topic,
+                    })
+                });
+            configs.insert(topic, values.collect());
+        }
+        Ok(configs)
+    }
+
+    /// Creates a topic. That it is there already is no error.
+    pub async fn create_topic(
+        &self,
+        name: &str,
+        partitions: usize,
+        replication_factor: Option<i16>,
+        configs: &[(String, String)],
+    ) -> Result<(), ClusterError> {
+        let replication = TopicReplication::Fixed(i32::from(replication_factor.unwrap_or(-1)));
+        let mut topic = NewTopic::new(name, i32::try_from(partitions).unwrap_or(i32::MAX), replication);
+        for (key, value) in configs {
+            topic = topic.set(key, value);
+        }
+        let call = format!("create topic {name}");
+        let results = self.noted(&call, self.client.create_topics([&topic], &options()).await)?;
+        self.each(
+            &call,
+            results.into_iter().map(|result| result.map_err(|(_, code)| code)),
+            |code| code == RDKafkaErrorCode::TopicAlreadyExists,
+        )
+    }
+
+    /// Raises a topic's number of partitions.
+    pub async fn create_partitions(&self, name: &str, partitions: usize) -> Result<(), ClusterError> {
+        let call = format!("raise topic {name} to {partitions} partitions");
+        let request = NewPartitions::new(name, partitions);
+        let results = self.noted(&call, self.client.create_partitions([&request], &options()).await)?;
+        self.each(
+            &call,
+            results.into_iter().map(|result| result.map_err(|(_, code)| code)),
+            |_| false,
+        )
+    }
+
+    /// librdkafka's newer admin calls use up a core while the broker that they need is away, until they time out. So a cluster that did
+    /// not answer the last call is asked for its metadata first, which waits quietly.
+    async fn first_see_whether_it_is_there(&self) -> Result<(), ClusterError> {
+        let reach = self.cluster.reach();
+        if reach.reachable || reach.reason.is_none() {
+            return Ok(());
+        }
+        self.topics().await.map(|_| ())
+    }
+
+    fn each(
+        &self,
+        call: &str,
+        results: impl Iterator<Item = Result<String, RDKafkaErrorCode>>,
+        fine: impl Fn(RDKafkaErrorCode) -> bool,
+    ) -> Result<(), ClusterError> {
+        for result in results {
+            match result {
+                Err(code) if !fine(code) => return Err(self.error(call, &KafkaError::AdminOp(code))),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        call: &str,
+        work: impl FnOnce(&AdminClient<Context>) -> KafkaResult<T> + Send + 'static,
+    ) -> Result<T, ClusterError> {
+        let client = self.client.clone();
+        let result = tokio::task::spawn_blocking(move || work(&client)).await;
+        let result = result.unwrap_or(Err(KafkaError::Canceled));
+        self.noted(call, result)
+    }
+
+    /// Note what a call's outcome says of the cluster as a whole.
+    fn noted<T>(&self, call: &str, result: KafkaResult<T>) -> Result<T, ClusterError> {
+        match result {
+            Ok(value) => {
+                self.cluster.answered();
+                Ok(value)
+            }
+            Err(error) => {
+                let error = self.error(call, &error);
+                if error.away {
+                    self.cluster.failed(&error.reason);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn error(&self, call: &str, error: &KafkaError) -> ClusterError {
+        let code = error.rdkafka_error_code();
+        let away = is_away(code);
+        let detail = native::last_client_error(&self.client).filter(|_| away);
+        let reason = match (detail, code) {
+            (Some(detail), _) => detail,
+            (None, Some(code)) => explain(code),
+            (None, None) => error.to_string(),
+        };
+        ClusterError {
+            cluster: self.cluster.alias.clone(),
+            call: call.to_string(),
+            reason,
+            away,
+        }
+    }
+}
+
+/// Whether an error says that the cluster as a whole does not answer.
+fn is_away(code: Option<RDKafkaErrorCode>) -> bool {
+    matches!(
+        code,
+        None | Some(
+            RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SSL
+                | RDKafkaErrorCode::NetworkException
+        )
+    )
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(CALL_TIMEOUT))
+        .operation_timeout(Some(CALL_TIMEOUT))
+}
+
+/// An error code in words, without librdkafka's "Broker: " in front.
+pub fn explain(code: RDKafkaErrorCode) -> String {
+    let text = KafkaError::AdminOp(code).to_string();
+    let text = text.trim_start_matches("Admin operation error: ");
+    match text.split_once(" (") {
+        Some((name, rest)) => {
+            let words = rest
+                .trim_end_matches(')')
+                .trim_start_matches("Broker: ")
+                .trim_start_matches("Local: ");
+            format!("{words} ({name})")
+        }
+        None => text.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_code_is_explained_in_words() {
+        assert_eq!(
+            explain(RDKafkaErrorCode::TopicAuthorizationFailed),
+            "Topic authorization failed (TopicAuthorizationFailed)"
+        );
+    }
+}

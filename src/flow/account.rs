@@ -1,0 +1,453 @@
+//! The accountant of one partition: what is on its way, what has arrived, and which facts the offset map does not hold yet.
+//!
+//! The position only moves when everything before it is on the target, so resuming there never loses a record. Which engine copies
+//! makes no difference here.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::offsets::record::SEGMENTS_PER_BLOCK;
+use crate::offsets::segments::{self, Segment};
+
+/// The books of one partition, from when this daemon starts to copy it until it gives it up.
+pub struct Account {
+    inner: Mutex<Inner>,
+    in_flight_bytes: AtomicU64,
+    records_total: AtomicU64,
+    bytes_total: AtomicU64,
+    errors_total: AtomicU64,
+    gap_records_total: AtomicU64,
+}
+
+struct Inner {
+    position: i64,
+    target_position: Option<i64>,
+    /// What was sent and is not settled, oldest first. The first entry has the sequence number `first`.
+    in_flight: VecDeque<InFlight>,
+    first: u64,
+    failed: bool,
+    ledger: Ledger,
+}
+
+struct InFlight {
+    source: i64,
+    timestamp: i64,
+    bytes: u32,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Outcome {
+    Pending,
+    Arrived(i64),
+    Failed,
+    /// No record: the reader has seen that there is nothing up to this offset.
+    Nothing,
+}
+
+/// What an account says at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Snapshot {
+    /// The next source offset to copy: all before it is on the target.
+    pub position: i64,
+    /// The target offset after the last copied record.
+    pub target_position: Option<i64>,
+    /// The timestamp of the oldest record on its way.
+    pub oldest_timestamp: Option<i64>,
+    /// Whether anything is on its way.
+    pub in_flight: bool,
+}
+
+/// Counters of an account, since this process started on the partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Records on the target.
+    pub records: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// Failed attempts.
+    pub errors: u64,
+    /// Source offsets that were gone before they could be copied.
+    pub gap_records: u64,
+}
+
+/// Facts for the offset map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The next source offset to copy.
+    pub position: i64,
+    /// The target offset after the last copied record.
+    pub target_position: i64,
+    /// Blocks that are new or have grown, by their first target offset.
+    pub blocks: Vec<(i64, Vec<Segment>)>,
+}
+
+impl Account {
+    /// Books that begin at a source offset, with the target offset after the last copied record where it is known.
+    pub fn new(position: i64, target_position: Option<i64>) -> Account {
+        Account {
+            inner: Mutex::new(Inner {
+                position,
+                target_position,
+                in_flight: VecDeque::new(),
+                first: 0,
+                failed: false,
+                ledger: Ledger::default(),
+            }),
+            in_flight_bytes: AtomicU64::new(0),
+            records_total: AtomicU64::new(0),
+            bytes_total: AtomicU64::new(0),
+            errors_total: AtomicU64::new(0),
+            gap_records_total: AtomicU64::new(0),
+        }
+    }
+
+    /// A record is about to be sent. Returns its sequence number, for [`Account::settle`].
+    pub fn sending(&self, source: i64, timestamp: i64, bytes: usize) -> u64 {
+        let mut inner = self.lock();
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        inner.in_flight.push_back(InFlight {
+            source,
+            timestamp,
+            bytes,
+            outcome: Outcome::Pending,
+        });
+        self.in_flight_bytes
+            .fetch_add(u64::from(bytes), Ordering::Relaxed);
+        inner.first + inner.in_flight.len() as u64 - 1
+    }
+
+    /// What became of a record: its target offset, or `None` if it is not there. Returns the bytes that are no longer in flight.
+    pub fn settle(&self, sequence: u64, target: Option<i64>) -> u64 {
+        let mut inner = self.lock();
+        let index = sequence.wrapping_sub(inner.first);
+        let Some(entry) = usize::try_from(index)
+            .ok()
+            .and_then(|index| inner.in_flight.get_mut(index))
+        else {
+            return 0;
+        };
+        if entry.outcome != Outcome::Pending {
+            return 0;
+        }
+        let bytes = u64::from(entry.bytes);
+        entry.outcome = target.map_or(Outcome::Failed, Outcome::Arrived);
+        inner.failed |= target.is_none();
+        let arrived = inner.advance();
+        self.in_flight_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.records_total.fetch_add(arrived.0, Ordering::Relaxed);
+        self.bytes_total.fetch_add(arrived.1, Ordering::Relaxed);
+        bytes
+    }
+
+    /// The reader has seen that there is no record up to this source offset besides those it has given out.
+    pub fn reached(&self, source: i64) {
+        let mut inner = self.lock();
+        let read_to = inner
+            .in_flight
+            .back()
+            .map_or(inner.position, |entry| entry.source + 1);
+        if source <= read_to {
+            return;
+        }
+        inner.in_flight.push_back(InFlight {
+            source: source - 1,
+            timestamp: -1,
+            bytes: 0,
+            outcome: Outcome::Nothing,
+        });
+        inner.advance();
+    }
+
+    /// Source offsets up to `to` are gone for good: the position moves there. Returns how many there were.
+    pub fn gap(&self, to: i64) -> u64 {
+        let gone = {
+            let inner = self.lock();
+            u64::try_from(
+                to - inner
+                    .in_flight
+                    .back()
+                    .map_or(inner.position, |entry| entry.source + 1),
+            )
+            .unwrap_or(0)
+        };
+        self.gap_records_total.fetch_add(gone, Ordering::Relaxed);
+        self.reached(to);
+        gone
+    }
+
+    /// Whether nothing is on its way any more.
+    pub fn is_drained(&self) -> bool {
+        self.lock()
+            .in_flight
+            .iter()
+            .all(|entry| entry.outcome != Outcome::Pending)
+    }
+
+    /// Forget what did not arrive, and what arrived after it: copying goes on at the position, where it was told to stop.
+    pub fn rewind(&self) {
+        let mut inner = self.lock();
+        let dropped: u64 = inner
+            .in_flight
+            .iter()
+            .filter(|entry| entry.outcome == Outcome::Pending)
+            .map(|entry| u64::from(entry.bytes))
+            .sum();
+        inner.first += inner.in_flight.len() as u64;
+        inner.in_flight.clear();
+        inner.failed = false;
+        self.in_flight_bytes.fetch_sub(dropped, Ordering::Relaxed);
+    }
+
+    /// Begin anew at another source offset: the log there is not the one that was copied before.
+    pub fn restart(&self, position: i64, target_position: Option<i64>) {
+        self.rewind();
+        let mut inner = self.lock();
+        inner.position = position;
+        inner.target_position = target_position;
+        inner.ledger.close();
+        inner.ledger.moved = true;
+    }
+
+    /// Bytes on their way.
+    pub fn in_flight_bytes(&self) -> u64 {
+        self.in_flight_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Count a failed attempt.
+    pub fn count_error(&self) {
+        self.errors_total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counters.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            records: self.records_total.load(Ordering::Relaxed),
+            bytes: self.bytes_total.load(Ordering::Relaxed),
+            errors: self.errors_total.load(Ordering::Relaxed),
+            gap_records: self.gap_records_total.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Where it stands.
+    pub fn snapshot(&self) -> Snapshot {
+        let inner = self.lock();
+        let oldest = inner
+            .in_flight
+            .iter()
+            .find(|entry| entry.outcome != Outcome::Nothing);
+        Snapshot {
+            position: inner.position,
+            target_position: inner.target_position,
+            oldest_timestamp: oldest
+                .map(|entry| entry.timestamp)
+                .filter(|&timestamp| timestamp >= 0),
+            in_flight: !inner.in_flight.is_empty(),
+        }
+    }
+
+    /// Facts that the offset map does not hold yet; `None` if there are none. They count as written from here on: if writing fails,
+    /// [`Account::unwritten`] has to be told.
+    pub fn take_facts(&self) -> Option<Facts> {
+        let mut inner = self.lock();
+        let target_position = inner.target_position.unwrap_or(0);
+        let blocks = inner.ledger.take(target_position)?;
+        Some(Facts {
+            position: inner.position,
+            target_position,
+            blocks,
+        })
+    }
+
+    /// Facts that were taken did not get written.
+    pub fn unwritten(&self, facts: Facts) {
+        self.lock().ledger.put_back(facts.blocks);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Move the position over everything at the front that is settled. Returns how many records and bytes that were.
+    fn advance(&mut self) -> (u64, u64) {
+        let (mut records, mut bytes) = (0, 0);
+        while let Some(entry) = self.in_flight.front() {
+            match entry.outcome {
+                Outcome::Pending | Outcome::Failed => break,
+                Outcome::Nothing => self.ledger.moved = true,
+                Outcome::Arrived(target) => {
+                    records += 1;
+                    bytes += u64::from(entry.bytes);
+                    self.ledger.push(entry.source, target);
+                    self.target_position = Some(target + 1);
+                }
+            }
+            self.position = entry.source + 1;
+            self.in_flight.pop_front();
+            self.first += 1;
+        }
+        (records, bytes)
+    }
+}
+
+/// Segments on their way into the offset map, in blocks.
+#[derive(Default)]
+struct Ledger {
+    /// Full blocks that are not written.
+    full: Vec<(i64, Vec<Segment>)>,
+    /// The block that still grows.
+    open: Vec<Segment>,
+    grown: bool,
+    /// The position has moved, even if no record was copied.
+    moved: bool,
+}
+
+impl Ledger {
+    fn push(&mut self, source: i64, target: i64) {
+        segments::push(&mut self.open, source, target);
+        self.grown = true;
+        if self.open.len() > SEGMENTS_PER_BLOCK {
+            let next = self.open.split_off(SEGMENTS_PER_BLOCK);
+            self.close();
+            self.open = next;
+            self.grown = true;
+        }
+    }
+
+    /// End the open block.
+    fn close(&mut self) {
+        let block = std::mem::take(&mut self.open);
+        if let (Some(first), true) = (block.first(), self.grown) {
+            self.full.push((first.target, block));
+        }
+        self.grown = false;
+    }
+
+    fn take(&mut self, target_position: i64) -> Option<Vec<(i64, Vec<Segment>)>> {
+        if !self.grown && !self.moved && self.full.is_empty() {
+            return None;
+        }
+        let mut blocks = std::mem::take(&mut self.full);
+        // The last block carries the position, so there is one even where no record was copied.
+        if self.grown || blocks.is_empty() {
+            let id = self.open.first().map_or(target_position, |first| first.target);
+            blocks.push((id, self.open.clone()));
+        }
+        self.grown = false;
+        self.moved = false;
+        Some(blocks)
+    }
+
+    fn put_back(&mut self, mut blocks: Vec<(i64, Vec<Segment>)>) {
+        self.moved = true;
+        self.grown |= !self.open.is_empty();
+        let open = self.open.first().map(|first| first.target);
+        blocks.retain(|(id, segments)| !segments.is_empty() && Some(*id) != open);
+        blocks.append(&mut self.full);
+        self.full = blocks;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn segment(source: i64, target: i64, length: i64) -> Segment {
+        Segment {
+            source,
+            target,
+            length,
+        }
+    }
+
+    #[test]
+    fn the_position_waits_for_the_oldest_record() {
+        let account = Account::new(10, None);
+        let first = account.sending(10, 1, 5);
+        let second = account.sending(12, 2, 5);
+        account.settle(second, Some(101));
+        assert_eq!(account.snapshot().position, 10);
+        account.settle(first, Some(100));
+        assert_eq!(account.snapshot().position, 13);
+        let facts = account.take_facts().unwrap();
+        assert_eq!(
+            facts.blocks,
+            vec![(100, vec![segment(10, 100, 1), segment(12, 101, 1)])]
+        );
+        assert_eq!(account.take_facts(), None);
+    }
+
+    #[test]
+    fn a_record_that_failed_holds_the_position_until_it_is_copied() {
+        let account = Account::new(0, None);
+        let [first, second, third] = [0, 1, 2].map(|offset| account.sending(offset, 0, 1));
+        account.settle(first, Some(0));
+        account.settle(second, None);
+        account.settle(third, Some(1));
+        assert!(account.is_drained());
+        account.rewind();
+        assert_eq!(account.snapshot().position, 1);
+        assert_eq!(account.totals().records, 1);
+        let again = account.sending(1, 0, 1);
+        account.settle(third, Some(7));
+        account.settle(again, Some(2));
+        assert_eq!(account.snapshot().position, 2);
+    }
+
+    #[test]
+    fn offsets_without_records_move_the_position_after_what_is_on_its_way() {
+        let account = Account::new(0, None);
+        let record = account.sending(0, 0, 1);
+        account.reached(5);
+        assert_eq!(account.snapshot().position, 0);
+        account.settle(record, Some(0));
+        assert_eq!(account.snapshot().position, 5);
+    }
+
+    #[test]
+    fn facts_that_were_not_written_come_again() {
+        let account = Account::new(0, None);
+        let record = account.sending(0, 0, 1);
+        account.settle(record, Some(0));
+        let facts = account.take_facts().unwrap();
+        account.unwritten(facts.clone());
+        assert_eq!(account.take_facts(), Some(facts));
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_together_say_exactly_what_arrived(
+            holes in prop::collection::vec(any::<bool>(), 1..1500),
+            flush_every in 1usize..400,
+            lose in any::<bool>(),
+        ) {
+            let account = Account::new(0, None);
+            let mut map = std::collections::BTreeMap::new();
+            let (mut source, mut expected) = (0, Vec::new());
+            for (index, hole) in holes.iter().enumerate() {
+                source += if *hole { 2 } else { 1 };
+                let target = index as i64;
+                let sequence = account.sending(source, 0, 1);
+                account.settle(sequence, Some(target));
+                expected.push((source, target));
+                if index % flush_every == 0 && let Some(facts) = account.take_facts() {
+                    if lose && index % 2 == 0 { account.unwritten(facts) } else { map.extend(facts.blocks) }
+                }
+            }
+            if let Some(facts) = account.take_facts() {
+                map.extend(facts.blocks);
+            }
+            prop_assert!(map.values().all(|segments| segments.len() <= SEGMENTS_PER_BLOCK));
+            let said: Vec<(i64, i64)> = map.values().flatten()
+                .flat_map(|run| (0..run.length).map(|i| (run.source + i, run.target + i)))
+                .collect();
+            prop_assert_eq!(said, expected);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Getting a flow on its feet: reach both clusters, make the map topic, read it.
+
+use std::sync::Arc;
+
+use super::daemon::Fleet;
+use super::discover::Discovery;
+use crate::cluster::{Admin, Cluster};
+use crate::offsets::record;
+use crate::offsets::store::{MapReader, MapWriter};
+use crate::topology::Flow;
+
+/// Why a flow cannot start.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// It may work later.
+    Later(String),
+    /// It cannot work with this topology.
+    Never(String),
+}
+
+impl<E: std::error::Error> From<E> for ConnectError {
+    fn from(error: E) -> Self {
+        ConnectError::Later(error.to_string())
+    }
+}
+
+/// Everything that a flow needs besides its engine and its group. The target is needed; so is the source, to know what it is.
+pub async fn connect(
+    flow: &Arc<Flow>,
+    source: &Arc<Cluster>,
+    target: &Arc<Cluster>,
+    fleet: &Fleet,
+) -> Result<Discovery, ConnectError> {
+    let source_admin = Admin::new(source.clone(), &format!("heliostat/{}/source-admin", flow.name))?;
+    let target_admin = Admin::new(target.clone(), &format!("heliostat/{}/target-admin", flow.name))?;
+    let (source_cluster, target_cluster) = tokio::join!(source_admin.cluster_id(), target_admin.cluster_id());
+    let (source_cluster, target_cluster) = (source_cluster?, target_cluster?);
+    for (cluster, id) in [(source, &source_cluster), (target, &target_cluster)] {
+        if let Some(twin) = fleet.twin_of(&cluster.alias, id) {
+            return Err(ConnectError::Never(format!(
+                "{} and {} are one and the same cluster ({id}): keep one of the two in the topology file, or correct its bootstrap_servers",
+                twin.alias, cluster.alias
+            )));
+        }
+    }
+    let map_topic = record::topic_name(&flow.source);
+    make_map_topic(&target_admin, &map_topic, flow.replication_factor).await?;
+    let name = |role: &str| format!("heliostat/{}/{role}", flow.name);
+    let source_maps = Arc::new(MapReader::start(source.clone(), &name("source-maps"), None)?);
+    let target_maps = Arc::new(MapReader::start(
+        target.clone(),
+        &name("target-maps"),
+        Some(map_topic.clone()),
+    )?);
+    target_maps.follow(&map_topic);
+    let writer = Arc::new(MapWriter::start(target, &name("map-writer"), &map_topic)?);
+    Ok(Discovery {
+        flow: flow.clone(),
+        source: source_admin,
+        target: target_admin,
+        source_cluster,
+        target_cluster,
+        aliases: fleet.aliases(),
+        source_maps,
+        target_maps,
+        map_topic,
+        writer,
+    })
+}
+
+async fn make_map_topic(
+    target: &Admin,
+    topic: &str,
+    replication_factor: Option<i16>,
+) -> Result<(), ConnectError> {
+    if target.topics().await?.iter().any(|listing| listing.name == topic) {
+        return Ok(());
+    }
+    let configs = [("cleanup.policy".to_string(), "compact".to_string())];
+    target
+        .create_topic(topic, 1, replication_factor, &configs)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! All flows of a topology, running together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Flow, now_ms};
+use crate::cluster::Cluster;
+use crate::observe::status::{ClusterStatus, Status, StatusSource};
+use crate::topology::Topology;
+
+/// The clusters of a topology, in the order of the file, as everything in this process sees them.
+#[derive(Clone)]
+pub struct Fleet(Arc<[Arc<Cluster>]>);
+
+impl Fleet {
+    /// The clusters of `topology`. `running_at` gives the addresses of a built-in cluster that runs already.
+    pub fn new(topology: &Topology, running_at: impl Fn(&str) -> Option<String>) -> Fleet {
+        let cluster = |spec: &crate::topology::Cluster| {
+            Arc::new(Cluster::new(spec, running_at(&spec.alias).as_deref()))
+        };
+        Fleet(topology.clusters.iter().map(cluster).collect())
+    }
+
+    /// A cluster by its alias.
+    pub fn get(&self, alias: &str) -> Option<&Arc<Cluster>> {
+        self.0.iter().find(|cluster| cluster.alias == alias)
+    }
+
+    /// All aliases.
+    pub fn aliases(&self) -> Vec<String> {
+        self.0.iter().map(|cluster| cluster.alias.clone()).collect()
+    }
+
+    /// Another cluster of the topology that is known to have this id: then both aliases are one cluster.
+    pub fn twin_of(&self, alias: &str, cluster_id: &str) -> Option<&Arc<Cluster>> {
+        self.0.iter().find(|cluster| {
+            cluster.alias != alias && cluster.reach().cluster_id.as_deref() == Some(cluster_id)
+        })
+    }
+
+    /// What is known of each.
+    pub fn status(&self) -> Vec<ClusterStatus> {
+        let status = |cluster: &Arc<Cluster>| {
+            let reach = cluster.reach();
+            ClusterStatus {
+                alias: cluster.alias.clone(),
+                built_in: cluster.built_in,
+                bootstrap_servers: cluster.bootstrap_servers().to_string(),
+                cluster_id: reach.cluster_id,
+                reachable: reach.reachable,
+                reason: reach.reason,
+            }
+        };
+        self.0.iter().map(status).collect()
+    }
+}
+
+/// The flows of a topology, running.
+pub struct Daemon {
+    name: String,
+    version: String,
+    started_at_ms: i64,
+    fleet: Fleet,
+    flows: Vec<Flow>,
+    stop: CancellationToken,
+}
+
+impl Daemon {
+    /// Start all flows. Clusters that are away are states of the flows, not errors.
+    pub fn start(topology: &Topology, fleet: Fleet, version: String) -> Daemon {
+        let stop = CancellationToken::new();
+        let flows = topology.flows.iter().filter_map(|flow| {
+            // The topology is checked: both clusters are there.
+            let (source, target) = (fleet.get(&flow.source)?.clone(), fleet.get(&flow.target)?.clone());
+            Some(Flow::start(
+                Arc::new(flow.clone()),
+                source,
+                target,
+                fleet.clone(),
+                stop.clone(),
+            ))
+        });
+        let flows = flows.collect();
+        Daemon {
+            name: topology.name.clone(),
+            version,
+            started_at_ms: now_ms(),
+            fleet,
+            flows,
+            stop,
+        }
+    }
+
+    /// What everything is doing.
+    pub fn status(&self) -> Status {
+        Status {
+            version: self.version.clone(),
+            name: self.name.clone(),
+            source: StatusSource::Daemon,
+            at_ms: now_ms(),
+            started_at_ms: Some(self.started_at_ms),
+            clusters: self.fleet.status(),
+            flows: self.flows.iter().map(Flow::status).collect(),
+        }
+    }
+
+    /// Begin to stop: nothing more is read, what is on its way arrives, progress is written down.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Wait until every flow has ended after [`Daemon::stop`]. False if the deadline comes first: then what was on its way is copied
+    /// again at the next start.
+    pub async fn ended(&self, deadline: Duration) -> bool {
+        let all = async {
+            for flow in &self.flows {
+                flow.ended().await;
+            }
+        };
+        tokio::time::timeout(deadline, all).await.is_ok()
+    }
+}

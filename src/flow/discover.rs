@@ -1,0 +1,335 @@
+//! Which topics a flow mirrors, now: found on the source, made on the target, and never one that would come back in a circle.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::mirror_topic;
+use crate::cluster::native::OffsetSpec;
+use crate::cluster::{Admin, ClusterError};
+use crate::observe::status::LeftOut;
+use crate::offsets::record::{self, Provenance};
+use crate::offsets::store::{MapReader, MapWriter};
+use crate::policy;
+use crate::topology::Flow;
+
+/// How long the map topics may take to be read to their end.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A source topic and its mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// The source topic.
+    pub topic: String,
+    /// The mirror topic.
+    pub target_topic: String,
+    /// How many partitions of the source have a partition on the target.
+    pub partitions: usize,
+    /// The source topic's id, where the source gives one.
+    pub source_id: Option<String>,
+    /// The mirror topic's id, where the target gives one.
+    pub target_id: Option<String>,
+    /// Why it cannot be mirrored now although it should be.
+    pub problem: Option<String>,
+}
+
+/// What discovery has found.
+#[derive(Clone, Debug, Default)]
+pub struct Discovered {
+    /// The topics that the flow mirrors, by source topic.
+    pub mirrors: BTreeMap<String, Mirror>,
+    /// The topics that the patterns include and that are left out all the same.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Looks for topics, again and again.
+pub struct Discovery {
+    /// The flow.
+    pub flow: Arc<Flow>,
+    /// The source.
+    pub source: Admin,
+    /// The target.
+    pub target: Admin,
+    /// The source's id.
+    pub source_cluster: String,
+    /// The target's id.
+    pub target_cluster: String,
+    /// All aliases of the topology.
+    pub aliases: Vec<String>,
+    /// The map topics of the source: what came from where.
+    pub source_maps: Arc<MapReader>,
+    /// The map topics of the target.
+    pub target_maps: Arc<MapReader>,
+    /// The flow's own map topic.
+    pub map_topic: String,
+    /// Writes to it.
+    pub writer: Arc<MapWriter>,
+}
+
+/// A topic that is to be mirrored, on its way through discovery.
+struct Candidate {
+    topic: String,
+    target_topic: String,
+    partitions: usize,
+    path: Vec<String>,
+}
+
+impl Discovery {
+    /// One look at both clusters. Creates mirror topics and partitions that are missing.
+    pub async fn look(&self) -> Result<Discovered, ClusterError> {
+        let (on_source, on_target) = tokio::try_join!(self.source.topics(), self.target.topics())?;
+        let source_topics = on_source.iter().map(|topic| topic.name.as_str());
+        let target_topics = on_target.iter().map(|topic| topic.name.as_str());
+        tokio::try_join!(
+            read_maps(&self.source, &self.source_maps, source_topics),
+            read_maps(&self.target, &self.target_maps, target_topics)
+        )?;
+        let mut found = Discovered::default();
+        let mut candidates = Vec::new();
+        for listing in on_source
+            .iter()
+            .filter(|listing| self.flow.topics.includes(&listing.name))
+        {
+            match self.consider(&listing.name, listing.partitions) {
+                Ok(candidate) => candidates.push(candidate),
+                Err(reason) => found.left_out.push(LeftOut {
+                    topic: listing.name.clone(),
+                    reason,
+                }),
+            }
+        }
+        let existing: HashMap<&str, usize> = on_target
+            .iter()
+            .map(|topic| (topic.name.as_str(), topic.partitions))
+            .collect();
+        let problems = self.make(&candidates, &existing).await?;
+        self.finish(found, candidates, problems).await
+    }
+
+    /// Whether a topic that the patterns include is mirrored, and as what.
+    fn consider(&self, topic: &str, partitions: usize) -> Result<Candidate, String> {
+        let (source, target) = (&self.flow.source, &self.flow.target);
+        let mut path = match self.source_maps.provenance(topic) {
+            Some((_, provenance)) => provenance.path,
+            None => Vec::new(),
+        };
+        if path.contains(&self.target_cluster) {
+            return Err(format!(
+                "it would come back in a circle: its records have passed {target} before"
+            ));
+        }
+        if policy::aliases_in_name(topic, self.separator(), &self.aliases).contains(&target.as_str()) {
+            return Err(format!(
+                "it would come back in a circle: its name says that its records come from {target}"
+            ));
+        }
+        path.push(self.source_cluster.clone());
+        let target_topic = self
+            .flow
+            .naming
+            .mirror_topic(source, target, topic)
+            .map_err(|error| format!("it cannot be named on {target}: {error}"))?;
+        if let Some((map_topic, other)) = self.target_maps.provenance(&target_topic)
+            && (other.source_cluster != self.source_cluster || other.source_topic != topic)
+        {
+            return Err(format!(
+                "{target_topic} on {target} is the mirror of {} of another cluster already, as {map_topic} there says: choose another name",
+                other.source_topic
+            ));
+        }
+        Ok(Candidate {
+            topic: topic.to_string(),
+            target_topic,
+            partitions,
+            path,
+        })
+    }
+
+    /// What stands between an alias and a topic in the names that this flow makes, or that MirrorMaker makes by default.
+    fn separator(&self) -> &str {
+        match &self.flow.naming {
+            policy::Naming::Prefix { separator } => separator,
+            _ => ".",
+        }
+    }
+
+    /// Makes what is missing on the target. A topic that cannot be made stops nobody else; the reasons are returned by source topic.
+    async fn make(
+        &self,
+        candidates: &[Candidate],
+        existing: &HashMap<&str, usize>,
+    ) -> Result<HashMap<String, String>, ClusterError> {
+        // Where the data comes from is on record before the topic is there: a flow in the other direction that sees the topic also sees
+        // that it is a mirror.
+        let unknown = candidates.iter().filter(|candidate| {
+            let known = self.target_maps.provenance(&candidate.target_topic);
+            known.is_none_or(|(_, provenance)| provenance.path != candidate.path)
+        });
+        let records: Vec<_> = unknown
+            .map(|candidate| (candidate.target_topic.clone(), self.provenance(candidate)))
+            .collect();
+        self.writer
+            .provenance(&records)
+            .await
+            .map_err(|error| ClusterError {
+                cluster: self.flow.target.clone(),
+                call: "write to the offset map".into(),
+                reason: error.to_string(),
+                away: true,
+            })?;
+        let missing: Vec<&Candidate> = candidates
+            .iter()
+            .filter(|candidate| !existing.contains_key(candidate.target_topic.as_str()))
+            .collect();
+        let mut problems = self.create(&missing).await?;
+        for candidate in candidates {
+            let too_few = existing
+                .get(candidate.target_topic.as_str())
+                .is_some_and(|&count| count < candidate.partitions);
+            if too_few && let Err(error) = self.grow(candidate).await {
+                problems.insert(candidate.topic.clone(), one_topic(error)?);
+            }
+        }
+        Ok(problems)
+    }
+
+    async fn create(&self, missing: &[&Candidate]) -> Result<HashMap<String, String>, ClusterError> {
+        let mut problems = HashMap::new();
+        if missing.is_empty() {
+            return Ok(problems);
+        }
+        let names: Vec<String> = missing.iter().map(|candidate| candidate.topic.clone()).collect();
+        let configs = self.source.topic_configs(&names).await?;
+        for candidate in missing {
+            let configs = configs
+                .get(&candidate.topic)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let configs = mirror_topic::configs(configs);
+            let created = self
+                .target
+                .create_topic(
+                    &candidate.target_topic,
+                    candidate.partitions,
+                    self.flow.replication_factor,
+                    &configs,
+                )
+                .await;
+            match created {
+                Ok(()) => tracing::info!(
+                    flow = %self.flow.name, topic = %candidate.topic, target_topic = %candidate.target_topic,
+                    partitions = candidate.partitions, "created mirror topic"
+                ),
+                Err(error) => drop(problems.insert(candidate.topic.clone(), one_topic(error)?)),
+            }
+        }
+        Ok(problems)
+    }
+
+    async fn grow(&self, candidate: &Candidate) -> Result<(), ClusterError> {
+        self.target
+            .create_partitions(&candidate.target_topic, candidate.partitions)
+            .await?;
+        tracing::info!(
+            flow = %self.flow.name, topic = %candidate.topic, target_topic = %candidate.target_topic,
+            partitions = candidate.partitions, "added partitions to mirror topic"
+        );
+        Ok(())
+    }
+
+    fn provenance(&self, candidate: &Candidate) -> Provenance {
+        Provenance {
+            v: record::VERSION,
+            source_topic: candidate.topic.clone(),
+            source_cluster: self.source_cluster.clone(),
+            path: candidate.path.clone(),
+        }
+    }
+
+    /// The ids of both sides, and the partitions that are on both.
+    async fn finish(
+        &self,
+        mut found: Discovered,
+        candidates: Vec<Candidate>,
+        mut problems: HashMap<String, String>,
+    ) -> Result<Discovered, ClusterError> {
+        let topics = candidates
+            .iter()
+            .map(|candidate| candidate.topic.clone())
+            .collect();
+        let targets = candidates
+            .iter()
+            .map(|candidate| candidate.target_topic.clone())
+            .collect();
+        let (on_source, on_target) = tokio::try_join!(
+            self.source.describe_topics(topics),
+            self.target.describe_topics(targets)
+        )?;
+        let by_name = |described: Vec<crate::cluster::native::TopicDescription>| -> HashMap<_, _> {
+            described
+                .into_iter()
+                .map(|topic| (topic.name.clone(), topic))
+                .collect()
+        };
+        let (on_source, on_target) = (by_name(on_source), by_name(on_target));
+        for candidate in candidates {
+            let id = |side: &HashMap<String, crate::cluster::native::TopicDescription>, name: &str| {
+                side.get(name).and_then(|topic| topic.id.clone())
+            };
+            let on_both = on_target
+                .get(&candidate.target_topic)
+                .and_then(|topic| topic.partitions.as_ref().ok().copied())
+                .map(|count| count.min(candidate.partitions));
+            let mirror = Mirror {
+                partitions: on_both.unwrap_or(0),
+                source_id: id(&on_source, &candidate.topic),
+                target_id: id(&on_target, &candidate.target_topic),
+                problem: problems.remove(&candidate.topic),
+                topic: candidate.topic.clone(),
+                target_topic: candidate.target_topic,
+            };
+            found.mirrors.insert(candidate.topic, mirror);
+        }
+        Ok(found)
+    }
+}
+
+/// The reason of an error that concerns one topic; an error of a cluster that is away is everybody's.
+fn one_topic(error: ClusterError) -> Result<String, ClusterError> {
+    if error.away {
+        Err(error)
+    } else {
+        Ok(format!("{}: {}", error.call, error.reason))
+    }
+}
+
+/// Read the map topics of a cluster to the end that they have now.
+async fn read_maps<'a>(
+    admin: &Admin,
+    reader: &MapReader,
+    topics: impl Iterator<Item = &'a str>,
+) -> Result<(), ClusterError> {
+    let maps: HashSet<&str> = topics.filter(|topic| record::is_map_topic(topic)).collect();
+    let partitions: Vec<(String, i32)> = maps.iter().map(|topic| (topic.to_string(), 0)).collect();
+    for topic in maps {
+        reader.follow(topic);
+    }
+    for end in admin.offsets(partitions, OffsetSpec::LatestCommitted).await? {
+        let failed = |reason: String| ClusterError {
+            cluster: admin.cluster().alias.clone(),
+            call: format!("read {}", end.topic),
+            reason,
+            away: true,
+        };
+        let offset = end
+            .offset
+            .map_err(|code| failed(crate::cluster::admin::explain(code)))?;
+        if !reader.caught_up(&end.topic, offset, READ_TIMEOUT).await {
+            return Err(failed(format!(
+                "its end was not reached within {} s",
+                READ_TIMEOUT.as_secs()
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! The engine of a flow: a reader and a writer. Everything after the acknowledgement is the [`Account`]'s, whichever engine runs.
+
+pub mod librdkafka;
+
+use std::sync::Arc;
+
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::account::Account;
+
+/// A partition to copy.
+pub struct Start {
+    /// A number that was never used with this engine before.
+    pub id: u32,
+    /// The source topic.
+    pub topic: String,
+    /// The mirror topic.
+    pub target_topic: String,
+    /// The partition, the same on both sides.
+    pub partition: i32,
+    /// The source offset to begin at.
+    pub at: i64,
+    /// Its books.
+    pub account: Arc<Account>,
+    /// One record alone until it is acknowledged: the last attempt failed, and what follows it must not be written again and again.
+    pub careful: bool,
+}
+
+/// What an engine has to say of a partition or of itself.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A partition cannot go on. Nothing more of it is read; what is on its way still settles.
+    Failed {
+        /// As in [`Start`].
+        id: u32,
+        /// Which side refused.
+        side: Side,
+        /// Why.
+        code: RDKafkaErrorCode,
+        /// Why, in words.
+        text: String,
+    },
+    /// The engine as a whole is of no use any more: it has to be made anew.
+    Broken(String),
+}
+
+/// Source or target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The cluster that is read.
+    Source,
+    /// The cluster that is written.
+    Target,
+}
+
+/// Copies partitions. Dropping it ends it; what is on its way then is not waited for.
+pub trait Engine: Send + Sync {
+    /// Start to copy a partition.
+    fn start(&self, partition: Start);
+
+    /// Read no more of a partition. What is on its way still settles in its account.
+    fn stop(&self, id: u32);
+
+    /// What the connections to one side last complained of.
+    fn last_error(&self, side: Side) -> Option<String>;
+}

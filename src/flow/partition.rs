@@ -1,0 +1,130 @@
+//! The partitions that this daemon copies, and what it does with each of them next.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::account::Account;
+use super::discover::Mirror;
+use super::member::MirrorPartition;
+use super::prepare::Known;
+
+/// The first wait before a partition that failed is tried again; it doubles up to [`LONGEST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// The longest wait before a partition that failed is tried again.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// A partition that is this daemon's.
+pub struct Mine {
+    /// Its topic and mirror, as they were when it was taken.
+    pub mirror: Mirror,
+    /// The partition.
+    pub partition: i32,
+    /// Its books, once it is known where to begin.
+    pub account: Option<Arc<Account>>,
+    /// The number under which the engine copies it, if it does.
+    pub engine_id: Option<u32>,
+    /// What comes next.
+    pub phase: Phase,
+    /// Attempts that failed since the last one that copied something: how many, and how many records there were before the first.
+    failures: u32,
+    records_then: u64,
+    /// The next attempt sends one record alone at first.
+    pub careful: bool,
+}
+
+/// What a partition waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// To be prepared, not before this moment.
+    Due(Instant),
+    /// For the answer of a preparation that is under way.
+    Preparing,
+    /// For nothing: the engine copies it.
+    Copying,
+    /// For what is on its way, after a failure; then it is due at this moment.
+    Draining(Instant),
+}
+
+impl Mine {
+    /// A partition that was just taken.
+    pub fn new(mirror: Mirror, partition: i32) -> Mine {
+        Mine {
+            mirror,
+            partition,
+            account: None,
+            engine_id: None,
+            phase: Phase::Due(Instant::now()),
+            failures: 0,
+            records_then: 0,
+            careful: false,
+        }
+    }
+
+    /// How far it is copied, if this daemon has copied it.
+    pub fn known(&self) -> Option<Known> {
+        let snapshot = self.account.as_ref()?.snapshot();
+        Some(Known {
+            position: snapshot.position,
+            target_position: snapshot.target_position,
+            source_id: self.mirror.source_id.clone(),
+            target_id: self.mirror.target_id.clone(),
+        })
+    }
+
+    /// When to try again after another failure: soon at first, later and later while nothing gets copied.
+    pub fn retry_at(&mut self) -> Instant {
+        let records = self
+            .account
+            .as_ref()
+            .map_or(0, |account| account.totals().records);
+        if records > self.records_then {
+            self.failures = 0;
+        }
+        self.records_then = records;
+        let wait = backoff(self.failures, FIRST_RETRY, LONGEST_RETRY);
+        self.failures += 1;
+        Instant::now() + wait
+    }
+
+    /// If what was on its way after a failure is settled, what comes next.
+    pub fn settle(&mut self) {
+        if let Phase::Draining(due) = self.phase
+            && self.account.as_ref().is_none_or(|account| account.is_drained())
+        {
+            if let Some(account) = &self.account {
+                account.rewind();
+            }
+            self.phase = Phase::Due(due);
+        }
+    }
+}
+
+/// A wait that doubles with each attempt, with a jitter of a quarter so that many do not come back at once.
+pub fn backoff(attempt: u32, first: Duration, longest: Duration) -> Duration {
+    let doubled = first.saturating_mul(1 << attempt.min(16)).min(longest);
+    doubled.mul_f64(rand::random_range(0.75..1.25))
+}
+
+/// The partitions that are due for preparation now.
+pub fn due(mine: &HashMap<MirrorPartition, Mine>, now: Instant) -> Vec<MirrorPartition> {
+    mine.iter()
+        .filter(|(_, partition)| matches!(partition.phase, Phase::Due(at) if at <= now))
+        .map(|(key, _)| key.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_come_later_and_later_up_to_a_bound() {
+        for attempt in 0..100 {
+            let wait = backoff(attempt, FIRST_RETRY, LONGEST_RETRY);
+            assert!(wait >= FIRST_RETRY.mul_f64(0.75) && wait <= LONGEST_RETRY.mul_f64(1.25));
+        }
+        assert!(backoff(20, FIRST_RETRY, LONGEST_RETRY) >= LONGEST_RETRY.mul_f64(0.75));
+    }
+}

@@ -1,0 +1,341 @@
+//! Where to begin with a partition: what the offset map knows, held against what both clusters have now.
+
+use std::time::Duration;
+
+use super::discover::{Discovery, Mirror};
+use crate::cluster::ClusterError;
+use crate::cluster::admin::explain;
+use crate::cluster::native::{OffsetSpec, PartitionOffset};
+use crate::observe::status::State;
+use crate::topology::{OnGap, OnRecreated};
+
+/// How long the map topic may take to be read to its end.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A partition that is to be copied.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its topic and mirror.
+    pub mirror: Mirror,
+    /// The partition.
+    pub partition: i32,
+    /// How far this daemon has copied it already. If it has not, the offset map is asked.
+    pub known: Option<Known>,
+}
+
+/// How far a partition was copied, and which topics that was between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The next source offset to copy.
+    pub position: i64,
+    /// The target offset after the last copied record.
+    pub target_position: Option<i64>,
+    /// The source topic's id then.
+    pub source_id: Option<String>,
+    /// The mirror topic's id then.
+    pub target_id: Option<String>,
+}
+
+/// How to go on with a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Copy from here.
+    Copy {
+        /// The source offset to begin at.
+        at: i64,
+        /// The target offset after the last copied record.
+        target_position: Option<i64>,
+        /// Source offsets before `at` that were gone before they could be copied: first, and after the last.
+        gap: Option<(i64, i64)>,
+        /// What happened, if it is worth a line in the log.
+        note: Option<String>,
+    },
+    /// Do not copy.
+    Halt {
+        /// The state that the partition is in.
+        state: State,
+        /// Why, and what would clear it.
+        reason: String,
+    },
+}
+
+/// Decide for many partitions at once.
+pub async fn prepare(discovery: &Discovery, wanted: &[Wanted]) -> Result<Vec<Decision>, ClusterError> {
+    if wanted.iter().any(|wanted| wanted.known.is_none()) {
+        read_map(discovery).await?;
+    }
+    let partitions: Vec<(String, i32)> = wanted
+        .iter()
+        .map(|wanted| (wanted.mirror.topic.clone(), wanted.partition))
+        .collect();
+    let (starts, ends) = tokio::try_join!(
+        discovery.source.offsets(partitions.clone(), OffsetSpec::Earliest),
+        discovery.source.offsets(partitions, OffsetSpec::LatestCommitted)
+    )?;
+    let policies = (discovery.flow.on_gap, discovery.flow.on_recreated);
+    Ok(wanted
+        .iter()
+        .map(|wanted| {
+            let known = wanted.known.clone().or_else(|| from_map(discovery, wanted));
+            match (find(&starts, wanted), find(&ends, wanted)) {
+                (Ok(start), Ok(end)) => decide(known, &wanted.mirror, start, end, policies),
+                (Err(reason), _) | (_, Err(reason)) => Decision::Halt {
+                    state: State::Waiting,
+                    reason: format!("the source does not give its offsets: {reason}"),
+                },
+            }
+        })
+        .collect())
+}
+
+async fn read_map(discovery: &Discovery) -> Result<(), ClusterError> {
+    let topic = &discovery.map_topic;
+    let ends = discovery
+        .target
+        .offsets(vec![(topic.clone(), 0)], OffsetSpec::LatestCommitted)
+        .await?;
+    let failed = |reason: String| ClusterError {
+        cluster: discovery.flow.target.clone(),
+        call: format!("read {topic}"),
+        reason,
+        away: true,
+    };
+    for end in ends {
+        let offset = end.offset.map_err(|code| failed(explain(code)))?;
+        if !discovery.target_maps.caught_up(topic, offset, READ_TIMEOUT).await {
+            return Err(failed(format!(
+                "its end was not reached within {} s",
+                READ_TIMEOUT.as_secs()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn from_map(discovery: &Discovery, wanted: &Wanted) -> Option<Known> {
+    let block = discovery
+        .target_maps
+        .facts(&wanted.mirror.target_topic, wanted.partition)?
+        .last;
+    Some(Known {
+        position: block.position,
+        target_position: Some(block.target_position),
+        source_id: block.source_topic_id,
+        target_id: block.target_topic_id,
+    })
+}
+
+fn find(offsets: &[PartitionOffset], wanted: &Wanted) -> Result<i64, String> {
+    let found = offsets
+        .iter()
+        .find(|offset| offset.partition == wanted.partition && offset.topic == wanted.mirror.topic)
+        .ok_or_else(|| "no answer for this partition".to_string())?;
+    found.offset.clone().map_err(explain)
+}
+
+/// Whether two ids are known and differ.
+fn other(then: Option<&String>, now: Option<&String>) -> bool {
+    matches!((then, now), (Some(then), Some(now)) if then != now)
+}
+
+/// The pure part: `start` and `end` are the source's, as readers of committed records see them.
+fn decide(
+    known: Option<Known>,
+    mirror: &Mirror,
+    start: i64,
+    end: i64,
+    (on_gap, on_recreated): (OnGap, OnRecreated),
+) -> Decision {
+    let from_the_start = |note: Option<String>| Decision::Copy {
+        at: start,
+        target_position: None,
+        gap: None,
+        note,
+    };
+    let Some(known) = known else {
+        return from_the_start(None);
+    };
+    if other(known.target_id.as_ref(), mirror.target_id.as_ref()) {
+        let note = format!(
+            "{} was made anew on the target: copying again from the start",
+            mirror.target_topic
+        );
+        return from_the_start(Some(note));
+    }
+    let position = known.position;
+    let recreated = if other(known.source_id.as_ref(), mirror.source_id.as_ref()) {
+        Some("the source topic was deleted and made again".to_string())
+    } else if position > end {
+        Some(format!(
+            "the source's log ends at {end}, before the position {position}: it was truncated, or made again"
+        ))
+    } else {
+        None
+    };
+    match (recreated, on_recreated) {
+        (None, _) => {}
+        (Some(what), OnRecreated::Follow) => {
+            let note = format!("{what}: following the new log from {start}");
+            return Decision::Copy {
+                at: start,
+                target_position: known.target_position,
+                gap: None,
+                note: Some(note),
+            };
+        }
+        (Some(what), OnRecreated::Halt) => {
+            let reason = format!(
+                "{what}. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete {} on the target",
+                mirror.target_topic
+            );
+            return Decision::Halt {
+                state: State::Recreated,
+                reason,
+            };
+        }
+    }
+    if position < start && on_gap == OnGap::Halt {
+        let reason = format!(
+            "source offsets {position} to {} were deleted before they could be copied. To go on after them, set on_gap: record",
+            start - 1
+        );
+        return Decision::Halt {
+            state: State::Gap,
+            reason,
+        };
+    }
+    Decision::Copy {
+        at: position.max(start),
+        target_position: known.target_position,
+        gap: (position < start).then_some((position, start)),
+        note: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn mirror() -> Mirror {
+        Mirror {
+            topic: "orders".into(),
+            target_topic: "primary.orders".into(),
+            partitions: 1,
+            source_id: Some("source-1".into()),
+            target_id: Some("target-1".into()),
+            problem: None,
+        }
+    }
+
+    fn known(position: i64) -> Known {
+        Known {
+            position,
+            target_position: Some(7),
+            source_id: Some("source-1".into()),
+            target_id: Some("target-1".into()),
+        }
+    }
+
+    fn check(
+        known: Option<Known>,
+        (start, end): (i64, i64),
+        policies: (OnGap, OnRecreated),
+        expected: Expect,
+    ) {
+        let decision = decide(known, &mirror(), start, end, policies);
+        expected.assert_eq(&format!("{decision:?}"));
+    }
+
+    const DEFAULTS: (OnGap, OnRecreated) = (OnGap::Record, OnRecreated::Halt);
+
+    #[test]
+    fn a_partition_that_was_never_copied_begins_where_the_source_begins() {
+        check(
+            None,
+            (3, 10),
+            DEFAULTS,
+            expect!["Copy { at: 3, target_position: None, gap: None, note: None }"],
+        );
+    }
+
+    #[test]
+    fn a_partition_goes_on_at_its_position() {
+        check(
+            Some(known(5)),
+            (3, 10),
+            DEFAULTS,
+            expect!["Copy { at: 5, target_position: Some(7), gap: None, note: None }"],
+        );
+    }
+
+    #[test]
+    fn records_that_are_gone_are_a_gap_with_exact_offsets() {
+        check(
+            Some(known(5)),
+            (8, 10),
+            DEFAULTS,
+            expect!["Copy { at: 8, target_position: Some(7), gap: Some((5, 8)), note: None }"],
+        );
+        check(
+            Some(known(5)),
+            (8, 10),
+            (OnGap::Halt, OnRecreated::Halt),
+            expect![[
+                r#"Halt { state: Gap, reason: "source offsets 5 to 7 were deleted before they could be copied. To go on after them, set on_gap: record" }"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn a_log_that_moved_backwards_is_not_copied_over_the_old_one() {
+        check(
+            Some(known(50)),
+            (0, 10),
+            DEFAULTS,
+            expect![[
+                r#"Halt { state: Recreated, reason: "the source's log ends at 10, before the position 50: it was truncated, or made again. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete primary.orders on the target" }"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn a_topic_made_again_is_told_by_its_id_even_if_it_is_longer() {
+        let before = Known {
+            source_id: Some("source-0".into()),
+            ..known(5)
+        };
+        check(
+            Some(before.clone()),
+            (0, 100),
+            DEFAULTS,
+            expect![[
+                r#"Halt { state: Recreated, reason: "the source topic was deleted and made again. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete primary.orders on the target" }"#
+            ]],
+        );
+        check(
+            Some(before),
+            (0, 100),
+            (OnGap::Record, OnRecreated::Follow),
+            expect![[
+                r#"Copy { at: 0, target_position: Some(7), gap: None, note: Some("the source topic was deleted and made again: following the new log from 0") }"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn a_mirror_topic_made_again_is_filled_again() {
+        let before = Known {
+            target_id: Some("target-0".into()),
+            ..known(5)
+        };
+        check(
+            Some(before),
+            (2, 10),
+            DEFAULTS,
+            expect![[
+                r#"Copy { at: 2, target_position: None, gap: None, note: Some("primary.orders was made anew on the target: copying again from the start") }"#
+            ]],
+        );
+    }
+}

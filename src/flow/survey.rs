@@ -1,0 +1,305 @@
+//! A look at the clusters where no daemon answers: what the offset maps say, held against what the sources have.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::daemon::Fleet;
+use super::member::group_id;
+use super::now_ms;
+use crate::cluster::admin::explain;
+use crate::cluster::native::{Consumed, Consumer, OffsetSpec, PartitionOffset};
+use crate::cluster::{Admin, Cluster, ClusterError};
+use crate::observe::status::{FlowStatus, Lag, PartitionStatus, State, Status, StatusSource};
+use crate::offsets::record::{self, Provenance};
+use crate::offsets::store::{MapReader, PartitionFacts};
+use crate::topology::{Flow, Topology};
+
+/// How long the map topics and the oldest missing records may take to be read.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The status of a topology as its clusters tell it, without a daemon.
+pub async fn survey(topology: &Topology, version: String) -> Status {
+    let fleet = Fleet::new(topology, |_| None);
+    let mut flows = Vec::new();
+    for flow in &topology.flows {
+        let (Some(source), Some(target)) = (fleet.get(&flow.source), fleet.get(&flow.target)) else {
+            continue;
+        };
+        let mut status = match look(flow, source, target).await {
+            Ok(status) => status,
+            Err(error) => FlowStatus {
+                state: State::Waiting,
+                reason: Some(error.to_string()),
+                ..FlowStatus::default()
+            },
+        };
+        status.name = flow.name.clone();
+        status.source = flow.source.clone();
+        status.target = flow.target.clone();
+        status.engine = "librdkafka".into();
+        status.delivery = "at-least-once".into();
+        status.since_ms = now_ms();
+        flows.push(status);
+    }
+    Status {
+        version,
+        name: topology.name.clone(),
+        source: StatusSource::Clusters,
+        at_ms: now_ms(),
+        started_at_ms: None,
+        clusters: fleet.status(),
+        flows,
+    }
+}
+
+async fn look(flow: &Flow, source: &Arc<Cluster>, target: &Arc<Cluster>) -> Result<FlowStatus, ClusterError> {
+    let source_admin = Admin::new(source.clone(), "heliostat/status")?;
+    let target_admin = Admin::new(target.clone(), "heliostat/status")?;
+    let (source_id, target_id) = tokio::join!(source_admin.cluster_id(), target_admin.cluster_id());
+    target_id?;
+    let map = read_map(flow, target, &target_admin).await?;
+    let Some(map) = map else {
+        let reason = format!(
+            "nothing was ever mirrored: {} has no {}",
+            flow.target,
+            record::topic_name(&flow.source)
+        );
+        source_id?;
+        return Ok(FlowStatus {
+            state: State::Waiting,
+            reason: Some(reason),
+            ..FlowStatus::default()
+        });
+    };
+    let members = target_admin.group_members(&group_id(&flow.source)).await?;
+    let mirrors: Vec<(String, Provenance)> = map
+        .provenances(&record::topic_name(&flow.source))
+        .into_iter()
+        .filter(|(_, provenance)| {
+            source_id
+                .as_ref()
+                .is_ok_and(|id| *id == provenance.source_cluster)
+        })
+        .collect();
+    let partitions = match &source_id {
+        Ok(_) => partitions(source, &source_admin, &map, &mirrors, members).await?,
+        Err(_) => Vec::new(),
+    };
+    let known = !partitions.is_empty() && partitions.iter().all(|partition| partition.lag.known);
+    let state = partitions
+        .iter()
+        .map(|partition| partition.state)
+        .max()
+        .unwrap_or(State::Waiting);
+    let reason = match (source_id, members) {
+        (Err(error), _) => Some(error.to_string()),
+        (Ok(_), 0) => Some(format!("no daemon is in the group {}", group_id(&flow.source))),
+        (Ok(_), _) => None,
+    };
+    Ok(FlowStatus {
+        state,
+        reason,
+        lag: Lag {
+            known,
+            records: partitions.iter().map(|partition| partition.lag.records).sum(),
+            seconds: partitions
+                .iter()
+                .map(|partition| partition.lag.seconds)
+                .fold(0.0, f64::max),
+            ..Lag::default()
+        },
+        partitions,
+        ..FlowStatus::default()
+    })
+}
+
+/// The map topic of a flow, read to its end; `None` if there is none.
+async fn read_map(
+    flow: &Flow,
+    target: &Arc<Cluster>,
+    admin: &Admin,
+) -> Result<Option<MapReader>, ClusterError> {
+    let topic = record::topic_name(&flow.source);
+    if !admin.topics().await?.iter().any(|listing| listing.name == topic) {
+        return Ok(None);
+    }
+    let failed = |reason: String| ClusterError {
+        cluster: target.alias.clone(),
+        call: format!("read {topic}"),
+        reason,
+        away: true,
+    };
+    let reader = MapReader::start(target.clone(), "heliostat/status", Some(topic.clone()))
+        .map_err(|error| failed(error.to_string()))?;
+    reader.follow(&topic);
+    for end in admin
+        .offsets(vec![(topic.clone(), 0)], OffsetSpec::LatestCommitted)
+        .await?
+    {
+        let offset = end.offset.map_err(|code| failed(explain(code)))?;
+        if !reader.caught_up(&topic, offset, READ_TIMEOUT).await {
+            return Err(failed(format!(
+                "its end was not reached within {} s",
+                READ_TIMEOUT.as_secs()
+            )));
+        }
+    }
+    Ok(Some(reader))
+}
+
+async fn partitions(
+    source: &Arc<Cluster>,
+    admin: &Admin,
+    map: &MapReader,
+    mirrors: &[(String, Provenance)],
+    members: usize,
+) -> Result<Vec<PartitionStatus>, ClusterError> {
+    let topics = mirrors
+        .iter()
+        .map(|(_, provenance)| provenance.source_topic.clone())
+        .collect();
+    let counts: HashMap<String, usize> = admin
+        .describe_topics(topics)
+        .await?
+        .into_iter()
+        .filter_map(|topic| Some((topic.name, topic.partitions.ok()?)))
+        .collect();
+    let mut wanted = Vec::new();
+    let mut found = Vec::new();
+    for (mirror, provenance) in mirrors {
+        let topic = &provenance.source_topic;
+        for partition in 0..counts.get(topic).copied().unwrap_or(0) as i32 {
+            wanted.push((topic.clone(), partition));
+            found.push((
+                mirror.clone(),
+                topic.clone(),
+                partition,
+                map.facts(mirror, partition),
+            ));
+        }
+    }
+    let (starts, ends) = tokio::try_join!(
+        admin.offsets(wanted.clone(), OffsetSpec::Earliest),
+        admin.offsets(wanted, OffsetSpec::LatestCommitted)
+    )?;
+    let mut partitions: Vec<PartitionStatus> = found
+        .into_iter()
+        .map(|(mirror, topic, partition, facts)| {
+            let start = offset(&starts, &topic, partition);
+            let end = offset(&ends, &topic, partition);
+            partition_status(mirror, topic, partition, facts.as_ref(), start, end, members)
+        })
+        .collect();
+    let source = source.clone();
+    let aged = tokio::task::spawn_blocking(move || {
+        fill_in_ages(&source, &mut partitions);
+        partitions
+    });
+    aged.await.map_err(|error| ClusterError {
+        cluster: admin.cluster().alias.clone(),
+        call: "read the oldest missing records".into(),
+        reason: error.to_string(),
+        away: false,
+    })
+}
+
+fn offset(offsets: &[PartitionOffset], topic: &str, partition: i32) -> Option<i64> {
+    let found = offsets
+        .iter()
+        .find(|found| found.topic == topic && found.partition == partition)?;
+    found.offset.as_ref().ok().copied()
+}
+
+fn partition_status(
+    target_topic: String,
+    topic: String,
+    partition: i32,
+    facts: Option<&PartitionFacts>,
+    start: Option<i64>,
+    end: Option<i64>,
+    members: usize,
+) -> PartitionStatus {
+    let position = facts.map(|facts| facts.last.position);
+    let behind = match (position.or(start), end) {
+        (Some(position), Some(end)) => u64::try_from(end - position).ok(),
+        _ => None,
+    };
+    let (state, reason) = match (behind, members) {
+        (None, _) if end.is_some() && position > end => (
+            State::Recreated,
+            Some("the source's log ends before the position: it was truncated, or made again".into()),
+        ),
+        (None, _) => (State::Waiting, Some("the source's log end is not known".into())),
+        (Some(0), _) => (State::CaughtUp, None),
+        (Some(_), 0) => (State::Waiting, Some("no daemon copies it".into())),
+        (Some(_), _) => (State::Copying, None),
+    };
+    PartitionStatus {
+        topic,
+        target_topic,
+        partition,
+        state,
+        reason,
+        since_ms: facts.map_or_else(now_ms, |facts| facts.last.at_ms),
+        position,
+        source_start: start,
+        source_end: end,
+        target_position: facts.map(|facts| facts.last.target_position),
+        lag: Lag {
+            known: behind.is_some(),
+            records: behind.unwrap_or(0),
+            ..Lag::default()
+        },
+        ..PartitionStatus::default()
+    }
+}
+
+/// The lag in seconds: the age of the first record that is missing, which is read for its timestamp.
+fn fill_in_ages(source: &Cluster, partitions: &mut [PartitionStatus]) {
+    let mut config = source.client_config("heliostat/status");
+    config.set("auto.offset.reset", "earliest");
+    let Ok(consumer) = Consumer::new(&source.alias, &config) else {
+        return;
+    };
+    let mut topics = HashMap::new();
+    let mut missing: HashMap<(usize, i32), usize> = HashMap::new();
+    for (index, partition) in partitions.iter().enumerate() {
+        let Some(at) = partition
+            .position
+            .or(partition.source_start)
+            .filter(|_| partition.lag.records > 0)
+        else {
+            continue;
+        };
+        if !topics.contains_key(&partition.topic) {
+            let Ok(topic) = consumer.topic(&partition.topic) else {
+                continue;
+            };
+            topics.insert(partition.topic.clone(), topic);
+        }
+        let topic = &topics[&partition.topic];
+        if consumer.start(topic, partition.partition, at).is_ok() {
+            missing.insert((topic.id(), partition.partition), index);
+        }
+    }
+    let now = now_ms();
+    let deadline = Instant::now() + READ_TIMEOUT;
+    let mut items = Vec::new();
+    while !missing.is_empty() && Instant::now() < deadline {
+        consumer.take(Duration::from_millis(100), 1000, &mut items);
+        for item in items.drain(..) {
+            if let Consumed::Record(record) = item
+                && let Some(index) = missing.remove(&(record.topic(), record.partition()))
+                && record.timestamp() >= 0
+            {
+                partitions[index].lag.seconds = (now - record.timestamp()).max(0) as f64 / 1000.0;
+            }
+        }
+    }
+    for partition in partitions.iter() {
+        if let Some(topic) = topics.get(&partition.topic) {
+            consumer.stop(topic, partition.partition);
+        }
+    }
+}

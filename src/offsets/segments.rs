@@ -1,0 +1,102 @@
+//! Runs of offsets that are in step on both sides.
+
+use serde::{Deserialize, Serialize};
+
+/// `length` records at `source`, `source + 1`, … that are at `target`, `target + 1`, … on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "(i64, i64, i64)", from = "(i64, i64, i64)")]
+pub struct Segment {
+    /// The first source offset.
+    pub source: i64,
+    /// The first target offset.
+    pub target: i64,
+    /// How many offsets.
+    pub length: i64,
+}
+
+impl From<Segment> for (i64, i64, i64) {
+    fn from(segment: Segment) -> Self {
+        (segment.source, segment.target, segment.length)
+    }
+}
+
+impl From<(i64, i64, i64)> for Segment {
+    fn from((source, target, length): (i64, i64, i64)) -> Self {
+        Segment {
+            source,
+            target,
+            length,
+        }
+    }
+}
+
+impl Segment {
+    /// The source offset after the last one.
+    pub fn source_end(&self) -> i64 {
+        self.source.saturating_add(self.length)
+    }
+
+    /// The target offset after the last one.
+    pub fn target_end(&self) -> i64 {
+        self.target.saturating_add(self.length)
+    }
+
+    /// Take in the next record, if it is in step.
+    fn extend(&mut self, source: i64, target: i64) -> bool {
+        let in_step = source == self.source_end() && target == self.target_end();
+        if in_step {
+            self.length += 1;
+        }
+        in_step
+    }
+}
+
+/// Note that the record at `source` is at `target`: the last segment grows, or a new one begins where the step breaks.
+pub fn push(segments: &mut Vec<Segment>, source: i64, target: i64) {
+    let grown = segments
+        .last_mut()
+        .is_some_and(|last| last.extend(source, target));
+    if !grown {
+        segments.push(Segment {
+            source,
+            target,
+            length: 1,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn segments_say_exactly_what_was_pushed(steps in prop::collection::vec((1i64..4, 1i64..4), 0..200)) {
+            let (mut source, mut target) = (0, 0);
+            let mut pushed = Vec::new();
+            let mut segments = Vec::new();
+            for (source_step, target_step) in steps {
+                source += source_step;
+                target += target_step;
+                push(&mut segments, source, target);
+                pushed.push((source, target));
+            }
+            let said: Vec<(i64, i64)> = segments
+                .iter()
+                .flat_map(|segment| (0..segment.length).map(|i| (segment.source + i, segment.target + i)))
+                .collect();
+            prop_assert_eq!(said, pushed);
+        }
+    }
+
+    #[test]
+    fn a_segment_is_written_as_three_numbers() {
+        let segment = Segment {
+            source: 5,
+            target: 7,
+            length: 11,
+        };
+        assert_eq!(serde_json::to_string(&segment).unwrap(), "[5,7,11]");
+    }
+}

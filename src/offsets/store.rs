@@ -1,0 +1,363 @@
+//! The map topics of a cluster: reading them to their end and on, and writing to one.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::error::RDKafkaErrorCode;
+use tokio::sync::{oneshot, watch};
+
+use super::record::{Block, Key, MapRecord, Provenance, bytes};
+use crate::cluster::native::{Consumed, Consumer, Producer, SourceTopic};
+use crate::cluster::{Cluster, admin};
+
+/// How long the threads of this file sleep at most before they look whether they should stop.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long a record may be on its way to the map topic before the write counts as failed.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the map topics of one cluster say, kept up to date by a thread that reads them.
+pub struct MapReader {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<String>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    cluster: Arc<Cluster>,
+    /// The map topic whose blocks are kept; of the others only the provenance matters.
+    blocks_of: Option<String>,
+    state: Mutex<State>,
+    read_to: watch::Sender<HashMap<String, i64>>,
+    stop: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    provenance: HashMap<String, HashMap<String, Provenance>>,
+    partitions: HashMap<(String, i32), PartitionFacts>,
+}
+
+/// What the map says of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionFacts {
+    /// The block that was written last.
+    pub last: Block,
+    /// All blocks that the map holds: first target offset, and the target offset after its last record.
+    pub blocks: Vec<(i64, i64)>,
+}
+
+impl MapReader {
+    /// A reader of map topics on `cluster`, each of which has to be named with [`MapReader::follow`].
+    pub fn start(
+        cluster: Arc<Cluster>,
+        client_id: &str,
+        blocks_of: Option<String>,
+    ) -> rdkafka::error::KafkaResult<MapReader> {
+        let mut config = cluster.client_config(client_id);
+        config.set("enable.partition.eof", "true");
+        config.set("auto.offset.reset", "earliest");
+        config.set("fetch.queue.backoff.ms", "20");
+        config.set("queued.max.messages.kbytes", "4096");
+        let consumer = Consumer::new(&cluster.alias, &config)?;
+        let shared = Arc::new(Shared {
+            cluster,
+            blocks_of,
+            state: Mutex::default(),
+            read_to: watch::Sender::new(HashMap::new()),
+            stop: AtomicBool::new(false),
+        });
+        let (commands, inbox) = mpsc::channel();
+        let for_thread = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("map-reader".into())
+            .spawn(move || read(&consumer, &inbox, &for_thread))
+            .map_err(|error| rdkafka::error::KafkaError::ClientCreation(error.to_string()))?;
+        Ok(MapReader {
+            shared,
+            commands,
+            thread: Some(thread),
+        })
+    }
+
+    /// Read this map topic too. Naming it again changes nothing.
+    pub fn follow(&self, topic: &str) {
+        // The thread lives as long as `self`.
+        let _ = self.commands.send(topic.to_string());
+    }
+
+    /// Wait until everything before `end` in this map topic has been read. False if the time runs out first.
+    pub async fn caught_up(&self, topic: &str, end: i64, timeout: Duration) -> bool {
+        let mut read_to = self.shared.read_to.subscribe();
+        let reached = read_to.wait_for(|read| read.get(topic).is_some_and(|&offset| offset >= end));
+        tokio::time::timeout(timeout, reached)
+            .await
+            .is_ok_and(|result| result.is_ok())
+    }
+
+    /// What a mirror topic on this cluster mirrors, by whichever map topic says so, with the name of that map topic.
+    pub fn provenance(&self, mirror_topic: &str) -> Option<(String, Provenance)> {
+        let state = self.shared.lock();
+        let mut found = state.provenance.iter().filter_map(|(map_topic, mirrors)| {
+            mirrors
+                .get(mirror_topic)
+                .map(|provenance| (map_topic.clone(), provenance.clone()))
+        });
+        found.next()
+    }
+
+    /// All mirror topics that a map topic names.
+    pub fn provenances(&self, map_topic: &str) -> Vec<(String, Provenance)> {
+        let state = self.shared.lock();
+        let mirrors = state.provenance.get(map_topic).into_iter().flatten();
+        mirrors
+            .map(|(mirror, provenance)| (mirror.clone(), provenance.clone()))
+            .collect()
+    }
+
+    /// What the map says of a partition.
+    pub fn facts(&self, mirror_topic: &str, partition: i32) -> Option<PartitionFacts> {
+        self.shared
+            .lock()
+            .partitions
+            .get(&(mirror_topic.to_string(), partition))
+            .cloned()
+    }
+}
+
+impl Drop for MapReader {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn apply(&self, map_topic: &str, key: &[u8], value: Option<&[u8]>) {
+        let Some(record) = MapRecord::read(key, value) else {
+            tracing::warn!(cluster = %self.cluster.alias, topic = map_topic, "left out a record that this version cannot read");
+            return;
+        };
+        let mut state = self.lock();
+        match record {
+            MapRecord::Provenance(topic, Some(provenance)) => {
+                state
+                    .provenance
+                    .entry(map_topic.to_string())
+                    .or_default()
+                    .insert(topic, provenance);
+            }
+            MapRecord::Provenance(topic, None) => {
+                if let Some(mirrors) = state.provenance.get_mut(map_topic) {
+                    mirrors.remove(&topic);
+                }
+            }
+            MapRecord::Block(..) if self.blocks_of.as_deref() != Some(map_topic) => {}
+            MapRecord::Block(topic, partition, id, Some(block)) => {
+                state.note_block(topic, partition, id, block);
+            }
+            MapRecord::Block(topic, partition, id, None) => {
+                if let Some(facts) = state.partitions.get_mut(&(topic, partition)) {
+                    facts.blocks.retain(|&(first, _)| first != id);
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn note_block(&mut self, topic: String, partition: i32, id: i64, block: Block) {
+        let range = (id, block.target_position);
+        let facts = self
+            .partitions
+            .entry((topic, partition))
+            .or_insert_with(|| PartitionFacts {
+                last: block.clone(),
+                blocks: Vec::new(),
+            });
+        match facts.blocks.iter_mut().find(|(first, _)| *first == id) {
+            Some(known) => *known = range,
+            None => facts.blocks.push(range),
+        }
+        // The order of the topic is the order of writing, and compaction keeps it: the last one read is the last one written.
+        facts.last = block;
+    }
+}
+
+fn read(consumer: &Consumer, inbox: &mpsc::Receiver<String>, shared: &Shared) {
+    let mut topics: HashMap<String, SourceTopic> = HashMap::new();
+    let mut items = Vec::new();
+    while !shared.stop.load(Ordering::Relaxed) {
+        while let Ok(name) = inbox.try_recv() {
+            if topics.contains_key(&name) {
+                continue;
+            }
+            let started = consumer
+                .topic(&name)
+                .and_then(|topic| consumer.start(&topic, 0, 0).map(|()| topic));
+            match started {
+                Ok(topic) => drop(topics.insert(name, topic)),
+                Err(error) => {
+                    tracing::warn!(cluster = %shared.cluster.alias, topic = %name, "cannot read the map topic: {error}")
+                }
+            }
+        }
+        consumer.take(TICK, 1000, &mut items);
+        for item in items.drain(..) {
+            take_in(shared, &topics, &item);
+        }
+    }
+    for topic in topics.values() {
+        consumer.stop(topic, 0);
+    }
+}
+
+fn take_in(shared: &Shared, topics: &HashMap<String, SourceTopic>, item: &Consumed) {
+    let id = match item {
+        Consumed::Record(record) => record.topic(),
+        Consumed::End { topic, .. } | Consumed::Error { topic, .. } => *topic,
+    };
+    let Some((name, _)) = topics.iter().find(|(_, topic)| topic.id() == id) else {
+        return;
+    };
+    let read_to = match item {
+        Consumed::Record(record) => {
+            if let Some(key) = record.key() {
+                shared.apply(name, &key, record.value().as_deref());
+            }
+            record.offset() + 1
+        }
+        Consumed::End { offset, .. } => *offset,
+        Consumed::Error { text, .. } => {
+            tracing::warn!(cluster = %shared.cluster.alias, topic = %name, "cannot read the map topic: {text}");
+            return;
+        }
+    };
+    shared.read_to.send_modify(|read| {
+        read.insert(name.clone(), read_to);
+    });
+}
+
+/// Writes to one map topic. Each write is on the target when it returns.
+pub struct MapWriter {
+    commands: mpsc::Sender<Command>,
+    alias: String,
+}
+
+struct Command {
+    records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    done: oneshot::Sender<Result<(), String>>,
+}
+
+/// Writing to the map topic failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cluster {cluster}: write to the offset map: {reason}")]
+pub struct WriteError {
+    cluster: String,
+    reason: String,
+}
+
+impl MapWriter {
+    /// A writer to `topic` on `cluster`, which has to exist.
+    pub fn start(cluster: &Cluster, client_id: &str, topic: &str) -> rdkafka::error::KafkaResult<MapWriter> {
+        let mut config = cluster.client_config(client_id);
+        config.set("enable.idempotence", "true");
+        config.set("linger.ms", "0");
+        config.set("message.timeout.ms", WRITE_TIMEOUT.as_millis().to_string());
+        let producer = Producer::new(&cluster.alias, &config)?;
+        let (commands, inbox) = mpsc::channel();
+        let topic = topic.to_string();
+        std::thread::Builder::new()
+            .name("map-writer".into())
+            .spawn(move || write(&producer, &topic, &inbox))
+            .map_err(|error| rdkafka::error::KafkaError::ClientCreation(error.to_string()))?;
+        Ok(MapWriter {
+            commands,
+            alias: cluster.alias.clone(),
+        })
+    }
+
+    /// Write provenance of mirror topics.
+    pub async fn provenance(&self, records: &[(String, Provenance)]) -> Result<(), WriteError> {
+        let records = records.iter().map(|(topic, provenance)| {
+            let key = Key {
+                topic: topic.clone(),
+                partition: None,
+                block: None,
+            };
+            (bytes(&key), Some(bytes(provenance)))
+        });
+        self.write(records.collect()).await
+    }
+
+    /// Write blocks; one without a value is taken back.
+    pub async fn blocks(&self, blocks: &[(Key, Option<Block>)]) -> Result<(), WriteError> {
+        self.write(
+            blocks
+                .iter()
+                .map(|(key, block)| (bytes(key), block.as_ref().map(bytes)))
+                .collect(),
+        )
+        .await
+    }
+
+    async fn write(&self, records: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), WriteError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let failed = |reason: String| WriteError {
+            cluster: self.alias.clone(),
+            reason,
+        };
+        let (done, outcome) = oneshot::channel();
+        self.commands
+            .send(Command { records, done })
+            .map_err(|_| failed("the writer has stopped".into()))?;
+        match outcome.await {
+            Ok(result) => result.map_err(failed),
+            Err(_) => Err(failed("the writer has stopped".into())),
+        }
+    }
+}
+
+fn write(producer: &Producer, topic: &str, inbox: &mpsc::Receiver<Command>) {
+    let topic = match producer.topic(topic) {
+        Ok(topic) => topic,
+        Err(error) => return tracing::error!("cannot write to the offset map: {error}"),
+    };
+    // Ends when the writer's handle is dropped and what it sent before that is written.
+    while let Ok(command) = inbox.recv() {
+        let mut waiting = 0;
+        let mut failed: Option<RDKafkaErrorCode> = None;
+        for (key, value) in &command.records {
+            match producer.send_bytes(&topic, 0, key, value.as_deref(), 0) {
+                Ok(()) => waiting += 1,
+                Err(code) => failed = Some(code),
+            }
+        }
+        // Each record is reported by its own time-out at the latest; the margin covers a thread that is late.
+        let deadline = Instant::now() + WRITE_TIMEOUT + Duration::from_secs(5);
+        while waiting > 0 && Instant::now() < deadline {
+            waiting -= producer
+                .deliveries(TICK, |delivery| failed = delivery.result.err().or(failed))
+                .min(waiting);
+        }
+        let result = match (failed, waiting) {
+            (None, 0) => Ok(()),
+            (Some(code), _) => Err(producer.last_error().unwrap_or_else(|| admin::explain(code))),
+            (None, _) => Err("no answer in time".to_string()),
+        };
+        let _ = command.done.send(result);
+    }
+}

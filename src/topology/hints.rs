@@ -1,0 +1,46 @@
+//! What to say to a key that does not exist where it stands.
+
+use super::problem::ProblemKind;
+use super::settings::FLOW_KEYS;
+use super::suggest::nearest;
+
+/// Keys of the design that this version does not have yet, and what that means for the user now.
+const NOT_YET: [(&str, &str); 4] = [
+    (
+        "groups",
+        "this version does not copy consumer groups; leave the key out",
+    ),
+    (
+        "sync",
+        "this version does not synchronise configs, ACLs or groups; leave the key out",
+    ),
+    ("acls", "this version does not copy ACLs; leave the key out"),
+    (
+        "configs",
+        "this version does not synchronise configs; leave the key out",
+    ),
+];
+
+const CLUSTER_KEYS: [&str; 2] = ["bootstrap_servers", "built_in"];
+
+/// The kind of problem that an unknown key is, and what to write instead.
+///
+/// The last part is the key that was meant, if that can be told.
+pub(super) fn for_key(key: &str, known: &[&'static str]) -> (ProblemKind, String, Option<&'static str>) {
+    if let Some((_, hint)) = NOT_YET.iter().find(|(name, _)| *name == key) {
+        return (ProblemKind::NotYet, (*hint).to_owned(), None);
+    }
+    let at_top = known.contains(&"layout");
+    let meant = nearest(key, known.iter().copied());
+    let help = if let Some(meant) = meant {
+        format!("did you mean `{meant}`?")
+    } else if at_top && FLOW_KEYS.contains(&key) {
+        format!("`{key}` is a setting of flows: put it under `defaults`, or into one of the `flows`")
+    } else if at_top && CLUSTER_KEYS.contains(&key) {
+        format!("`{key}` belongs to a cluster: put it under `clusters` and the cluster's alias")
+    } else {
+        let keys: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
+        format!("the keys here are {}", keys.join(", "))
+    };
+    (ProblemKind::UnknownKey, help, meant)
+}

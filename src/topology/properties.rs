@@ -1,0 +1,142 @@
+//! Properties that go to a client or a built-in broker as they are.
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
+
+use super::draft::{Drafts, Field, Keys};
+use super::problem::ProblemKind;
+use super::yaml::Value;
+
+/// What copying rests on, and what the file says elsewhere.
+const OWN: [(&str, &str); 16] = [
+    ("bootstrap.servers", "write `bootstrap_servers` in the cluster"),
+    ("metadata.broker.list", "write `bootstrap_servers` in the cluster"),
+    (
+        "security.protocol",
+        "write `security: { protocol: … }` in the cluster",
+    ),
+    (
+        "sasl.mechanism",
+        "write `security: { mechanism: … }` in the cluster",
+    ),
+    (
+        "sasl.mechanisms",
+        "write `security: { mechanism: … }` in the cluster",
+    ),
+    (
+        "sasl.username",
+        "write `security: { username: … }` in the cluster",
+    ),
+    (
+        "sasl.password",
+        "write `security: { password: { env: NAME } }` in the cluster",
+    ),
+    (
+        "ssl.key.password",
+        "write `security: { key_password: { env: NAME } }` in the cluster",
+    ),
+    (
+        "ssl.keystore.password",
+        "write `security: { certificate: PATH, key: PATH }` in the cluster, with PEM files",
+    ),
+    ("ssl.key.pem", "write `security: { key: PATH }` in the cluster"),
+    ("group.id", OWN_PROGRESS),
+    ("group.instance.id", OWN_PROGRESS),
+    ("enable.auto.commit", OWN_PROGRESS),
+    ("enable.auto.offset.store", OWN_PROGRESS),
+    ("auto.offset.reset", OWN_PROGRESS),
+    ("transactional.id", OWN_PROGRESS),
+];
+
+const OWN_PROGRESS: &str = "leave it out: where copying goes on must not depend on the file";
+
+/// Reads `properties` of a cluster for librdkafka, which says itself what it does not take.
+pub(super) fn read_client_properties(drafts: &mut Drafts, field: &Field<'_>) -> BTreeMap<String, String> {
+    let mut properties = BTreeMap::new();
+    let Some(table) = drafts.table(field, None, Keys::Any) else {
+        return properties;
+    };
+    for (name, key, field) in table.fields("socket.keepalive.enable: true") {
+        if let Some((_, help)) = OWN.iter().find(|(own, _)| *own == name) {
+            let message = format!("`{name}` is not for `properties`: heliostat sets it itself");
+            drafts.error(ProblemKind::BadProperty, &key, message).help(*help);
+            continue;
+        }
+        if ["password", "secret", "token"]
+            .iter()
+            .any(|word| name.contains(word))
+            || name.starts_with("sasl.oauthbearer.")
+        {
+            let message = format!("`{name}` is not for `properties`: these are shown, and it is a secret");
+            let help = "only what `security` has can hold secrets: leave it out";
+            drafts.error(ProblemKind::PlainSecret, &key, message).help(help);
+            continue;
+        }
+        let Some(value) = scalar(drafts, &field) else {
+            continue;
+        };
+        if let Err(error) = try_property(name, &value) {
+            match error {
+                Refused::Name => {
+                    let help = "`properties` takes the properties of librdkafka, under the names in its CONFIGURATION.md";
+                    let message = format!("librdkafka has no property `{name}`");
+                    drafts.error(ProblemKind::BadProperty, &key, message).help(help);
+                }
+                Refused::Value => {
+                    let help = "librdkafka's CONFIGURATION.md says which values it takes";
+                    let message = format!("librdkafka does not take `{value}` for `{name}`");
+                    drafts
+                        .error(ProblemKind::BadProperty, &field.spot, message)
+                        .help(help);
+                }
+            }
+            continue;
+        }
+        properties.insert(name.to_owned(), value);
+    }
+    properties
+}
+
+/// Reads `properties` of a built-in cluster: broker configs under Kafka's names.
+pub(super) fn read_broker_properties(drafts: &mut Drafts, field: &Field<'_>) -> BTreeMap<String, String> {
+    let mut properties = BTreeMap::new();
+    let Some(table) = drafts.table(field, None, Keys::Any) else {
+        return properties;
+    };
+    for (name, _, field) in table.fields("log.retention.hours: 24") {
+        if let Some(value) = scalar(drafts, &field) {
+            properties.insert(name.to_owned(), value);
+        }
+    }
+    properties
+}
+
+fn scalar(drafts: &mut Drafts, field: &Field<'_>) -> Option<String> {
+    match &field.node.value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Int(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Null | Value::List(_) | Value::Map(_) | Value::Tagged(_) => {
+            drafts.wrong_type(field, "a text, a number, or true or false");
+            None
+        }
+    }
+}
+
+/// What librdkafka does not take of a property.
+enum Refused {
+    Name,
+    Value,
+}
+
+fn try_property(name: &str, value: &str) -> Result<(), Refused> {
+    match ClientConfig::new().set(name, value).create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => Err(Refused::Name),
+        Err(_) => Err(Refused::Value),
+    }
+}

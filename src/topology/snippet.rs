@@ -1,0 +1,171 @@
+//! The line of a file that a problem is about, with secrets masked.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::problem::Snippet;
+use super::yaml::Position;
+
+/// How much of a long line is shown, in characters.
+const SHOWN_CHARS_MAX: usize = 110;
+
+/// What stands in place of a secret.
+const MASK: &str = "***";
+
+/// A key that names a secret, and all that follows it on the line. `{ env: X }` and `{ file: X }` hold none.
+static SECRET_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r#"(?i)([\w.-]*(?:password|passwd|secret|jaas|token|passphrase)[\w.-]*["']?\s*:\s*)(\S.*)$"#)
+        .ok()
+});
+
+/// Cuts the line at a position out of a text. `secrets` are masked wherever they stand.
+pub(super) fn snippet(text: &str, position: Position, secrets: &[String]) -> Option<Snippet> {
+    let line = text.lines().nth(position.line.checked_sub(1)?)?;
+    let (masked, column) = mask_line(line, position.column.saturating_sub(1), secrets);
+    let chars: Vec<char> = masked
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let column = column.min(chars.len());
+    let width = token_width(&chars[column..]);
+    let from = match chars.len() > SHOWN_CHARS_MAX {
+        true => column.saturating_sub(SHOWN_CHARS_MAX / 2),
+        false => 0,
+    };
+    let to = chars.len().min(from + SHOWN_CHARS_MAX);
+    let shown: String = chars[from..to].iter().collect();
+    let text = shown.trim_end().to_owned();
+    Some(Snippet {
+        text,
+        indent: column - from,
+        width: width.min(to - column).max(1),
+    })
+}
+
+/// Masks secrets in a text that is shown.
+pub(super) fn mask(text: &str, secrets: &[String]) -> String {
+    let mut masked = text.to_owned();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        masked = masked.replace(secret.as_str(), MASK);
+    }
+    masked
+}
+
+/// Masks a line. A column that stands behind what was masked stands at the mask afterwards.
+fn mask_line(line: &str, column: usize, secrets: &[String]) -> (String, usize) {
+    let mut text = mask(line, secrets);
+    let mut column = if text == line {
+        column
+    } else {
+        moved(line, &text, column)
+    };
+    if let Some(found) = SECRET_KEY.as_ref().and_then(|key| key.captures(&text))
+        && let (Some(key), Some(value)) = (found.get(1), found.get(2))
+        && !names_a_source(value.as_str())
+    {
+        let start = key.end();
+        column = column.min(text[..start].chars().count());
+        text.truncate(start);
+        text.push_str(MASK);
+    }
+    (text, column)
+}
+
+fn names_a_source(value: &str) -> bool {
+    let inner = value.trim_start_matches(['{', ' ']);
+    value.starts_with('{') && (inner.starts_with("env:") || inner.starts_with("file:"))
+}
+
+/// Where a column is after masking: unchanged in what both lines begin with, and otherwise where they part.
+fn moved(before: &str, after: &str, column: usize) -> usize {
+    let same = before
+        .chars()
+        .zip(after.chars())
+        .take_while(|(a, b)| a == b)
+        .count();
+    column.min(same)
+}
+
+/// How many characters the value or key that begins here has on this line.
+fn token_width(chars: &[char]) -> usize {
+    let Some(first) = chars.first() else { return 1 };
+    let end = match first {
+        '"' | '\'' => chars[1..].iter().position(|c| c == first).map(|at| at + 2),
+        '{' | '[' | '-' | '}' | ']' => Some(1),
+        _ => (0..chars.len()).find(|at| match chars[*at] {
+            ',' | '}' | ']' => true,
+            ':' => chars.get(at + 1).is_none_or(|next| *next == ' '),
+            ' ' => chars.get(at + 1) == Some(&'#'),
+            _ => false,
+        }),
+    };
+    let width = end.unwrap_or(chars.len());
+    chars[..width]
+        .iter()
+        .rposition(|c| *c != ' ')
+        .map_or(1, |last| last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(line: &str, column: usize, secrets: &[&str]) -> String {
+        let secrets: Vec<String> = secrets.iter().map(|secret| (*secret).to_owned()).collect();
+        let Snippet { text, indent, width } = snippet(line, Position { line: 1, column }, &secrets).unwrap();
+        format!("{text}\n{:indent$}{:^<width$}", "", "")
+    }
+
+    #[test]
+    fn marks_one_key_or_value() {
+        assert_eq!(shown("port: 1", 1, &[]), "port: 1\n^^^^");
+        assert_eq!(shown("{ a: 12, b: x }", 6, &[]), "{ a: 12, b: x }\n     ^^");
+        assert_eq!(shown("a: 'x: y' # c", 4, &[]), "a: 'x: y' # c\n   ^^^^^^");
+        assert_eq!(
+            shown("a: some words  # c", 4, &[]),
+            "a: some words  # c\n   ^^^^^^^^^^"
+        );
+        assert_eq!(shown("a: kafka:9092", 4, &[]), "a: kafka:9092\n   ^^^^^^^^^^");
+        assert_eq!(shown("a:", 3, &[]), "a:\n  ^");
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        assert_eq!(
+            shown("password: hunter2 # mine", 11, &[]),
+            "password: ***\n          ^^^"
+        );
+        assert_eq!(
+            shown("{ password: \"a, b\", c: d }", 21, &[]),
+            "{ password: ***\n            ^^^"
+        );
+        assert_eq!(
+            shown("x: { password: { env: P }, y: 1 }", 28, &[]),
+            "x: { password: { env: P }, y: 1 }\n                           ^"
+        );
+        assert_eq!(shown("  hunter2", 3, &["hunter2"]), "  ***\n  ^^^");
+        assert_eq!(
+            shown("sasl.password: hunter2", 1, &[]),
+            "sasl.password: ***\n^^^^^^^^^^^^^"
+        );
+        assert_eq!(
+            shown("a: hunter2, port: 1", 13, &["hunter2"]),
+            "a: ***, port: 1\n   ^^^"
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place() {
+        let line = format!("{}HERE: 1, {}", "x".repeat(300), "y".repeat(300));
+        let Snippet { text, indent, width } = snippet(&line, Position { line: 1, column: 301 }, &[]).unwrap();
+        assert_eq!(text.chars().skip(indent).take(width).collect::<String>(), "HERE");
+        assert!(text.len() <= 110);
+    }
+
+    #[test]
+    fn a_position_outside_the_text_is_harmless() {
+        assert_eq!(snippet("a", Position { line: 9, column: 1 }, &[]), None);
+        assert_eq!(shown("a", 99, &[]), "a\n ^");
+    }
+}

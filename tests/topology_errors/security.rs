@@ -1,0 +1,248 @@
+//! Secrets, security and client properties.
+
+use expect_test::expect;
+
+use super::{check_clusters, parse, two};
+
+#[test]
+fn secrets() {
+    let security = |password: &str| {
+        format!(
+            "{{ bootstrap_servers: a:1, security: {{ protocol: SASL_SSL, mechanism: PLAIN, username: u, password: {password} }} }}"
+        )
+    };
+    check_clusters(
+        &security("hunter2"),
+        &security("{ env: UNSET }").replace("a:1", "b:1"),
+        expect![[r#"
+        error: `clusters.one.security.password` is written in the file, where everybody who reads the file reads it
+         --> t.yaml:4:107
+          |
+        4 |   one: { bootstrap_servers: a:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
+          |                                                                                                           ^^^
+          = help: write `password: { env: NAME }` for an environment variable, or `password: { file: PATH }` for a file with nothing else
+
+        error: the environment variable `UNSET` is not set
+         --> t.yaml:5:114
+          |
+        5 | L_SSL, mechanism: PLAIN, username: u, password: { env: UNSET } } }
+          |                                                        ^^^^^
+          = help: set it before you start: `export UNSET=…`
+
+        2 errors
+    "#]],
+    );
+    check_clusters(
+        &security("{ env: SET, file: x }"),
+        &security("{ file: ./no/such/file }").replace("a:1", "b:1"),
+        expect![[r#"
+            error: `clusters.one.security.password` has both `env` and `file`
+             --> t.yaml:4:107
+              |
+            4 | ol: SASL_SSL, mechanism: PLAIN, username: u, password: { env: SET, file: x } } }
+              |                                                        ^
+              = help: keep one of them
+
+            error: the secret cannot be read from `./no/such/file`: no such file or directory
+             --> t.yaml:5:115
+              |
+            5 | _SSL, mechanism: PLAIN, username: u, password: { file: ./no/such/file } } }
+              |                                                        ^^^^^^^^^^^^^^
+              = help: the file holds the secret and nothing else; a relative path begins at the working directory
+
+            2 errors
+        "#]],
+    );
+    check_clusters(
+        &security("{}"),
+        &security("{ variable: X }").replace("a:1", "b:1"),
+        expect![[r#"
+        error: `clusters.one.security.password` does not say where it is
+         --> t.yaml:4:107
+          |
+        4 |   one: { bootstrap_servers: a:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
+          |                                                                                                           ^^^
+          = help: write `password: { env: NAME }` or `password: { file: PATH }`
+
+        error: `clusters.two.security.password` does not say where it is
+         --> t.yaml:5:107
+          |
+        5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
+          |                                                                                                           ^^^
+          = help: write `password: { env: NAME }` or `password: { file: PATH }`
+
+        error: unknown key `variable` in `clusters.two.security.password`
+         --> t.yaml:5:109
+          |
+        5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
+          |                                                                                                           ^^^
+          = help: the keys here are `env`, `file`
+
+        3 errors
+    "#]],
+    );
+    check_clusters(
+        &security("\n      hunter2"),
+        &security("{ env: SET }").replace("a:1", "b:1"),
+        expect![[r#"
+        error: `clusters.one.security.password` is written in the file, where everybody who reads the file reads it
+         --> t.yaml:5:7
+          |
+        5 |       *** } }
+          |       ^^^
+          = help: write `password: { env: NAME }` for an environment variable, or `password: { file: PATH }` for a file with nothing else
+
+        1 error
+    "#]],
+    );
+}
+
+#[test]
+fn a_secret_from_the_environment_reaches_the_client_and_nobody_else() {
+    let security =
+        "security: { protocol: SASL_PLAINTEXT, mechanism: PLAIN, username: u, password: { env: SET } }";
+    let text = two(
+        &format!("{{ bootstrap_servers: a:1, {security} }}"),
+        "{ bootstrap_servers: b:1 }",
+    );
+    let topology = parse(&text).unwrap();
+    let properties = topology.clusters[0]
+        .security
+        .as_ref()
+        .unwrap()
+        .client_properties();
+    assert!(
+        properties
+            .iter()
+            .any(|(name, value)| name == "sasl.password" && value.expose() == "hunter2")
+    );
+    let shown = format!("{topology:?} {}", serde_json::to_string(&topology).unwrap());
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn security_that_does_not_fit_together() {
+    check_clusters(
+        "{ bootstrap_servers: a:1, security: { protocol: PLAINTEXT, username: u, ca: x.pem } }",
+        "{ bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: GSSAPI, key: ./no.key } }",
+        expect![[r#"
+            error: `clusters.one.security.username` has no effect: the protocol PLAINTEXT has no user and password
+             --> t.yaml:4:67
+              |
+            4 |   one: { bootstrap_servers: a:1, security: { protocol: PLAINTEXT, username: u, ca: x.pem } }
+              |                                                                   ^^^^^^^^
+              = help: write `protocol: SASL_SSL`, or leave the key out
+
+            error: `clusters.one.security.ca` has no effect: the protocol PLAINTEXT has no encryption
+             --> t.yaml:4:80
+              |
+            4 |   one: { bootstrap_servers: a:1, security: { protocol: PLAINTEXT, username: u, ca: x.pem } }
+              |                                                                                ^^
+              = help: write `protocol: SSL` or `protocol: SASL_SSL`, or leave the key out
+
+            error: `username` is missing in `clusters.two.security`
+             --> t.yaml:5:34
+              |
+            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: GSSAPI, key: ./no.key } }
+              |                                  ^^^^^^^^
+              = help: write `username: mirror`
+
+            error: `password` is missing in `clusters.two.security`
+             --> t.yaml:5:34
+              |
+            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: GSSAPI, key: ./no.key } }
+              |                                  ^^^^^^^^
+              = help: write `password: { env: NAME }`
+
+            error: `clusters.two.security.mechanism` cannot be `GSSAPI`
+             --> t.yaml:5:77
+              |
+            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: GSSAPI, key: ./no.key } }
+              |                                                                             ^^^^^^
+              = help: write `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`
+
+            error: `clusters.two.security.key` needs a `certificate`
+             --> t.yaml:5:85
+              |
+            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: GSSAPI, key: ./no.key } }
+              |                                                                                     ^^^
+              = help: add `certificate: PATH`, or leave `key` out
+
+            error: `clusters.two.security.key` names the file `./no.key`: no such file or directory
+             --> t.yaml:5:90
+              |
+            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: GSSAPI, key: ./no.key } }
+              |                                                                                          ^^^^^^^^
+              = help: write the path of a PEM file; a relative path begins at the working directory
+
+            7 errors
+        "#]],
+    );
+    check_clusters(
+        "{ built_in: { port: 19092 }, security: { protocol: SSL } }",
+        "{ bootstrap_servers: b:1, security: { mechanism: PLAIN } }",
+        expect![[r#"
+            error: `clusters.one.security` has no effect: a built-in cluster takes plain connections only
+             --> t.yaml:4:37
+              |
+            4 |   one: { built_in: { port: 19092 }, security: { protocol: SSL } }
+              |                                     ^^^^^^^^
+              = help: leave `security` out
+
+            error: `protocol` is missing in `clusters.two.security`
+             --> t.yaml:5:34
+              |
+            5 |   two: { bootstrap_servers: b:1, security: { mechanism: PLAIN } }
+              |                                  ^^^^^^^^
+              = help: write `protocol: SASL_SSL`
+
+            2 errors
+        "#]],
+    );
+}
+
+#[test]
+fn client_properties() {
+    check_clusters(
+        "{ bootstrap_servers: a:1, properties: { socket.keepalive: true, group.id: x, sasl.password: hunter2 } }",
+        "{ bootstrap_servers: b:1, properties: { socket.timeout.ms: soon, fetch.wait.max.ms: [1] } }",
+        expect![[r#"
+            error: librdkafka has no property `socket.keepalive`
+             --> t.yaml:4:48
+              |
+            4 |   one: { bootstrap_servers: a:1, properties: { socket.keepalive: true, group.id: x, sasl.password: ***
+              |                                                ^^^^^^^^^^^^^^^^
+              = help: `properties` takes the properties of librdkafka, under the names in its CONFIGURATION.md
+
+            error: `group.id` is not for `properties`: heliostat sets it itself
+             --> t.yaml:4:72
+              |
+            4 |   one: { bootstrap_servers: a:1, properties: { socket.keepalive: true, group.id: x, sasl.password: ***
+              |                                                                        ^^^^^^^^
+              = help: leave it out: where copying goes on must not depend on the file
+
+            error: `sasl.password` is not for `properties`: heliostat sets it itself
+             --> t.yaml:4:85
+              |
+            4 |   one: { bootstrap_servers: a:1, properties: { socket.keepalive: true, group.id: x, sasl.password: ***
+              |                                                                                     ^^^^^^^^^^^^^
+              = help: write `security: { password: { env: NAME } }` in the cluster
+
+            error: librdkafka does not take `soon` for `socket.timeout.ms`
+             --> t.yaml:5:67
+              |
+            5 |   two: { bootstrap_servers: b:1, properties: { socket.timeout.ms: soon, fetch.wait.max.ms: [1] } }
+              |                                                                   ^^^^
+              = help: librdkafka's CONFIGURATION.md says which values it takes
+
+            error: `clusters.two.properties.fetch.wait.max.ms` must be a text, a number, or true or false, not a list
+             --> t.yaml:5:92
+              |
+            5 |   two: { bootstrap_servers: b:1, properties: { socket.timeout.ms: soon, fetch.wait.max.ms: [1] } }
+              |                                                                                            ^
+              = help: write `socket.keepalive.enable: true`
+
+            5 errors
+        "#]],
+    );
+}
