@@ -116,6 +116,12 @@ pub enum Command {
     /// Start one built-in cluster on its own
     #[command(after_help = BROKER_EXAMPLES)]
     Broker(BrokerArgs),
+    /// Write records to a topic: each line of standard input is one
+    #[command(after_help = PRODUCE_EXAMPLES)]
+    Produce(ProduceArgs),
+    /// Read the records of a topic: each is a line of standard output
+    #[command(after_help = CONSUME_EXAMPLES)]
+    Consume(ConsumeArgs),
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -127,6 +133,50 @@ pub struct RunArgs {
     /// The topology file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+const PRODUCE_EXAMPLES: &str = "\
+Examples:
+  echo hello | heliostat produce --bootstrap-server 127.0.0.1:19092 --topic orders
+  heliostat produce --bootstrap-server 127.0.0.1:19092 --topic orders --key-separator : < orders.txt";
+
+const CONSUME_EXAMPLES: &str = "\
+Examples:
+  heliostat consume --bootstrap-server 127.0.0.1:29092 --topic primary.orders --from-beginning
+  heliostat consume --bootstrap-server 127.0.0.1:29092 --topic primary.orders --max-messages 10 --verbose";
+
+/// Arguments of `heliostat produce`.
+#[derive(Debug, Args)]
+pub struct ProduceArgs {
+    /// Where the cluster is
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub bootstrap_server: String,
+    /// The topic
+    #[arg(long, value_name = "NAME")]
+    pub topic: String,
+    /// What separates key and value in a line; without it a line is a value without a key
+    #[arg(long, value_name = "TEXT")]
+    pub key_separator: Option<String>,
+}
+
+/// Arguments of `heliostat consume`.
+#[derive(Debug, Args)]
+pub struct ConsumeArgs {
+    /// Where the cluster is
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub bootstrap_server: String,
+    /// The topic
+    #[arg(long, value_name = "NAME")]
+    pub topic: String,
+    /// Begin with the first record that is there, not with the next one to come
+    #[arg(long)]
+    pub from_beginning: bool,
+    /// End after so many records
+    #[arg(long, value_name = "N")]
+    pub max_messages: Option<u64>,
+    /// Show partition, offset and key in front of each value
+    #[arg(long)]
+    pub verbose: bool,
 }
 
 /// Arguments of `heliostat check`.

@@ -24,9 +24,6 @@ use self::args::{Command, OutputArg, StatusArgs};
 use crate::flow::survey::survey;
 use crate::topology::{Problems, Topology};
 
-/// The version of this program, with the commit that it was built from.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HELIOSTAT_COMMIT"), ")");
-
 /// Exit codes.
 pub mod exit {
     /// Done.
@@ -57,10 +54,12 @@ pub struct Failure {
 /// Whatever the command cannot do; [`explain`] prints it.
 pub async fn execute(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Run(_) => anyhow::bail!("this build has no daemon"),
+        Command::Run(args) => run::run(&args.file, &load(&args.file)?).await,
         Command::Check(args) => check::run(&args).await,
         Command::Status(args) => status(args).await,
         Command::Broker(args) => broker::run(args).await,
+        Command::Produce(args) => records::run_produce(args).await,
+        Command::Consume(args) => records::run_consume(args).await,
         Command::Completions(args) => completions::run(&args),
     }
 }
@@ -137,7 +136,7 @@ async fn status(args: StatusArgs) -> anyhow::Result<u8> {
     let from_clusters = topology.map(|topology| -> status::FromClusters<'static> {
         Box::new(move || {
             let topology = topology.clone();
-            Box::pin(async move { Ok(survey(&topology, VERSION.to_owned()).await) })
+            Box::pin(async move { Ok(survey(&topology, crate::VERSION.to_owned()).await) })
         })
     });
     status::run(&options, from_clusters).await
