@@ -1,1 +1,3 @@
 //! The built-in Kafka cluster.
+
+pub mod log;
