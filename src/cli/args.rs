@@ -8,7 +8,8 @@ use clap_complete::Shell;
 
 use super::logging::LogFormat;
 use super::view::PARTITIONS_SHOWN;
-use super::{VERSION, check::EXAMPLE_TOPIC};
+use super::check::EXAMPLE_TOPIC;
+use crate::VERSION;
 
 const ABOUT: &str = "Mirrors topics between Kafka clusters";
 
