@@ -1,9 +1,19 @@
-//! The built-in Kafka cluster.
+//! The built-in Kafka cluster: one process, several nodes, one storage engine.
+//!
+//! [`Cluster::start`] is the way in. Inside, data meets the modules in this order: `net` splits connections into
+//! frames, `api` has a file for each request, which works on what all nodes share (`broker`): topics and
+//! configuration (`state`), logs (`log`), and groups (`group`).
 
+mod api;
+mod api_error;
+mod broker;
+mod cluster;
+mod configs;
 pub mod group;
+pub mod log;
+mod net;
+pub mod state;
+mod storage;
+mod topics;
 
-pub mod state {
-    //! The small durable state.
-
-    pub mod journal;
-}
+pub use cluster::{Cluster, ClusterConfig, StartError};

@@ -2,10 +2,15 @@
 //!
 //! [`message`] holds one file per API with its request and its response, and the table of all APIs.
 //! Everything there is built on the checked [`buf::Reader`] and [`buf::Writer`].
+//! [`batch`] and [`record`] look into what Produce and Fetch carry, without copying it.
 
+pub mod batch;
 pub mod buf;
+pub mod builder;
+pub mod compression;
 pub mod error;
 pub mod message;
+pub mod record;
 mod uuid;
 
 pub use error::{DecodeError, EncodeError, ErrorCode};

@@ -1,0 +1,72 @@
+//! CreateTopics (19), versions 2-7.
+
+use heliostat_wire::message::{
+    CreateTopicsRequest, CreateTopicsResponse,
+    create_topics::{CreatableTopic, CreatableTopicConfigs, CreatableTopicResult},
+};
+
+use super::Context;
+use crate::{
+    api_error::ApiError,
+    broker::Broker,
+    state::Topic,
+    topics::{self, NewTopic},
+};
+
+pub(super) async fn handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
+    let broker = &context.broker;
+    let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    let new = request.topics.into_iter().map(new_topic).collect();
+    let created = broker.create_topics(new, request.validate_only).await;
+    let results = names.into_iter().zip(created);
+    CreateTopicsResponse {
+        topics: results.map(|(name, created)| result(broker, name, created)).collect(),
+        ..Default::default()
+    }
+}
+
+fn new_topic(topic: CreatableTopic) -> NewTopic {
+    NewTopic {
+        name: topic.name,
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignments: topic
+            .assignments
+            .into_iter()
+            .map(|assignment| (assignment.partition_index, assignment.broker_ids))
+            .collect(),
+        configs: topic.configs.into_iter().map(|config| (config.name, config.value)).collect(),
+    }
+}
+
+fn result(broker: &Broker, name: String, created: Result<topics::Created, ApiError>) -> CreatableTopicResult {
+    match created {
+        Err(error) => CreatableTopicResult {
+            name,
+            error_code: error.code.into(),
+            error_message: Some(error.message),
+            ..Default::default()
+        },
+        Ok(topic) => CreatableTopicResult {
+            name,
+            topic_id: topic.id,
+            num_partitions: topic.partitions.len() as i32,
+            replication_factor: topic.partitions.first().map_or(-1, |partition| partition.replicas.len() as i16),
+            configs: Some(configs(broker, &topic)),
+            ..Default::default()
+        },
+    }
+}
+
+fn configs(broker: &Broker, topic: &Topic) -> Vec<CreatableTopicConfigs> {
+    let entries = broker.describe_topic_configs(topic).into_iter();
+    entries
+        .map(|entry| CreatableTopicConfigs {
+            config_source: entry.source() as i8,
+            read_only: entry.read_only,
+            is_sensitive: false,
+            name: entry.name,
+            value: entry.value,
+        })
+        .collect()
+}

@@ -1,0 +1,16 @@
+//! DescribeAcls (29), versions 1-3: there are no access rules here, and clients are told so.
+
+use heliostat_wire::{
+    ErrorCode,
+    message::{DescribeAclsRequest, DescribeAclsResponse},
+};
+
+use super::Context;
+
+pub(super) async fn handle(_: Context, _: DescribeAclsRequest) -> DescribeAclsResponse {
+    DescribeAclsResponse {
+        error_code: ErrorCode::SecurityDisabled.into(),
+        error_message: Some("this cluster has no access rules: everyone may do everything".to_owned()),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,87 @@
+//! DescribeTopicPartitions (75), version 0: what Metadata tells, sorted and in pages.
+
+use heliostat_wire::{
+    ErrorCode,
+    message::{
+        DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+        describe_topic_partitions::{
+            Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+        },
+    },
+};
+
+use super::{Context, operations};
+use crate::state::{Image, Topic, names};
+
+/// Kafka's `max.request.partition.size.limit`.
+const PARTITIONS_MAX: usize = 2000;
+
+pub(super) async fn handle(
+    context: Context,
+    request: DescribeTopicPartitionsRequest,
+) -> DescribeTopicPartitionsResponse {
+    let image = context.broker.image();
+    let mut asked: Vec<String> = if request.topics.is_empty() {
+        image.topics().map(|topic| topic.name.clone()).collect()
+    } else {
+        request.topics.into_iter().map(|topic| topic.name).collect()
+    };
+    asked.sort();
+    asked.dedup();
+    let (from_topic, from_partition) = match request.cursor {
+        Some(cursor) => (cursor.topic_name, usize::try_from(cursor.partition_index).unwrap_or(0)),
+        None => (String::new(), 0),
+    };
+    let mut left = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, PARTITIONS_MAX);
+    let mut response = DescribeTopicPartitionsResponse::default();
+    for name in asked.into_iter().filter(|name| *name >= from_topic) {
+        let first = if name == from_topic { from_partition } else { 0 };
+        if left == 0 {
+            response.next_cursor = Some(Cursor { topic_name: name, partition_index: first as i32 });
+            break;
+        }
+        let Some(topic) = image.topic(&name) else {
+            response.topics.push(unknown(name));
+            continue;
+        };
+        let last = topic.partitions.len().min(first.saturating_add(left));
+        response.topics.push(page(&image, topic, first, last));
+        left -= last.saturating_sub(first);
+        if last < topic.partitions.len() {
+            response.next_cursor = Some(Cursor { topic_name: name, partition_index: last as i32 });
+            break;
+        }
+    }
+    response
+}
+
+fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
+    let error = match names::problem(&name) {
+        Some(_) => ErrorCode::InvalidTopicException,
+        None => ErrorCode::UnknownTopicOrPartition,
+    };
+    DescribeTopicPartitionsResponseTopic { error_code: error.into(), name: Some(name), ..Default::default() }
+}
+
+fn page(image: &Image, topic: &Topic, first: usize, last: usize) -> DescribeTopicPartitionsResponseTopic {
+    let leader_epoch = image.leader_epoch(topic);
+    let partitions = topic.partitions.iter().enumerate().take(last).skip(first);
+    DescribeTopicPartitionsResponseTopic {
+        name: Some(topic.name.clone()),
+        topic_id: topic.id,
+        topic_authorized_operations: operations::TOPIC,
+        partitions: partitions
+            .map(|(index, partition)| DescribeTopicPartitionsResponsePartition {
+                partition_index: index as i32,
+                leader_id: partition.leader,
+                leader_epoch,
+                replica_nodes: partition.replicas.clone(),
+                isr_nodes: partition.replicas.clone(),
+                eligible_leader_replicas: Some(Vec::new()),
+                last_known_elr: Some(Vec::new()),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,128 @@
+//! Metadata (3), versions 0-13: nodes, topics, and who leads what. May create topics on the way.
+//!
+//! A topic that is created here is ready at once: it is never answered with LEADER_NOT_AVAILABLE.
+
+use std::sync::Arc;
+
+use heliostat_wire::{
+    ErrorCode, Uuid,
+    message::{
+        MetadataRequest, MetadataResponse,
+        metadata::{
+            MetadataRequestTopic, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+        },
+    },
+};
+
+use super::{Context, operations};
+use crate::{
+    state::{Image, Topic, names},
+    topics::NewTopic,
+};
+
+pub(super) async fn handle(context: Context, request: MetadataRequest) -> MetadataResponse {
+    let broker = &context.broker;
+    // Version 0 has no null: an empty list stands for all topics.
+    let asked = request.topics.filter(|topics| context.api_version > 0 || !topics.is_empty());
+    let may_create = (context.api_version < 4 || request.allow_auto_topic_creation)
+        && broker.settings().auto_create_topics;
+    let mut topics = match asked {
+        None => {
+            let image = broker.image();
+            image.topics().map(|topic| describe(&image, topic)).collect()
+        }
+        Some(asked) => describe_asked(&context, asked, may_create).await,
+    };
+    if request.include_topic_authorized_operations {
+        for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
+            topic.topic_authorized_operations = operations::TOPIC;
+        }
+    }
+    MetadataResponse {
+        brokers: brokers(&context),
+        cluster_id: Some(broker.cluster_id().to_owned()),
+        controller_id: broker.controller_id(),
+        topics,
+        cluster_authorized_operations: operations::if_asked(
+            request.include_cluster_authorized_operations,
+            operations::CLUSTER,
+        ),
+        ..Default::default()
+    }
+}
+
+fn brokers(context: &Context) -> Vec<MetadataResponseBroker> {
+    let rack = context.broker.settings().rack.clone();
+    let nodes = context.broker.nodes().iter();
+    nodes
+        .map(|node| MetadataResponseBroker {
+            node_id: node.id,
+            host: node.host_for(&context.peer),
+            port: node.port.into(),
+            rack: rack.clone(),
+        })
+        .collect()
+}
+
+async fn describe_asked(
+    context: &Context,
+    asked: Vec<MetadataRequestTopic>,
+    may_create: bool,
+) -> Vec<MetadataResponseTopic> {
+    let broker = &context.broker;
+    if may_create {
+        let image = broker.image();
+        let missing = asked
+            .iter()
+            .filter_map(|topic| topic.name.as_deref())
+            .filter(|name| image.topic(name).is_none() && names::problem(name).is_none())
+            .map(NewTopic::with_defaults)
+            .collect::<Vec<_>>();
+        if !missing.is_empty() {
+            // What cannot be created is described as unknown below, or as invalid by its name.
+            broker.create_topics(missing, false).await;
+        }
+    }
+    let image = broker.image();
+    asked.into_iter().map(|topic| describe_one(&image, topic)).collect()
+}
+
+fn describe_one(image: &Image, asked: MetadataRequestTopic) -> MetadataResponseTopic {
+    let Some(name) = asked.name else {
+        return match image.topic_by_id(asked.topic_id) {
+            Some(topic) => describe(image, topic),
+            None => failed(None, asked.topic_id, ErrorCode::UnknownTopicId),
+        };
+    };
+    match image.topic(&name) {
+        Some(topic) => describe(image, topic),
+        None if names::problem(&name).is_some() || names::collision(&name, image).is_some() => {
+            failed(Some(name), Uuid::ZERO, ErrorCode::InvalidTopicException)
+        }
+        None => failed(Some(name), Uuid::ZERO, ErrorCode::UnknownTopicOrPartition),
+    }
+}
+
+fn failed(name: Option<String>, topic_id: Uuid, error: ErrorCode) -> MetadataResponseTopic {
+    MetadataResponseTopic { error_code: error.into(), name, topic_id, ..Default::default() }
+}
+
+fn describe(image: &Image, topic: &Arc<Topic>) -> MetadataResponseTopic {
+    let leader_epoch = image.leader_epoch(topic);
+    let partitions = topic.partitions.iter().enumerate();
+    MetadataResponseTopic {
+        name: Some(topic.name.clone()),
+        topic_id: topic.id,
+        partitions: partitions
+            .map(|(index, partition)| MetadataResponsePartition {
+                partition_index: index as i32,
+                leader_id: partition.leader,
+                leader_epoch,
+                replica_nodes: partition.replicas.clone(),
+                isr_nodes: partition.replicas.clone(),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,172 @@
+//! The APIs: one file for each, and the one table that lists them.
+//!
+//! A handler is a function from a [`Context`] and a request to a response. What is common to all of them happens
+//! here: the header, unknown APIs and versions, decoding and encoding.
+
+mod operations;
+mod reply;
+mod resource;
+
+use std::{fmt, net::IpAddr, ops::RangeInclusive, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use heliostat_wire::message::{ApiKey, RequestHeader};
+use tracing::warn;
+
+use crate::broker::Broker;
+pub(crate) use reply::Reply;
+
+/// Who is at the other end of a connection, and where it ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    /// The client's address.
+    pub(crate) address: IpAddr,
+    /// The address that the client connected to.
+    pub(crate) local_address: IpAddr,
+    /// The node that it connected to.
+    pub(crate) node_id: i32,
+}
+
+/// What a handler knows besides the request.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    /// The cluster, as all nodes share it.
+    pub(crate) broker: Arc<Broker>,
+    /// The connection's ends.
+    pub(crate) peer: Peer,
+    /// The version of the request, and so of the response.
+    pub(crate) api_version: i16,
+    /// The name that the client gives itself.
+    pub(crate) client_id: String,
+}
+
+/// A row of the table.
+pub(crate) struct Api {
+    /// The API.
+    pub(crate) key: ApiKey,
+    /// The versions that are accepted.
+    pub(crate) versions: RangeInclusive<i16>,
+    handler: fn(Call) -> Pin<Box<dyn Future<Output = Reply> + Send>>,
+}
+
+/// A request whose header has been read.
+struct Call {
+    context: Context,
+    correlation_id: i32,
+    body: Bytes,
+}
+
+macro_rules! table {
+    ($($key:ident, $versions:expr => $module:ident;)*) => {
+        $(mod $module;)*
+
+        /// Every API that this broker answers.
+        pub(crate) static TABLE: &[Api] = &[$(
+            Api {
+                key: ApiKey::$key,
+                versions: $versions,
+                handler: |call| Box::pin(reply::run(call, $module::handle)),
+            },
+        )*];
+    };
+}
+
+// The versions are those of Kafka 4.1: some clients tell a broker's release from them.
+table! {
+    ApiVersions, 0..=4 => api_versions;
+    Metadata, 0..=13 => metadata;
+    DescribeCluster, 0..=2 => describe_cluster;
+    CreateTopics, 2..=7 => create_topics;
+    DeleteTopics, 1..=6 => delete_topics;
+    CreatePartitions, 0..=3 => create_partitions;
+    DescribeConfigs, 1..=4 => describe_configs;
+    AlterConfigs, 0..=2 => alter_configs;
+    IncrementalAlterConfigs, 0..=1 => incremental_alter_configs;
+    InitProducerId, 0..=5 => init_producer_id;
+    DescribeAcls, 1..=3 => describe_acls;
+    ListPartitionReassignments, 0..=0 => list_partition_reassignments;
+    DescribeTopicPartitions, 0..=0 => describe_topic_partitions;
+}
+
+impl Context {
+    /// The node that the client talks to.
+    pub(crate) fn node_id(&self) -> i32 {
+        self.peer.node_id
+    }
+
+    /// Whether the client talks to the node that coordinates this group.
+    pub(crate) fn is_coordinator(&self, group_id: &str) -> bool {
+        self.broker
+            .coordinator(group_id)
+            .is_some_and(|node| node.id == self.node_id())
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.key.name(), self.versions)
+    }
+}
+
+/// Answers one frame.
+pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, mut frame: Bytes) -> Reply {
+    let header = match RequestHeader::decode(&mut frame) {
+        Ok(header) => header,
+        Err(error) => return Reply::Close(format!("a request has no readable header: {error}")),
+    };
+    let Some(api) = TABLE.iter().find(|api| api.key.code() == header.api_key) else {
+        return Reply::Close(format!("the API {} is not supported", header.api_key));
+    };
+    if !api.versions.contains(&header.api_version) {
+        if api.key == ApiKey::ApiVersions {
+            return api_versions::unsupported(header.correlation_id);
+        }
+        return Reply::Close(format!(
+            "version {} of {} is not supported",
+            header.api_version,
+            api.key.name()
+        ));
+    }
+    let context = Context {
+        broker: broker.clone(),
+        peer: *peer,
+        api_version: header.api_version,
+        client_id: header.client_id.unwrap_or_default(),
+    };
+    let call = Call {
+        context,
+        correlation_id: header.correlation_id,
+        body: frame,
+    };
+    let reply = (api.handler)(call).await;
+    if let Reply::Close(reason) = &reply {
+        warn!(
+            api = api.key.name(),
+            version = header.api_version,
+            reason,
+            "a request cannot be answered"
+        );
+    }
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_can_be_encoded_and_decoded() {
+        for api in TABLE {
+            let known = api.key.versions();
+            assert!(
+                known.contains(api.versions.start()) && known.contains(api.versions.end()),
+                "{api:?}"
+            );
+            assert_eq!(
+                TABLE.iter().filter(|other| other.key == api.key).count(),
+                1,
+                "{api:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What can be configured, with Kafka's numbers.
+
+use crate::api_error::ApiError;
+
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
+
+/// The refusal of every other kind of resource.
+pub(super) fn unsupported(resource_type: i8) -> ApiError {
+    ApiError::invalid_request(format!(
+        "resources of type {resource_type} have no configuration here: only topics (2) and brokers (4) have"
+    ))
+}

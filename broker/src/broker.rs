@@ -1,0 +1,189 @@
+//! What all nodes of a cluster share.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{
+    api::Peer,
+    configs::{ConfigEntry, Layers, Setting, Source},
+    group::Coordinator,
+    state::{Image, ProducerIds, State, StateError, Topic, settings::Settings},
+    storage::{Storage, StorageError},
+};
+
+/// One node of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// 1 for the first node.
+    pub(crate) id: i32,
+    /// Where it listens. The address may be unspecified.
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+}
+
+/// The shared part of a running cluster.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) directory: PathBuf,
+    /// What the cluster was started with.
+    pub(crate) properties: BTreeMap<String, String>,
+    /// The same, for the keys that are not for topics.
+    pub(crate) settings: Settings,
+    pub(crate) state: State,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) storage: Storage,
+    pub(crate) groups: Coordinator,
+    pub(crate) drain: CancellationToken,
+}
+
+impl Node {
+    /// The address under which a client reaches the node: the one that this client used, if the node listens on all.
+    pub(crate) fn host_for(&self, peer: &Peer) -> String {
+        let address = if self.address.is_unspecified() {
+            peer.local_address
+        } else {
+            self.address
+        };
+        address.to_string()
+    }
+
+    fn socket_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+}
+
+impl Broker {
+    /// The nodes, by ascending id.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The node that is said to be the controller.
+    pub(crate) fn controller_id(&self) -> i32 {
+        self.nodes.first().map_or(-1, |node| node.id)
+    }
+
+    /// 22 characters, which stay as long as the data does.
+    pub(crate) fn cluster_id(&self) -> &str {
+        self.state.cluster_id()
+    }
+
+    /// What the broker was told to go by.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Topics and configuration as they are now.
+    pub(crate) fn image(&self) -> Arc<Image> {
+        self.state.image()
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The groups of all nodes. Whether a node may speak for a group is to be asked first: see
+    /// [`Broker::coordinator`].
+    pub(crate) fn groups(&self) -> &Coordinator {
+        &self.groups
+    }
+
+    /// The node that coordinates the group, or whatever else has this name.
+    pub(crate) fn coordinator(&self, key: &str) -> Option<&Node> {
+        self.nodes
+            .get(crc32c::crc32c(key.as_bytes()) as usize % self.nodes.len().max(1))
+    }
+
+    /// Is cancelled when the cluster shuts down: whatever waits then answers with what it has.
+    pub(crate) fn drain(&self) -> &CancellationToken {
+        &self.drain
+    }
+
+    /// A producer id that was never given out before.
+    pub(crate) async fn next_producer_id(&self) -> Result<i64, StateError> {
+        self.producer_ids.next().await
+    }
+
+    /// Opens the logs of every topic, and removes those that no topic owns. Blocks on the disk.
+    pub(crate) fn open_logs(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    /// Closes the logs and the groups cleanly.
+    pub(crate) async fn close(&self) {
+        self.groups.shutdown().await;
+    }
+
+    /// Drops what groups committed in a topic that is gone.
+    pub(crate) async fn forget_offsets(&self, topic: &str) {
+        if let Err(error) = self.groups.topic_deleted(topic).await {
+            warn!(%error, topic, "offsets of a deleted topic are kept: they could not be removed");
+        }
+    }
+
+    /// The configuration below the topics. With one node, what was set for it counts before what was set for all.
+    pub(crate) fn layers<'a>(&'a self, image: &'a Image) -> Layers<'a> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        let broker = match self.nodes.as_slice() {
+            [only] => image.broker_configs(&only.id.to_string()),
+            _ => &NONE,
+        };
+        Layers {
+            broker,
+            all_brokers: image.broker_configs(""),
+            properties: &self.properties,
+        }
+    }
+
+    /// Every key of a topic with its value.
+    pub(crate) fn describe_topic_configs(&self, topic: &Topic) -> Vec<ConfigEntry> {
+        self.layers(&self.image()).describe_topic(&topic.configs)
+    }
+
+    /// Every key of a node with its value.
+    pub(crate) fn describe_broker_configs(&self, node: &Node) -> Vec<ConfigEntry> {
+        let listener = format!("PLAINTEXT://{}", node.socket_address());
+        let facts = [
+            ("advertised.listeners", listener.clone()),
+            ("broker.id", node.id.to_string()),
+            ("listeners", listener),
+            ("log.dirs", self.directory.display().to_string()),
+            ("node.id", node.id.to_string()),
+            ("process.roles", "broker,controller".to_owned()),
+        ];
+        let facts = facts.into_iter().map(|(name, value)| fact(name, value));
+        facts
+            .chain(self.layers(&self.image()).describe_broker())
+            .collect()
+    }
+}
+
+/// A value that follows from how the cluster was started.
+fn fact(name: &'static str, value: String) -> ConfigEntry {
+    const TEXT: i8 = 2;
+    let setting = Setting {
+        name: name.to_owned(),
+        value: Some(value.clone()),
+        source: Source::Properties,
+    };
+    ConfigEntry {
+        name: name.to_owned(),
+        value: Some(value),
+        read_only: true,
+        type_code: TEXT,
+        documentation: "Follows from how the cluster was started",
+        settings: vec![setting],
+    }
+}

@@ -1,0 +1,354 @@
+//! Starting and stopping a cluster.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use thiserror::Error;
+use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    broker::{Broker, Node},
+    configs::{self, PropertyProblem},
+    group::{Coordinator, GroupConfig, OpenError},
+    net::Server,
+    state::{State, StateError, settings::Settings},
+    storage::{Storage, StorageError},
+};
+
+/// How a cluster is to be started.
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// The address that every node listens on, and that clients are told, unless it is unspecified (`0.0.0.0`): then
+    /// each client is told the address that it connected to.
+    pub host: IpAddr,
+    /// The port of the first node; the others follow it. 0 picks free ones.
+    pub port: u16,
+    /// How many nodes there are, at least one.
+    pub brokers: u16,
+    /// Where the data is. `None` is a directory that is removed at shutdown.
+    pub data: Option<PathBuf>,
+    /// Kafka's broker properties, such as `num.partitions`. `group.initial.rebalance.delay.ms` is 0 unless it is set:
+    /// the one default that differs from Kafka's.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// A running cluster. Dropping it stops it without waiting; see [`Cluster::shutdown`].
+#[derive(Debug)]
+pub struct Cluster {
+    broker: Arc<Broker>,
+    server: Server,
+    addresses: Vec<SocketAddr>,
+    drain: CancellationToken,
+    housekeeping: JoinHandle<()>,
+    /// Kept for its end, at which it removes the directory.
+    temporary: Option<TempDir>,
+}
+
+/// Why a cluster did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A cluster without nodes.
+    #[error("a cluster needs at least one broker")]
+    NoBrokers,
+    /// The ports of the nodes go beyond 65535.
+    #[error("{brokers} brokers on consecutive ports from {port} on go beyond port 65535")]
+    PortsExceeded {
+        /// The port of the first node.
+        port: u16,
+        /// The number of nodes.
+        brokers: u16,
+    },
+    /// A port cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address and port.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A property that the broker does not know.
+    #[error("{key} is not a property of the built-in cluster")]
+    UnknownProperty {
+        /// The property's name.
+        key: String,
+    },
+    /// A property whose value is not possible.
+    #[error("{key}={value} is not possible: {reason}")]
+    BadProperty {
+        /// The property's name.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What would be possible.
+        reason: String,
+    },
+    /// The data directory cannot be made.
+    #[error("cannot make the data directory {}: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The cluster's state cannot be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The groups cannot be read.
+    #[error(transparent)]
+    Groups(#[from] OpenError),
+    /// The logs cannot be opened.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The task that opens the data died.
+    #[error("opening the data was interrupted: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        ClusterConfig {
+            host: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
+            brokers: 1,
+            data: None,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl Cluster {
+    /// Starts a cluster on the current runtime. When this returns, it answers.
+    pub async fn start(config: ClusterConfig) -> Result<Cluster, StartError> {
+        check_properties(&config.properties)?;
+        let settings = Settings::new(&config.properties);
+        let listeners = listen(&config).await?;
+        let addresses = listeners
+            .iter()
+            .map(|listener| {
+                listener
+                    .local_addr()
+                    .map_err(|source| cannot_listen(config.host, config.port, source))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let (directory, temporary) = data_directory(config.data)?;
+
+        let drain = CancellationToken::new();
+        let nodes: Vec<_> = addresses
+            .iter()
+            .zip(1..)
+            .map(|(address, id)| node(id, address))
+            .collect();
+        let parts = Opening {
+            directory,
+            nodes,
+            properties: config.properties,
+            settings,
+            drain: drain.clone(),
+        };
+        let broker = Arc::new(tokio::task::spawn_blocking(move || parts.open()).await??);
+
+        let server = Server::new(broker.settings().connections_max, drain.clone());
+        for (listener, node) in listeners.into_iter().zip(broker.nodes().to_vec()) {
+            server.listen(listener, node.id, broker.clone());
+        }
+        let housekeeping = tokio::spawn(keep_house(broker.clone()));
+        info!(
+            cluster_id = broker.cluster_id(),
+            bootstrap_servers = join(&addresses),
+            "cluster started"
+        );
+        Ok(Cluster {
+            broker,
+            server,
+            addresses,
+            drain,
+            housekeeping,
+            temporary,
+        })
+    }
+
+    /// Host and port of every node, with commas between them, as clients' `bootstrap.servers`.
+    pub fn bootstrap_servers(&self) -> String {
+        join(&self.addresses)
+    }
+
+    /// The cluster's id: 22 characters, which stay as long as its data does.
+    pub fn cluster_id(&self) -> &str {
+        self.broker.cluster_id()
+    }
+
+    /// Where the nodes listen, node 1 first.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops: no more connections are accepted, requests in progress are answered until the deadline and cut after it,
+    /// and the logs are closed cleanly.
+    pub async fn shutdown(self, deadline: Duration) {
+        let deadline = Instant::now() + deadline;
+        self.server.shutdown(deadline).await;
+        self.housekeeping.abort();
+        self.broker.close().await;
+        if let Some(temporary) = self.temporary_directory()
+            && let Err(error) = temporary.close()
+        {
+            warn!(%error, "a temporary data directory is left behind");
+        }
+    }
+
+    fn temporary_directory(mut self) -> Option<TempDir> {
+        self.temporary.take()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.drain.cancel();
+        self.housekeeping.abort();
+    }
+}
+
+/// What is needed to open the data.
+struct Opening {
+    directory: PathBuf,
+    nodes: Vec<Node>,
+    properties: BTreeMap<String, String>,
+    settings: Settings,
+    drain: CancellationToken,
+}
+
+impl Opening {
+    /// Blocks on the disk.
+    fn open(self) -> Result<Broker, StartError> {
+        let Opening {
+            directory,
+            nodes,
+            properties,
+            settings,
+            drain,
+        } = self;
+        // Opening the storage locks the directory, so it comes first.
+        let storage = Storage::open(&directory, &settings)?;
+        let (state, producer_ids) = State::open(&directory.join("state"), nodes.len() as i32)?;
+        let groups = Coordinator::open(&directory.join("groups"), group_config(&settings))?;
+        let broker = Broker {
+            nodes,
+            directory,
+            properties,
+            settings,
+            state,
+            producer_ids,
+            storage,
+            groups,
+            drain,
+        };
+        broker.open_logs()?;
+        Ok(broker)
+    }
+}
+
+fn group_config(settings: &Settings) -> GroupConfig {
+    GroupConfig {
+        initial_rebalance_delay: settings.group_initial_rebalance_delay,
+        min_session_timeout: settings.group_min_session_timeout,
+        max_session_timeout: settings.group_max_session_timeout,
+        max_size: settings.group_max_size,
+        offset_metadata_max_bytes: settings.offset_metadata_max_bytes,
+        offsets_retention: settings.offsets_retention,
+        offsets_retention_check_interval: settings.offsets_retention_check_interval,
+    }
+}
+
+fn check_properties(properties: &BTreeMap<String, String>) -> Result<(), StartError> {
+    for (key, value) in properties {
+        configs::check_property(key, value).map_err(|problem| match problem {
+            PropertyProblem::Unknown => StartError::UnknownProperty { key: key.clone() },
+            PropertyProblem::Bad(reason) => StartError::BadProperty {
+                key: key.clone(),
+                value: value.clone(),
+                reason,
+            },
+        })?;
+    }
+    Ok(())
+}
+
+async fn listen(config: &ClusterConfig) -> Result<Vec<TcpListener>, StartError> {
+    let ClusterConfig {
+        host, port, brokers, ..
+    } = *config;
+    if brokers == 0 {
+        return Err(StartError::NoBrokers);
+    }
+    if port > 0 && port.checked_add(brokers - 1).is_none() {
+        return Err(StartError::PortsExceeded { port, brokers });
+    }
+    let mut listeners = Vec::with_capacity(brokers.into());
+    for index in 0..brokers {
+        let port = if port == 0 { 0 } else { port + index };
+        let listener = TcpListener::bind((host, port))
+            .await
+            .map_err(|source| cannot_listen(host, port, source))?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn cannot_listen(host: IpAddr, port: u16, source: io::Error) -> StartError {
+    StartError::Listen {
+        address: SocketAddr::new(host, port),
+        source,
+    }
+}
+
+fn data_directory(data: Option<PathBuf>) -> Result<(PathBuf, Option<TempDir>), StartError> {
+    match data {
+        Some(path) => match std::fs::create_dir_all(&path) {
+            Ok(()) => Ok((path, None)),
+            Err(source) => Err(StartError::Directory { path, source }),
+        },
+        None => {
+            let temporary = tempfile::Builder::new().prefix("heliostat-").tempdir();
+            let temporary = temporary.map_err(|source| StartError::Directory {
+                path: std::env::temp_dir(),
+                source,
+            })?;
+            Ok((temporary.path().to_owned(), Some(temporary)))
+        }
+    }
+}
+
+fn node(id: i32, address: &SocketAddr) -> Node {
+    Node {
+        id,
+        address: address.ip(),
+        port: address.port(),
+    }
+}
+
+fn join(addresses: &[SocketAddr]) -> String {
+    addresses
+        .iter()
+        .map(SocketAddr::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// What has to be done now and then.
+async fn keep_house(broker: Arc<Broker>) {
+    let mut ticks = tokio::time::interval(broker.settings().retention_check_interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        broker.storage().apply_retention().await;
+    }
+}

@@ -1,0 +1,514 @@
+//! Configuration: what is set where, which value counts, and how it is changed.
+//!
+//! A topic's value comes from the topic, else from what was set for the brokers while they ran, else from the
+//! properties that the cluster was started with, else from the default. All nodes share one storage engine, so what
+//! is set for a single node can only be told apart when there is only one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    api_error::ApiError,
+    log::{ConfigKey, ConfigKind, TOPIC_CONFIGS, check_topic_config, topic_config},
+    state::{
+        BrokerConfigs,
+        keys::{BROKER_KEYS, BrokerKey, SYNONYMS, Synonym},
+    },
+};
+
+/// Where a value comes from, with Kafka's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Topic = 1,
+    Broker = 2,
+    AllBrokers = 3,
+    Properties = 4,
+    Default = 5,
+}
+
+/// One place that has a value for a key, under the name that the place knows it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) name: String,
+    pub(crate) value: Option<String>,
+    pub(crate) source: Source,
+}
+
+/// A key with its value, as clients see it.
+#[derive(Debug, Clone)]
+pub(crate) struct ConfigEntry {
+    pub(crate) name: String,
+    pub(crate) value: Option<String>,
+    pub(crate) read_only: bool,
+    /// Kafka's number for the type.
+    pub(crate) type_code: i8,
+    pub(crate) documentation: &'static str,
+    /// Every place that has a value, the one that counts first.
+    pub(crate) settings: Vec<Setting>,
+}
+
+/// The layers of configuration below the topics.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layers<'a> {
+    /// What was set for the node.
+    pub(crate) broker: &'a BrokerConfigs,
+    /// What was set for all nodes.
+    pub(crate) all_brokers: &'a BrokerConfigs,
+    /// What the cluster was started with.
+    pub(crate) properties: &'a BTreeMap<String, String>,
+}
+
+/// A change of one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Alteration {
+    pub(crate) name: String,
+    pub(crate) operation: Operation,
+}
+
+/// What is done to a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Set(String),
+    Delete,
+    Append(String),
+    Subtract(String),
+}
+
+/// Which keys a resource has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Schema {
+    Topic,
+    Broker,
+}
+
+impl ConfigEntry {
+    /// Where the value that counts comes from.
+    pub(crate) fn source(&self) -> Source {
+        self.settings
+            .first()
+            .map_or(Source::Default, |setting| setting.source)
+    }
+}
+
+impl<'a> Layers<'a> {
+    fn each(self) -> [(&'a BTreeMap<String, String>, Source); 3] {
+        [
+            (self.broker, Source::Broker),
+            (self.all_brokers, Source::AllBrokers),
+            (self.properties, Source::Properties),
+        ]
+    }
+
+    /// Every key of a topic with its value.
+    pub(crate) fn describe_topic(self, configs: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
+        TOPIC_CONFIGS
+            .iter()
+            .map(|key| self.topic_entry(key, configs))
+            .collect()
+    }
+
+    /// The values of all keys that count for a topic, except defaults.
+    pub(crate) fn topic_values(self, configs: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut values = configs.clone();
+        for key in TOPIC_CONFIGS {
+            if let Some((synonym, setting)) = self.broker_settings(key.name).next() {
+                let value = || topic_value(synonym, setting.value.as_deref().unwrap_or_default());
+                values.entry(key.name.to_owned()).or_insert_with(value);
+            }
+        }
+        values
+    }
+
+    fn topic_entry(self, key: &ConfigKey, configs: &BTreeMap<String, String>) -> ConfigEntry {
+        let own = configs.get(key.name).map(|value| Setting {
+            name: key.name.to_owned(),
+            value: Some(value.clone()),
+            source: Source::Topic,
+        });
+        let below = self.broker_settings(key.name).collect::<Vec<_>>();
+        let value = match (&own, below.first()) {
+            (Some(own), _) => own.value.clone(),
+            (None, Some((synonym, setting))) => {
+                setting.value.as_deref().map(|value| topic_value(synonym, value))
+            }
+            (None, None) => Some(key.default.to_owned()),
+        };
+        let default = Setting {
+            name: SYNONYMS
+                .iter()
+                .find(|s| s.topic_key == key.name)
+                .map_or(key.name, |s| s.name)
+                .to_owned(),
+            value: Some(key.default.to_owned()),
+            source: Source::Default,
+        };
+        ConfigEntry {
+            name: key.name.to_owned(),
+            value,
+            read_only: false,
+            type_code: key.kind.wire_code(),
+            documentation: key.doc,
+            settings: own
+                .into_iter()
+                .chain(below.into_iter().map(|(_, setting)| setting))
+                .chain([default])
+                .collect(),
+        }
+    }
+
+    /// What the layers have for a topic's key, the one that counts first.
+    fn broker_settings(self, topic_key: &str) -> impl Iterator<Item = (&'static Synonym, Setting)> {
+        self.each().into_iter().flat_map(move |(layer, source)| {
+            SYNONYMS
+                .iter()
+                .filter(move |synonym| synonym.topic_key == topic_key)
+                .filter_map(move |synonym| {
+                    let value = layer.get(synonym.name)?.clone();
+                    Some((
+                        synonym,
+                        Setting {
+                            name: synonym.name.to_owned(),
+                            value: Some(value),
+                            source,
+                        },
+                    ))
+                })
+        })
+    }
+
+    /// Every key of a broker with its value.
+    pub(crate) fn describe_broker(self) -> Vec<ConfigEntry> {
+        let own = BROKER_KEYS.iter().map(|key| {
+            let default = Some(key.default.to_owned());
+            self.broker_entry(
+                key.name,
+                key.kind.code(),
+                !key.dynamic,
+                key.documentation,
+                default,
+            )
+        });
+        let synonyms = SYNONYMS.iter().filter_map(|synonym| {
+            let key = topic_config(synonym.topic_key)?;
+            let default = synonym_default(synonym, key);
+            Some(self.broker_entry(
+                synonym.name,
+                key.kind.wire_code(),
+                !synonym.dynamic,
+                key.doc,
+                default,
+            ))
+        });
+        own.chain(synonyms).collect()
+    }
+
+    fn broker_entry(
+        self,
+        name: &'static str,
+        type_code: i8,
+        read_only: bool,
+        documentation: &'static str,
+        default: Option<String>,
+    ) -> ConfigEntry {
+        let set = self.each().into_iter().filter_map(|(layer, source)| {
+            Some(Setting {
+                name: name.to_owned(),
+                value: Some(layer.get(name)?.clone()),
+                source,
+            })
+        });
+        let default = default.map(|value| Setting {
+            name: name.to_owned(),
+            value: Some(value),
+            source: Source::Default,
+        });
+        let settings = set.chain(default).collect::<Vec<_>>();
+        ConfigEntry {
+            name: name.to_owned(),
+            value: settings.first().and_then(|setting| setting.value.clone()),
+            read_only,
+            type_code,
+            documentation,
+            settings,
+        }
+    }
+}
+
+/// Applies changes to what is set. The result is checked key by key.
+pub(crate) fn alter(
+    schema: Schema,
+    current: &BTreeMap<String, String>,
+    alterations: &[Alteration],
+) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut names = BTreeSet::new();
+    let mut altered = current.clone();
+    for Alteration { name, operation } in alterations {
+        if !names.insert(name) {
+            return Err(ApiError::twice(name));
+        }
+        schema.check_name(name)?;
+        let value = match operation {
+            Operation::Delete => {
+                altered.remove(name);
+                continue;
+            }
+            Operation::Set(value) => value.clone(),
+            Operation::Append(value) => schema.list_change(name, &altered, value, true)?,
+            Operation::Subtract(value) => schema.list_change(name, &altered, value, false)?,
+        };
+        schema.check_value(name, &value)?;
+        altered.insert(name.clone(), value);
+    }
+    Ok(altered)
+}
+
+/// Checks a property that a cluster is to be started with.
+pub(crate) fn check_property(name: &str, value: &str) -> Result<(), PropertyProblem> {
+    let outcome = match BROKER_KEYS.iter().find(|key| key.name == name) {
+        Some(key) => key.kind.check(value).map_err(|bad| bad.to_string()),
+        None => match SYNONYMS.iter().find(|synonym| synonym.name == name) {
+            Some(synonym) => check_synonym(synonym, value),
+            None => return Err(PropertyProblem::Unknown),
+        },
+    };
+    outcome.map_err(PropertyProblem::Bad)
+}
+
+/// What is wrong with a property.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PropertyProblem {
+    /// There is no such key.
+    Unknown,
+    /// The value is not one that the key accepts; the text says what is.
+    Bad(String),
+}
+
+impl Schema {
+    fn check_name(self, name: &str) -> Result<(), ApiError> {
+        match self {
+            Schema::Topic if topic_config(name).is_some() => Ok(()),
+            Schema::Topic => Err(ApiError::invalid_config(format!(
+                "topics have no configuration {name:?}"
+            ))),
+            Schema::Broker
+                if SYNONYMS
+                    .iter()
+                    .any(|synonym| synonym.dynamic && synonym.name == name) =>
+            {
+                Ok(())
+            }
+            Schema::Broker if SYNONYMS.iter().any(|s| s.name == name) || broker_key(name).is_some() => {
+                Err(ApiError::invalid_request(format!(
+                    "{name} of a broker can only be set when the cluster is started"
+                )))
+            }
+            Schema::Broker => Err(ApiError::invalid_config(format!(
+                "brokers have no configuration {name:?}"
+            ))),
+        }
+    }
+
+    fn check_value(self, name: &str, value: &str) -> Result<(), ApiError> {
+        let outcome = match self {
+            Schema::Topic => check_topic_config(name, value).map_err(|error| error.to_string()),
+            Schema::Broker => match SYNONYMS.iter().find(|synonym| synonym.name == name) {
+                Some(synonym) => check_synonym(synonym, value),
+                None => Ok(()),
+            },
+        };
+        outcome
+            .map_err(|problem| ApiError::invalid_config(format!("{name}={value} is not possible: {problem}")))
+    }
+
+    fn list_change(
+        self,
+        name: &str,
+        current: &BTreeMap<String, String>,
+        value: &str,
+        append: bool,
+    ) -> Result<String, ApiError> {
+        let topic_key = match self {
+            Schema::Topic => Some(name),
+            Schema::Broker => SYNONYMS
+                .iter()
+                .find(|synonym| synonym.name == name)
+                .map(|s| s.topic_key),
+        };
+        let key = topic_key
+            .and_then(topic_config)
+            .filter(|key| key.kind == ConfigKind::List);
+        let Some(key) = key else {
+            return Err(ApiError::invalid_config(format!(
+                "{name} is no list: values can neither be appended to it nor taken from it"
+            )));
+        };
+        let before = current.get(name).map_or(key.default, String::as_str);
+        let given = elements(value).collect::<Vec<_>>();
+        let mut after = elements(before).collect::<Vec<_>>();
+        if append {
+            let new = given
+                .into_iter()
+                .filter(|element| !after.contains(element))
+                .collect::<Vec<_>>();
+            after.extend(new);
+        } else {
+            after.retain(|element| !given.contains(element));
+        }
+        Ok(after.join(","))
+    }
+}
+
+fn elements(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|element| !element.is_empty())
+}
+
+fn broker_key(name: &str) -> Option<&'static BrokerKey> {
+    BROKER_KEYS.iter().find(|key| key.name == name)
+}
+
+fn check_synonym(synonym: &Synonym, value: &str) -> Result<(), String> {
+    if synonym.unit_ms > 1 && value.trim().parse::<i32>().is_err() {
+        return Err("expected a number of 32 bits".to_owned());
+    }
+    check_topic_config(synonym.topic_key, &topic_value(synonym, value)).map_err(|error| error.to_string())
+}
+
+/// A broker's value in the unit of the topic's key. Negative numbers mean "without limit" in every unit.
+fn topic_value(synonym: &Synonym, value: &str) -> String {
+    match value.trim().parse::<i64>() {
+        Ok(number) if synonym.unit_ms > 1 && number >= 0 => {
+            number.saturating_mul(synonym.unit_ms).to_string()
+        }
+        _ => value.trim().to_owned(),
+    }
+}
+
+/// Where several keys stand for one, Kafka gives a default only to the one with the largest unit.
+fn synonym_default(synonym: &Synonym, key: &ConfigKey) -> Option<String> {
+    let largest = SYNONYMS
+        .iter()
+        .filter(|s| s.topic_key == synonym.topic_key)
+        .map(|s| s.unit_ms)
+        .max()?;
+    if synonym.unit_ms < largest {
+        return None;
+    }
+    match key.default.parse::<i64>() {
+        Ok(number) if synonym.unit_ms > 1 => Some((number / synonym.unit_ms).to_string()),
+        _ => Some(key.default.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+        entries
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect()
+    }
+
+    fn entry(entries: Vec<ConfigEntry>, name: &str) -> ConfigEntry {
+        entries.into_iter().find(|entry| entry.name == name).unwrap()
+    }
+
+    #[test]
+    fn the_nearest_layer_counts() {
+        let (empty, dynamic) = (map(&[]), map(&[("log.retention.ms", "5")]));
+        let properties = map(&[("log.retention.hours", "2"), ("log.retention.minutes", "7")]);
+        let mut layers = Layers {
+            broker: &empty,
+            all_brokers: &empty,
+            properties: &empty,
+        };
+        let value = |layers: Layers<'_>, topic: &BTreeMap<String, String>| {
+            let entry = entry(layers.describe_topic(topic), "retention.ms");
+            (entry.value.clone().unwrap(), entry.source(), entry.settings.len())
+        };
+        assert_eq!(
+            value(layers, &empty),
+            ("604800000".to_owned(), Source::Default, 1)
+        );
+        layers.properties = &properties;
+        assert_eq!(
+            value(layers, &empty),
+            ("420000".to_owned(), Source::Properties, 3)
+        );
+        assert_eq!(layers.topic_values(&empty)["retention.ms"], "420000");
+        layers.all_brokers = &dynamic;
+        assert_eq!(value(layers, &empty), ("5".to_owned(), Source::AllBrokers, 4));
+        assert_eq!(
+            value(layers, &map(&[("retention.ms", "1")])),
+            ("1".to_owned(), Source::Topic, 5)
+        );
+    }
+
+    #[test]
+    fn every_synonym_is_for_a_key_of_topics() {
+        for synonym in SYNONYMS {
+            assert!(topic_config(synonym.topic_key).is_some(), "{}", synonym.topic_key);
+        }
+    }
+
+    #[test]
+    fn lists_grow_and_shrink() {
+        let change = |operation| {
+            let alteration = Alteration {
+                name: "cleanup.policy".to_owned(),
+                operation,
+            };
+            alter(Schema::Topic, &map(&[]), &[alteration]).map(|configs| configs["cleanup.policy"].clone())
+        };
+        assert_eq!(
+            change(Operation::Append("compact".to_owned())).unwrap(),
+            "delete,compact"
+        );
+        assert_eq!(change(Operation::Append("delete".to_owned())).unwrap(), "delete");
+        assert!(change(Operation::Append("shred".to_owned())).is_err());
+        let number = Alteration {
+            name: "retention.ms".to_owned(),
+            operation: Operation::Append("1".to_owned()),
+        };
+        assert!(alter(Schema::Topic, &map(&[]), &[number]).is_err());
+    }
+
+    #[test]
+    fn a_key_changes_once_in_a_request() {
+        let delete = Alteration {
+            name: "retention.ms".to_owned(),
+            operation: Operation::Delete,
+        };
+        let set = map(&[("retention.ms", "1")]);
+        assert_eq!(
+            alter(Schema::Topic, &set, std::slice::from_ref(&delete)),
+            Ok(map(&[]))
+        );
+        let error = alter(Schema::Topic, &set, &[delete.clone(), delete]).unwrap_err();
+        assert_eq!(error.code, heliostat_wire::ErrorCode::InvalidRequest);
+    }
+
+    #[test]
+    fn properties_are_checked() {
+        assert_eq!(check_property("num.partitions", "3"), Ok(()));
+        assert_eq!(check_property("log.retention.hours", "3"), Ok(()));
+        assert_eq!(
+            check_property("num.partitons", "3"),
+            Err(PropertyProblem::Unknown)
+        );
+        assert!(matches!(
+            check_property("num.partitions", "0"),
+            Err(PropertyProblem::Bad(_))
+        ));
+        assert!(matches!(
+            check_property("log.retention.ms", "soon"),
+            Err(PropertyProblem::Bad(_))
+        ));
+        assert!(matches!(
+            check_property("auto.create.topics.enable", "yes"),
+            Err(PropertyProblem::Bad(_))
+        ));
+    }
+}

@@ -1,0 +1,5 @@
+//! stub
+mod config;
+mod settings;
+pub use config::*;
+pub use settings::*;

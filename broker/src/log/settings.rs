@@ -1,0 +1,239 @@
+//! What one log makes of its topic's configuration: the values, typed.
+
+use std::collections::BTreeMap;
+
+use heliostat_wire::batch::TimestampType;
+use heliostat_wire::compression::Compression;
+
+use super::config::{ConfigError, split_list, topic_config};
+
+/// The settings of one log. Sizes are in bytes, times in milliseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogConfig {
+    /// cleanup.policy contains `delete`.
+    pub delete: bool,
+    /// cleanup.policy contains `compact`.
+    pub compact: bool,
+    /// compression.type; `None` means `producer`.
+    pub compression: Option<Compression>,
+    /// The level that goes with [`LogConfig::compression`]; `None` is the codec's default.
+    pub compression_level: Option<i32>,
+    /// delete.retention.ms
+    pub delete_retention_ms: i64,
+    /// file.delete.delay.ms
+    pub file_delete_delay_ms: i64,
+    /// flush.messages
+    pub flush_messages: i64,
+    /// flush.ms
+    pub flush_ms: i64,
+    /// index.interval.bytes
+    pub index_interval_bytes: u64,
+    /// max.compaction.lag.ms
+    pub max_compaction_lag_ms: i64,
+    /// max.message.bytes
+    pub max_message_bytes: u64,
+    /// message.timestamp.after.max.ms
+    pub timestamp_after_max_ms: i64,
+    /// message.timestamp.before.max.ms
+    pub timestamp_before_max_ms: i64,
+    /// message.timestamp.type
+    pub timestamp_type: TimestampType,
+    /// min.cleanable.dirty.ratio
+    pub min_cleanable_dirty_ratio: f64,
+    /// min.compaction.lag.ms
+    pub min_compaction_lag_ms: i64,
+    /// preallocate
+    pub preallocate: bool,
+    /// retention.bytes; `None` is without limit.
+    pub retention_bytes: Option<u64>,
+    /// retention.ms; `None` is without limit.
+    pub retention_ms: Option<i64>,
+    /// segment.bytes, or internal.segment.bytes where it is set.
+    pub segment_bytes: u64,
+    /// segment.index.bytes
+    pub segment_index_bytes: u64,
+    /// segment.jitter.ms
+    pub segment_jitter_ms: i64,
+    /// segment.ms
+    pub segment_ms: i64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig {
+            delete: true,
+            compact: false,
+            compression: None,
+            compression_level: None,
+            delete_retention_ms: 86_400_000,
+            file_delete_delay_ms: 60_000,
+            flush_messages: i64::MAX,
+            flush_ms: i64::MAX,
+            index_interval_bytes: 4096,
+            max_compaction_lag_ms: i64::MAX,
+            max_message_bytes: 1_048_588,
+            timestamp_after_max_ms: 3_600_000,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_type: TimestampType::CreateTime,
+            min_cleanable_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            preallocate: false,
+            retention_bytes: None,
+            retention_ms: Some(604_800_000),
+            segment_bytes: 1 << 30,
+            segment_index_bytes: 10 << 20,
+            segment_jitter_ms: 0,
+            segment_ms: 604_800_000,
+        }
+    }
+}
+
+impl LogConfig {
+    /// The settings that these values (the topic's own, over the broker's defaults) mean. Everything not named keeps
+    /// Kafka's default; a name or a value that Kafka would refuse is an error.
+    pub fn parse(values: &BTreeMap<String, String>) -> Result<LogConfig, ConfigError> {
+        let mut config = LogConfig::default();
+        for (name, value) in values {
+            topic_config(name)
+                .ok_or_else(|| ConfigError::Unknown(name.clone()))?
+                .check(value)?;
+            config
+                .set(name, value.trim())
+                .ok_or_else(|| ConfigError::Invalid {
+                    name: name.clone(),
+                    value: value.clone(),
+                    reason: "the value cannot be read".to_owned(),
+                })?;
+        }
+        let level = |name: &str| values.get(name).and_then(|text| text.trim().parse().ok());
+        config.compression_level = match config.compression {
+            Some(Compression::Gzip) => level("compression.gzip.level"),
+            Some(Compression::Lz4) => level("compression.lz4.level"),
+            Some(Compression::Zstd) => level("compression.zstd.level"),
+            _ => None,
+        };
+        if let Some(bytes) = values.get("internal.segment.bytes") {
+            config.segment_bytes = number(bytes.trim()).unwrap_or(config.segment_bytes);
+        }
+        if config.min_compaction_lag_ms > config.max_compaction_lag_ms {
+            return Err(ConfigError::Invalid {
+                name: "min.compaction.lag.ms".to_owned(),
+                value: config.min_compaction_lag_ms.to_string(),
+                reason: format!(
+                    "it is more than max.compaction.lag.ms, {}",
+                    config.max_compaction_lag_ms
+                ),
+            });
+        }
+        Ok(config)
+    }
+
+    /// `None` if the value, which was checked before, cannot be read after all.
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        let long = || value.parse::<i64>().ok();
+        match name {
+            "cleanup.policy" => {
+                let policies = split_list(value);
+                self.delete = policies.iter().any(|policy| policy == "delete");
+                self.compact = policies.iter().any(|policy| policy == "compact");
+            }
+            "compression.type" => {
+                self.compression = if value == "producer" {
+                    None
+                } else {
+                    Some(value.parse().ok()?)
+                };
+            }
+            "delete.retention.ms" => self.delete_retention_ms = long()?,
+            "file.delete.delay.ms" => self.file_delete_delay_ms = long()?,
+            "flush.messages" => self.flush_messages = long()?,
+            "flush.ms" => self.flush_ms = long()?,
+            "index.interval.bytes" => self.index_interval_bytes = number(value)?,
+            "max.compaction.lag.ms" => self.max_compaction_lag_ms = long()?,
+            "max.message.bytes" => self.max_message_bytes = number(value)?,
+            "message.timestamp.after.max.ms" => self.timestamp_after_max_ms = long()?,
+            "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = long()?,
+            "message.timestamp.type" => {
+                self.timestamp_type = match value {
+                    "LogAppendTime" => TimestampType::LogAppendTime,
+                    _ => TimestampType::CreateTime,
+                };
+            }
+            "min.cleanable.dirty.ratio" => self.min_cleanable_dirty_ratio = value.parse().ok()?,
+            "min.compaction.lag.ms" => self.min_compaction_lag_ms = long()?,
+            "preallocate" => self.preallocate = value.eq_ignore_ascii_case("true"),
+            "retention.bytes" => self.retention_bytes = u64::try_from(long()?).ok(),
+            "retention.ms" => self.retention_ms = Some(long()?).filter(|ms| *ms >= 0),
+            "segment.bytes" => self.segment_bytes = number(value)?,
+            "segment.index.bytes" => self.segment_index_bytes = number(value)?,
+            "segment.jitter.ms" => self.segment_jitter_ms = long()?,
+            "segment.ms" => self.segment_ms = long()?,
+            // The rest concerns replication, tiered storage, elections, and levels that are read together with the codec.
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+fn number(value: &str) -> Option<u64> {
+    value.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::config::TOPIC_CONFIGS;
+
+    fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_table() {
+        let table: Vec<_> = TOPIC_CONFIGS.iter().map(|key| (key.name, key.default)).collect();
+        assert_eq!(LogConfig::parse(&values(&table)).unwrap(), LogConfig::default());
+        assert_eq!(LogConfig::parse(&BTreeMap::new()).unwrap(), LogConfig::default());
+    }
+
+    #[test]
+    fn values_are_typed() {
+        let config = LogConfig::parse(&values(&[
+            ("cleanup.policy", "compact, delete"),
+            ("compression.type", "zstd"),
+            ("compression.zstd.level", "7"),
+            ("compression.gzip.level", "2"),
+            ("retention.ms", "-1"),
+            ("retention.bytes", "1000"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("segment.bytes", "2000000"),
+            ("internal.segment.bytes", "500"),
+        ]))
+        .unwrap();
+        assert!(config.compact && config.delete);
+        assert_eq!(
+            (config.compression, config.compression_level),
+            (Some(Compression::Zstd), Some(7))
+        );
+        assert_eq!((config.retention_ms, config.retention_bytes), (None, Some(1000)));
+        assert_eq!(config.timestamp_type, TimestampType::LogAppendTime);
+        assert_eq!(config.segment_bytes, 500);
+        let uncompressed = LogConfig::parse(&values(&[("compression.type", "uncompressed")])).unwrap();
+        assert_eq!(uncompressed.compression, Some(Compression::None));
+    }
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        let error = LogConfig::parse(&values(&[("retention.ms", "soon")])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "invalid value soon for configuration retention.ms: not a number of type LONG"
+        );
+        let error = LogConfig::parse(&values(&[("retention.hours", "1")])).unwrap_err();
+        assert_eq!(error.to_string(), "unknown topic config name: retention.hours");
+        let lags = [("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5")];
+        assert!(LogConfig::parse(&values(&lags)).is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! One connection: requests are read, handled and answered one at a time.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::{Buf, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::frame::{FrameReader, Pieces};
+use crate::{
+    api::{self, Peer, Reply},
+    broker::Broker,
+};
+
+/// The server's end of a connection. Whatever reads and writes bytes can carry it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    broker: Arc<Broker>,
+    peer: Peer,
+    drain: CancellationToken,
+}
+
+impl Connection {
+    pub(crate) fn new(broker: Arc<Broker>, peer: Peer, drain: CancellationToken) -> Self {
+        Connection { broker, peer, drain }
+    }
+
+    /// Serves requests until the client leaves, breaks the protocol or is idle for too long, or until shutdown.
+    pub(crate) async fn run(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+        if let Err(error) = self.serve(&mut stream).await {
+            debug!(address = %self.peer.address, node = self.peer.node_id, %error, "connection closed");
+        }
+    }
+
+    async fn serve(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+        let settings = self.broker.settings();
+        let mut reader = FrameReader::new(settings.socket_request_max_bytes);
+        let idle = settings.connections_max_idle;
+        while let Some(frame) = self.next_frame(&mut reader, stream, idle).await? {
+            match api::handle(&self.broker, &self.peer, frame).await {
+                Reply::Frame(pieces) => write(Pieces::new(pieces), stream, idle).await?,
+                Reply::Nothing => {}
+                Reply::Close(reason) => return Err(io::Error::new(io::ErrorKind::InvalidData, reason)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next frame; `None` at the end of the stream and at shutdown.
+    async fn next_frame(
+        &self,
+        reader: &mut FrameReader,
+        stream: &mut (impl AsyncRead + Unpin),
+        idle: Duration,
+    ) -> io::Result<Option<Bytes>> {
+        loop {
+            if self.drain.is_cancelled() {
+                return Ok(None);
+            }
+            if let Some(frame) = reader.next()? {
+                return Ok(Some(frame));
+            }
+            let filled = tokio::select! {
+                () = self.drain.cancelled() => return Ok(None),
+                filled = timeout(idle, reader.fill(stream)) => filled,
+            };
+            match filled {
+                Err(_) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "connections.max.idle.ms passed",
+                    ));
+                }
+                Ok(filled) => match filled? {
+                    Some(()) => {}
+                    None if reader.is_within_frame() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    None => return Ok(None),
+                },
+            }
+        }
+    }
+}
+
+async fn write(mut pieces: Pieces, stream: &mut (impl AsyncWrite + Unpin), idle: Duration) -> io::Result<()> {
+    while pieces.has_remaining() {
+        match timeout(idle, pieces.write_some(stream)).await {
+            Ok(written) => written?,
+            Err(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the client does not read its answers",
+                ));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! Frames: four bytes of size, then as many bytes.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+const SIZE_BYTES: usize = 4;
+
+/// A read takes at least this many bytes of buffer, and then as many as have come already: the buffer grows with
+/// what arrives, never with what a frame claims.
+const READ_BYTES_MIN: usize = 16 * 1024;
+
+/// Splits a stream into frames.
+#[derive(Debug)]
+pub(crate) struct FrameReader {
+    buf: BytesMut,
+    size_max: usize,
+}
+
+impl FrameReader {
+    /// A reader that refuses frames of more than `size_max` bytes.
+    pub(crate) fn new(size_max: usize) -> Self {
+        FrameReader {
+            buf: BytesMut::new(),
+            size_max,
+        }
+    }
+
+    /// Reads once from the stream. `None` at its end.
+    ///
+    /// Cancel safe: what was read is kept.
+    pub(crate) async fn fill(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<()>> {
+        let wanted = match self.frame_bytes()? {
+            Some(bytes) => (SIZE_BYTES + bytes)
+                .saturating_sub(self.buf.len())
+                .min(self.buf.len()),
+            None => 0,
+        };
+        self.buf.reserve(wanted.max(READ_BYTES_MIN));
+        let read = stream.read_buf(&mut self.buf).await?;
+        Ok((read > 0).then_some(()))
+    }
+
+    /// Takes the next frame, without its size, if all of it has arrived.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Bytes>> {
+        match self.frame_bytes()? {
+            Some(bytes) if self.buf.len() >= SIZE_BYTES + bytes => {
+                self.buf.advance(SIZE_BYTES);
+                Ok(Some(self.buf.split_to(bytes).freeze()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether part of a frame has arrived.
+    pub(crate) fn is_within_frame(&self) -> bool {
+        !self.buf.is_empty()
+    }
+
+    fn frame_bytes(&self) -> io::Result<Option<usize>> {
+        let Some(&size) = self.buf.first_chunk::<SIZE_BYTES>() else {
+            return Ok(None);
+        };
+        match usize::try_from(i32::from_be_bytes(size)) {
+            Ok(size) if size <= self.size_max => Ok(Some(size)),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "a frame of {} bytes was announced, more than {}",
+                    u32::from_be_bytes(size),
+                    self.size_max
+                ),
+            )),
+        }
+    }
+}
+
+/// The pieces of a frame, written one after the other without joining them.
+#[derive(Debug)]
+pub(crate) struct Pieces(VecDeque<Bytes>);
+
+impl Pieces {
+    /// The pieces, in order.
+    pub(crate) fn new(pieces: Vec<Bytes>) -> Self {
+        Pieces(pieces.into_iter().filter(|piece| !piece.is_empty()).collect())
+    }
+
+    /// Writes once to the stream.
+    pub(crate) async fn write_some(&mut self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        match stream.write_buf(self).await? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Buf for Pieces {
+    fn remaining(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.0.front().map_or(&[], |piece| piece)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        for (slice, piece) in slices.iter_mut().zip(&self.0) {
+            *slice = IoSlice::new(piece);
+            filled += 1;
+        }
+        filled
+    }
+
+    fn advance(&mut self, mut bytes: usize) {
+        while let Some(piece) = self.0.front_mut() {
+            if bytes < piece.len() {
+                piece.advance(bytes);
+                return;
+            }
+            bytes -= piece.len();
+            self.0.pop_front();
+        }
+        assert_eq!(bytes, 0, "more bytes were written than there are");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn frames(mut input: &[u8], size_max: usize) -> io::Result<Vec<Bytes>> {
+        let mut reader = FrameReader::new(size_max);
+        let mut frames = Vec::new();
+        loop {
+            while let Some(frame) = reader.next()? {
+                frames.push(frame);
+            }
+            if reader.fill(&mut input).await?.is_none() {
+                return Ok(frames);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_split_into_frames() {
+        let input = [
+            &[0, 0, 0, 3, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 1, 9][..],
+            &[0, 0, 0, 9, 1],
+        ]
+        .concat();
+        let frames = frames(&input, 100).await.unwrap();
+        assert_eq!(frames, [&[1u8, 2, 3][..], &[], &[9]]);
+    }
+
+    #[tokio::test]
+    async fn a_size_that_is_negative_or_too_large_is_refused() {
+        for input in [[0xff, 0xff, 0xff, 0xff], [0, 0, 0, 101]] {
+            let error = frames(&input, 100).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_buffer_grows_with_what_arrives() {
+        let (mut client, mut server) = tokio::io::duplex(1024);
+        client.write_all(&[0x05, 0, 0, 0, 1, 2, 3]).await.unwrap();
+        let mut reader = FrameReader::new(100 << 20);
+        reader.fill(&mut server).await.unwrap();
+        assert_eq!(reader.next().unwrap(), None);
+        client.write_all(&[4]).await.unwrap();
+        reader.fill(&mut server).await.unwrap();
+        assert!(
+            reader.buf.capacity() < 4 * READ_BYTES_MIN,
+            "{}",
+            reader.buf.capacity()
+        );
+    }
+
+    #[tokio::test]
+    async fn pieces_are_written_in_order() {
+        let (mut client, mut server) = tokio::io::duplex(5);
+        let mut pieces = Pieces::new(vec![
+            Bytes::from_static(b"abc"),
+            Bytes::new(),
+            Bytes::from_static(b"defgh"),
+        ]);
+        let writer = tokio::spawn(async move {
+            while pieces.has_remaining() {
+                pieces.write_some(&mut server).await.unwrap();
+            }
+        });
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).await.unwrap();
+        writer.await.unwrap();
+        assert_eq!(all, b"abcdefgh");
+    }
+}

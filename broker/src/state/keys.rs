@@ -1,0 +1,307 @@
+//! The broker's configuration keys: Kafka's names, types and defaults.
+//!
+//! Only keys that change something here can be set. Those that merely tell a client about the broker are shown with
+//! their values.
+
+use std::fmt;
+
+/// What a value looks like, with the bounds that Kafka has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// A 16-bit number.
+    Short { min: i64 },
+    /// A 32-bit number.
+    Int { min: i64 },
+    /// A 64-bit number.
+    Long { min: i64 },
+    /// Any text.
+    Text,
+    /// Texts with commas between them.
+    List,
+}
+
+/// A key of the broker that no topic has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BrokerKey {
+    /// Kafka's name.
+    pub(crate) name: &'static str,
+    /// The type of its values.
+    pub(crate) kind: Kind,
+    /// The value if it is not set.
+    pub(crate) default: &'static str,
+    /// Whether it takes effect without a restart.
+    pub(crate) dynamic: bool,
+    /// What it is for.
+    pub(crate) documentation: &'static str,
+}
+
+/// A key of the broker that sets the default of a topic's key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Synonym {
+    /// The broker's key.
+    pub(crate) name: &'static str,
+    /// The topic's key.
+    pub(crate) topic_key: &'static str,
+    /// What a value is multiplied with to become the topic's: 3,600,000 for hours.
+    pub(crate) unit_ms: i64,
+    /// Whether it takes effect without a restart.
+    pub(crate) dynamic: bool,
+}
+
+/// A value that a key does not accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadValue {
+    /// What values look like.
+    pub(crate) expected: String,
+}
+
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    dynamic: bool,
+    documentation: &'static str,
+) -> BrokerKey {
+    BrokerKey {
+        name,
+        kind,
+        default,
+        dynamic,
+        documentation,
+    }
+}
+
+/// The keys that can be set and that no topic has.
+pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
+    key(
+        "auto.create.topics.enable",
+        Kind::Boolean,
+        "true",
+        false,
+        "Whether a client that asks for a topic by name creates it",
+    ),
+    key(
+        "broker.rack",
+        Kind::Text,
+        "",
+        false,
+        "The rack that clients see each node in",
+    ),
+    key(
+        "connections.max.idle.ms",
+        Kind::Long { min: 1 },
+        "600000",
+        false,
+        "After this time without a request a connection is closed",
+    ),
+    key(
+        "default.replication.factor",
+        Kind::Int { min: 1 },
+        "1",
+        false,
+        "Replicas of a topic that is created without saying how many",
+    ),
+    key(
+        "delete.topic.enable",
+        Kind::Boolean,
+        "true",
+        false,
+        "Whether topics can be deleted",
+    ),
+    key(
+        "fetch.max.bytes",
+        Kind::Int { min: 1024 },
+        "57671680",
+        false,
+        "The most bytes of records in one answer to a fetch, whole batches aside",
+    ),
+    key(
+        "group.initial.rebalance.delay.ms",
+        Kind::Int { min: 0 },
+        "0",
+        false,
+        "How long the first member of a group waits for others. Kafka's default is 3000; here a group starts at once",
+    ),
+    key(
+        "group.max.session.timeout.ms",
+        Kind::Int { min: 1 },
+        "1800000",
+        false,
+        "The longest session timeout that a member may ask for",
+    ),
+    key(
+        "group.max.size",
+        Kind::Int { min: 1 },
+        "2147483647",
+        false,
+        "The most members of a group",
+    ),
+    key(
+        "group.min.session.timeout.ms",
+        Kind::Int { min: 1 },
+        "6000",
+        false,
+        "The shortest session timeout that a member may ask for",
+    ),
+    key(
+        "log.retention.check.interval.ms",
+        Kind::Long { min: 1 },
+        "300000",
+        false,
+        "How often logs are looked at for segments that are due for deletion",
+    ),
+    key(
+        "max.connections",
+        Kind::Int { min: 1 },
+        "2147483647",
+        false,
+        "The most connections, over all nodes",
+    ),
+    key(
+        "num.partitions",
+        Kind::Int { min: 1 },
+        "1",
+        false,
+        "Partitions of a topic that is created without saying how many",
+    ),
+    key(
+        "offset.metadata.max.bytes",
+        Kind::Int { min: 0 },
+        "4096",
+        false,
+        "The longest text that may come with a committed offset",
+    ),
+    key(
+        "offsets.retention.check.interval.ms",
+        Kind::Long { min: 1 },
+        "600000",
+        false,
+        "How often groups are looked at for offsets that have expired",
+    ),
+    key(
+        "offsets.retention.minutes",
+        Kind::Int { min: 1 },
+        "10080",
+        false,
+        "How long a group without members keeps its offsets",
+    ),
+    key(
+        "producer.id.expiration.ms",
+        Kind::Int { min: 1 },
+        "86400000",
+        false,
+        "How long a partition remembers a producer that writes no more",
+    ),
+    key(
+        "socket.request.max.bytes",
+        Kind::Int { min: 1 },
+        "104857600",
+        false,
+        "The largest request; the connection of a larger one is closed",
+    ),
+];
+
+const fn synonym(name: &'static str, topic_key: &'static str) -> Synonym {
+    Synonym {
+        name,
+        topic_key,
+        unit_ms: 1,
+        dynamic: true,
+    }
+}
+
+const fn fixed(name: &'static str, topic_key: &'static str, unit_ms: i64) -> Synonym {
+    Synonym {
+        name,
+        topic_key,
+        unit_ms,
+        dynamic: false,
+    }
+}
+
+/// The broker's keys that set the defaults of topics. Of several for one topic key, the first that is set counts.
+pub(crate) const SYNONYMS: &[Synonym] = &[
+    synonym("compression.gzip.level", "compression.gzip.level"),
+    synonym("compression.lz4.level", "compression.lz4.level"),
+    synonym("compression.type", "compression.type"),
+    synonym("compression.zstd.level", "compression.zstd.level"),
+    synonym("log.cleaner.delete.retention.ms", "delete.retention.ms"),
+    synonym("log.cleaner.max.compaction.lag.ms", "max.compaction.lag.ms"),
+    synonym("log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"),
+    synonym("log.cleaner.min.compaction.lag.ms", "min.compaction.lag.ms"),
+    synonym("log.cleanup.policy", "cleanup.policy"),
+    synonym("log.flush.interval.messages", "flush.messages"),
+    synonym("log.flush.interval.ms", "flush.ms"),
+    synonym("log.index.interval.bytes", "index.interval.bytes"),
+    synonym("log.index.size.max.bytes", "segment.index.bytes"),
+    synonym(
+        "log.message.timestamp.after.max.ms",
+        "message.timestamp.after.max.ms",
+    ),
+    synonym(
+        "log.message.timestamp.before.max.ms",
+        "message.timestamp.before.max.ms",
+    ),
+    synonym("log.message.timestamp.type", "message.timestamp.type"),
+    synonym("log.preallocate", "preallocate"),
+    synonym("log.retention.bytes", "retention.bytes"),
+    synonym("log.retention.ms", "retention.ms"),
+    fixed("log.retention.minutes", "retention.ms", MINUTE_MS),
+    fixed("log.retention.hours", "retention.ms", HOUR_MS),
+    synonym("log.roll.jitter.ms", "segment.jitter.ms"),
+    fixed("log.roll.jitter.hours", "segment.jitter.ms", HOUR_MS),
+    synonym("log.roll.ms", "segment.ms"),
+    fixed("log.roll.hours", "segment.ms", HOUR_MS),
+    synonym("log.segment.bytes", "segment.bytes"),
+    synonym("log.segment.delete.delay.ms", "file.delete.delay.ms"),
+    synonym("message.max.bytes", "max.message.bytes"),
+    synonym("min.insync.replicas", "min.insync.replicas"),
+    synonym("unclean.leader.election.enable", "unclean.leader.election.enable"),
+];
+
+impl Kind {
+    /// Checks a value.
+    pub(crate) fn check(self, value: &str) -> Result<(), BadValue> {
+        let between = |min: i64, max: i64| match value.trim().parse::<i64>() {
+            Ok(number) if (min..=max).contains(&number) => Ok(()),
+            _ => Err(BadValue {
+                expected: format!("a number from {min} to {max}"),
+            }),
+        };
+        match self {
+            Kind::Boolean if value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false") => {
+                Ok(())
+            }
+            Kind::Boolean => Err(BadValue {
+                expected: "true or false".to_owned(),
+            }),
+            Kind::Short { min } => between(min, i16::MAX.into()),
+            Kind::Int { min } => between(min, i32::MAX.into()),
+            Kind::Long { min } => between(min, i64::MAX),
+            Kind::Text | Kind::List => Ok(()),
+        }
+    }
+
+    /// Kafka's number for the type, as DescribeConfigs shows it.
+    pub(crate) fn code(self) -> i8 {
+        match self {
+            Kind::Boolean => 1,
+            Kind::Text => 2,
+            Kind::Int { .. } => 3,
+            Kind::Short { .. } => 4,
+            Kind::Long { .. } => 5,
+            Kind::List => 7,
+        }
+    }
+}
+
+impl fmt::Display for BadValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}", self.expected)
+    }
+}

@@ -1,0 +1,337 @@
+//! What the cluster must remember besides its logs: topics and their partitions, configuration, producer ids.
+//!
+//! Readers take the current [`Image`], which never changes. Writers are serialised: they [`State::begin`] a change,
+//! and [`Change::commit`] writes it to the journal before it becomes the current image.
+
+pub mod image;
+pub mod journal;
+pub(crate) mod keys;
+pub(crate) mod names;
+pub(crate) mod placement;
+pub(crate) mod producer_ids;
+pub(crate) mod settings;
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, RwLock},
+};
+
+use heliostat_wire::Uuid;
+use thiserror::Error;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+pub use image::{BrokerConfigs, Image, Partition, Topic};
+use journal::{Journal, JournalError};
+pub(crate) use producer_ids::ProducerIds;
+
+/// The durable state of a cluster.
+#[derive(Debug)]
+pub(crate) struct State {
+    cluster_id: String,
+    image: Arc<RwLock<Arc<Image>>>,
+    journal: Arc<Mutex<Journal>>,
+}
+
+/// Why the state could not be read or changed.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A key of the journal holds something else than this version writes.
+    #[error("the state under the key {key:?} cannot be read: {reason}; was it written by a newer version?")]
+    Unreadable {
+        /// The key.
+        key: String,
+        /// What is wrong with its value.
+        reason: String,
+    },
+    /// The task that wrote the journal died.
+    #[error("the state could not be written: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// A change in the making. Dropping it leaves everything as it was.
+#[derive(Debug)]
+pub(crate) struct Change {
+    image: Image,
+    entries: Vec<Entry>,
+    published: Arc<RwLock<Arc<Image>>>,
+    journal: OwnedMutexGuard<Journal>,
+}
+
+type Entry = (Vec<u8>, Option<Vec<u8>>);
+
+const CLUSTER_ID: &str = "cluster.id";
+const INCARNATION: &str = "incarnation";
+const PRODUCER_IDS: &str = "producer.ids";
+const TOPIC_PREFIX: &str = "topic/";
+const CONFIG_PREFIX: &str = "config/";
+
+impl State {
+    /// Opens the state, or begins a new one, for nodes 1 to `nodes`. Every call starts a new incarnation, so that
+    /// each partition has a leader epoch that it never had before.
+    ///
+    /// Blocks on the disk.
+    pub(crate) fn open(path: &Path, nodes: i32) -> Result<(State, ProducerIds), StateError> {
+        let (mut journal, content) = Journal::open(path)?;
+        let cluster_id = match content.get(CLUSTER_ID.as_bytes()) {
+            Some(id) => text(CLUSTER_ID, id)?,
+            None => random_uuid().to_string(),
+        };
+        let incarnation = number(&content, INCARNATION)?.map_or(0, |last: i32| last.saturating_add(1));
+        let producer_ids = number(&content, PRODUCER_IDS)?.unwrap_or(0);
+        let image = read_image(&content, incarnation, nodes)?;
+        journal.put(&[
+            (CLUSTER_ID.into(), Some(cluster_id.clone().into())),
+            (INCARNATION.into(), Some(incarnation.to_string().into())),
+        ])?;
+        let journal = Arc::new(Mutex::new(journal));
+        let state = State {
+            cluster_id,
+            image: Arc::new(RwLock::new(Arc::new(image))),
+            journal: journal.clone(),
+        };
+        Ok((state, ProducerIds::new(producer_ids, journal)))
+    }
+
+    /// 22 characters that no other cluster has, and that stay.
+    pub(crate) fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// Everything as it is now.
+    pub(crate) fn image(&self) -> Arc<Image> {
+        current(&self.image)
+    }
+
+    /// Begins a change, after all changes that others have begun.
+    pub(crate) async fn begin(&self) -> Change {
+        let journal = self.journal.clone().lock_owned().await;
+        let image = Image::clone(&self.image());
+        Change {
+            image,
+            entries: Vec::new(),
+            published: self.image.clone(),
+            journal,
+        }
+    }
+}
+
+impl Change {
+    /// The image with the changes so far.
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Adds a topic, or replaces the one with its name.
+    pub(crate) fn put_topic(&mut self, topic: Topic) {
+        self.entries
+            .push((topic_key(&topic.name), Some(image::encode_topic(&topic))));
+        self.image.insert(topic);
+    }
+
+    /// Removes a topic.
+    pub(crate) fn remove_topic(&mut self, name: &str) {
+        self.entries.push((topic_key(name), None));
+        self.image.remove(name);
+    }
+
+    /// Replaces the dynamic configuration of a node, or of all nodes if `node` is empty.
+    pub(crate) fn put_broker_configs(&mut self, node: &str, configs: BrokerConfigs) {
+        let value = (!configs.is_empty()).then(|| image::encode_configs(&configs));
+        self.entries
+            .push((format!("{CONFIG_PREFIX}{node}").into_bytes(), value));
+        self.image.put_broker_configs(node, configs);
+    }
+
+    /// Writes the change to disk, and makes it current. It happens whole or not at all, also if the future is
+    /// dropped.
+    pub(crate) async fn commit(self) -> Result<Arc<Image>, StateError> {
+        let Change {
+            image,
+            entries,
+            published,
+            mut journal,
+        } = self;
+        let image = Arc::new(image);
+        if entries.is_empty() {
+            return Ok(image);
+        }
+        tokio::task::spawn_blocking(move || {
+            journal.put(&entries)?;
+            *published
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner) = image.clone();
+            Ok(image)
+        })
+        .await?
+    }
+}
+
+/// A new random identifier.
+pub(crate) fn random_uuid() -> Uuid {
+    loop {
+        let uuid = Uuid::from_bytes(rand::random());
+        // Kafka keeps texts that begin with a dash out of its own tools' way.
+        if !uuid.is_zero() && !uuid.to_string().starts_with('-') {
+            return uuid;
+        }
+    }
+}
+
+fn current(image: &RwLock<Arc<Image>>) -> Arc<Image> {
+    image
+        .read()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .clone()
+}
+
+fn topic_key(name: &str) -> Vec<u8> {
+    format!("{TOPIC_PREFIX}{name}").into_bytes()
+}
+
+fn text(key: &str, value: &[u8]) -> Result<String, StateError> {
+    String::from_utf8(value.to_vec()).map_err(|error| unreadable(key, error))
+}
+
+fn number<T>(content: &BTreeMap<Vec<u8>, Vec<u8>>, key: &str) -> Result<Option<T>, StateError>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let Some(value) = content.get(key.as_bytes()) else {
+        return Ok(None);
+    };
+    text(key, value)?
+        .parse()
+        .map(Some)
+        .map_err(|error| unreadable(key, error))
+}
+
+fn unreadable(key: &str, reason: impl std::fmt::Display) -> StateError {
+    StateError::Unreadable {
+        key: key.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+fn read_image(
+    content: &BTreeMap<Vec<u8>, Vec<u8>>,
+    incarnation: i32,
+    nodes: i32,
+) -> Result<Image, StateError> {
+    let mut image = Image::new(incarnation);
+    for (key, value) in content {
+        let Ok(key) = std::str::from_utf8(key) else {
+            continue;
+        };
+        if let Some(name) = key.strip_prefix(TOPIC_PREFIX) {
+            let topic = image::decode_topic(name, value).map_err(|error| unreadable(key, error))?;
+            image.insert(topic.on_nodes(nodes));
+        } else if let Some(node) = key.strip_prefix(CONFIG_PREFIX) {
+            let configs = image::decode_configs(value).map_err(|error| unreadable(key, error))?;
+            image.put_broker_configs(node, configs);
+        }
+    }
+    Ok(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(name: &str, replicas: &[&[i32]]) -> Topic {
+        Topic {
+            name: name.to_owned(),
+            id: random_uuid(),
+            created_in: 0,
+            partitions: replicas
+                .iter()
+                .map(|replicas| Partition::new(replicas.to_vec()))
+                .collect(),
+            configs: BTreeMap::from([("retention.ms".to_owned(), "1".to_owned())]),
+        }
+    }
+
+    #[tokio::test]
+    async fn changes_survive_a_restart_and_dropped_ones_never_were() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        let (state, _) = State::open(&path, 3).unwrap();
+        let (kept, dropped) = (topic("kept", &[&[2, 3], &[3, 1]]), topic("dropped", &[&[1]]));
+        let mut change = state.begin().await;
+        change.put_topic(kept.clone());
+        change.put_broker_configs(
+            "",
+            BTreeMap::from([("log.retention.ms".to_owned(), "5".to_owned())]),
+        );
+        change.commit().await.unwrap();
+        let mut change = state.begin().await;
+        change.put_topic(dropped);
+        drop(change);
+        let mut change = state.begin().await;
+        change.remove_topic("never was");
+        change.commit().await.unwrap();
+        let cluster_id = state.cluster_id().to_owned();
+        drop(state);
+
+        let (state, _) = State::open(&path, 3).unwrap();
+        let image = state.image();
+        assert_eq!(state.cluster_id(), cluster_id);
+        assert_eq!(
+            image.topics().map(|topic| topic.as_ref()).collect::<Vec<_>>(),
+            [&kept]
+        );
+        assert_eq!(
+            image.topic_by_id(kept.id).map(|topic| topic.name.as_str()),
+            Some("kept")
+        );
+        assert_eq!(
+            image
+                .broker_configs("")
+                .get("log.retention.ms")
+                .map(String::as_str),
+            Some("5")
+        );
+    }
+
+    #[tokio::test]
+    async fn each_start_has_a_new_leader_epoch() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        let mut epochs = Vec::new();
+        for start in 0..3 {
+            let (state, _) = State::open(&path, 1).unwrap();
+            if start == 0 {
+                let mut change = state.begin().await;
+                change.put_topic(topic("t", &[&[1]]));
+                change.commit().await.unwrap();
+            }
+            let image = state.image();
+            epochs.push(image.leader_epoch(image.topic("t").unwrap()));
+        }
+        assert_eq!(epochs, [0, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn nodes_that_are_gone_lead_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        let (state, _) = State::open(&path, 3).unwrap();
+        let mut change = state.begin().await;
+        change.put_topic(topic("t", &[&[3, 1], &[2, 3], &[1, 2]]));
+        change.commit().await.unwrap();
+        drop(state);
+        let (state, _) = State::open(&path, 1).unwrap();
+        let leaders: Vec<_> = state
+            .image()
+            .topic("t")
+            .unwrap()
+            .partitions
+            .iter()
+            .map(|p| p.leader)
+            .collect();
+        assert_eq!(leaders, [1, 1, 1]);
+    }
+}

@@ -1,0 +1,105 @@
+//! The properties that a cluster was started with, as typed values.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::keys::BROKER_KEYS;
+
+/// What the broker itself goes by. Topics' defaults are not here: see [`crate::configs`].
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) auto_create_topics: bool,
+    pub(crate) rack: Option<String>,
+    pub(crate) connections_max_idle: Duration,
+    pub(crate) default_replication_factor: i16,
+    pub(crate) delete_topic_enable: bool,
+    pub(crate) fetch_max_bytes: usize,
+    pub(crate) group_initial_rebalance_delay: Duration,
+    pub(crate) group_max_session_timeout: Duration,
+    pub(crate) group_max_size: usize,
+    pub(crate) group_min_session_timeout: Duration,
+    pub(crate) retention_check_interval: Duration,
+    pub(crate) connections_max: usize,
+    pub(crate) num_partitions: i32,
+    pub(crate) offset_metadata_max_bytes: usize,
+    pub(crate) offsets_retention_check_interval: Duration,
+    pub(crate) offsets_retention: Duration,
+    pub(crate) producer_id_expiration: Duration,
+    pub(crate) socket_request_max_bytes: usize,
+}
+
+impl Settings {
+    /// Reads properties, whose values have been checked.
+    pub(crate) fn new(properties: &BTreeMap<String, String>) -> Self {
+        let values = Values(properties);
+        Settings {
+            auto_create_topics: values.boolean("auto.create.topics.enable"),
+            rack: Some(values.text("broker.rack").to_owned()).filter(|rack| !rack.is_empty()),
+            connections_max_idle: values.millis("connections.max.idle.ms"),
+            default_replication_factor: values.number("default.replication.factor") as i16,
+            delete_topic_enable: values.boolean("delete.topic.enable"),
+            fetch_max_bytes: values.size("fetch.max.bytes"),
+            group_initial_rebalance_delay: values.millis("group.initial.rebalance.delay.ms"),
+            group_max_session_timeout: values.millis("group.max.session.timeout.ms"),
+            group_max_size: values.size("group.max.size"),
+            group_min_session_timeout: values.millis("group.min.session.timeout.ms"),
+            retention_check_interval: values.millis("log.retention.check.interval.ms"),
+            connections_max: values.size("max.connections"),
+            num_partitions: values.number("num.partitions") as i32,
+            offset_metadata_max_bytes: values.size("offset.metadata.max.bytes"),
+            offsets_retention_check_interval: values.millis("offsets.retention.check.interval.ms"),
+            offsets_retention: Duration::from_secs(60 * values.number("offsets.retention.minutes") as u64),
+            producer_id_expiration: values.millis("producer.id.expiration.ms"),
+            socket_request_max_bytes: values.size("socket.request.max.bytes"),
+        }
+    }
+}
+
+/// Values that were checked when the properties were taken in, so what does not parse here is a mistake in the table.
+struct Values<'a>(&'a BTreeMap<String, String>);
+
+impl Values<'_> {
+    fn text(&self, name: &str) -> &str {
+        let default = BROKER_KEYS
+            .iter()
+            .find(|key| key.name == name)
+            .map(|key| key.default);
+        match (self.0.get(name), default) {
+            (Some(value), Some(_)) => value.trim(),
+            (None, Some(default)) => default,
+            (_, None) => unreachable!("{name} is not in the table"),
+        }
+    }
+
+    fn boolean(&self, name: &str) -> bool {
+        self.text(name).eq_ignore_ascii_case("true")
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        self.text(name)
+            .parse()
+            .unwrap_or_else(|_| unreachable!("{name} was checked to be a number"))
+    }
+
+    fn size(&self, name: &str) -> usize {
+        self.number(name).max(0) as usize
+    }
+
+    fn millis(&self, name: &str) -> Duration {
+        Duration::from_millis(self.number(name).max(0) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_and_what_was_set() {
+        let settings = Settings::new(&BTreeMap::from([("num.partitions".to_owned(), " 4 ".to_owned())]));
+        assert_eq!(settings.num_partitions, 4);
+        assert_eq!(settings.socket_request_max_bytes, 100 << 20);
+        assert_eq!(settings.offsets_retention, Duration::from_secs(7 * 24 * 60 * 60));
+        assert!(settings.auto_create_topics);
+        assert_eq!(settings.rack, None);
+    }
+}

@@ -1,0 +1,388 @@
+//! Creating, growing, deleting and configuring topics.
+//!
+//! Logs are made before the state names them, and removed after the state has forgotten them. What a crash leaves in
+//! between are logs that no topic owns, and the next start removes those.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use heliostat_wire::{ErrorCode, Uuid};
+
+use crate::{
+    api_error::ApiError,
+    broker::Broker,
+    configs::{self, Alteration, Operation, Schema},
+    state::{Image, Partition, Topic, names, placement, random_uuid},
+};
+
+/// More partitions are not created by one request, as in Kafka.
+const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
+
+/// The number that stands for "as the broker likes".
+const BROKER_DEFAULT: i32 = -1;
+
+/// A topic to be created.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NewTopic {
+    pub(crate) name: String,
+    /// -1: as many as `num.partitions`, or as `assignments` has.
+    pub(crate) partitions: i32,
+    /// -1: `default.replication.factor`, or what `assignments` has.
+    pub(crate) replication_factor: i16,
+    /// Partitions and the nodes that are to hold them.
+    pub(crate) assignments: Vec<(i32, Vec<i32>)>,
+    pub(crate) configs: Vec<(String, Option<String>)>,
+}
+
+/// A topic that was created, or would have been.
+pub(crate) type Created = Arc<Topic>;
+
+/// How a topic is to grow.
+#[derive(Debug)]
+pub(crate) struct Growth {
+    /// Partitions that the topic shall have.
+    pub(crate) count: i32,
+    /// The nodes of each new partition.
+    pub(crate) assignments: Option<Vec<Vec<i32>>>,
+}
+
+/// Which topic is meant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TopicRef<'a> {
+    Name(&'a str),
+    Id(Uuid),
+}
+
+impl NewTopic {
+    /// A topic as the broker likes it.
+    pub(crate) fn with_defaults(name: &str) -> Self {
+        NewTopic {
+            name: name.to_owned(),
+            partitions: BROKER_DEFAULT,
+            replication_factor: BROKER_DEFAULT as i16,
+            ..Default::default()
+        }
+    }
+}
+
+impl Broker {
+    /// Creates topics, each on its own: one result for each, in order.
+    pub(crate) async fn create_topics(
+        &self,
+        new: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> Vec<Result<Created, ApiError>> {
+        let mut counts = BTreeMap::<String, usize>::new();
+        for topic in &new {
+            *counts.entry(topic.name.clone()).or_default() += 1;
+        }
+        let mut change = self.state().begin().await;
+        let mut results = Vec::with_capacity(new.len());
+        let mut partitions = 0;
+        for topic in new {
+            let planned = match counts.get(&topic.name) {
+                Some(2..) => Err(ApiError::twice(&topic.name)),
+                _ => self.plan_topic(change.image(), topic, &mut partitions),
+            };
+            let made = match planned {
+                Ok(topic) if validate_only => Ok(topic),
+                Ok(topic) => self.make_logs(&topic, 0).await.map(|()| {
+                    change.put_topic(topic.clone());
+                    topic
+                }),
+                Err(error) => Err(error),
+            };
+            results.push(made.map(Arc::new));
+        }
+        if let Err(error) = change.commit().await.map_err(ApiError::from) {
+            for result in &mut results {
+                if let Ok(topic) = result {
+                    self.storage().delete_topic(topic).await;
+                    *result = Err(error.clone());
+                }
+            }
+        }
+        results
+    }
+
+    /// Deletes a topic, its logs, and what groups committed in it.
+    pub(crate) async fn delete_topic(&self, which: TopicRef<'_>) -> Result<Arc<Topic>, ApiError> {
+        let mut change = self.state().begin().await;
+        let topic = match which {
+            TopicRef::Name(name) => change
+                .image()
+                .topic(name)
+                .cloned()
+                .ok_or_else(|| ApiError::unknown_topic(name)),
+            TopicRef::Id(id) => change.image().topic_by_id(id).cloned().ok_or_else(|| {
+                ApiError::new(
+                    ErrorCode::UnknownTopicId,
+                    format!("there is no topic with the id {id}"),
+                )
+            }),
+        }?;
+        change.remove_topic(&topic.name);
+        change.commit().await?;
+        self.storage().delete_topic(&topic).await;
+        self.forget_offsets(&topic.name).await;
+        Ok(topic)
+    }
+
+    /// Adds partitions to a topic.
+    pub(crate) async fn create_partitions(
+        &self,
+        name: &str,
+        growth: Growth,
+        validate_only: bool,
+    ) -> Result<(), ApiError> {
+        let mut change = self.state().begin().await;
+        let topic = change
+            .image()
+            .topic(name)
+            .ok_or_else(|| ApiError::unknown_topic(name))?;
+        let before = topic.partitions.len();
+        let mut grown = Topic::clone(topic);
+        grown.partitions.extend(self.plan_growth(topic, growth)?);
+        if validate_only {
+            return Ok(());
+        }
+        self.make_logs(&grown, before).await?;
+        change.put_topic(grown);
+        change.commit().await?;
+        Ok(())
+    }
+
+    /// Changes the configuration of a topic. It takes effect at once.
+    pub(crate) async fn alter_topic_configs(
+        &self,
+        name: &str,
+        alterations: impl FnOnce(&BTreeMap<String, String>) -> Vec<Alteration>,
+        validate_only: bool,
+    ) -> Result<(), ApiError> {
+        let mut change = self.state().begin().await;
+        let topic = change
+            .image()
+            .topic(name)
+            .ok_or_else(|| ApiError::unknown_topic(name))?;
+        let configs = configs::alter(Schema::Topic, &topic.configs, &alterations(&topic.configs))?;
+        self.storage()
+            .check_configs(&self.layers(change.image()).topic_values(&configs))?;
+        if validate_only {
+            return Ok(());
+        }
+        let topic = Topic {
+            configs,
+            ..Topic::clone(topic)
+        };
+        change.put_topic(topic.clone());
+        let image = change.commit().await?;
+        self.storage()
+            .configure(&topic, &self.layers(&image).topic_values(&topic.configs));
+        Ok(())
+    }
+
+    /// Changes the configuration of one node, or of all if `node` is empty. It takes effect at once.
+    pub(crate) async fn alter_broker_configs(
+        &self,
+        node: &str,
+        alterations: impl FnOnce(&BTreeMap<String, String>) -> Vec<Alteration>,
+        validate_only: bool,
+    ) -> Result<(), ApiError> {
+        self.check_config_node(node)?;
+        let mut change = self.state().begin().await;
+        let current = change.image().broker_configs(node);
+        let configs = configs::alter(Schema::Broker, current, &alterations(current))?;
+        let mut image = Image::clone(change.image());
+        image.put_broker_configs(node, configs.clone());
+        self.storage()
+            .check_configs(&self.layers(&image).topic_values(&BTreeMap::new()))?;
+        if validate_only {
+            return Ok(());
+        }
+        change.put_broker_configs(node, configs);
+        let image = change.commit().await?;
+        for topic in image.topics() {
+            self.storage()
+                .configure(topic, &self.layers(&image).topic_values(&topic.configs));
+        }
+        Ok(())
+    }
+
+    /// Whether configuration can be set for this node.
+    pub(crate) fn check_config_node(&self, node: &str) -> Result<(), ApiError> {
+        if node.is_empty() {
+            return Ok(());
+        }
+        if !self.nodes().iter().any(|known| known.id.to_string() == node) {
+            return Err(ApiError::invalid_request(format!("there is no broker {node:?}")));
+        }
+        if self.nodes().len() > 1 {
+            return Err(ApiError::invalid_request(
+                "the brokers of this cluster share their storage: set it for all of them (the default entity)",
+            ));
+        }
+        Ok(())
+    }
+
+    fn plan_topic(&self, image: &Image, new: NewTopic, partitions: &mut usize) -> Result<Topic, ApiError> {
+        if let Some(problem) = names::problem(&new.name) {
+            return Err(ApiError::new(ErrorCode::InvalidTopicException, problem));
+        }
+        if image.topic(&new.name).is_some() {
+            let message = format!("the topic {:?} exists already", new.name);
+            return Err(ApiError::new(ErrorCode::TopicAlreadyExists, message));
+        }
+        if let Some(other) = names::collision(&new.name, image) {
+            let message = format!(
+                "{:?} differs from the topic {other:?} only by dots and underscores",
+                new.name
+            );
+            return Err(ApiError::new(ErrorCode::InvalidTopicException, message));
+        }
+        let configs = self.plan_configs(image, &new)?;
+        let replicas = self.plan_replicas(image, &new)?;
+        *partitions += replicas.len();
+        check_request_size(*partitions)?;
+        Ok(Topic {
+            name: new.name,
+            id: random_uuid(),
+            created_in: image.incarnation(),
+            partitions: replicas.into_iter().map(Partition::new).collect(),
+            configs,
+        })
+    }
+
+    fn plan_configs(&self, image: &Image, new: &NewTopic) -> Result<BTreeMap<String, String>, ApiError> {
+        let set = |(name, value): &(String, Option<String>)| match value {
+            Some(value) => Ok(Alteration {
+                name: name.clone(),
+                operation: Operation::Set(value.clone()),
+            }),
+            None => Err(ApiError::invalid_config(format!("{name} has no value"))),
+        };
+        let alterations = new.configs.iter().map(set).collect::<Result<Vec<_>, _>>()?;
+        let configs = configs::alter(Schema::Topic, &BTreeMap::new(), &alterations)?;
+        self.storage()
+            .check_configs(&self.layers(image).topic_values(&configs))?;
+        Ok(configs)
+    }
+
+    fn plan_replicas(&self, image: &Image, new: &NewTopic) -> Result<Vec<Vec<i32>>, ApiError> {
+        if !new.assignments.is_empty() {
+            if new.partitions != BROKER_DEFAULT || i32::from(new.replication_factor) != BROKER_DEFAULT {
+                return Err(ApiError::invalid_request(
+                    "with an assignment, the number of partitions and the replication factor must both be -1",
+                ));
+            }
+            return self.assigned(&new.assignments);
+        }
+        let settings = self.settings();
+        let partitions = match new.partitions {
+            BROKER_DEFAULT => settings.num_partitions,
+            1.. => new.partitions,
+            count => {
+                let message = format!("a topic has at least one partition, not {count}");
+                return Err(ApiError::new(ErrorCode::InvalidPartitions, message));
+            }
+        };
+        check_request_size(partitions as usize)?;
+        let replication_factor = match i32::from(new.replication_factor) {
+            BROKER_DEFAULT => settings.default_replication_factor,
+            _ => new.replication_factor,
+        };
+        let nodes = self.nodes().len() as i32;
+        if !(1..=nodes).contains(&replication_factor.into()) {
+            let message =
+                format!("a replication factor of {replication_factor} is not possible with {nodes} brokers");
+            return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, message));
+        }
+        Ok(placement::spread(
+            partitions as usize,
+            replication_factor,
+            nodes,
+            image.partitions(),
+        ))
+    }
+
+    /// The replicas of partitions 0, 1, and so on, as a client wants them.
+    fn assigned(&self, assignments: &[(i32, Vec<i32>)]) -> Result<Vec<Vec<i32>>, ApiError> {
+        check_request_size(assignments.len())?;
+        let by_partition = assignments.iter().cloned().collect::<BTreeMap<_, _>>();
+        let consecutive = by_partition.keys().copied().eq(0..assignments.len() as i32);
+        if !consecutive {
+            return Err(ApiError::new(
+                ErrorCode::InvalidReplicaAssignment,
+                "the assignment must name every partition from 0 on once",
+            ));
+        }
+        let replicas = by_partition.into_values().collect::<Vec<_>>();
+        self.check_replicas(&replicas, replicas[0].len())?;
+        Ok(replicas)
+    }
+
+    fn check_replicas(&self, partitions: &[Vec<i32>], replication_factor: usize) -> Result<(), ApiError> {
+        let bad = |message: String| Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, message));
+        for replicas in partitions {
+            if replicas.is_empty() || replicas.len() != replication_factor {
+                return bad(format!(
+                    "each partition needs {replication_factor} replicas, as the others have, and at least one"
+                ));
+            }
+            for (index, node) in replicas.iter().enumerate() {
+                if !self.nodes().iter().any(|known| known.id == *node) {
+                    return bad(format!("there is no broker {node}"));
+                }
+                if replicas[..index].contains(node) {
+                    return bad(format!("broker {node} cannot hold a partition twice"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn plan_growth(&self, topic: &Topic, growth: Growth) -> Result<Vec<Partition>, ApiError> {
+        let before = topic.partitions.len();
+        let added = usize::try_from(growth.count).unwrap_or(0).saturating_sub(before);
+        if added == 0 {
+            let message = format!(
+                "{:?} has {before} partitions; {} is no growth",
+                topic.name, growth.count
+            );
+            return Err(ApiError::new(ErrorCode::InvalidPartitions, message));
+        }
+        check_request_size(added)?;
+        let nodes = self.nodes().len();
+        let (replication_factor, offset) = match topic.partitions.last() {
+            Some(last) => (last.replicas.len(), last.replicas[0] as usize),
+            None => (1, 0),
+        };
+        let replicas = match growth.assignments {
+            None => placement::spread(added, replication_factor as i16, nodes as i32, offset),
+            Some(assignments) if assignments.len() != added => {
+                let message = format!(
+                    "{added} partitions are added, but {} are assigned",
+                    assignments.len()
+                );
+                return Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, message));
+            }
+            Some(assignments) => {
+                self.check_replicas(&assignments, replication_factor)?;
+                assignments
+            }
+        };
+        Ok(replicas.into_iter().map(Partition::new).collect())
+    }
+
+    /// Makes the logs of a topic's partitions from `first` on.
+    async fn make_logs(&self, topic: &Topic, first: usize) -> Result<(), ApiError> {
+        let values = self.layers(&self.image()).topic_values(&topic.configs);
+        self.storage().create_partitions(topic, first, &values).await
+    }
+}
+
+fn check_request_size(partitions: usize) -> Result<(), ApiError> {
+    if partitions > PARTITIONS_PER_REQUEST_MAX {
+        let message = format!("one request creates at most {PARTITIONS_PER_REQUEST_MAX} partitions");
+        return Err(ApiError::new(ErrorCode::PolicyViolation, message));
+    }
+    Ok(())
+}
