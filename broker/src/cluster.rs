@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -42,7 +42,6 @@ pub struct ClusterConfig {
 }
 
 /// A running cluster. Dropping it stops it without waiting; see [`Cluster::shutdown`].
-#[derive(Debug)]
 pub struct Cluster {
     broker: Arc<Broker>,
     server: Server,
@@ -207,6 +206,15 @@ impl Cluster {
 
     fn temporary_directory(mut self) -> Option<TempDir> {
         self.temporary.take()
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("cluster_id", &self.cluster_id())
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
     }
 }
 
