@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::check::EXAMPLE_TOPIC;
 use super::logging::LogFormat;
 use super::view::PARTITIONS_SHOWN;
-use super::check::EXAMPLE_TOPIC;
 use crate::VERSION;
 
 const ABOUT: &str = "Mirrors topics between Kafka clusters";
