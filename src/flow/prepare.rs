@@ -130,7 +130,7 @@ fn find(offsets: &[PartitionOffset], wanted: &Wanted) -> Result<i64, String> {
         .iter()
         .find(|offset| offset.partition == wanted.partition && offset.topic == wanted.mirror.topic)
         .ok_or_else(|| "no answer for this partition".to_string())?;
-    found.offset.clone().map_err(explain)
+    found.offset.map_err(explain)
 }
 
 /// Whether two ids are known and differ.

@@ -125,6 +125,10 @@ fn engine(
 }
 
 impl Supervisor {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "what goes through these is bounded: an event per partition and failure, a report per question"
+    )]
     fn new(
         discovery: Discovery,
         source: &Arc<Cluster>,

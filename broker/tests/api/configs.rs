@@ -146,7 +146,8 @@ async fn bad_changes_change_nothing() {
     let mut client = Client::of(&cluster).await;
     client.create_topic("t", 1, &[]).await;
     let before = configs(&mut client, TOPIC, "t").await;
-    let cases: [(i8, &str, &[(&str, i8, Option<&str>)], ErrorCode); 10] = [
+    type Change<'a> = (&'a str, i8, Option<&'a str>);
+    let cases: [(i8, &str, &[Change<'_>], ErrorCode); 10] = [
         (
             TOPIC,
             "t",

@@ -23,6 +23,8 @@ pub struct SourceTopic {
 
 // SAFETY: librdkafka's topic handles may be used from any thread.
 unsafe impl Send for SourceTopic {}
+// SAFETY: as above.
+unsafe impl Sync for SourceTopic {}
 
 /// One thing that came out of the queue.
 pub enum Consumed {

@@ -240,7 +240,6 @@ fn offsets_committed_and_fetched() {
             topics: vec![OffsetCommitRequestTopic {
                 name: text("t"),
                 partitions: vec![partition],
-                ..Default::default()
             }],
             ..Default::default()
         },
@@ -266,7 +265,6 @@ fn offsets_committed_and_fetched() {
     let topic = OffsetFetchResponseTopics {
         name: text("t"),
         partitions: vec![partition],
-        ..Default::default()
     };
     check(
         OffsetFetchResponse {
