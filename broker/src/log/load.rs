@@ -7,11 +7,12 @@ use std::path::Path;
 use heliostat_wire::Uuid;
 use heliostat_wire::batch::{BatchHeader, BatchView};
 
+use super::append::jitter;
 use super::checkpoint::read_topic_id;
 use super::epoch::LeaderEpochs;
 use super::error::{AtPath, StorageError};
 use super::files::remove_if_there;
-use super::partition::{FlushPolicy, Identity, Inner, Log, LogOptions, jitter};
+use super::partition::{FlushPolicy, Identity, Inner, Log, LogOptions};
 use super::producers::Producers;
 use super::scan::{Scan, ScanError, read_batch};
 use super::segment::{DELETED_SUFFIX, Segment, offset_of};
@@ -271,6 +272,7 @@ impl Loader<'_> {
 
     /// Makes the last segment ready for appends, and removes snapshots that no segment starts with.
     fn settle(&mut self, log_end_offset: i64) -> Result<(), StorageError> {
+        self.segments.values_mut().for_each(Segment::release);
         match self.segments.last_entry() {
             Some(mut active) => active.get_mut().hold()?,
             None => self.start_anew(log_end_offset)?,
