@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use heliostat_wire::Uuid;
 use tokio::sync::watch;
 
-use super::checkpoint::{OffsetCheckpoint, lock};
+use super::checkpoint::{OffsetCheckpoint, lock, sync_topic_id};
 use super::epoch::{EpochEntry, LeaderEpochs};
 use super::error::{AtPath, StorageError};
 use super::files::{Disk, sync_dir};
 use super::producers::{ProducerInfo, Producers};
 use super::segment::Segment;
 use super::settings::LogConfig;
-use super::snapshot::write_snapshot;
+use super::snapshot::ensure_snapshot;
 
 /// The log of one partition: segments in a directory, and what must be known of them to append and to read.
 ///
@@ -86,6 +86,8 @@ pub(super) struct Inner {
     /// Renamed files, and when they may be removed.
     pub(super) retired: Vec<(PathBuf, i64)>,
     pub(super) closed: bool,
+    /// The directory and its topic id were forced to disk since the log was opened.
+    pub(super) directory_synced: bool,
     /// A flush has failed. What is on disk is not known any more, until the log is opened anew.
     pub(super) failed: bool,
 }
@@ -216,7 +218,7 @@ impl Log {
     /// system may have dropped what it could not write.
     pub fn flush(&self, now_ms: i64) -> Result<i64, StorageError> {
         let _one_at_a_time = lock(&self.flushing);
-        let (files, end) = {
+        let (files, end, directory_synced) = {
             let mut inner = lock(&self.inner);
             if inner.failed {
                 return Err(self.flush_failed());
@@ -226,17 +228,29 @@ impl Log {
                 return Ok(inner.recovery_point);
             }
             inner.unflushed_records = 0;
-            (inner.unflushed_files()?, inner.log_end_offset)
+            (
+                inner.unflushed_files()?,
+                inner.log_end_offset,
+                inner.directory_synced,
+            )
         };
         let synced = files
             .iter()
             .try_for_each(|(path, file)| file.sync_data().at("sync", path));
         let synced = synced.and_then(|()| sync_dir(&self.dir));
+        let synced = synced.and_then(|()| {
+            if directory_synced {
+                Ok(())
+            } else {
+                sync_topic_id(&self.dir)
+            }
+        });
         let mut inner = lock(&self.inner);
         if let Err(error) = synced {
             inner.failed = true;
             return Err(error);
         }
+        inner.directory_synced = true;
         // A truncation in between may have moved the end back.
         inner.recovery_point = end.min(inner.log_end_offset);
         self.advance(&mut inner);
@@ -256,7 +270,9 @@ impl Log {
             if let Some(active) = inner.active() {
                 active.seal()?;
             }
-            write_snapshot(&self.dir, inner.log_end_offset, &inner.producers)?;
+            if inner.log_end_offset > inner.log_start_offset || !inner.producers.is_empty() {
+                ensure_snapshot(&self.dir, inner.log_end_offset, &inner.producers)?;
+            }
         }
         self.flush(now_ms)?;
         if let Some(active) = lock(&self.inner).active() {
@@ -352,13 +368,18 @@ impl Inner {
         }
     }
 
-    fn unflushed_files(&self) -> Result<Vec<(PathBuf, Arc<File>)>, StorageError> {
+    fn unflushed_files(&mut self) -> Result<Vec<(PathBuf, Arc<File>)>, StorageError> {
         let first = self
             .segments
             .range(..=self.recovery_point)
             .next_back()
             .map_or(i64::MIN, |(base, _)| *base);
         let mut files = Vec::new();
+        files.extend(
+            self.epochs
+                .file_to_sync()?
+                .map(|(path, file)| (path, Arc::new(file))),
+        );
         for segment in self.segments.range(first..).map(|(_, segment)| segment) {
             files.extend(segment.files()?.map(|file| (segment.path().to_owned(), file)));
         }
