@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use heliostat_wire::Uuid;
 
 use super::error::{AtPath, StorageError};
-use super::files::{read_if_there, remove_if_there, replace, sync_parent};
+use super::files::{open_if_there, read_if_there, remove_if_there, replace, replace_unsynced, sync_parent};
 
 /// A topic and a partition of it.
 pub type TopicPartition = (String, i32);
@@ -128,12 +128,21 @@ pub(crate) fn read_topic_id(dir: &Path) -> Result<Option<Uuid>, StorageError> {
     id.map(Some).ok_or_else(|| damaged(&path))
 }
 
-/// Writes the topic id into a partition's directory.
+/// Writes the topic id into a partition's directory. [`sync_topic_id`] forces it to disk.
 pub(crate) fn write_topic_id(dir: &Path, id: Uuid) -> Result<(), StorageError> {
-    replace(
+    replace_unsynced(
         &dir.join(PARTITION_METADATA),
         format!("version: 0\ntopic_id: {id}").as_bytes(),
     )
+}
+
+/// Forces to disk that the partition's directory is there, and its topic id.
+pub(crate) fn sync_topic_id(dir: &Path) -> Result<(), StorageError> {
+    let path = dir.join(PARTITION_METADATA);
+    if let Some(file) = open_if_there(&path)? {
+        file.sync_all().at("sync", &path)?;
+    }
+    sync_parent(dir)
 }
 
 /// Whether the last process closed all logs; the marker is taken away, because from now on they are open.

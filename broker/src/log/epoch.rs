@@ -1,10 +1,11 @@
 //! Which leader epoch each stretch of a log was written in: Kafka's `leader-epoch-checkpoint`.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{checkpoint_lines, damaged};
 use super::error::StorageError;
-use super::files::{read_if_there, replace};
+use super::files::{open_if_there, read_if_there, replace_unsynced};
 
 /// An epoch, and the first offset that was written in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,11 +16,14 @@ pub struct EpochEntry {
     pub start_offset: i64,
 }
 
-/// The epochs of one log, in ascending order of both epoch and start offset. Every change is written to its file.
+/// The epochs of one log, in ascending order of both epoch and start offset. Changes are written to its file at once,
+/// except those that recovery makes, which it saves when it is through.
 #[derive(Debug)]
 pub(crate) struct LeaderEpochs {
     path: PathBuf,
     entries: Vec<EpochEntry>,
+    stored: Vec<EpochEntry>,
+    synced: bool,
 }
 
 impl LeaderEpochs {
@@ -27,7 +31,12 @@ impl LeaderEpochs {
         let path = dir.join("leader-epoch-checkpoint");
         let content = read_if_there(&path)?.unwrap_or_default();
         let entries = parse(&content).ok_or_else(|| damaged(&path))?;
-        Ok(LeaderEpochs { path, entries })
+        Ok(LeaderEpochs {
+            path,
+            stored: entries.clone(),
+            entries,
+            synced: false,
+        })
     }
 
     pub(crate) fn entries(&self) -> &[EpochEntry] {
@@ -49,16 +58,40 @@ impl LeaderEpochs {
 
     /// Takes note that `epoch` starts at `start_offset`. Entries that contradict it give way, as in Kafka.
     pub(crate) fn assign(&mut self, epoch: i32, start_offset: i64) -> Result<(), StorageError> {
-        let known = self
-            .latest()
-            .is_some_and(|last| last.epoch == epoch && last.start_offset <= start_offset);
-        if epoch < 0 || start_offset < 0 || known {
+        match self.assigned(epoch, start_offset) {
+            Some(entries) => self.store(entries),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets, until [`LeaderEpochs::save`] in memory only, what starts at or after `offset`.
+    pub(crate) fn rewind(&mut self, offset: i64) {
+        self.entries.retain(|entry| entry.start_offset < offset);
+    }
+
+    /// Takes note, until [`LeaderEpochs::save`] in memory only, of a batch that lies at `start_offset`.
+    pub(crate) fn replay(&mut self, epoch: i32, start_offset: i64) {
+        let newer = self.latest().is_none_or(|latest| epoch > latest.epoch);
+        if let Some(entries) = self.assigned(epoch, start_offset).filter(|_| newer) {
+            self.entries = entries;
+        }
+    }
+
+    /// Writes the file, if it says something else.
+    pub(crate) fn save(&mut self) -> Result<(), StorageError> {
+        if self.entries == self.stored {
             return Ok(());
         }
-        let mut entries = self.entries.clone();
-        entries.retain(|entry| entry.epoch < epoch && entry.start_offset < start_offset);
-        entries.push(EpochEntry { epoch, start_offset });
-        self.store(entries)
+        self.store(self.entries.clone())
+    }
+
+    /// The file, if it must be forced to disk together with the batches of these epochs: what is written after the
+    /// last flush is found again in the batches, whatever happens.
+    pub(crate) fn file_to_sync(&mut self) -> Result<Option<(PathBuf, File)>, StorageError> {
+        if std::mem::replace(&mut self.synced, true) {
+            return Ok(None);
+        }
+        Ok(open_if_there(&self.path)?.map(|file| (self.path.clone(), file)))
     }
 
     /// The largest epoch not beyond `epoch`, and where it ends; `None` if the log knows no epoch from `epoch` on.
@@ -104,13 +137,29 @@ impl LeaderEpochs {
         self.store(entries)
     }
 
+    /// The entries with one more; `None` if it would say nothing new.
+    fn assigned(&self, epoch: i32, start_offset: i64) -> Option<Vec<EpochEntry>> {
+        let known = self
+            .latest()
+            .is_some_and(|last| last.epoch == epoch && last.start_offset <= start_offset);
+        if epoch < 0 || start_offset < 0 || known {
+            return None;
+        }
+        let mut entries = self.entries.clone();
+        entries.retain(|entry| entry.epoch < epoch && entry.start_offset < start_offset);
+        entries.push(EpochEntry { epoch, start_offset });
+        Some(entries)
+    }
+
     fn store(&mut self, entries: Vec<EpochEntry>) -> Result<(), StorageError> {
         let mut text = format!("0\n{}\n", entries.len());
         for EpochEntry { epoch, start_offset } in &entries {
             text.push_str(&format!("{epoch} {start_offset}\n"));
         }
         // Memory follows the file: a change that could not be written is tried again by whoever needs it.
-        replace(&self.path, text.as_bytes())?;
+        replace_unsynced(&self.path, text.as_bytes())?;
+        self.synced = false;
+        self.stored = entries.clone();
         self.entries = entries;
         Ok(())
     }

@@ -71,6 +71,14 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), StorageError> {
     sync_parent(path)
 }
 
+/// As [`replace`], except that it is on disk only once the caller forces it there: the end of this process cannot
+/// harm it, a power cut can.
+pub(crate) fn replace_unsynced(path: &Path, content: &[u8]) -> Result<(), StorageError> {
+    let temporary = with_suffix(path, ".tmp");
+    fs::write(&temporary, content).at("write", &temporary)?;
+    fs::rename(&temporary, path).at("rename", &temporary)
+}
+
 /// Forces a directory's entries to disk.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StorageError> {
     File::open(path).and_then(|dir| dir.sync_all()).at("sync", path)
@@ -87,6 +95,15 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StorageError
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).at("read", path),
+    }
+}
+
+/// Opens a file for reading; `None` if it is not there.
+pub(crate) fn open_if_there(path: &Path) -> Result<Option<File>, StorageError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at("open", path),
     }
 }
 

@@ -7,11 +7,12 @@ use std::path::Path;
 use heliostat_wire::Uuid;
 use heliostat_wire::batch::{BatchHeader, BatchView};
 
+use super::append::jitter;
 use super::checkpoint::read_topic_id;
 use super::epoch::LeaderEpochs;
 use super::error::{AtPath, StorageError};
 use super::files::remove_if_there;
-use super::partition::{FlushPolicy, Identity, Inner, Log, LogOptions, jitter};
+use super::partition::{FlushPolicy, Identity, Inner, Log, LogOptions};
 use super::producers::Producers;
 use super::scan::{Scan, ScanError, read_batch};
 use super::segment::{DELETED_SUFFIX, Segment, offset_of};
@@ -66,6 +67,7 @@ impl Log {
             log_end_offset = log_start_offset;
             loader.start_anew(log_start_offset)?;
         }
+        loader.epochs.save()?;
         loader.epochs.truncate_from_end(log_end_offset)?;
         loader.epochs.truncate_from_start(log_start_offset)?;
         let recovery_point = loader
@@ -84,6 +86,7 @@ impl Log {
             jitter_ms: jitter(&open.config),
             retired: Vec::new(),
             closed: false,
+            directory_synced: false,
             failed: false,
         };
         let identity = Identity {
@@ -172,7 +175,7 @@ impl Loader<'_> {
         let dir = self.open.dir;
         self.recovered = Some(from);
         remove_snapshots(dir, |offset| offset > from)?;
-        self.epochs.truncate_from_end(from)?;
+        self.epochs.rewind(from);
         let mut producers = producers_before(dir, &self.segments, from, self.open.now_ms)?;
         let mut next_offset = from;
         let mut ended = false;
@@ -192,16 +195,10 @@ impl Loader<'_> {
             }
             let mut segment = Segment::open_fresh(dir, base, &self.open.options.disk)?;
             let epochs = &mut self.epochs;
-            let mut failure = None;
             let recovered = segment.recover(self.open.config.index_interval_bytes, &mut |batch| {
-                let header = batch.header();
-                if let Err(error) = epochs.assign(newer(epochs, header), header.base_offset) {
-                    failure = Some(error);
-                }
+                epochs.replay(batch.header().partition_leader_epoch, batch.header().base_offset);
                 note(&mut producers, batch, self.open.now_ms);
-                true
             })?;
-            failure.map_or(Ok(()), Err)?;
             next_offset = recovered.next_offset;
             ended = recovered.cut > 0;
             if ended {
@@ -271,6 +268,7 @@ impl Loader<'_> {
 
     /// Makes the last segment ready for appends, and removes snapshots that no segment starts with.
     fn settle(&mut self, log_end_offset: i64) -> Result<(), StorageError> {
+        self.segments.values_mut().for_each(Segment::release);
         match self.segments.last_entry() {
             Some(mut active) => active.get_mut().hold()?,
             None => self.start_anew(log_end_offset)?,
@@ -346,16 +344,6 @@ pub(super) fn producers_before(
 /// How much of a closed log is looked at for producers' last batches. The five of one producer fit in it unless they
 /// are large, in which case fewer are recognised.
 const WINDOW_BYTES: u64 = 1 << 20;
-
-/// The batch's epoch if it starts a new one, otherwise one that [`LeaderEpochs::assign`] takes no note of.
-fn newer(epochs: &LeaderEpochs, header: &BatchHeader) -> i32 {
-    let epoch = header.partition_leader_epoch;
-    if epochs.latest().is_none_or(|latest| epoch > latest.epoch) {
-        epoch
-    } else {
-        -1
-    }
-}
 
 fn note(producers: &mut Producers, batch: &BatchView<'_>, now_ms: i64) {
     producers.update(batch.header(), now_ms);

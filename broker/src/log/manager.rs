@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use heliostat_wire::Uuid;
 use rustix::fs::FlockOperation;
 use thiserror::Error;
 
 use super::checkpoint::{
-    LOG_START_OFFSETS, MetaProperties, OffsetCheckpoint, RECOVERY_POINTS, TopicPartition,
+    LOG_START_OFFSETS, MetaProperties, OffsetCheckpoint, RECOVERY_POINTS, TopicPartition, lock,
     mark_clean_shutdown, take_clean_shutdown, write_topic_id,
 };
 use super::error::{AtPath, StorageError};
@@ -180,7 +181,6 @@ impl LogManager {
         }
         fs::create_dir_all(&dir).at("create", &dir)?;
         write_topic_id(&dir, topic_id)?;
-        sync_dir(&self.dir)?;
         let log = Arc::new(Log::open(OpenLog {
             topic,
             partition,
@@ -269,8 +269,9 @@ impl LogManager {
     /// is not marked, and nothing is lost but time.
     pub fn close(&self, now_ms: i64) -> Result<(), StorageError> {
         let mut result = Ok(());
-        for log in self.logs() {
-            if let Err(error) = log.close(now_ms) {
+        let logs = self.logs();
+        for (log, closed) in logs.iter().zip(in_parallel(&logs, |log| log.close(now_ms))) {
+            if let Err(error) = closed {
                 tracing::error!(topic = log.topic(), partition = log.partition(), %error, "log could not be closed");
                 result = result.and(Err(error));
             }
@@ -286,7 +287,7 @@ impl LogManager {
         now_ms: i64,
         config_of: &dyn Fn(&str) -> LogConfig,
     ) -> Result<BTreeMap<TopicPartition, Arc<Log>>, StorageError> {
-        let mut logs = BTreeMap::new();
+        let mut found = Vec::new();
         for entry in fs::read_dir(&self.dir).at("list", &self.dir)? {
             let dir = entry.at("list", &self.dir)?.path();
             let Some(name) = dir
@@ -299,34 +300,58 @@ impl LogManager {
             if name.ends_with(DELETE_SUFFIX) {
                 tracing::info!(dir = %dir.display(), "finishing a deletion");
                 fs::remove_dir_all(&dir).at("remove", &dir)?;
-                continue;
-            }
-            let Some((topic, partition)) = parse_name(name) else {
+            } else if let Some((topic, partition)) = parse_name(name) {
+                found.push((topic.to_owned(), partition, config_of(topic), dir));
+            } else {
                 tracing::warn!(dir = %dir.display(), "unknown directory is left alone");
-                continue;
-            };
-            let log = Log::open(OpenLog {
+            }
+        }
+        let opened = in_parallel(&found, |(topic, partition, config, dir)| {
+            Log::open(OpenLog {
                 topic,
-                partition,
-                dir: &dir,
-                config: config_of(topic),
+                partition: *partition,
+                dir,
+                config: config.clone(),
                 options: self.options.clone(),
-                recovery_point: self.recovery_points.get(topic, partition).unwrap_or(0),
+                recovery_point: self.recovery_points.get(topic, *partition).unwrap_or(0),
                 clean,
                 now_ms,
-            })?;
-            logs.insert((topic.to_owned(), partition), Arc::new(log));
-        }
-        Ok(logs)
+            })
+        });
+        let keyed = |log: Log| ((log.topic().to_owned(), log.partition()), Arc::new(log));
+        opened.into_iter().map(|log| log.map(keyed)).collect()
     }
 }
 
+/// Threads that open and close logs. Most of their time they wait for the disk, which serves several at once.
+const LOG_THREADS: usize = 8;
 const LOCK_FILE: &str = ".lock";
 const DELETE_SUFFIX: &str = "-delete";
 /// The longest name that file systems take.
 const MAX_FILE_NAME: usize = 255;
 /// Kafka's own metadata log, which is none of ours, in a directory that a Kafka broker has used.
 const METADATA_TOPIC: &str = "__cluster_metadata";
+
+/// Does the work for all items on a few threads; the results are in the items' order.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(items.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..LOG_THREADS.min(items.len()) {
+            scope.spawn(|| {
+                while let Some((place, item)) = Some(next.fetch_add(1, Ordering::Relaxed))
+                    .and_then(|place| items.get(place).map(|item| (place, item)))
+                {
+                    let result = work(item);
+                    lock(&results).push((place, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(place, _)| *place);
+    results.into_iter().map(|(_, result)| result).collect()
+}
 
 /// Takes the lock that a Kafka broker takes (which holds between processes), and one that also holds within ours.
 fn lock_dir(dir: &Path) -> Result<File, OpenError> {

@@ -13,6 +13,7 @@
 //!   rebuilt from the log if it is missing or damaged.
 //! - Readers cope with holes between batches and within them: compaction leaves both.
 
+mod append;
 mod checkpoint;
 pub mod config;
 mod epoch;
@@ -31,13 +32,14 @@ pub mod settings;
 mod snapshot;
 mod validate;
 
+pub use append::Appended;
 pub use checkpoint::{MetaProperties, TopicPartition};
 pub use config::{ConfigError, ConfigKey, ConfigKind, TOPIC_CONFIGS, Validator};
 pub use epoch::EpochEntry;
 pub use error::{AppendError, DeleteRecordsError, ReadError, RecordProblem, StorageError};
 pub use files::Disk;
 pub use manager::{LogManager, LogManagerOptions, OpenError};
-pub use partition::{Appended, FlushPolicy, Log, Visible};
+pub use partition::{FlushPolicy, Log, Visible};
 pub use producers::ProducerInfo;
 pub use reading::{FoundOffset, Isolation, MAX_READ_BYTES, ReadResult};
 pub use settings::LogConfig;

@@ -282,12 +282,11 @@ impl Segment {
     }
 
     /// Walks through all batches, checks each, and rebuilds both indexes. What is not a good batch, or does not
-    /// follow its predecessor, is cut off with everything behind it. `visit` sees every good batch in order; it may
-    /// say that a batch is not good after all.
+    /// follow its predecessor, is cut off with everything behind it. `visit` sees every good batch, in order.
     pub(crate) fn recover(
         &mut self,
         index_interval: u64,
-        visit: &mut dyn FnMut(&BatchView<'_>) -> bool,
+        visit: &mut dyn FnMut(&BatchView<'_>),
     ) -> Result<Recovered, StorageError> {
         let file = self.handle()?;
         let found = self.size;
@@ -313,13 +312,14 @@ impl Segment {
                 }
             };
             let header = batch.header();
-            if !self.follows(header, next_offset) || !visit(&batch) {
+            if !self.follows(header, next_offset) {
                 tracing::warn!(
                     file = %self.path.display(), position, base_offset = header.base_offset, next_offset,
                     "batch does not follow its predecessor; segment ends here"
                 );
                 break;
             }
+            visit(&batch);
             self.note_timestamp(header);
             if position - last_entry > index_interval {
                 offsets.push(OffsetEntry {
@@ -353,7 +353,7 @@ impl Segment {
             Ok(None) => {}
             Err(ScanError::Io(error)) => return Err(error).at("read", &self.path),
         }
-        Ok(self.recover(index_interval, &mut |_| true)?.next_offset)
+        Ok(self.recover(index_interval, &mut |_| ())?.next_offset)
     }
 
     /// Removes everything from `position` on. The indexes must be rebuilt after it.

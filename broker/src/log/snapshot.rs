@@ -15,6 +15,15 @@ pub(crate) fn write_snapshot(dir: &Path, offset: i64, producers: &Producers) -> 
     replace(&file_path(dir, offset, SUFFIX), &encode(producers))
 }
 
+/// As [`write_snapshot`], unless there is one for that offset: the state before an offset never changes.
+pub(crate) fn ensure_snapshot(dir: &Path, offset: i64, producers: &Producers) -> Result<(), StorageError> {
+    if snapshot_path(dir, offset).exists() {
+        Ok(())
+    } else {
+        write_snapshot(dir, offset, producers)
+    }
+}
+
 /// Reads the newest snapshot that is not beyond `offset` and not before `first`. A snapshot that cannot be understood
 /// is removed, and an older one is taken instead. `None`: the log must be read from its start.
 pub(crate) fn read_snapshot(

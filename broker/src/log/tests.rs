@@ -1,9 +1,11 @@
 //! Properties of whole logs, on real files.
 
+mod crash;
 mod disk;
 mod idempotence;
 mod lookup;
 mod model;
+mod parallel;
 mod shrink;
 mod startup;
 

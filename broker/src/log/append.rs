@@ -1,0 +1,154 @@
+//! Appending: what a producer has sent becomes the end of the log.
+
+use heliostat_wire::batch::{BatchMut, NO_TIMESTAMP, TimestampType};
+
+use super::error::{AppendError, StorageError};
+use super::partition::{Inner, Log};
+use super::producers::AppendedBatch;
+use super::segment::{RollQuestion, Segment};
+use super::settings::LogConfig;
+use super::snapshot::write_snapshot;
+use super::validate::{ValidBatch, validate};
+
+/// What became of a batch that was appended, or was there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of its first record.
+    pub base_offset: i64,
+    /// The offset of its last record. Under [`FlushPolicy::GroupCommit`] it may be acknowledged once the high
+    /// watermark is beyond it.
+    pub last_offset: i64,
+    /// The time of append in milliseconds, if the topic uses LogAppendTime; otherwise -1.
+    pub log_append_time_ms: i64,
+    /// The first offset of the log.
+    pub log_start_offset: i64,
+    /// The producer had sent the batch before; the offsets are those that it got then.
+    pub duplicate: bool,
+}
+
+impl Log {
+    /// Appends one batch, as a producer has sent it. When this returns it is in the page cache.
+    ///
+    /// After [`AppendError::Storage`] nothing of the batch is in the log, which stays readable; the same batch may be
+    /// appended again. The one exception: a flush that flush.messages asks for comes after the append, and closes the
+    /// log to appends when it fails.
+    pub fn append(&self, records: &[u8], leader_epoch: i32, now_ms: i64) -> Result<Appended, AppendError> {
+        let config = self.config();
+        let batch = validate(records, &config, now_ms)?;
+        let size = u64::try_from(batch.bytes.len()).unwrap_or(u64::MAX);
+        if size > config.segment_bytes {
+            return Err(AppendError::LargerThanSegment {
+                size,
+                limit: config.segment_bytes,
+            });
+        }
+        let (appended, flush) = {
+            let mut inner = self
+                .open_inner()
+                .ok_or_else(|| AppendError::Closed(self.name()))?;
+            let appended = self.append_valid(&mut inner, batch, &config, leader_epoch, now_ms)?;
+            (appended, inner.unflushed_records >= config.flush_messages)
+        };
+        if flush {
+            self.flush(now_ms)?;
+        }
+        Ok(appended)
+    }
+
+    fn append_valid(
+        &self,
+        inner: &mut Inner,
+        mut batch: ValidBatch,
+        config: &LogConfig,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        if inner.failed {
+            return Err(AppendError::Storage(self.flush_failed()));
+        }
+        if let Some(earlier) = inner.producers.check(&batch.header)? {
+            return Ok(inner.duplicate(&earlier, config));
+        }
+        batch.header.base_offset = inner.log_end_offset;
+        batch.header.partition_leader_epoch = leader_epoch;
+        let mut patched = BatchMut::parse(&mut batch.bytes).map_err(AppendError::Corrupt)?;
+        patched.set_base_offset(inner.log_end_offset);
+        patched.set_partition_leader_epoch(leader_epoch);
+        let question = RollQuestion {
+            batch_size: u64::try_from(batch.bytes.len()).unwrap_or(u64::MAX),
+            batch_max_timestamp: batch.header.max_timestamp,
+            last_offset: batch.header.last_offset(),
+            now_ms,
+            jitter_ms: inner.jitter_ms,
+        };
+        if inner
+            .active()
+            .map_or(Ok(true), |active| active.should_roll(config, &question))?
+        {
+            self.roll(inner, config, now_ms)?;
+        }
+        inner.epochs.assign(leader_epoch, batch.header.base_offset)?;
+        let active = inner.active().ok_or_else(|| AppendError::Closed(self.name()))?;
+        active.append(&batch.bytes, &batch.header, config.index_interval_bytes)?;
+        inner.log_end_offset = batch.header.next_offset();
+        inner.unflushed_records += i64::from(batch.header.records_count);
+        inner.producers.update(&batch.header, now_ms);
+        self.advance(inner);
+        Ok(Appended {
+            base_offset: batch.header.base_offset,
+            last_offset: batch.header.last_offset(),
+            log_append_time_ms: append_time(config, batch.header.max_timestamp),
+            log_start_offset: inner.log_start_offset,
+            duplicate: false,
+        })
+    }
+
+    /// Closes the active segment and starts a new one at the log's end.
+    pub(super) fn roll(
+        &self,
+        inner: &mut Inner,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Result<(), StorageError> {
+        let base = inner.log_end_offset;
+        let Some(active) = inner.active().filter(|active| active.base_offset < base) else {
+            return Ok(());
+        };
+        // Completing the old segment does no harm if the new one cannot be created: it goes on as the active one.
+        active.seal()?;
+        let next = Segment::create(&self.dir, base, config, &self.options.disk, now_ms)?;
+        active.release();
+        inner.segments.insert(base, next);
+        inner.jitter_ms = jitter(config);
+        if let Err(error) = write_snapshot(&self.dir, base, &inner.producers) {
+            // Without it a recovery reads more of the log, and finds the same.
+            tracing::warn!(log = self.name(), %error, "producer snapshot left out");
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn duplicate(&self, earlier: &AppendedBatch, config: &LogConfig) -> Appended {
+        Appended {
+            base_offset: earlier.first_offset(),
+            last_offset: earlier.last_offset,
+            log_append_time_ms: append_time(config, earlier.timestamp),
+            log_start_offset: self.log_start_offset,
+            duplicate: true,
+        }
+    }
+}
+
+/// How much earlier than segment.ms the next segment is closed.
+pub(super) fn jitter(config: &LogConfig) -> i64 {
+    let most = config.segment_jitter_ms.clamp(0, config.segment_ms.max(0));
+    if most > 0 { rand::random_range(0..most) } else { 0 }
+}
+
+fn append_time(config: &LogConfig, max_timestamp: i64) -> i64 {
+    match config.timestamp_type {
+        TimestampType::LogAppendTime => max_timestamp,
+        TimestampType::CreateTime => NO_TIMESTAMP,
+    }
+}
