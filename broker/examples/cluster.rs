@@ -16,12 +16,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let brokers = arguments.next().map_or(Ok(1), |brokers| brokers.parse())?;
     let mut properties = BTreeMap::new();
     for argument in arguments {
-        let (name, value) = argument.split_once('=').ok_or_else(|| format!("{argument} is not NAME=VALUE"))?;
+        let (name, value) = argument
+            .split_once('=')
+            .ok_or_else(|| format!("{argument} is not NAME=VALUE"))?;
         properties.insert(name.to_owned(), value.to_owned());
     }
     let data = properties.remove("data").map(Into::into);
-    let cluster = Cluster::start(ClusterConfig { port, brokers, data, properties, ..Default::default() }).await?;
-    println!("cluster {} on {}", cluster.cluster_id(), cluster.bootstrap_servers());
+    let cluster = Cluster::start(ClusterConfig {
+        port,
+        brokers,
+        data,
+        properties,
+        ..Default::default()
+    })
+    .await?;
+    println!(
+        "cluster {} on {}",
+        cluster.cluster_id(),
+        cluster.bootstrap_servers()
+    );
     tokio::signal::ctrl_c().await?;
     cluster.shutdown(DEADLINE).await;
     Ok(())

@@ -30,7 +30,12 @@ fn batch(values: &[&str]) -> Bytes {
 
 fn fill(mut builder: BatchBuilder, values: &[&str]) -> Bytes {
     for (timestamp, value) in (NOW..).zip(values) {
-        builder.push(NewRecord { timestamp, key: None, value: Some(value.as_bytes()), headers: &[] });
+        builder.push(NewRecord {
+            timestamp,
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &[],
+        });
     }
     builder.build().unwrap().into()
 }
@@ -73,21 +78,34 @@ async fn produce(client: &mut Client, topic: &str, index: i32, records: Bytes) -
 }
 
 fn from_offset(partition: i32, fetch_offset: i64) -> FetchPartition {
-    FetchPartition { partition, fetch_offset, partition_max_bytes: 1 << 20, ..Default::default() }
+    FetchPartition {
+        partition,
+        fetch_offset,
+        partition_max_bytes: 1 << 20,
+        ..Default::default()
+    }
 }
 
 fn fetch_request(topic_id: Uuid, partitions: Vec<FetchPartition>) -> FetchRequest {
     FetchRequest {
         min_bytes: 1,
         max_bytes: 1 << 20,
-        topics: vec![FetchTopic { topic_id, partitions, ..Default::default() }],
+        topics: vec![FetchTopic {
+            topic_id,
+            partitions,
+            ..Default::default()
+        }],
         ..Default::default()
     }
 }
 
 async fn fetch(client: &mut Client, topic: &str, offset: i64) -> PartitionData {
     let topic_id = id_of(client, topic).await;
-    only(client.send(&fetch_request(topic_id, vec![from_offset(0, offset)])).await)
+    only(
+        client
+            .send(&fetch_request(topic_id, vec![from_offset(0, offset)]))
+            .await,
+    )
 }
 
 fn only(mut response: FetchResponse) -> PartitionData {
@@ -95,16 +113,30 @@ fn only(mut response: FetchResponse) -> PartitionData {
     response.responses.remove(0).partitions.remove(0)
 }
 
-async fn list(client: &mut Client, topic: &str, version: i16, timestamp: i64) -> ListOffsetsPartitionResponse {
+async fn list(
+    client: &mut Client,
+    topic: &str,
+    version: i16,
+    timestamp: i64,
+) -> ListOffsetsPartitionResponse {
     let request = ListOffsetsRequest {
         replica_id: -1,
         topics: vec![ListOffsetsTopic {
             name: topic.to_owned(),
-            partitions: vec![ListOffsetsPartition { timestamp, ..Default::default() }],
+            partitions: vec![ListOffsetsPartition {
+                timestamp,
+                ..Default::default()
+            }],
         }],
         ..Default::default()
     };
-    client.send_version(&request, version).await.topics.remove(0).partitions.remove(0)
+    client
+        .send_version(&request, version)
+        .await
+        .topics
+        .remove(0)
+        .partitions
+        .remove(0)
 }
 
 #[tokio::test]
@@ -113,19 +145,31 @@ async fn what_is_produced_is_fetched() {
     let mut client = Client::of(&cluster).await;
     client.create_topic("t", 1, &[]).await;
     let empty = fetch(&mut client, "t", 0).await;
-    assert_eq!((empty.error_code, empty.high_watermark, empty.records.len()), (0, 0, 0));
+    assert_eq!(
+        (empty.error_code, empty.high_watermark, empty.records.len()),
+        (0, 0, 0)
+    );
     let first = produce(&mut client, "t", 0, batch(&["a", "b"])).await;
-    assert_eq!((first.error_code, first.base_offset, first.log_append_time_ms), (0, 0, -1));
+    assert_eq!(
+        (first.error_code, first.base_offset, first.log_append_time_ms),
+        (0, 0, -1)
+    );
     let second = produce(&mut client, "t", 0, batch(&["c"])).await;
     assert_eq!((second.base_offset, second.log_start_offset), (2, 0));
     let all = fetch(&mut client, "t", 0).await;
     assert_eq!(values(&all.records), ["a", "b", "c"]);
-    assert_eq!((all.high_watermark, all.last_stable_offset, all.log_start_offset), (3, 3, 0));
+    assert_eq!(
+        (all.high_watermark, all.last_stable_offset, all.log_start_offset),
+        (3, 3, 0)
+    );
     // An offset within a batch brings the whole batch.
     assert_eq!(values(&fetch(&mut client, "t", 1).await.records), ["a", "b", "c"]);
     assert_eq!(values(&fetch(&mut client, "t", 2).await.records), ["c"]);
     assert_eq!(fetch(&mut client, "t", 3).await.error_code, 0);
-    assert_eq!(fetch(&mut client, "t", 4).await.error_code, ErrorCode::OffsetOutOfRange.code());
+    assert_eq!(
+        fetch(&mut client, "t", 4).await.error_code,
+        ErrorCode::OffsetOutOfRange.code()
+    );
 }
 
 #[tokio::test]
@@ -139,7 +183,10 @@ async fn every_version_carries_the_same_records() {
         request.topic_data[0].name = "t".to_owned();
         let response = client.send_version(&request, version).await.responses.remove(0);
         assert_eq!(response.partition_responses[0].error_code, 0);
-        assert_eq!(response.partition_responses[0].base_offset, i64::from(version) - 3);
+        assert_eq!(
+            response.partition_responses[0].base_offset,
+            i64::from(version) - 3
+        );
     }
     for version in 4..=18 {
         let mut request = fetch_request(topic_id, vec![from_offset(0, 0)]);
@@ -166,7 +213,10 @@ async fn a_fetch_waits_for_records() {
     produce(&mut writer, "t", 0, batch(&["a"])).await;
     produce(&mut writer, "t", 0, batch(&["b"])).await;
     let began = Instant::now();
-    assert_eq!(values(&only(reader.read::<FetchRequest>(18).await).records), ["a", "b"]);
+    assert_eq!(
+        values(&only(reader.read::<FetchRequest>(18).await).records),
+        ["a", "b"]
+    );
     assert!(began.elapsed() < PATIENCE);
 
     let short = FetchRequest {
@@ -192,7 +242,10 @@ async fn a_waiting_fetch_ends_when_its_topic_does_and_when_the_cluster_does() {
     };
     let topic_id = id_of(&mut admin, "t").await;
     reader.write(&wait(topic_id), 18).await;
-    let delete = DeleteTopicsRequest { topic_names: vec!["t".to_owned()], ..Default::default() };
+    let delete = DeleteTopicsRequest {
+        topic_names: vec!["t".to_owned()],
+        ..Default::default()
+    };
     assert_eq!(admin.send_version(&delete, 5).await.responses[0].error_code, 0);
     assert_ne!(only(reader.read::<FetchRequest>(18).await).error_code, 0);
     let gone = only(reader.send(&wait(topic_id)).await);
@@ -216,26 +269,50 @@ async fn limits_cut_at_whole_batches_and_the_first_is_always_there() {
             produce(&mut client, "t", partition, batch(&[&large])).await;
         }
     }
-    let all = || (0..3).map(|partition| from_offset(partition, 0)).collect::<Vec<_>>();
+    let all = || {
+        (0..3)
+            .map(|partition| from_offset(partition, 0))
+            .collect::<Vec<_>>()
+    };
     let sizes = |response: FetchResponse| {
         let partitions = &response.responses[0].partitions;
-        assert_eq!(partitions.iter().map(|p| p.partition_index).collect::<Vec<_>>(), [0, 1, 2]);
-        partitions.iter().map(|p| values(&p.records).len()).collect::<Vec<_>>()
+        assert_eq!(
+            partitions.iter().map(|p| p.partition_index).collect::<Vec<_>>(),
+            [0, 1, 2]
+        );
+        partitions
+            .iter()
+            .map(|p| values(&p.records).len())
+            .collect::<Vec<_>>()
     };
     // Less than a batch: one whole batch, of each partition in turn.
     let mut turns = vec![0; 3];
     for _ in 0..30 {
-        let request = FetchRequest { max_bytes: 10, ..fetch_request(topic_id, all()) };
+        let request = FetchRequest {
+            max_bytes: 10,
+            ..fetch_request(topic_id, all())
+        };
         let sizes = sizes(client.send(&request).await);
         assert_eq!(sizes.iter().sum::<usize>(), 1, "{sizes:?}");
-        sizes.iter().zip(&mut turns).for_each(|(size, turn)| *turn += size);
+        sizes
+            .iter()
+            .zip(&mut turns)
+            .for_each(|(size, turn)| *turn += size);
     }
     assert!(turns.iter().all(|turn| *turn > 0), "{turns:?}");
     // Room for one batch and a half of each partition.
     let mut partitions = all();
-    partitions.iter_mut().for_each(|partition| partition.partition_max_bytes = 7500);
-    assert_eq!(sizes(client.send(&fetch_request(topic_id, partitions)).await), [1, 1, 1]);
-    assert_eq!(sizes(client.send(&fetch_request(topic_id, all())).await), [2, 2, 2]);
+    partitions
+        .iter_mut()
+        .for_each(|partition| partition.partition_max_bytes = 7500);
+    assert_eq!(
+        sizes(client.send(&fetch_request(topic_id, partitions)).await),
+        [1, 1, 1]
+    );
+    assert_eq!(
+        sizes(client.send(&fetch_request(topic_id, all())).await),
+        [2, 2, 2]
+    );
 }
 
 #[tokio::test]
@@ -245,10 +322,17 @@ async fn sessions_are_refused_politely() {
     client.create_topic("t", 1, &[]).await;
     let topic_id = id_of(&mut client, "t").await;
     for session_epoch in [-1, 0] {
-        let request = FetchRequest { session_epoch, ..fetch_request(topic_id, vec![from_offset(0, 0)]) };
+        let request = FetchRequest {
+            session_epoch,
+            ..fetch_request(topic_id, vec![from_offset(0, 0)])
+        };
         assert_eq!(only(client.send(&request).await).error_code, 0);
     }
-    let request = FetchRequest { session_id: 5, session_epoch: 1, ..Default::default() };
+    let request = FetchRequest {
+        session_id: 5,
+        session_epoch: 1,
+        ..Default::default()
+    };
     let code = client.send(&request).await.error_code;
     assert_eq!(code, ErrorCode::FetchSessionIdNotFound.code());
 }
@@ -258,7 +342,9 @@ async fn bad_batches_are_refused_each_for_its_reason() {
     let cluster = start(&[("message.max.bytes", "1000")]).await;
     let mut client = Client::of(&cluster).await;
     client.create_topic("t", 1, &[]).await;
-    client.create_topic("compacted", 1, &[("cleanup.policy", "compact")]).await;
+    client
+        .create_topic("compacted", 1, &[("cleanup.policy", "compact")])
+        .await;
     let mut corrupt = batch(&["a"]).to_vec();
     *corrupt.last_mut().unwrap() ^= 1;
     let two = [batch(&["a"]), batch(&["b"])].concat();
@@ -270,14 +356,30 @@ async fn bad_batches_are_refused_each_for_its_reason() {
     ];
     for (topic, records, error) in cases {
         let refused = produce(&mut client, topic, 0, records).await;
-        assert_eq!((refused.error_code, refused.base_offset), (error.code(), -1), "{:?}", refused.error_message);
+        assert_eq!(
+            (refused.error_code, refused.base_offset),
+            (error.code(), -1),
+            "{:?}",
+            refused.error_message
+        );
     }
     assert_eq!(fetch(&mut client, "t", 0).await.high_watermark, 0);
     let topic_id = id_of(&mut client, "t").await;
-    let request = ProduceRequest { acks: 2, ..produce_request(topic_id, 0, batch(&["a"])) };
-    let refused = client.send(&request).await.responses.remove(0).partition_responses.remove(0);
+    let request = ProduceRequest {
+        acks: 2,
+        ..produce_request(topic_id, 0, batch(&["a"]))
+    };
+    let refused = client
+        .send(&request)
+        .await
+        .responses
+        .remove(0)
+        .partition_responses
+        .remove(0);
     assert_eq!(refused.error_code, ErrorCode::InvalidRequiredAcks.code());
-    let unknown = client.send(&produce_request(Uuid::from_bytes([9; 16]), 0, batch(&["a"]))).await;
+    let unknown = client
+        .send(&produce_request(Uuid::from_bytes([9; 16]), 0, batch(&["a"])))
+        .await;
     let code = unknown.responses[0].partition_responses[0].error_code;
     assert_eq!(code, ErrorCode::UnknownTopicId.code());
     let refused = produce(&mut client, "t", 5, batch(&["a"])).await;
@@ -290,7 +392,10 @@ async fn without_acknowledgement_nothing_is_answered_and_errors_close() {
     let mut client = Client::of(&cluster).await;
     client.create_topic("t", 1, &[]).await;
     let topic_id = id_of(&mut client, "t").await;
-    let silent = |partition| ProduceRequest { acks: 0, ..produce_request(topic_id, partition, batch(&["a"])) };
+    let silent = |partition| ProduceRequest {
+        acks: 0,
+        ..produce_request(topic_id, partition, batch(&["a"]))
+    };
     client.write(&silent(0), 13).await;
     // The next answer is to the next request.
     assert_eq!(fetch(&mut client, "t", 0).await.high_watermark, 1);
@@ -303,12 +408,19 @@ async fn an_idempotent_producer_is_written_once() {
     let cluster = start(&[]).await;
     let mut client = Client::of(&cluster).await;
     client.create_topic("t", 1, &[]).await;
-    let init = InitProducerIdRequest { producer_id: -1, producer_epoch: -1, ..Default::default() };
+    let init = InitProducerIdRequest {
+        producer_id: -1,
+        producer_epoch: -1,
+        ..Default::default()
+    };
     let (one, other) = (client.send(&init).await, client.send(&init).await);
     assert_eq!((one.error_code, one.producer_epoch), (0, 0));
     assert_ne!(one.producer_id, other.producer_id);
     let sequenced = |sequence| {
-        fill(BatchBuilder::new().producer(one.producer_id, one.producer_epoch, sequence), &["a"])
+        fill(
+            BatchBuilder::new().producer(one.producer_id, one.producer_epoch, sequence),
+            &["a"],
+        )
     };
     for (sequence, offset) in [(0, 0), (1, 1), (1, 1), (0, 0), (2, 2)] {
         let response = produce(&mut client, "t", 0, sequenced(sequence)).await;
@@ -316,27 +428,40 @@ async fn an_idempotent_producer_is_written_once() {
     }
     let gap = produce(&mut client, "t", 0, sequenced(9)).await;
     assert_eq!(gap.error_code, ErrorCode::OutOfOrderSequenceNumber.code());
-    let transactional = InitProducerIdRequest { transactional_id: Some("x".to_owned()), ..init };
+    let transactional = InitProducerIdRequest {
+        transactional_id: Some("x".to_owned()),
+        ..init
+    };
     assert_ne!(client.send(&transactional).await.error_code, 0);
 }
 
 #[tokio::test]
 async fn only_the_leader_serves_a_partition() {
     let cluster = start_nodes(2, &[]).await;
-    let mut nodes = [Client::connect(cluster.addresses()[0]).await, Client::connect(cluster.addresses()[1]).await];
+    let mut nodes = [
+        Client::connect(cluster.addresses()[0]).await,
+        Client::connect(cluster.addresses()[1]).await,
+    ];
     nodes[0].create_topic("t", 2, &[]).await;
     let metadata = nodes[0].metadata(&["t"]).await;
     let topic = &metadata.topics[0];
     for partition in &topic.partitions {
         for (index, node) in nodes.iter_mut().enumerate() {
             let leads = partition.leader_id == index as i32 + 1;
-            let expected = if leads { 0 } else { ErrorCode::NotLeaderOrFollower.code() };
+            let expected = if leads {
+                0
+            } else {
+                ErrorCode::NotLeaderOrFollower.code()
+            };
             let request = produce_request(topic.topic_id, partition.partition_index, batch(&["a"]));
             let produced = node.send(&request).await;
             let answer = &produced.responses[0].partition_responses[0];
             assert_eq!(answer.error_code, expected);
             let fetched = node
-                .send(&fetch_request(topic.topic_id, vec![from_offset(partition.partition_index, 0)]))
+                .send(&fetch_request(
+                    topic.topic_id,
+                    vec![from_offset(partition.partition_index, 0)],
+                ))
                 .await;
             assert_eq!(fetched.responses[0].partitions[0].error_code, expected);
             if !leads {
@@ -352,7 +477,10 @@ async fn only_the_leader_serves_a_partition() {
 #[tokio::test]
 async fn leader_epochs_fence_both_ways() {
     let directory = tempfile::tempdir().unwrap();
-    let config = ClusterConfig { data: Some(directory.path().to_owned()), ..Default::default() };
+    let config = ClusterConfig {
+        data: Some(directory.path().to_owned()),
+        ..Default::default()
+    };
     let cluster = Cluster::start(config.clone()).await.unwrap();
     let mut client = Client::of(&cluster).await;
     client.create_topic("t", 1, &[]).await;
@@ -362,10 +490,15 @@ async fn leader_epochs_fence_both_ways() {
     let mut client = Client::of(&cluster).await;
     produce(&mut client, "t", 0, batch(&["c"])).await;
     let topic_id = id_of(&mut client, "t").await;
-    for (current_leader_epoch, error) in
-        [(0, ErrorCode::FencedLeaderEpoch), (1, ErrorCode::None), (2, ErrorCode::UnknownLeaderEpoch)]
-    {
-        let partition = FetchPartition { current_leader_epoch, ..from_offset(0, 0) };
+    for (current_leader_epoch, error) in [
+        (0, ErrorCode::FencedLeaderEpoch),
+        (1, ErrorCode::None),
+        (2, ErrorCode::UnknownLeaderEpoch),
+    ] {
+        let partition = FetchPartition {
+            current_leader_epoch,
+            ..from_offset(0, 0)
+        };
         let data = only(client.send(&fetch_request(topic_id, vec![partition])).await);
         assert_eq!(data.error_code, error.code());
     }
@@ -373,7 +506,10 @@ async fn leader_epochs_fence_both_ways() {
         let request = OffsetForLeaderEpochRequest {
             topics: vec![OffsetForLeaderTopic {
                 topic: "t".to_owned(),
-                partitions: vec![OffsetForLeaderPartition { leader_epoch, ..Default::default() }],
+                partitions: vec![OffsetForLeaderPartition {
+                    leader_epoch,
+                    ..Default::default()
+                }],
             }],
             ..Default::default()
         };
@@ -404,14 +540,22 @@ async fn offsets_are_found_by_time_and_at_the_ends() {
         (NOW + 3, -1, -1),
     ] {
         let answer = list(&mut client, "t", 10, timestamp).await;
-        assert_eq!((answer.error_code, answer.offset, answer.timestamp), (0, offset, found), "{timestamp}");
+        assert_eq!(
+            (answer.error_code, answer.offset, answer.timestamp),
+            (0, offset, found),
+            "{timestamp}"
+        );
     }
     for version in 1..=10 {
         assert_eq!(list(&mut client, "t", version, -1).await.offset, 3);
     }
     for (version, timestamp) in [(6, -3), (7, -4), (8, -5), (10, -9)] {
         let code = list(&mut client, "t", version, timestamp).await.error_code;
-        assert_eq!(code, ErrorCode::UnsupportedVersion.code(), "{version} {timestamp}");
+        assert_eq!(
+            code,
+            ErrorCode::UnsupportedVersion.code(),
+            "{version} {timestamp}"
+        );
     }
     let code = list(&mut client, "u", 10, -1).await.error_code;
     assert_eq!(code, ErrorCode::UnknownTopicOrPartition.code());
@@ -420,7 +564,10 @@ async fn offsets_are_found_by_time_and_at_the_ends() {
 #[tokio::test]
 async fn deleted_records_stay_deleted() {
     let directory = tempfile::tempdir().unwrap();
-    let config = ClusterConfig { data: Some(directory.path().to_owned()), ..Default::default() };
+    let config = ClusterConfig {
+        data: Some(directory.path().to_owned()),
+        ..Default::default()
+    };
     let cluster = Cluster::start(config.clone()).await.unwrap();
     let mut client = Client::of(&cluster).await;
     client.create_topic("t", 1, &[]).await;
@@ -429,7 +576,10 @@ async fn deleted_records_stay_deleted() {
         let request = DeleteRecordsRequest {
             topics: vec![DeleteRecordsTopic {
                 name: "t".to_owned(),
-                partitions: vec![DeleteRecordsPartition { partition_index: 0, offset }],
+                partitions: vec![DeleteRecordsPartition {
+                    partition_index: 0,
+                    offset,
+                }],
             }],
             ..Default::default()
         };
@@ -439,7 +589,10 @@ async fn deleted_records_stay_deleted() {
     assert_eq!(delete(2).await, (0, 2));
     assert_eq!(delete(1).await, (0, 2));
     assert_eq!(delete(4).await, (ErrorCode::OffsetOutOfRange.code(), -1));
-    assert_eq!(fetch(&mut client, "t", 1).await.error_code, ErrorCode::OffsetOutOfRange.code());
+    assert_eq!(
+        fetch(&mut client, "t", 1).await.error_code,
+        ErrorCode::OffsetOutOfRange.code()
+    );
     assert_eq!(list(&mut client, "t", 10, -2).await.offset, 2);
     cluster.shutdown(PATIENCE).await;
     let cluster = Cluster::start(config).await.unwrap();
