@@ -5,5 +5,6 @@ mod cluster;
 mod configs;
 mod connections;
 mod groups;
+mod records;
 mod topics;
 mod versions;
