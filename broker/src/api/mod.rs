@@ -3,6 +3,7 @@
 //! A handler is a function from a [`Context`] and a request to a response. What is common to all of them happens
 //! here: the header, unknown APIs and versions, decoding and encoding.
 
+mod coordinated;
 mod operations;
 mod reply;
 mod resource;
@@ -88,6 +89,17 @@ table! {
     DeleteRecords, 0..=2 => delete_records;
     OffsetForLeaderEpoch, 2..=4 => offset_for_leader_epoch;
     InitProducerId, 0..=5 => init_producer_id;
+    FindCoordinator, 0..=6 => find_coordinator;
+    JoinGroup, 0..=9 => join_group;
+    SyncGroup, 0..=5 => sync_group;
+    Heartbeat, 0..=4 => heartbeat;
+    LeaveGroup, 0..=5 => leave_group;
+    OffsetCommit, 2..=9 => offset_commit;
+    OffsetFetch, 1..=9 => offset_fetch;
+    ListGroups, 0..=5 => list_groups;
+    DescribeGroups, 0..=6 => describe_groups;
+    DeleteGroups, 0..=2 => delete_groups;
+    OffsetDelete, 0..=0 => offset_delete;
     DescribeAcls, 1..=3 => describe_acls;
     ListPartitionReassignments, 0..=0 => list_partition_reassignments;
     DescribeTopicPartitions, 0..=0 => describe_topic_partitions;
