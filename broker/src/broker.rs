@@ -116,12 +116,6 @@ impl Broker {
         self.producer_ids.next().await
     }
 
-    /// Closes the logs and the groups cleanly.
-    pub(crate) async fn close(&self) {
-        self.groups.shutdown().await;
-        self.storage.close().await;
-    }
-
     /// Drops what groups committed in a topic that is gone.
     pub(crate) async fn forget_offsets(&self, topic: &str) {
         if let Err(error) = self.groups.topic_deleted(topic).await {

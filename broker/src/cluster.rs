@@ -198,9 +198,10 @@ impl Cluster {
     /// and the logs are closed cleanly.
     pub async fn shutdown(self, deadline: Duration) {
         let deadline = Instant::now() + deadline;
-        self.server.shutdown(deadline).await;
+        // Members that wait for others to join are among the requests in progress; the groups answer them.
+        tokio::join!(self.server.shutdown(deadline), self.broker.groups().shutdown());
         self.housekeeping.abort();
-        self.broker.close().await;
+        self.broker.storage().close().await;
         if let Some(temporary) = self.temporary_directory()
             && let Err(error) = temporary.close()
         {

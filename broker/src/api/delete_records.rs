@@ -8,7 +8,7 @@ use heliostat_wire::{
     },
 };
 
-use super::Context;
+use super::{Context, blocking};
 use crate::{
     log::DeleteRecordsError,
     partitions::{Led, NotServed, TopicKey},
@@ -24,22 +24,13 @@ type Planned = (String, Vec<(i32, i64, Result<Led, NotServed>)>);
 
 pub(super) async fn handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let topics = plan(&context, request);
-    let deleted = tokio::task::spawn_blocking(move || {
-        let topics = topics
-            .into_iter()
-            .map(|(name, partitions)| DeleteRecordsTopicResult {
-                name,
-                partitions: partitions
-                    .into_iter()
-                    .map(|(index, offset, led)| delete(index, offset, led))
-                    .collect(),
-            });
-        topics.collect()
-    });
-    DeleteRecordsResponse {
-        topics: deleted.await.unwrap_or_default(),
-        ..Default::default()
-    }
+    let topics = blocking(move || topics.into_iter().map(delete_all).collect()).await;
+    DeleteRecordsResponse { topics, ..Default::default() }
+}
+
+fn delete_all((name, partitions): Planned) -> DeleteRecordsTopicResult {
+    let partitions = partitions.into_iter().map(|(index, offset, led)| delete(index, offset, led));
+    DeleteRecordsTopicResult { name, partitions: partitions.collect() }
 }
 
 fn plan(context: &Context, request: DeleteRecordsRequest) -> Vec<Planned> {

@@ -13,7 +13,7 @@ use heliostat_wire::{
     },
 };
 
-use super::Context;
+use super::{Context, blocking};
 use crate::{
     log::{FoundOffset, ReadError},
     partitions::{Led, NotServed, TopicKey},
@@ -47,21 +47,13 @@ pub(super) async fn handle(context: Context, request: ListOffsetsRequest) -> Lis
     };
     let topics = plan(&context, request);
     // Looking for a timestamp reads from the disk.
-    let found = tokio::task::spawn_blocking(move || {
-        let topics = topics.into_iter().map(|topic| ListOffsetsTopicResponse {
-            name: topic.name,
-            partitions: topic
-                .partitions
-                .into_iter()
-                .map(|(asked, led)| look_up(&asked, led, view))
-                .collect(),
-        });
-        topics.collect()
-    });
-    ListOffsetsResponse {
-        topics: found.await.unwrap_or_default(),
-        ..Default::default()
-    }
+    let topics = blocking(move || topics.into_iter().map(|topic| answer(topic, view)).collect()).await;
+    ListOffsetsResponse { topics, ..Default::default() }
+}
+
+fn answer(topic: Topic, view: View) -> ListOffsetsTopicResponse {
+    let partitions = topic.partitions.into_iter().map(|(asked, led)| look_up(&asked, led, view));
+    ListOffsetsTopicResponse { partitions: partitions.collect(), name: topic.name }
 }
 
 fn plan(context: &Context, request: ListOffsetsRequest) -> Vec<Topic> {

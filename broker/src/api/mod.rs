@@ -167,6 +167,18 @@ pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, mut frame: Bytes) 
     reply
 }
 
+/// Does what blocks for as long as the file system does, without keeping other connections waiting.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going away, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

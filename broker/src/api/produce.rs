@@ -17,7 +17,7 @@ use heliostat_wire::{
     },
 };
 
-use super::{Context, reply::Outcome};
+use super::{Context, blocking, reply::Outcome};
 use crate::{
     clock::now_ms,
     log::AppendError,
@@ -59,12 +59,7 @@ pub(super) async fn handle(context: Context, request: ProduceRequest) -> Acknowl
     };
     let topics = plan(&context, request, refusal);
     let version = context.api_version;
-    // Appending blocks for as long as the file system does.
-    let appended = tokio::task::spawn_blocking(move || append_all(topics, version)).await;
-    let responses = match appended {
-        Ok(responses) => responses,
-        Err(error) => return Acknowledgement::Close(format!("appending was interrupted: {error}")),
-    };
+    let responses = blocking(move || append_all(topics, version)).await;
     if acks == 0 {
         let failed = responses
             .iter()

@@ -6,6 +6,9 @@ use std::{
 };
 
 use heliostat_broker::{Cluster, ClusterConfig, StartError};
+use heliostat_wire::message::{
+    DescribeGroupsRequest, JoinGroupRequest, join_group::JoinGroupRequestProtocol,
+};
 
 use crate::client::{Client, PATIENCE, start, start_nodes};
 
@@ -99,6 +102,41 @@ async fn clusters_in_one_process_know_nothing_of_each_other() {
     assert_eq!(error, heliostat_wire::ErrorCode::UnknownTopicOrPartition.code());
     assert_ne!(one.cluster_id(), other.cluster_id());
     assert_eq!(other.bootstrap_servers().split(',').count(), 3);
+}
+
+#[tokio::test]
+async fn shutdown_answers_members_that_wait() {
+    let join = |member_id: &str| JoinGroupRequest {
+        group_id: "g".to_owned(),
+        session_timeout_ms: 30_000,
+        rebalance_timeout_ms: 60_000,
+        member_id: member_id.to_owned(),
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: "range".to_owned(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let cluster = start(&[]).await;
+    let (mut first, mut second) = (Client::of(&cluster).await, Client::of(&cluster).await);
+    assert_eq!(first.send_version(&join(""), 3).await.error_code, 0);
+    // The second waits for the first to join again, which it never does.
+    second.write(&join(""), 3).await;
+    let ready = async {
+        let describe = DescribeGroupsRequest {
+            groups: vec!["g".to_owned()],
+            ..Default::default()
+        };
+        while first.send(&describe).await.groups[0].group_state != "PreparingRebalance" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ready).await.unwrap();
+    let began = Instant::now();
+    cluster.shutdown(PATIENCE).await;
+    assert!(began.elapsed() < PATIENCE / 2);
+    assert_ne!(second.read::<JoinGroupRequest>(3).await.error_code, 0);
 }
 
 #[tokio::test]

@@ -20,6 +20,9 @@ const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
+/// A key, what is done to it, and with which value.
+type Change<'a> = (&'a str, i8, Option<&'a str>);
+
 async fn describe(client: &mut Client, resource_type: i8, name: &str) -> DescribeConfigsResult {
     let request = DescribeConfigsRequest {
         resources: vec![DescribeConfigsResource {
@@ -47,12 +50,7 @@ async fn configs(
         .collect()
 }
 
-async fn alter(
-    client: &mut Client,
-    resource_type: i8,
-    name: &str,
-    changes: &[(&str, i8, Option<&str>)],
-) -> i16 {
+async fn alter(client: &mut Client, resource_type: i8, name: &str, changes: &[Change<'_>]) -> i16 {
     let request = IncrementalAlterConfigsRequest {
         resources: vec![AlterConfigsResource {
             resource_type,
@@ -146,7 +144,6 @@ async fn bad_changes_change_nothing() {
     let mut client = Client::of(&cluster).await;
     client.create_topic("t", 1, &[]).await;
     let before = configs(&mut client, TOPIC, "t").await;
-    type Change<'a> = (&'a str, i8, Option<&'a str>);
     let cases: [(i8, &str, &[Change<'_>], ErrorCode); 10] = [
         (
             TOPIC,

@@ -35,11 +35,11 @@ pub(super) async fn handle(context: Context, request: FetchRequest) -> FetchResp
     let deadline = Instant::now() + max_wait;
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
     let limits = Limits::new(&request, context.broker.settings().fetch_max_bytes);
-    let mut plan = Plan::new(&context, request);
+    let plan = Plan::new(&context, request);
     loop {
         // Subscribed before reading, so that nothing that comes in between is missed.
         let mut news = plan.watch();
-        let read = plan.read(&context, limits).await;
+        let read = plan.read(limits).await;
         let enough = read.bytes >= min_bytes || read.has_error || Instant::now() >= deadline;
         if enough || context.broker.drain().is_cancelled() {
             return respond(&context, read.topics);

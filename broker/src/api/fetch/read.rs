@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use heliostat_wire::{
-    ErrorCode, Uuid,
+    Uuid,
     message::{
         FetchRequest,
         fetch::{EpochEndOffset, FetchPartition, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData},
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::refused;
 use crate::{
-    api::Context,
+    api::{Context, blocking},
     log::{Isolation, Log, ReadError, Visible},
     partitions::{Led, NotServed, TopicKey},
 };
@@ -112,7 +112,7 @@ impl Plan {
 
     /// Reads what there is. Each time another partition is the first, so that one with much to read does not keep the
     /// others from ever being read.
-    pub(super) async fn read(&mut self, context: &Context, limits: Limits) -> Read {
+    pub(super) async fn read(&self, limits: Limits) -> Read {
         static TURN: AtomicUsize = AtomicUsize::new(0);
         let turn = TURN.fetch_add(1, Ordering::Relaxed);
         // Most reads find nothing, or what they find is in memory, but some wait for the disk.
@@ -120,13 +120,7 @@ impl Plan {
             return self.read_all(limits, turn);
         }
         let plan = self.clone();
-        match tokio::task::spawn_blocking(move || plan.read_all(limits, turn)).await {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::error!(%error, client_id = context.client_id, "a fetch was interrupted");
-                self.failed(ErrorCode::UnknownServerError)
-            }
-        }
+        blocking(move || plan.read_all(limits, turn)).await
     }
 
     fn partitions(&self) -> impl Iterator<Item = &PlannedPartition> {
@@ -147,17 +141,6 @@ impl Plan {
         }
         read.topics = self.topics(data.into_iter().flatten());
         read
-    }
-
-    fn failed(&self, error: ErrorCode) -> Read {
-        let data = self
-            .partitions()
-            .map(|partition| refused(partition.request.partition, error));
-        Read {
-            topics: self.topics(data),
-            bytes: 0,
-            has_error: true,
-        }
     }
 
     /// Partitions, which are in the order of the request, under their topics.
