@@ -17,3 +17,6 @@ pub mod observe;
 pub mod offsets;
 pub mod policy;
 pub mod topology;
+
+/// The version of the program, with the commit that it was built from.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HELIOSTAT_COMMIT"), ")");

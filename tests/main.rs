@@ -1,4 +1,7 @@
-//! Integration tests, one module per capability.
+//! Integration tests, one module per capability, in one binary.
 
+mod apache_kafka;
 mod cli;
+mod support;
+mod tidy;
 mod topology_errors;

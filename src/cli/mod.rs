@@ -7,6 +7,8 @@ pub mod completions;
 pub mod live;
 pub mod logging;
 pub mod rates;
+pub mod records;
+pub mod run;
 pub mod screen;
 pub mod signal;
 pub mod status;
@@ -17,13 +19,13 @@ pub mod view;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::args::{Command, OutputArg, StatusArgs};
+use self::records::{ConsumeOptions, ProduceOptions};
+use self::signal::{Signals, Stop};
 use crate::flow::survey::survey;
 use crate::topology::{Problems, Topology};
-
-/// The version of this program, with the commit that it was built from.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HELIOSTAT_COMMIT"), ")");
 
 /// Exit codes.
 pub mod exit {
@@ -55,10 +57,12 @@ pub struct Failure {
 /// Whatever the command cannot do; [`explain`] prints it.
 pub async fn execute(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Run(_) => anyhow::bail!("this build has no daemon"),
+        Command::Run(args) => run::run(&args.file, &load(&args.file)?).await,
         Command::Check(args) => check::run(&args).await,
         Command::Status(args) => status(args).await,
         Command::Broker(args) => broker::run(args).await,
+        Command::Produce(args) => produce(args.into()).await,
+        Command::Consume(args) => consume(args.into()).await,
         Command::Completions(args) => completions::run(&args),
     }
 }
@@ -135,8 +139,45 @@ async fn status(args: StatusArgs) -> anyhow::Result<u8> {
     let from_clusters = topology.map(|topology| -> status::FromClusters<'static> {
         Box::new(move || {
             let topology = topology.clone();
-            Box::pin(async move { Ok(survey(&topology, VERSION.to_owned()).await) })
+            Box::pin(async move { Ok(survey(&topology, crate::VERSION.to_owned()).await) })
         })
     });
     status::run(&options, from_clusters).await
+}
+
+/// Reads standard input on a thread of its own. Ctrl-C ends the process where it is, as it ends `cat`.
+async fn produce(options: ProduceOptions) -> anyhow::Result<u8> {
+    let produced =
+        tokio::task::spawn_blocking(move || records::produce(&options, io::stdin().lock())).await??;
+    tracing::debug!(produced, "done");
+    Ok(exit::OK)
+}
+
+async fn consume(options: ConsumeOptions) -> anyhow::Result<u8> {
+    let mut signals = Signals::new()?;
+    let ended = Arc::new(AtomicBool::new(false));
+    let seen = ended.clone();
+    let consume = move || records::consume(&options, io::stdout().lock(), || seen.load(Ordering::Relaxed));
+    let mut task = tokio::task::spawn_blocking(consume);
+    let (result, code) = tokio::select! {
+        result = &mut task => (result?, exit::OK),
+        stop = signals.next() => {
+            ended.store(true, Ordering::Relaxed);
+            let code = if stop == Stop::Interrupt { exit::INTERRUPTED } else { exit::OK };
+            (task.await?, code)
+        }
+    };
+    match result {
+        Err(error) if is_broken_pipe(&error) => Ok(exit::OK),
+        Err(error) => Err(error),
+        Ok(_) => Ok(code),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
 }

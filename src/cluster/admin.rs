@@ -18,6 +18,9 @@ use super::{Cluster, ClusterError};
 /// How long one call may take before the cluster counts as away.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the question for offsets may take: it is asked every second.
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// An admin client of one cluster. Calls run off the async threads, since librdkafka blocks.
 #[derive(Clone)]
 pub struct Admin {
@@ -113,17 +116,14 @@ impl Admin {
     /// How many brokers the cluster has.
     pub async fn broker_count(&self) -> Result<usize, ClusterError> {
         self.blocking("list brokers", |client| {
-            Ok(client
-                .inner()
-                .fetch_metadata(Some("heliostat.no-such-topic.internal"), CALL_TIMEOUT)?
-                .brokers()
-                .len())
+            Ok(client.inner().fetch_metadata(None, CALL_TIMEOUT)?.brokers().len())
         })
         .await
     }
 
     /// Topics with their ids.
     pub async fn describe_topics(&self, topics: Vec<String>) -> Result<Vec<TopicDescription>, ClusterError> {
+        self.first_see_whether_it_is_there().await?;
         self.blocking("describe topics", move |client| {
             let names: Vec<&str> = topics.iter().map(String::as_str).collect();
             native::describe_topics(client, &names, CALL_TIMEOUT)
@@ -137,9 +137,21 @@ impl Admin {
         partitions: Vec<(String, i32)>,
         spec: OffsetSpec,
     ) -> Result<Vec<PartitionOffset>, ClusterError> {
+        self.first_see_whether_it_is_there().await?;
         self.blocking("list offsets", move |client| {
             let wanted: Vec<(&str, i32)> = partitions.iter().map(|(topic, p)| (topic.as_str(), *p)).collect();
-            native::list_offsets(client, &wanted, spec, CALL_TIMEOUT)
+            let offsets = native::list_offsets(client, &wanted, spec, OFFSETS_TIMEOUT)?;
+            // Where not one partition was answered, it is the cluster that is away.
+            let failed = offsets
+                .iter()
+                .filter_map(|found| found.offset.as_ref().err())
+                .copied();
+            match failed.clone().next() {
+                Some(code) if is_away(Some(code)) && failed.count() == offsets.len() => {
+                    Err(KafkaError::AdminOp(code))
+                }
+                _ => Ok(offsets),
+            }
         })
         .await
     }
@@ -226,6 +238,16 @@ impl Admin {
         )
     }
 
+    /// librdkafka's newer admin calls use up a core while the broker that they need is away, until they time out. So a cluster that did
+    /// not answer the last call is asked for its metadata first, which waits quietly.
+    async fn first_see_whether_it_is_there(&self) -> Result<(), ClusterError> {
+        let reach = self.cluster.reach();
+        if reach.reachable || reach.reason.is_none() {
+            return Ok(());
+        }
+        self.topics().await.map(|_| ())
+    }
+
     fn each(
         &self,
         call: &str,
@@ -271,19 +293,7 @@ impl Admin {
 
     fn error(&self, call: &str, error: &KafkaError) -> ClusterError {
         let code = error.rdkafka_error_code();
-        let away = matches!(
-            code,
-            None | Some(
-                RDKafkaErrorCode::OperationTimedOut
-                    | RDKafkaErrorCode::BrokerTransportFailure
-                    | RDKafkaErrorCode::AllBrokersDown
-                    | RDKafkaErrorCode::Resolve
-                    | RDKafkaErrorCode::RequestTimedOut
-                    | RDKafkaErrorCode::Authentication
-                    | RDKafkaErrorCode::SSL
-                    | RDKafkaErrorCode::NetworkException
-            )
-        );
+        let away = is_away(code);
         let detail = native::last_client_error(&self.client).filter(|_| away);
         let reason = match (detail, code) {
             (Some(detail), _) => detail,
@@ -297,6 +307,23 @@ impl Admin {
             away,
         }
     }
+}
+
+/// Whether an error says that the cluster as a whole does not answer.
+fn is_away(code: Option<RDKafkaErrorCode>) -> bool {
+    matches!(
+        code,
+        None | Some(
+            RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SSL
+                | RDKafkaErrorCode::NetworkException
+        )
+    )
 }
 
 fn options() -> AdminOptions {

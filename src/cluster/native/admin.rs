@@ -17,8 +17,6 @@ pub enum OffsetSpec {
     Earliest,
     /// The offset that the next record gets, as a reader of committed records sees it (the last stable offset).
     LatestCommitted,
-    /// The first record at or after this time, in milliseconds since 1970.
-    Timestamp(i64),
 }
 
 /// The answer for one partition.
@@ -56,7 +54,6 @@ pub fn list_offsets<C: ClientContext>(
     let wanted = match spec {
         OffsetSpec::Earliest => -2,
         OffsetSpec::LatestCommitted => -1,
-        OffsetSpec::Timestamp(at) => at.max(0),
     };
     let names = partitions
         .iter()
@@ -95,7 +92,12 @@ pub fn list_offsets<C: ClientContext>(
             offsets.push(PartitionOffset {
                 topic: text(found.topic),
                 partition: found.partition,
-                offset: code(found.err).map_or(Ok(found.offset), Err),
+                // A call that timed out leaves what was asked for in place of an answer, without an error.
+                offset: match code(found.err) {
+                    None if found.offset >= 0 => Ok(found.offset),
+                    None => Err(RDKafkaErrorCode::OperationTimedOut),
+                    Some(code) => Err(code),
+                },
             });
         }
     }
@@ -234,20 +236,16 @@ pub fn last_client_error<C: ClientContext>(client: &AdminClient<C>) -> Option<St
     let mut last = None;
     while let Some(event) = main.poll(Duration::ZERO) {
         match event.kind() {
-            rd::RD_KAFKA_EVENT_ERROR => last = Some(event.error_text()),
-            rd::RD_KAFKA_EVENT_LOG => {
-                last = event
-                    .log_text()
-                    .map(|line| without_thread(&line).to_string())
-                    .or(last)
-            }
+            rd::RD_KAFKA_EVENT_ERROR => last = Some(plain(&event.error_text()).to_string()),
+            rd::RD_KAFKA_EVENT_LOG => last = event.log_text().map(|line| plain(&line).to_string()).or(last),
             _ => {}
         }
     }
     last
 }
 
-/// A log line without the name of the thread that wrote it.
-fn without_thread(line: &str) -> &str {
-    line.split_once("]: ").map_or(line, |(_, rest)| rest)
+/// A log line without the name of the thread that wrote it, and without the count of lines that librdkafka swallowed.
+fn plain(line: &str) -> &str {
+    let line = line.split_once("]: ").map_or(line, |(_, rest)| rest);
+    line.split_once(" (after ").map_or(line, |(text, _)| text)
 }

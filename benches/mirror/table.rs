@@ -1,0 +1,60 @@
+//! Figures in columns.
+
+/// Prints a table: the first column to the left, the others to the right.
+pub fn print(head: &[&str], rows: &[Vec<String>]) {
+    let all =
+        || std::iter::once(head.iter().map(|&cell| cell.to_owned()).collect()).chain(rows.iter().cloned());
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| {
+            all()
+                .map(|row: Vec<String>| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    for (index, row) in all().enumerate() {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(|(column, (cell, &width))| {
+                if column == 0 {
+                    format!("{cell:<width$}")
+                } else {
+                    format!("{cell:>width$}")
+                }
+            })
+            .collect();
+        println!("{}", cells.join("  ").trim_end());
+        if index == 0 {
+            println!(
+                "{}",
+                widths
+                    .iter()
+                    .map(|&width| "-".repeat(width))
+                    .collect::<Vec<_>>()
+                    .join("  ")
+            );
+        }
+    }
+    println!();
+}
+
+/// A number with its thousands apart.
+pub fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The middle one of some figures.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}

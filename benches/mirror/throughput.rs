@@ -1,0 +1,145 @@
+//! A filled topic is copied from one Kafka to another, by one copier after the other.
+
+use std::time::{Duration, Instant};
+
+use crate::copier::{Flow, Kind};
+use crate::ends::Ends;
+use crate::support::clients::Client;
+use crate::support::kafka::{self, Jvm, Kafka};
+use crate::support::process::temp_dir;
+use crate::table::{median, print, thousands};
+use crate::{data, usage};
+
+/// How long a copy may take.
+const LIMIT: Duration = Duration::from_secs(1800);
+/// A broker's heap, enough that it is not what is measured.
+const HEAP: &str = "1g";
+
+/// What a copy cost.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    records_per_second: f64,
+    cpu_per_gb: f64,
+    peak_megabytes: f64,
+    start_seconds: f64,
+}
+
+/// Runs and prints.
+pub fn run(gb: f64, copiers: &[Kind], runs: u32) {
+    if !kafka::available("the benchmark") {
+        return;
+    }
+    let source = Kafka::start_with("source", &[], Jvm::Benchmark(HEAP));
+    let target = Kafka::start_with("target", &[], Jvm::Benchmark(HEAP));
+    let records = data::records(gb);
+    println!(
+        "{} records, {gb} GB of keys and values, {} partitions, lz4",
+        thousands(records as f64),
+        data::PARTITIONS
+    );
+    data::make(&Client::new(source.bootstrap()), "bench", records);
+    let mut results: Vec<(Kind, Figures)> = Vec::new();
+    for run in 0..runs {
+        for &kind in copiers {
+            let alias = format!("{}-{run}", kind.alias());
+            let flow = Flow {
+                source: &alias,
+                source_bootstrap: &source.bootstrap(),
+                target_bootstrap: &target.bootstrap(),
+                topic: "bench",
+            };
+            let figures = copy(kind, flow, records);
+            println!(
+                "  {}: {} records/s",
+                kind.name(),
+                thousands(figures.records_per_second)
+            );
+            results.push((kind, figures));
+        }
+    }
+    let medians: Vec<(Kind, Figures)> = copiers
+        .iter()
+        .map(|&kind| (kind, middle(kind, &results)))
+        .collect();
+    show(&medians);
+}
+
+fn copy(kind: Kind, flow: Flow<'_>, records: u64) -> Figures {
+    let directory = temp_dir("bench");
+    let mut ends = Ends::new(flow.target_bootstrap, &flow.mirror(), data::PARTITIONS);
+    let started = Instant::now();
+    let mut running = kind.start(flow, directory.path());
+    let pid = running.process.pid();
+    let at_first = ends.wait(1, LIMIT);
+    let (first, used_at_first) = (Instant::now(), usage::of(pid));
+    ends.wait(records, LIMIT);
+    let (last, used) = (Instant::now(), usage::of(pid));
+    running.process.kill();
+    // From the first records on: the start of a JVM is not the price of copying, and has a column of its own.
+    let copied = records - at_first;
+    Figures {
+        records_per_second: copied as f64 / (last - first).as_secs_f64(),
+        cpu_per_gb: (used.cpu - used_at_first.cpu).as_secs_f64() / data::gigabytes(copied),
+        peak_megabytes: used.peak_memory as f64 / 1e6,
+        start_seconds: (first - started).as_secs_f64(),
+    }
+}
+
+fn middle(kind: Kind, results: &[(Kind, Figures)]) -> Figures {
+    let of = |figure: fn(&Figures) -> f64| {
+        median(
+            results
+                .iter()
+                .filter(|(other, _)| *other == kind)
+                .map(|(_, figures)| figure(figures))
+                .collect(),
+        )
+    };
+    Figures {
+        records_per_second: of(|figures| figures.records_per_second),
+        cpu_per_gb: of(|figures| figures.cpu_per_gb),
+        peak_megabytes: of(|figures| figures.peak_megabytes),
+        start_seconds: of(|figures| figures.start_seconds),
+    }
+}
+
+fn show(results: &[(Kind, Figures)]) {
+    let row = |(kind, figures): &(Kind, Figures)| {
+        vec![
+            kind.name().to_owned(),
+            thousands(figures.records_per_second),
+            format!("{:.1}", figures.cpu_per_gb),
+            format!("{:.0} MB", figures.peak_megabytes),
+            format!("{:.1} s", figures.start_seconds),
+        ]
+    };
+    println!();
+    let head = [
+        "copier",
+        "records/s",
+        "cpu-s per GB",
+        "peak memory",
+        "start to first record",
+    ];
+    print(&head, &results.iter().map(row).collect::<Vec<_>>());
+    let of = |kind| {
+        results
+            .iter()
+            .find(|(other, _)| *other == kind)
+            .map(|(_, figures)| figures)
+    };
+    let Some(ours) = of(Kind::Heliostat) else { return };
+    for kind in [Kind::Mm2, Kind::Mm2Tuned] {
+        let Some(theirs) = of(kind) else { continue };
+        println!(
+            "heliostat beside {}: {:.2} times its records/s, {:.0} % of its CPU per GB, {:.0} % of its memory",
+            kind.name(),
+            ours.records_per_second / theirs.records_per_second,
+            100.0 * ours.cpu_per_gb / theirs.cpu_per_gb,
+            100.0 * ours.peak_megabytes / theirs.peak_megabytes
+        );
+    }
+    println!(
+        "wanted beside MirrorMaker 2, tuned: at least 1 times its records/s, at most 70 % of its CPU, and 256 MB"
+    );
+}

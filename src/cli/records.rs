@@ -1,0 +1,213 @@
+//! `heliostat produce` and `heliostat consume`: a line is a record. For trying things where Kafka's own tools are not at hand.
+
+use std::io::{BufRead, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+/// How long a cluster may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a read waits before it looks for a reason to end.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What to produce to.
+pub struct ProduceOptions {
+    /// Where the cluster is.
+    pub bootstrap_server: String,
+    /// The topic, which is made if the cluster makes topics by itself.
+    pub topic: String,
+    /// What separates key and value in a line; without it a line is a value.
+    pub key_separator: Option<String>,
+}
+
+/// What to consume.
+pub struct ConsumeOptions {
+    /// Where the cluster is.
+    pub bootstrap_server: String,
+    /// The topic.
+    pub topic: String,
+    /// From the first record that is there, rather than from the next one to come.
+    pub from_beginning: bool,
+    /// End after so many records.
+    pub max_messages: Option<u64>,
+    /// Show partition, offset and key of each.
+    pub verbose: bool,
+}
+
+struct Failures(std::sync::Mutex<Option<String>>);
+
+impl rdkafka::ClientContext for Failures {
+    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!("{error}: {reason}");
+    }
+}
+
+impl rdkafka::consumer::ConsumerContext for Failures {}
+
+impl ProducerContext for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let (Err((error, _)), Ok(mut first)) = (result, self.0.lock()) {
+            first.get_or_insert_with(|| error.to_string());
+        }
+    }
+}
+
+/// Each line of `input` becomes a record. Returns when all are acknowledged.
+pub fn produce(options: &ProduceOptions, input: impl BufRead) -> anyhow::Result<u64> {
+    let producer: ThreadedProducer<Failures> = ClientConfig::new()
+        .set("bootstrap.servers", &options.bootstrap_server)
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "5")
+        .set("message.timeout.ms", PATIENCE.as_millis().to_string())
+        .create_with_context(Failures(std::sync::Mutex::new(None)))
+        .context("make a producer")?;
+    let mut records = 0;
+    for line in input.split(b'\n') {
+        let line = line.context("read standard input")?;
+        let (key, value) = split(&line, options.key_separator.as_deref());
+        loop {
+            let mut record = BaseRecord::<[u8], [u8]>::to(&options.topic).payload(value);
+            if let Some(key) = key {
+                record = record.key(key);
+            }
+            match producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    producer.flush(TICK).ok();
+                }
+                Err((error, _)) => bail!("write to {}: {error}", options.topic),
+            }
+        }
+        records += 1;
+    }
+    producer
+        .flush(PATIENCE)
+        .with_context(|| unreachable(&options.bootstrap_server))?;
+    let failure = producer
+        .context()
+        .0
+        .lock()
+        .ok()
+        .and_then(|failure| failure.clone());
+    match failure {
+        Some(failure) => bail!("write to {}: {failure}", options.topic),
+        None => Ok(records),
+    }
+}
+
+fn split<'l>(line: &'l [u8], separator: Option<&str>) -> (Option<&'l [u8]>, &'l [u8]) {
+    let separator = separator.map(str::as_bytes).unwrap_or_default();
+    if separator.is_empty() {
+        return (None, line);
+    }
+    match line
+        .windows(separator.len())
+        .position(|window| window == separator)
+    {
+        Some(at) => (Some(&line[..at]), &line[at + separator.len()..]),
+        None => (None, line),
+    }
+}
+
+/// Each record becomes a line of `output`, until `ended`.
+pub fn consume(
+    options: &ConsumeOptions,
+    mut output: impl Write,
+    ended: impl Fn() -> bool,
+) -> anyhow::Result<u64> {
+    let consumer: BaseConsumer<Failures> = ClientConfig::new()
+        .set("bootstrap.servers", &options.bootstrap_server)
+        .set("group.id", "heliostat-consume")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.wait.max.ms", "100")
+        .create_with_context(Failures(std::sync::Mutex::new(None)))
+        .context("make a consumer")?;
+    consumer
+        .assign(&assignment(&consumer, options, &ended)?)
+        .context("start to read")?;
+    let mut records = 0;
+    while !ended() && options.max_messages.is_none_or(|most| records < most) {
+        match consumer.poll(TICK) {
+            None => {}
+            Some(Err(error)) => tracing::warn!("read {}: {error}", options.topic),
+            Some(Ok(message)) => {
+                if options.verbose {
+                    let key = message.key().map_or("null".into(), String::from_utf8_lossy);
+                    write!(output, "{}-{}\t{key}\t", message.partition(), message.offset())?;
+                }
+                output.write_all(message.payload().unwrap_or(b"null"))?;
+                output.write_all(b"\n")?;
+                output.flush()?;
+                records += 1;
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// All partitions of the topic, which is waited for.
+fn assignment(
+    consumer: &BaseConsumer<Failures>,
+    options: &ConsumeOptions,
+    ended: impl Fn() -> bool,
+) -> anyhow::Result<TopicPartitionList> {
+    let offset = if options.from_beginning {
+        Offset::Beginning
+    } else {
+        Offset::End
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // All topics are asked for: to ask for one by name would make it on some clusters.
+        let metadata = consumer
+            .fetch_metadata(None, PATIENCE)
+            .with_context(|| unreachable(&options.bootstrap_server))?;
+        if let Some(topic) = metadata
+            .topics()
+            .iter()
+            .find(|topic| topic.name() == options.topic)
+        {
+            let mut list = TopicPartitionList::new();
+            for partition in topic.partitions() {
+                list.add_partition_offset(&options.topic, partition.id(), offset)?;
+            }
+            return Ok(list);
+        }
+        if ended() || Instant::now() > deadline {
+            bail!(
+                "there is no topic {} at {}",
+                options.topic,
+                options.bootstrap_server
+            );
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+fn unreachable(servers: &str) -> String {
+    format!("no answer from {servers}: see whether a cluster listens there")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_value_unless_a_separator_makes_it_key_and_value() {
+        assert_eq!(split(b"a:b:c", None), (None, &b"a:b:c"[..]));
+        assert_eq!(split(b"a:b:c", Some(":")), (Some(&b"a"[..]), &b"b:c"[..]));
+        assert_eq!(split(b"abc", Some(":")), (None, &b"abc"[..]));
+        assert_eq!(split(b":abc", Some(":")), (Some(&b""[..]), &b"abc"[..]));
+    }
+}

@@ -1,0 +1,218 @@
+//! `heliostat run`: the built-in clusters of a topology, its daemon, and what it shows, until a signal; then everything drains.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use heliostat_broker::{Cluster, ClusterConfig};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::live::Live;
+use crate::flow::daemon::{Daemon, Fleet};
+use crate::observe::http::{self, StatusFn};
+use crate::topology::{BuiltIn, ClusterKind, Topology};
+
+/// Exit code: ended by SIGTERM, drained.
+pub const EXIT_OK: u8 = 0;
+/// Exit code: ended, but not everything that was on its way had arrived.
+pub const EXIT_FAILURE: u8 = 1;
+/// Exit code: ended by Ctrl-C, drained; progress is saved.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// How long the flows may take to drain: a little more than each allows itself.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(12);
+
+/// How long the built-in clusters may take to close their logs after that.
+pub const CLUSTERS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Runs a topology until a signal. A second signal ends it at once.
+pub async fn run(file: &Path, topology: &Topology) -> anyhow::Result<u8> {
+    // Both signals count from here on, also while clusters still start.
+    let mut signals = Signals::new()?;
+    let listener = listen(topology.http.listen).await?;
+    let listening_at = listener
+        .local_addr()
+        .context("ask for the address of the HTTP server")?;
+    let clusters = start_clusters(topology).await?;
+    let fleet = Fleet::new(topology, |alias| {
+        clusters
+            .iter()
+            .find(|(name, _)| name == alias)
+            .map(|(_, cluster)| cluster.bootstrap_servers())
+    });
+    let daemon = Arc::new(Daemon::start(topology, fleet, crate::VERSION.to_string()));
+    let status: StatusFn = {
+        let daemon = daemon.clone();
+        Arc::new(move || daemon.status())
+    };
+    let http_stop = CancellationToken::new();
+    let http = http::serve(listener, status.clone(), http_stop.clone());
+    Live::print(&announcement(file, topology, &clusters, listening_at));
+    let live = Live::start(status);
+
+    let ended_by = signals.next().await;
+    tracing::info!(
+        "{}: draining, for at most {} s",
+        ended_by.name(),
+        DRAIN_DEADLINE.as_secs()
+    );
+    daemon.stop();
+    let drained = tokio::select! {
+        drained = daemon.ended(DRAIN_DEADLINE) => drained,
+        again = signals.next() => {
+            tracing::warn!("{} again: not waiting for what is on its way; it is copied again at the next start", again.name());
+            false
+        }
+    };
+    live.stop();
+    http_stop.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
+    stop_clusters(clusters).await;
+    Ok(match (drained, ended_by) {
+        (false, _) => EXIT_FAILURE,
+        (true, EndedBy::Terminate) => EXIT_OK,
+        (true, EndedBy::Interrupt) => EXIT_INTERRUPTED,
+    })
+}
+
+#[derive(Clone, Copy)]
+enum EndedBy {
+    Interrupt,
+    Terminate,
+}
+
+impl EndedBy {
+    fn name(self) -> &'static str {
+        match self {
+            EndedBy::Interrupt => "SIGINT",
+            EndedBy::Terminate => "SIGTERM",
+        }
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Signals> {
+        let listen = |kind| signal(kind).context("listen for signals");
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> EndedBy {
+        tokio::select! {
+            _ = self.interrupt.recv() => EndedBy::Interrupt,
+            _ = self.terminate.recv() => EndedBy::Terminate,
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("listen on {address} for HTTP: choose another address with http: {{ listen: … }} in the topology file")
+    })
+}
+
+type Clusters = Vec<(String, Cluster)>;
+
+async fn start_clusters(topology: &Topology) -> anyhow::Result<Clusters> {
+    let mut clusters = Clusters::new();
+    for cluster in &topology.clusters {
+        let ClusterKind::BuiltIn(built_in) = &cluster.kind else {
+            continue;
+        };
+        match Cluster::start(config(built_in)).await {
+            Ok(running) => clusters.push((cluster.alias.clone(), running)),
+            Err(error) => {
+                stop_clusters(clusters).await;
+                bail!("start the built-in cluster {}: {error}", cluster.alias);
+            }
+        }
+    }
+    Ok(clusters)
+}
+
+fn config(built_in: &BuiltIn) -> ClusterConfig {
+    ClusterConfig {
+        host: built_in.host,
+        port: built_in.port,
+        brokers: built_in.brokers,
+        data: built_in.data.clone(),
+        properties: built_in.properties.clone(),
+    }
+}
+
+async fn stop_clusters(clusters: Clusters) {
+    for (_, cluster) in clusters {
+        cluster.shutdown(CLUSTERS_DEADLINE).await;
+    }
+}
+
+/// Where everything listens, and what to try.
+fn announcement(file: &Path, topology: &Topology, clusters: &Clusters, http: SocketAddr) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "{}", topology.name);
+    let width = topology
+        .clusters
+        .iter()
+        .map(|cluster| cluster.alias.len())
+        .max()
+        .unwrap_or(0)
+        .max(4);
+    for cluster in &topology.clusters {
+        let (servers, kind) = match &cluster.kind {
+            ClusterKind::BuiltIn(built_in) => {
+                let running = clusters.iter().find(|(alias, _)| *alias == cluster.alias);
+                let data = match &built_in.data {
+                    Some(data) => format!("built-in, data in {}", data.display()),
+                    None => "built-in, data gone when it ends".to_string(),
+                };
+                (
+                    running
+                        .map(|(_, running)| running.bootstrap_servers())
+                        .unwrap_or_default(),
+                    data,
+                )
+            }
+            ClusterKind::Existing { bootstrap_servers } => {
+                (bootstrap_servers.join(","), "existing".to_string())
+            }
+        };
+        let _ = writeln!(text, "  {:width$}  {servers}  ({kind})", cluster.alias);
+    }
+    let _ = writeln!(text, "  {:width$}  http://{http}", "http");
+    if let Some(flow) = topology.flows.first() {
+        let mirror = flow.naming.mirror_topic(&flow.source, &flow.target, "orders");
+        let servers = |alias: &str| {
+            let built_in = clusters
+                .iter()
+                .find(|(name, _)| name == alias)
+                .map(|(_, running)| running.bootstrap_servers());
+            built_in.unwrap_or_else(|| match topology.cluster(alias).map(|cluster| &cluster.kind) {
+                Some(ClusterKind::Existing { bootstrap_servers }) => bootstrap_servers.join(","),
+                _ => String::new(),
+            })
+        };
+        let program = std::env::args().next().unwrap_or_else(|| "heliostat".to_string());
+        let _ = writeln!(
+            text,
+            "\nTry, in another terminal:\n  echo hello | {program} produce --bootstrap-server {} --topic orders\n  {program} consume --bootstrap-server {} --topic {} --from-beginning\n  {program} status {}\n",
+            servers(&flow.source),
+            servers(&flow.target),
+            mirror.unwrap_or_else(|_| "orders".to_string()),
+            file.display(),
+        );
+    }
+    text
+}
