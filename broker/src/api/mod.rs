@@ -73,6 +73,9 @@ macro_rules! table {
 
 // The versions are those of Kafka 4.1: some clients tell a broker's release from them.
 table! {
+    Produce, 3..=13 => produce;
+    Fetch, 4..=18 => fetch;
+    ListOffsets, 1..=10 => list_offsets;
     ApiVersions, 0..=4 => api_versions;
     Metadata, 0..=13 => metadata;
     DescribeCluster, 0..=2 => describe_cluster;
@@ -82,6 +85,8 @@ table! {
     DescribeConfigs, 1..=4 => describe_configs;
     AlterConfigs, 0..=2 => alter_configs;
     IncrementalAlterConfigs, 0..=1 => incremental_alter_configs;
+    DeleteRecords, 0..=2 => delete_records;
+    OffsetForLeaderEpoch, 2..=4 => offset_for_leader_epoch;
     InitProducerId, 0..=5 => init_producer_id;
     DescribeAcls, 1..=3 => describe_acls;
     ListPartitionReassignments, 0..=0 => list_partition_reassignments;

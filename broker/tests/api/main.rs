@@ -4,5 +4,6 @@ mod client;
 mod cluster;
 mod configs;
 mod connections;
+mod records;
 mod topics;
 mod versions;
