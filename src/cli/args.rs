@@ -15,19 +15,25 @@ const ABOUT: &str = "Mirrors topics between Kafka clusters";
 
 const EXAMPLES: &str = "\
 Examples:
-  heliostat run topologies/active-standby.yaml     Start two clusters and mirror one to the other
+  heliostat run topologies/active-standby.yaml     Start two clusters, mirror one to the other
   heliostat check topologies/hub-and-spoke.yaml    See which flows a file means
   heliostat status topologies/active-standby.yaml  See where they stand
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments or a wrong file, 3 something is missing or in the way and nothing was
-changed, 8 not healthy (status --check), 130 ended by Ctrl-C.";
+Exit codes:
+  0    done
+  1    failed
+  2    wrong arguments, or a wrong topology file
+  3    something is missing or in the way, and nothing was changed
+  8    a flow is not healthy (status --check)
+  130  ended by Ctrl-C";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
   heliostat run topologies/active-standby.yaml
   heliostat run topology.yaml --log-format json 2>heliostat.log
 
-SIGTERM and Ctrl-C end it in order: what was read is written, and positions are recorded. A second Ctrl-C ends it at once.";
+SIGTERM and Ctrl-C end it in order: what was read is written, and positions are recorded.
+A second Ctrl-C ends it at once.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -35,8 +41,8 @@ Examples:
   heliostat check topology.yaml --topic orders --topic payments.v1
   heliostat check topology.yaml -o json | jq '.topics[].steps[].outcome'
 
-All that is wrong with the file goes to standard error, each with its line and what to write instead; the exit code is
-then 2. Warnings are shown too and leave it at 0.";
+All that is wrong with the file goes to standard error, each with its line and what to write
+instead; the exit code is then 2. Warnings are shown too, and leave it at 0.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -48,10 +54,21 @@ Examples:
 
 const BROKER_EXAMPLES: &str = "\
 Examples:
-  heliostat broker                                       A broker on 127.0.0.1:9092 whose data goes with it
-  heliostat broker --port 19092 --data ./data            Another port, and data that stays
-  heliostat broker --brokers 3                           Three brokers, on 9092, 9093 and 9094
+  heliostat broker                               On 127.0.0.1:9092, with data that goes with it
+  heliostat broker --port 19092 --data ./data    On another port, with data that stays
+  heliostat broker --brokers 3                   Three brokers, on 9092, 9093 and 9094
   heliostat broker --config log.retention.hours=1 --config num.partitions=6";
+
+const PRODUCE_EXAMPLES: &str = "\
+Examples:
+  echo hello | heliostat produce --bootstrap-server 127.0.0.1:9092 --topic orders
+  seq 1000 | sed 's/.*/key-&:value-&/' |
+    heliostat produce --bootstrap-server 127.0.0.1:9092 --topic orders --key-separator :";
+
+const CONSUME_EXAMPLES: &str = "\
+Examples:
+  heliostat consume --bootstrap-server 127.0.0.1:9092 --topic orders --from-beginning
+  heliostat consume --bootstrap-server 127.0.0.1:9092 --topic orders --max-messages 10 --verbose";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -83,7 +100,7 @@ pub struct LogArgs {
         global = true
     )]
     pub format: LogFormatArg,
-    /// What to log: off, error, warn, info, debug or trace, or filters such as info,heliostat::flow=debug
+    /// What to log: error, warn, info, debug, or filters such as info,heliostat::flow=debug
     #[arg(
         long = "log-level",
         value_name = "LEVEL",
@@ -93,12 +110,13 @@ pub struct LogArgs {
     pub level: String,
 }
 
-/// The form of log lines.
+/// The form of log lines: for people, or one JSON object to a line.
+// A doc comment on a value would make every help text three times as long.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum LogFormatArg {
-    /// For people
+    #[allow(missing_docs)]
     Human,
-    /// One JSON object to a line
+    #[allow(missing_docs)]
     Json,
 }
 
@@ -117,10 +135,10 @@ pub enum Command {
     /// Start one built-in cluster on its own
     #[command(after_help = BROKER_EXAMPLES)]
     Broker(BrokerArgs),
-    /// Write records to a topic: each line of standard input is one
+    /// Write lines from standard input as records
     #[command(after_help = PRODUCE_EXAMPLES)]
     Produce(ProduceArgs),
-    /// Read the records of a topic: each is a line of standard output
+    /// Read records as lines
     #[command(after_help = CONSUME_EXAMPLES)]
     Consume(ConsumeArgs),
     /// Print completions for a shell
@@ -134,50 +152,6 @@ pub struct RunArgs {
     /// The topology file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-}
-
-const PRODUCE_EXAMPLES: &str = "\
-Examples:
-  echo hello | heliostat produce --bootstrap-server 127.0.0.1:19092 --topic orders
-  heliostat produce --bootstrap-server 127.0.0.1:19092 --topic orders --key-separator : < orders.txt";
-
-const CONSUME_EXAMPLES: &str = "\
-Examples:
-  heliostat consume --bootstrap-server 127.0.0.1:29092 --topic primary.orders --from-beginning
-  heliostat consume --bootstrap-server 127.0.0.1:29092 --topic primary.orders --max-messages 10 --verbose";
-
-/// Arguments of `heliostat produce`.
-#[derive(Debug, Args)]
-pub struct ProduceArgs {
-    /// Where the cluster is
-    #[arg(long, value_name = "HOST:PORT,…")]
-    pub bootstrap_server: String,
-    /// The topic
-    #[arg(long, value_name = "NAME")]
-    pub topic: String,
-    /// What separates key and value in a line; without it a line is a value without a key
-    #[arg(long, value_name = "TEXT")]
-    pub key_separator: Option<String>,
-}
-
-/// Arguments of `heliostat consume`.
-#[derive(Debug, Args)]
-pub struct ConsumeArgs {
-    /// Where the cluster is
-    #[arg(long, value_name = "HOST:PORT,…")]
-    pub bootstrap_server: String,
-    /// The topic
-    #[arg(long, value_name = "NAME")]
-    pub topic: String,
-    /// Begin with the first record that is there, not with the next one to come
-    #[arg(long)]
-    pub from_beginning: bool,
-    /// End after so many records
-    #[arg(long, value_name = "N")]
-    pub max_messages: Option<u64>,
-    /// Show partition, offset and key in front of each value
-    #[arg(long)]
-    pub verbose: bool,
 }
 
 /// Arguments of `heliostat check`.
@@ -243,6 +217,40 @@ pub struct BrokerArgs {
     pub configs: Vec<(String, String)>,
 }
 
+/// Arguments of `heliostat produce`.
+#[derive(Debug, Args)]
+pub struct ProduceArgs {
+    /// Where the cluster is
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    pub bootstrap_server: String,
+    /// The topic
+    #[arg(long, value_name = "NAME")]
+    pub topic: String,
+    /// What stands between key and value in a line; without it a line is a value
+    #[arg(long, value_name = "TEXT")]
+    pub key_separator: Option<String>,
+}
+
+/// Arguments of `heliostat consume`.
+#[derive(Debug, Args)]
+pub struct ConsumeArgs {
+    /// Where the cluster is
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    pub bootstrap_server: String,
+    /// The topic
+    #[arg(long, value_name = "NAME")]
+    pub topic: String,
+    /// Begin with the first record that is there, not with the next one to come
+    #[arg(long)]
+    pub from_beginning: bool,
+    /// End after so many records
+    #[arg(long, value_name = "COUNT")]
+    pub max_messages: Option<u64>,
+    /// Show partition, offset and key of each record
+    #[arg(long)]
+    pub verbose: bool,
+}
+
 /// Arguments of `heliostat completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
@@ -250,12 +258,12 @@ pub struct CompletionsArgs {
     pub shell: Shell,
 }
 
-/// The form of what a command prints.
+/// The form of what a command prints: text, or JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputArg {
-    /// Text
+    #[allow(missing_docs)]
     Human,
-    /// JSON
+    #[allow(missing_docs)]
     Json,
 }
 

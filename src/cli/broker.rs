@@ -55,6 +55,7 @@ pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
 fn greeting(cluster: &Cluster, data: Option<&Path>) -> String {
     let servers = cluster.bootstrap_servers();
     let first = servers.split(',').next().unwrap_or_default();
+    let program = std::env::args().next().unwrap_or_else(|| "heliostat".to_owned());
     let mut text = String::new();
     let brokers = match cluster.addresses().len() {
         1 => "1 broker".to_owned(),
@@ -68,10 +69,10 @@ fn greeting(cluster: &Cluster, data: Option<&Path>) -> String {
     let _ = write!(
         text,
         "
-Try, with the commands of Apache Kafka:
-  kafka-topics.sh --bootstrap-server {first} --create --topic hello --partitions 3
-  echo 'first record' | kafka-console-producer.sh --bootstrap-server {first} --topic hello
-  kafka-console-consumer.sh --bootstrap-server {first} --topic hello --from-beginning --max-messages 1
+Try, in another terminal:
+  echo hello | {program} produce --bootstrap-server {first} --topic hello
+  {program} consume --bootstrap-server {first} --topic hello --from-beginning
+  kafka-topics.sh --bootstrap-server {first} --describe
 
 Ctrl-C ends it.
 "

@@ -201,7 +201,7 @@ fn describe_flow(flow: &Flow) -> String {
 }
 
 fn describe_topic(text: &mut String, TopicReport { topic, steps }: &TopicReport) {
-    let _ = writeln!(text, "\nTopic {}, produced on any cluster", clean(topic));
+    let _ = writeln!(text, "\nTopic {}, produced to every cluster", clean(topic));
     let shown = &steps[..steps.len().min(STEPS_SHOWN)];
     let copied = shown.iter().filter_map(|step| match &step.outcome {
         Outcome::Copied { mirror } => Some([step.flow.clone(), format!("{} becomes {mirror}", step.topic)]),

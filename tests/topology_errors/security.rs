@@ -206,7 +206,23 @@ fn broker_properties() {
     check_clusters(
         "{ built_in: { port: 19092, properties: { num.partitons: 3, log.retention.hours: soon, num.partitions: 6 } } }",
         "{ bootstrap_servers: b:1 }",
-        expect![[""]],
+        expect![[r#"
+            error: the built-in cluster has no broker config `num.partitons`
+             --> t.yaml:4:49
+              |
+            4 |   one: { built_in: { port: 19092, properties: { num.partitons: 3, log.retention.hours: soon, num.partitions: 6
+              |                                                 ^^^^^^^^^^^^^
+              = help: these are Kafka's broker configs, as far as they mean something to a built-in cluster
+
+            error: the broker config `log.retention.hours` cannot be `soon`: expected a number of 32 bits
+             --> t.yaml:4:88
+              |
+            4 | , properties: { num.partitons: 3, log.retention.hours: soon, num.partitions: 6 } } }
+              |                                                        ^^^^
+              = help: write a value that Kafka takes for it
+
+            2 errors
+        "#]],
     );
 }
 
