@@ -18,5 +18,5 @@ pub mod offsets;
 pub mod policy;
 pub mod topology;
 
-/// The version of the program, with the commit that it was built from.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of this program, with the commit that it was built from.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HELIOSTAT_COMMIT"), ")");

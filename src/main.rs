@@ -1,32 +1,34 @@
-//! temp
-use heliostat::*;
-use std::path::Path;
-#[tokio::main]
-async fn main() {
-    let a: Vec<String> = std::env::args().collect();
-    cli::logging::init(cli::logging::LogFormat::Human, "info", cli::live::Live::writer()).unwrap();
-    let topo = match topology::Topology::load(Path::new(&a[2])) {
-        Ok(t) => t,
-        Err(e) => {
-            eprintln!("{e}");
-            std::process::exit(2)
+//! The command line: arguments, logging, one command, an exit code.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use heliostat::cli::args::Cli;
+use heliostat::cli::live::Live;
+use heliostat::cli::{self, exit, logging};
+
+/// How long work that blocks may take to end after a command is done.
+const RUNTIME_END: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    // Wrong arguments end here with exit code 2, help and version with 0.
+    let arguments = Cli::parse();
+    if let Err(error) = logging::init(arguments.log.format.into(), &arguments.log.level, Live::writer()) {
+        eprintln!("error: {error:#}");
+        return exit::USAGE.into();
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: start the runtime: {error}");
+            return exit::FAILURE.into();
         }
     };
-    let code = match a[1].as_str() {
-        "run" => cli::run::run(Path::new(&a[2]), &topo).await,
-        _ => {
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&flow::survey::survey(&topo, "v".into()).await).unwrap()
-            );
-            Ok(0)
-        }
-    };
-    match code {
-        Ok(c) => std::process::exit(c.into()),
-        Err(e) => {
-            eprintln!("{e:#}");
-            std::process::exit(1)
-        }
+    let result = runtime.block_on(cli::execute(arguments.command));
+    runtime.shutdown_timeout(RUNTIME_END);
+    match result {
+        Ok(code) => code.into(),
+        Err(error) => cli::explain(&error).into(),
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     configs::{ConfigEntry, Layers, Setting, Source},
     group::Coordinator,
     state::{Image, ProducerIds, State, StateError, Topic, settings::Settings},
-    storage::{Storage, StorageError},
+    storage::Storage,
 };
 
 /// One node of the cluster.
@@ -73,7 +73,7 @@ impl Broker {
 
     /// 22 characters, which stay as long as the data does.
     pub(crate) fn cluster_id(&self) -> &str {
-        self.state.cluster_id()
+        self.storage.cluster_id()
     }
 
     /// What the broker was told to go by.
@@ -116,14 +116,10 @@ impl Broker {
         self.producer_ids.next().await
     }
 
-    /// Opens the logs of every topic, and removes those that no topic owns. Blocks on the disk.
-    pub(crate) fn open_logs(&self) -> Result<(), StorageError> {
-        Ok(())
-    }
-
     /// Closes the logs and the groups cleanly.
     pub(crate) async fn close(&self) {
         self.groups.shutdown().await;
+        self.storage.close().await;
     }
 
     /// Drops what groups committed in a topic that is gone.

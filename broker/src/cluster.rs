@@ -18,10 +18,11 @@ use tracing::{info, warn};
 use crate::{
     broker::{Broker, Node},
     configs::{self, PropertyProblem},
-    group::{Coordinator, GroupConfig, OpenError},
+    group::{Coordinator, GroupConfig, OpenError as GroupsError},
+    log::{OpenError as LogsError, StorageError},
     net::Server,
-    state::{State, StateError, settings::Settings},
-    storage::{Storage, StorageError},
+    state::{State, StateError, Topic, settings::Settings},
+    storage::Storage,
 };
 
 /// How a cluster is to be started.
@@ -103,8 +104,11 @@ pub enum StartError {
     State(#[from] StateError),
     /// The groups cannot be read.
     #[error(transparent)]
-    Groups(#[from] OpenError),
-    /// The logs cannot be opened.
+    Groups(#[from] GroupsError),
+    /// The data directory is in use, or its logs cannot be opened.
+    #[error(transparent)]
+    Logs(#[from] LogsError),
+    /// The logs cannot be brought in line with the topics.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The task that opens the data died.
@@ -244,7 +248,7 @@ impl Opening {
             settings,
             drain,
         } = self;
-        // Opening the storage locks the directory, so it comes first.
+        // Opening the logs locks the directory, so it comes first.
         let storage = Storage::open(&directory, &settings)?;
         let (state, producer_ids) = State::open(&directory.join("state"), nodes.len() as i32)?;
         let groups = Coordinator::open(&directory.join("groups"), group_config(&settings))?;
@@ -259,7 +263,10 @@ impl Opening {
             groups,
             drain,
         };
-        broker.open_logs()?;
+        let image = broker.image();
+        let values = |topic: &Topic| broker.layers(&image).topic_values(&topic.configs);
+        broker.storage.follow(&image, broker.state.deleted(), values)?;
+        broker.state.forget_deleted()?;
         Ok(broker)
     }
 }
@@ -351,12 +358,15 @@ fn join(addresses: &[SocketAddr]) -> String {
         .join(",")
 }
 
-/// What has to be done now and then.
+/// What has to be done now and then: at least as often as is good for checkpoints and for what files were deleted.
 async fn keep_house(broker: Arc<Broker>) {
-    let mut ticks = tokio::time::interval(broker.settings().retention_check_interval);
+    const PERIOD_MAX: Duration = Duration::from_secs(30);
+    let period = broker.settings().retention_check_interval.min(PERIOD_MAX);
+    let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.tick().await;
     loop {
         ticks.tick().await;
-        broker.storage().apply_retention().await;
+        broker.storage().maintain().await;
     }
 }

@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     api_error::ApiError,
-    log::{ConfigKey, ConfigKind, TOPIC_CONFIGS, check_topic_config, topic_config},
+    log::{
+        ConfigKey, ConfigKind, TOPIC_CONFIGS,
+        config::{check_topic_config, topic_config},
+    },
     state::{
         BrokerConfigs,
         keys::{BROKER_KEYS, BrokerKey, SYNONYMS, Synonym},

@@ -7,11 +7,13 @@
 mod api;
 mod api_error;
 mod broker;
+mod clock;
 mod cluster;
 mod configs;
 pub mod group;
 pub mod log;
 mod net;
+mod partitions;
 pub mod state;
 mod storage;
 mod topics;

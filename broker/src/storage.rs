@@ -1,34 +1,184 @@
-//! stub
+//! The logs of all topics, as the rest of the broker asks for them.
+//!
+//! The state says which topics there are, and the logs follow it: see [`Storage::follow`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+use heliostat_wire::{ErrorCode, Uuid};
+use tracing::{error, info, warn};
+
 use crate::{
     api_error::ApiError,
-    log::LogConfig,
-    state::{Topic, settings::Settings},
+    clock::now_ms,
+    log::{Log, LogConfig, LogManager, LogManagerOptions, OpenError, StorageError},
+    state::{Image, Topic, settings::Settings},
 };
-use std::{collections::BTreeMap, path::Path};
-use thiserror::Error;
-#[derive(Debug)]
-pub(crate) struct Storage {}
-#[derive(Debug, Error)]
-#[error("x")]
-pub struct StorageError;
+
+/// What a topic's configuration comes to: names and values.
+pub(crate) type Values = BTreeMap<String, String>;
+
+/// All logs. Nodes share one.
+#[derive(Debug, Clone)]
+pub(crate) struct Storage {
+    logs: Arc<LogManager>,
+}
+
 impl Storage {
-    pub(crate) fn open(_: &Path, _: &Settings) -> Result<Storage, StorageError> {
-        Ok(Storage {})
+    /// Opens the directory, which nobody else may use at the same time. Blocks on the disk.
+    pub(crate) fn open(directory: &Path, settings: &Settings) -> Result<Storage, OpenError> {
+        let mut options = LogManagerOptions::new(directory);
+        options.producer_expiration_ms = settings.producer_id_expiration.as_millis() as i64;
+        // The configuration of topics is known only when the state has been read, which this directory's lock must
+        // come before; until `follow` the defaults hold.
+        let logs = LogManager::open(options, now_ms(), &|_| LogConfig::default())?;
+        Ok(Storage { logs: Arc::new(logs) })
     }
-    pub(crate) fn check_configs(&self, values: &BTreeMap<String, String>) -> Result<(), ApiError> {
-        LogConfig::parse(values)
-            .map(drop)
-            .map_err(|e| ApiError::invalid_config(e.to_string()))
+
+    /// 22 characters, which stay as long as the data does.
+    pub(crate) fn cluster_id(&self) -> &str {
+        &self.logs.meta().cluster_id
     }
-    pub(crate) fn configure(&self, _: &Topic, _: &BTreeMap<String, String>) {}
-    pub(crate) async fn create_partitions(
+
+    /// Brings the logs in line with the state at start: every partition has one, and those that a crash has left
+    /// behind are removed. A log with records that no topic ever owned is left alone. Blocks on the disk.
+    pub(crate) fn follow(
         &self,
-        _: &Topic,
-        _first: usize,
-        _: &BTreeMap<String, String>,
-    ) -> Result<(), ApiError> {
+        image: &Image,
+        deleted: &BTreeSet<Uuid>,
+        values: impl Fn(&Topic) -> Values,
+    ) -> Result<(), StorageError> {
+        for log in self.logs.logs() {
+            let known = image
+                .topic_by_id(log.topic_id())
+                .is_some_and(|topic| topic.name == log.topic() && topic.partition(log.partition()).is_some());
+            if known {
+                continue;
+            }
+            if log.log_end_offset() == 0 || deleted.contains(&log.topic_id()) {
+                info!(
+                    topic = log.topic(),
+                    partition = log.partition(),
+                    "removing a log that no topic owns"
+                );
+                self.logs.delete(log.topic(), log.partition())?;
+            } else {
+                warn!(directory = %log.dir().display(), "this log belongs to no topic; it is left alone");
+            }
+        }
+        for topic in image.topics() {
+            let config = log_config(topic, &values(topic));
+            for index in 0..topic.partitions.len() as i32 {
+                self.logs
+                    .create(&topic.name, index, topic.id, config.clone(), now_ms())?;
+            }
+        }
         Ok(())
     }
-    pub(crate) async fn delete_topic(&self, _: &Topic) {}
-    pub(crate) async fn apply_retention(&self) {}
+
+    /// The log of a partition.
+    pub(crate) fn log(&self, topic: &Topic, index: i32) -> Option<Arc<Log>> {
+        self.logs
+            .get(&topic.name, index)
+            .filter(|log| log.topic_id() == topic.id)
+    }
+
+    /// Whether a log can be configured so.
+    pub(crate) fn check_configs(&self, values: &Values) -> Result<(), ApiError> {
+        LogConfig::parse(values)
+            .map(drop)
+            .map_err(|error| ApiError::invalid_config(error.to_string()))
+    }
+
+    /// Makes the configuration take effect.
+    pub(crate) fn configure(&self, topic: &Topic, values: &Values) {
+        let config = log_config(topic, values);
+        for index in 0..topic.partitions.len() as i32 {
+            if let Some(log) = self.log(topic, index) {
+                log.set_config(config.clone());
+            }
+        }
+    }
+
+    /// Makes the logs of a topic's partitions from `first` on. If one cannot be made, none is.
+    pub(crate) async fn create_partitions(
+        &self,
+        topic: &Topic,
+        first: usize,
+        values: &Values,
+    ) -> Result<(), ApiError> {
+        let (storage, topic, config) = (self.clone(), topic.clone(), log_config(topic, values));
+        let created = tokio::task::spawn_blocking(move || {
+            for index in first..topic.partitions.len() {
+                let created =
+                    storage
+                        .logs
+                        .create(&topic.name, index as i32, topic.id, config.clone(), now_ms());
+                if let Err(error) = created {
+                    storage.delete_logs(&topic, first..index);
+                    return Err(error);
+                }
+            }
+            Ok(())
+        });
+        let problem = match created.await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        error!(error = problem, "the logs of a topic cannot be made");
+        Err(ApiError::new(ErrorCode::KafkaStorageError, problem))
+    }
+
+    /// Removes a topic's logs. Whoever waits for them is woken.
+    pub(crate) async fn delete_topic(&self, topic: &Topic) {
+        let (storage, topic) = (self.clone(), topic.clone());
+        let removed =
+            tokio::task::spawn_blocking(move || storage.delete_logs(&topic, 0..topic.partitions.len()));
+        if let Err(error) = removed.await {
+            error!(%error, "removing logs was interrupted");
+        }
+    }
+
+    fn delete_logs(&self, topic: &Topic, indexes: std::ops::Range<usize>) {
+        for index in indexes {
+            if let Err(error) = self.logs.delete(&topic.name, index as i32) {
+                error!(%error, topic = topic.name, partition = index, "a log stays behind until the next start");
+            }
+        }
+    }
+
+    /// Retention, expiry, flushes and checkpoints, as far as they are due.
+    pub(crate) async fn maintain(&self) {
+        let logs = self.logs.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.maintain(now_ms())).await {
+            error!(%error, "the maintenance of the logs was interrupted");
+        }
+    }
+
+    /// Closes the logs cleanly, so that the next start needs no recovery.
+    pub(crate) async fn close(&self) {
+        let logs = self.logs.clone();
+        let closed = tokio::task::spawn_blocking(move || logs.close(now_ms()));
+        let problem = match closed.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        error!(
+            error = problem,
+            "the logs were not closed cleanly; the next start will check them"
+        );
+    }
+}
+
+/// What was checked when it was set can be read, unless an older version of this broker has set it.
+fn log_config(topic: &Topic, values: &Values) -> LogConfig {
+    LogConfig::parse(values).unwrap_or_else(|error| {
+        warn!(%error, topic = topic.name, "the topic's configuration is not possible; the defaults hold");
+        LogConfig::default()
+    })
 }

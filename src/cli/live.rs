@@ -337,8 +337,8 @@ mod tests {
             WARN something
             INFO something else
 
-            FLOW          STATE                 LAG RECORDS  LAG TIME  COPIED  ERRORS  REASON
-            primary->st…  waiting  ≥ 120 (unknown for 12 s)      16 s   2,000       7  primary cannot be reach…
+            FLOW          STATE                 LAG RECORDS  LAG TIME  REASON
+            primary->st…  waiting  ≥ 120 (unknown for 12 s)      16 s  primary cannot be reached: connection r…
             CLUSTER  KIND      REACHABLE  BOOTSTRAP        REASON
             primary  built-in  no         127.0.0.1:19092  connection refused
         "#]]
@@ -430,7 +430,7 @@ mod tests {
         let mut all = String::new();
         let mut see = |seconds: f64, status: &Status| {
             for line in changes.lines(status, start + Duration::from_secs_f64(seconds)) {
-                all += &format!("{seconds:>5} {line}\n");
+                all += &format!("after {seconds} s: {line}\n");
             }
         };
         see(0.0, &samples::healthy());
@@ -456,15 +456,15 @@ mod tests {
         see(100.0, &samples::lagging());
         see(101.0, &samples::healthy());
         expect![[r#"
-                0 flow primary->standby: caught-up
-                1 flow primary->standby: copying, 12,345 records behind, 1.7 s
-                3 flow primary->standby: caught-up
-                8 flow primary->standby: copying, 12,345 records behind, 1.7 s
-               17 flow primary->standby: caught-up
-               30 flow primary->standby: waiting, ≥ 120 (unknown for 12 s) records behind, 16 s: primary cannot be reached: connection refused
-               31 flow primary->standby: caught-up
-              100 flow primary->standby: copying, 12,345 records behind, 1.7 s
-              101 flow primary->standby: caught-up
+            after 0 s: flow primary->standby: caught-up
+            after 1 s: flow primary->standby: copying, 12,345 records behind, 1.7 s
+            after 3 s: flow primary->standby: caught-up
+            after 8 s: flow primary->standby: copying, 12,345 records behind, 1.7 s
+            after 17 s: flow primary->standby: caught-up
+            after 30 s: flow primary->standby: waiting, ≥ 120 (unknown for 12 s) records behind, 16 s: primary cannot be reached: connection refused
+            after 31 s: flow primary->standby: caught-up
+            after 100 s: flow primary->standby: copying, 12,345 records behind, 1.7 s
+            after 101 s: flow primary->standby: caught-up
         "#]]
         .assert_eq(&all);
     }

@@ -1,12 +1,143 @@
-//! The command line.
+//! The command line: one file per command, and what commands share.
 
+pub mod args;
+pub mod broker;
+pub mod check;
+pub mod completions;
 pub mod live;
 pub mod logging;
 pub mod rates;
 pub mod records;
 pub mod run;
 pub mod screen;
+pub mod signal;
 pub mod status;
 pub mod table;
 pub mod text;
 pub mod view;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use self::args::{Command, OutputArg, StatusArgs};
+use crate::flow::survey::survey;
+use crate::topology::{Problems, Topology};
+
+/// Exit codes.
+pub mod exit {
+    /// Done.
+    pub const OK: u8 = 0;
+    /// It did not work.
+    pub const FAILURE: u8 = 1;
+    /// Wrong arguments, or a wrong topology file.
+    pub const USAGE: u8 = 2;
+    /// Something that must be there is not, or the other way round; nothing was changed.
+    pub const PRECONDITION: u8 = 3;
+    /// Ended by Ctrl-C, in order.
+    pub const INTERRUPTED: u8 = 130;
+}
+
+/// A failure whose exit code is not [`exit::FAILURE`].
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+/// Runs one command. The number is the exit code.
+///
+/// # Errors
+/// Whatever the command cannot do; [`explain`] prints it.
+pub async fn execute(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Run(args) => run::run(&args.file, &load(&args.file)?).await,
+        Command::Check(args) => check::run(&args).await,
+        Command::Status(args) => status(args).await,
+        Command::Broker(args) => broker::run(args).await,
+        Command::Produce(args) => records::run_produce(args).await,
+        Command::Consume(args) => records::run_consume(args).await,
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Prints why a command failed, and gives the exit code for it.
+pub fn explain(error: &anyhow::Error) -> u8 {
+    if let Some(problems) = error.downcast_ref::<Problems>() {
+        complain(&format!("{problems}\n"));
+        return exit::USAGE;
+    }
+    complain(&format!("error: {error:#}\n"));
+    error
+        .downcast_ref::<Failure>()
+        .map_or(exit::FAILURE, |failure| failure.code)
+}
+
+/// Reads a topology file and prints its warnings.
+///
+/// # Errors
+/// All that is wrong with the file, which [`explain`] prints.
+pub fn load(file: &Path) -> Result<Topology, Problems> {
+    let topology = Topology::load(file)?;
+    for warning in &topology.warnings {
+        complain(&format!("{warning}\n\n"));
+    }
+    Ok(topology)
+}
+
+/// Writes to standard output. Whoever closed it, `head` for example, has seen enough, and that is no failure.
+///
+/// # Errors
+/// If it cannot be written for another reason.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Writes to standard error, as far as there is one.
+fn complain(text: &str) {
+    drop(io::stderr().lock().write_all(text.as_bytes()));
+}
+
+async fn status(args: StatusArgs) -> anyhow::Result<u8> {
+    let topology = match &args.file {
+        Some(file) => Some(Arc::new(load(file)?)),
+        None => None,
+    };
+    let listens_at = topology
+        .as_ref()
+        .map(|topology| status::url_of(topology.http.listen));
+    let url = match args.clusters {
+        true => None,
+        false => Some(
+            args.url
+                .or(listens_at)
+                .unwrap_or_else(|| status::DEFAULT_URL.to_owned()),
+        ),
+    };
+    let options = status::Options {
+        url,
+        topology: topology.as_ref().map(|topology| topology.name.clone()),
+        flow: args.flow,
+        watch: args.watch,
+        output: match args.output {
+            OutputArg::Human => status::Output::Human,
+            OutputArg::Json => status::Output::Json,
+        },
+        check: args.check,
+        partitions: args.partitions,
+    };
+    let from_clusters = topology.map(|topology| -> status::FromClusters<'static> {
+        Box::new(move || {
+            let topology = topology.clone();
+            Box::pin(async move { Ok(survey(&topology, crate::VERSION.to_owned()).await) })
+        })
+    });
+    status::run(&options, from_clusters).await
+}

@@ -1,6 +1,8 @@
 //! `heliostat produce` and `heliostat consume`: a line is a record. For trying things where Kafka's own tools are not at hand.
 
 use std::io::{BufRead, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -11,34 +13,55 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::args::{ConsumeArgs, ProduceArgs};
+use super::exit;
+
 /// How long a cluster may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a read waits before it looks for a reason to end.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What to produce to.
-pub struct ProduceOptions {
-    /// Where the cluster is.
-    pub bootstrap_server: String,
-    /// The topic, which is made if the cluster makes topics by itself.
-    pub topic: String,
-    /// What separates key and value in a line; without it a line is a value.
-    pub key_separator: Option<String>,
+/// `heliostat produce`: ends with its input, or at a signal.
+///
+/// # Errors
+/// If a record does not arrive.
+pub async fn run_produce(args: ProduceArgs) -> anyhow::Result<u8> {
+    let work = tokio::task::spawn_blocking(move || produce(&args, std::io::stdin().lock()));
+    tokio::select! {
+        records = work => {
+            tracing::info!(records = records??, "written");
+            Ok(exit::OK)
+        }
+        _ = tokio::signal::ctrl_c() => Ok(exit::INTERRUPTED),
+    }
 }
 
-/// What to consume.
-pub struct ConsumeOptions {
-    /// Where the cluster is.
-    pub bootstrap_server: String,
-    /// The topic.
-    pub topic: String,
-    /// From the first record that is there, rather than from the next one to come.
-    pub from_beginning: bool,
-    /// End after so many records.
-    pub max_messages: Option<u64>,
-    /// Show partition, offset and key of each.
-    pub verbose: bool,
+/// `heliostat consume`: ends after `--max-messages`, or at a signal.
+///
+/// # Errors
+/// If the topic cannot be read.
+pub async fn run_consume(args: ConsumeArgs) -> anyhow::Result<u8> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let ended = move || stopped.load(Ordering::Relaxed);
+    let mut work = tokio::task::spawn_blocking(move || consume(&args, std::io::stdout().lock(), ended));
+    let interrupted = tokio::select! {
+        records = &mut work => return records?.map(|_| exit::OK).or_else(seen_enough),
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+    };
+    interrupted.context("listen for signals")?;
+    stop.store(true, Ordering::Relaxed);
+    work.await?.or_else(|error| seen_enough(error).map(|_| 0))?;
+    Ok(exit::INTERRUPTED)
+}
+
+/// Whoever closed the output, `head` for example, has seen enough, and that is no failure.
+fn seen_enough(error: anyhow::Error) -> anyhow::Result<u8> {
+    let broken_pipe = error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+    if broken_pipe { Ok(exit::OK) } else { Err(error) }
 }
 
 struct Failures(std::sync::Mutex<Option<String>>);
@@ -63,7 +86,7 @@ impl ProducerContext for Failures {
 }
 
 /// Each line of `input` becomes a record. Returns when all are acknowledged.
-pub fn produce(options: &ProduceOptions, input: impl BufRead) -> anyhow::Result<u64> {
+fn produce(options: &ProduceArgs, input: impl BufRead) -> anyhow::Result<u64> {
     let producer: ThreadedProducer<Failures> = ClientConfig::new()
         .set("bootstrap.servers", &options.bootstrap_server)
         .set("enable.idempotence", "true")
@@ -120,11 +143,7 @@ fn split<'l>(line: &'l [u8], separator: Option<&str>) -> (Option<&'l [u8]>, &'l 
 }
 
 /// Each record becomes a line of `output`, until `ended`.
-pub fn consume(
-    options: &ConsumeOptions,
-    mut output: impl Write,
-    ended: impl Fn() -> bool,
-) -> anyhow::Result<u64> {
+fn consume(options: &ConsumeArgs, mut output: impl Write, ended: impl Fn() -> bool) -> anyhow::Result<u64> {
     let consumer: BaseConsumer<Failures> = ClientConfig::new()
         .set("bootstrap.servers", &options.bootstrap_server)
         .set("group.id", "heliostat-consume")
@@ -159,7 +178,7 @@ pub fn consume(
 /// All partitions of the topic, which is waited for.
 fn assignment(
     consumer: &BaseConsumer<Failures>,
-    options: &ConsumeOptions,
+    options: &ConsumeArgs,
     ended: impl Fn() -> bool,
 ) -> anyhow::Result<TopicPartitionList> {
     let offset = if options.from_beginning {

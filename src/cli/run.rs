@@ -9,20 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use heliostat_broker::{Cluster, ClusterConfig};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::exit;
 use super::live::Live;
+use super::signal::{Signals, Stop};
 use crate::flow::daemon::{Daemon, Fleet};
 use crate::observe::http::{self, StatusFn};
 use crate::topology::{BuiltIn, ClusterKind, Topology};
-
-/// Exit code: ended by SIGTERM, drained.
-pub const EXIT_OK: u8 = 0;
-/// Exit code: ended, but not everything that was on its way had arrived.
-pub const EXIT_FAILURE: u8 = 1;
-/// Exit code: ended by Ctrl-C, drained; progress is saved.
-pub const EXIT_INTERRUPTED: u8 = 130;
 
 /// How long the flows may take to drain: a little more than each allows itself.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(12);
@@ -33,7 +27,7 @@ pub const CLUSTERS_DEADLINE: Duration = Duration::from_secs(5);
 /// Runs a topology until a signal. A second signal ends it at once.
 pub async fn run(file: &Path, topology: &Topology) -> anyhow::Result<u8> {
     // Both signals count from here on, also while clusters still start.
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new().context("listen for signals")?;
     let listener = listen(topology.http.listen).await?;
     let listening_at = listener
         .local_addr()
@@ -55,66 +49,29 @@ pub async fn run(file: &Path, topology: &Topology) -> anyhow::Result<u8> {
     Live::print(&announcement(file, topology, &clusters, listening_at));
     let live = Live::start(status);
 
-    let ended_by = signals.next().await;
+    let stop = signals.next().await;
     tracing::info!(
-        "{}: draining, for at most {} s",
-        ended_by.name(),
+        "told to stop: draining, for at most {} s",
         DRAIN_DEADLINE.as_secs()
     );
     daemon.stop();
     let drained = tokio::select! {
         drained = daemon.ended(DRAIN_DEADLINE) => drained,
-        again = signals.next() => {
-            tracing::warn!("{} again: not waiting for what is on its way; it is copied again at the next start", again.name());
+        _ = signals.next() => {
+            tracing::warn!("told to stop a second time: what is on its way is copied again at the next start");
             false
         }
     };
     live.stop();
     http_stop.cancel();
-    let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
+    // Its own bound on open connections is longer than anyone wants to wait here.
+    drop(tokio::time::timeout(Duration::from_secs(1), http).await);
     stop_clusters(clusters).await;
-    Ok(match (drained, ended_by) {
-        (false, _) => EXIT_FAILURE,
-        (true, EndedBy::Terminate) => EXIT_OK,
-        (true, EndedBy::Interrupt) => EXIT_INTERRUPTED,
+    Ok(match (drained, stop) {
+        (false, _) => exit::FAILURE,
+        (true, Stop::Terminate) => exit::OK,
+        (true, Stop::Interrupt) => exit::INTERRUPTED,
     })
-}
-
-#[derive(Clone, Copy)]
-enum EndedBy {
-    Interrupt,
-    Terminate,
-}
-
-impl EndedBy {
-    fn name(self) -> &'static str {
-        match self {
-            EndedBy::Interrupt => "SIGINT",
-            EndedBy::Terminate => "SIGTERM",
-        }
-    }
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Signals> {
-        let listen = |kind| signal(kind).context("listen for signals");
-        Ok(Signals {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> EndedBy {
-        tokio::select! {
-            _ = self.interrupt.recv() => EndedBy::Interrupt,
-            _ = self.terminate.recv() => EndedBy::Terminate,
-        }
-    }
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

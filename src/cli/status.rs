@@ -217,9 +217,12 @@ impl Asker<'_, '_> {
                 color: ability.color,
                 partitions: self.options.partitions,
             };
-            let (lines, code) = self.look(&mut rates, layout).await;
+            let (mut lines, code) = self.look(&mut rates, layout).await;
             match &mut screen {
-                Some(screen) => screen.draw(lines, Instant::now()),
+                Some(screen) => {
+                    view::cut_to_height(&mut lines, width, screen.room().height);
+                    screen.draw(lines, Instant::now());
+                }
                 None => print_block(&mut io::stdout(), &lines, self.options.output)?,
             }
             if code != EXIT_OK {

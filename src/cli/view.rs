@@ -70,21 +70,29 @@ pub fn live(status: &Status, rates: &Rates, layout: Layout, height: usize) -> Ve
             continue;
         }
         sort_worst_first(&mut bad);
+        if status.flows.len() > 1 {
+            lines.push(flow_title(flow, layout));
+        }
         let shown = bad.len().min(LIVE_PARTITIONS_SHOWN);
         lines.extend(partition_table(status, &bad[..shown], layout));
         if shown < bad.len() {
             lines.push(more(&bad[shown..], layout));
         }
     }
+    cut_to_height(&mut lines, layout.width, height);
+    lines
+}
+
+/// Leaves what fits; the last line then says that there is more.
+pub fn cut_to_height(lines: &mut Vec<String>, width: usize, height: usize) {
     if lines.len() > height && height > 0 {
         let left_out = lines.len() + 1 - height;
         lines.truncate(height - 1);
         lines.push(clip(
             &format!("… {left_out} more lines; `heliostat status` shows all"),
-            layout.width,
+            width,
         ));
     }
-    lines
 }
 
 /// A flow in one line, for a log.
@@ -255,7 +263,7 @@ fn flow_table(status: &Status, rates: &Rates, layout: Layout) -> Vec<String> {
         number_column("COPIED", 4),
         number_column("RATE", 5),
         number_column("ERRORS", 3),
-        text_column("REASON", 24, 9),
+        text_column("REASON", 40, 9),
     ];
     let row = |flow: &FlowStatus| {
         let lag = lag_records(&flow.lag, flow.was_ever_known(), status.at_ms);
@@ -302,7 +310,7 @@ fn partition_table(status: &Status, partitions: &[&PartitionStatus], layout: Lay
         number_column("GAP RECORDS", 6),
         number_column("ERRORS", 2),
         text_column("COPIED BY", 0, 1),
-        text_column("REASON", 24, 10),
+        text_column("REASON", 40, 10),
     ];
     let row = |partition: &&PartitionStatus| {
         let lag = &partition.lag;
@@ -346,6 +354,13 @@ fn sort_worst_first(partitions: &mut [&PartitionStatus]) {
     });
 }
 
+fn flow_title(flow: &FlowStatus, layout: Layout) -> String {
+    clip(
+        &painted(&clean(&flow.name), Paint::Bold, layout.color),
+        layout.width,
+    )
+}
+
 fn partition_lines(status: &Status, flow: &FlowStatus, layout: Layout) -> Vec<String> {
     if flow.partitions.is_empty() {
         return Vec::new();
@@ -353,8 +368,7 @@ fn partition_lines(status: &Status, flow: &FlowStatus, layout: Layout) -> Vec<St
     let mut partitions: Vec<&PartitionStatus> = flow.partitions.iter().collect();
     sort_worst_first(&mut partitions);
     let shown = partitions.len().min(layout.partitions);
-    let title = painted(&clean(&flow.name), Paint::Bold, layout.color).into_owned();
-    let mut lines = vec![String::new(), clip(&title, layout.width)];
+    let mut lines = vec![String::new(), flow_title(flow, layout)];
     lines.extend(partition_table(status, &partitions[..shown], layout));
     if shown < partitions.len() {
         lines.push(more(&partitions[shown..], layout));

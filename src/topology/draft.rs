@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::problem::{Problem, ProblemKind, Problems, Severity};
-use super::snippet::{mask, snippet};
+use super::snippet::{presentable, snippet};
 use super::suggest::nearest;
 use super::units::{Wrong, format_duration, format_size, parse_duration, parse_size};
 use super::yaml::{Node, NodeId, Value, locate};
@@ -623,9 +623,9 @@ fn place(draft: Draft, file: &Path, text: &str, secrets: &[String]) -> Problem {
         file: file.to_owned(),
         line: position.map(|position| position.line),
         column: position.map(|position| position.column),
-        path: draft.spot.path,
-        message: mask(&draft.message, secrets),
-        help: help.map(|help| mask(&help, secrets)),
+        path: presentable(&draft.spot.path, secrets),
+        message: presentable(&draft.message, secrets),
+        help: help.map(|help| presentable(&help, secrets)),
         snippet: position.and_then(|position| snippet(text, position, secrets)),
     }
 }

@@ -30,6 +30,7 @@ pub struct Topology {
     /// Where the daemon's HTTP server listens.
     pub http: Http,
     /// What is odd, and no error.
+    #[serde(skip)]
     pub warnings: Vec<Problem>,
     /// The text, to give problems that are found later a place in it.
     #[serde(skip)]
@@ -115,8 +116,10 @@ pub struct Flow {
     /// For the mirror topics; absent for the target broker's default.
     pub replication_factor: Option<i16>,
     /// How often it looks for new topics and partitions.
+    #[serde(rename = "discovery_interval_ms", serialize_with = "as_millis")]
     pub discovery_interval: Duration,
     /// After how long without a sign of life a daemon's work goes to the others.
+    #[serde(rename = "session_timeout_ms", serialize_with = "as_millis")]
     pub session_timeout: Duration,
     /// What it may use.
     pub limits: Limits,
@@ -267,6 +270,10 @@ impl Flow {
 /// The name of a flow.
 pub(super) fn flow_name(source: &str, target: &str) -> String {
     format!("{source}->{target}")
+}
+
+fn as_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Gives an enum the words that the file has for it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use heliostat_broker::PropertyProblem;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
@@ -106,9 +107,27 @@ pub(super) fn read_broker_properties(drafts: &mut Drafts, field: &Field<'_>) -> 
     let Some(table) = drafts.table(field, None, Keys::Any) else {
         return properties;
     };
-    for (name, _, field) in table.fields("log.retention.hours: 24") {
-        if let Some(value) = scalar(drafts, &field) {
-            properties.insert(name.to_owned(), value);
+    for (name, key, field) in table.fields("log.retention.hours: 24") {
+        let Some(value) = scalar(drafts, &field) else {
+            continue;
+        };
+        match heliostat_broker::check_property(name, &value) {
+            Ok(()) => {
+                properties.insert(name.to_owned(), value);
+            }
+            Err(PropertyProblem::Unknown) => {
+                let message = format!("the built-in cluster has no broker config `{name}`");
+                let help =
+                    "these are Kafka's broker configs, as far as they mean something to a built-in cluster";
+                drafts.error(ProblemKind::BadProperty, &key, message).help(help);
+            }
+            Err(PropertyProblem::Bad(reason)) => {
+                let message = format!("the broker config `{name}` cannot be `{value}`: {reason}");
+                let help = "write a value that Kafka takes for it";
+                drafts
+                    .error(ProblemKind::BadProperty, &field.spot, message)
+                    .help(help);
+            }
         }
     }
     properties

@@ -23,10 +23,7 @@ static SECRET_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
 pub(super) fn snippet(text: &str, position: Position, secrets: &[String]) -> Option<Snippet> {
     let line = text.lines().nth(position.line.checked_sub(1)?)?;
     let (masked, column) = mask_line(line, position.column.saturating_sub(1), secrets);
-    let chars: Vec<char> = masked
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let chars: Vec<char> = presentable(&masked, &[]).chars().collect();
     let column = column.min(chars.len());
     let width = token_width(&chars[column..]);
     let from = match chars.len() > SHOWN_CHARS_MAX {
@@ -43,8 +40,15 @@ pub(super) fn snippet(text: &str, position: Position, secrets: &[String]) -> Opt
     })
 }
 
-/// Masks secrets in a text that is shown.
-pub(super) fn mask(text: &str, secrets: &[String]) -> String {
+/// Makes a text fit to be shown: without secrets, and without characters that move a cursor or turn the writing round.
+pub(super) fn presentable(text: &str, secrets: &[String]) -> String {
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let unwanted = |c: char| (c.is_control() && c != '\n') || turns(c);
+    mask(text, secrets).replace(unwanted, " ")
+}
+
+fn mask(text: &str, secrets: &[String]) -> String {
     let mut masked = text.to_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         masked = masked.replace(secret.as_str(), MASK);

@@ -337,3 +337,13 @@ fn no_more_problems_than_anyone_reads() {
         (ProblemKind::TooMany, "400 more problems are not shown")
     );
 }
+
+/// A file from elsewhere must not move the cursor or colour the screen of whoever checks it.
+#[test]
+fn nothing_of_a_file_controls_the_terminal() {
+    let problems = parse("\"\\e[31mred\": 1\nname: \"\\u202Ex\\ny\"\nlayout: \"\\a\"\n")
+        .unwrap_err()
+        .to_string();
+    let unwanted = |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
+    assert!(!problems.contains(unwanted), "{problems:?}");
+}

@@ -434,21 +434,21 @@ fn a_merge_key() {
     check(
         text,
         expect![[r#"
-        error: unknown key `colour` in `defaults`
-         --> t.yaml:4:33
-          |
-        4 | defaults: &base { on_gap: halt, colour: red }
-          |                                 ^^^^^^
-          = help: the keys here are `topics`, `naming`, `delivery`, `engine`, `on_gap`, `on_recreated`, `replication_factor`, `discovery_interval`, `limits`
+            error: unknown key `colour` in `defaults`
+             --> t.yaml:4:33
+              |
+            4 | defaults: &base { on_gap: halt, colour: red }
+              |                                 ^^^^^^
+              = help: the keys here are `topics`, `naming`, `delivery`, `engine`, `on_gap`, `on_recreated`, `replication_factor`, `discovery_interval`, `session_timeout`, `limits`
 
-        error: unknown key `colour` in `flows[0]`
-         --> t.yaml:4:33
-          |
-        4 | defaults: &base { on_gap: halt, colour: red }
-          |                                 ^^^^^^
-          = help: the keys here are `name`, `topics`, `naming`, `delivery`, `engine`, `on_gap`, `on_recreated`, `replication_factor`, `discovery_interval`, `limits`
+            error: unknown key `colour` in `flows[0]`
+             --> t.yaml:4:33
+              |
+            4 | defaults: &base { on_gap: halt, colour: red }
+              |                                 ^^^^^^
+              = help: the keys here are `name`, `topics`, `naming`, `delivery`, `engine`, `on_gap`, `on_recreated`, `replication_factor`, `discovery_interval`, `session_timeout`, `limits`
 
-        2 errors
-    "#]],
+            2 errors
+        "#]],
     );
 }

@@ -202,6 +202,15 @@ fn security_that_does_not_fit_together() {
 }
 
 #[test]
+fn broker_properties() {
+    check_clusters(
+        "{ built_in: { port: 19092, properties: { num.partitons: 3, log.retention.hours: soon, num.partitions: 6 } } }",
+        "{ bootstrap_servers: b:1 }",
+        expect![[""]],
+    );
+}
+
+#[test]
 fn client_properties() {
     check_clusters(
         "{ bootstrap_servers: a:1, properties: { socket.keepalive: true, group.id: x, sasl.password: hunter2 } }",

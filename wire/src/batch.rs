@@ -402,6 +402,11 @@ impl<'a> BatchMut<'a> {
         self.put(35, &max_timestamp.to_be_bytes());
     }
 
+    /// Takes the delete horizon's flag away. Breaks the checksum until [`BatchMut::seal`].
+    pub fn clear_delete_horizon(&mut self) {
+        self.set_attributes(self.attributes() & !DELETE_HORIZON_BIT);
+    }
+
     /// Sets all attribute bits. Breaks the checksum until [`BatchMut::seal`].
     pub fn set_attributes(&mut self, attributes: i16) {
         self.put(ATTRIBUTES_AT, &attributes.to_be_bytes());
@@ -418,6 +423,10 @@ impl<'a> BatchMut<'a> {
     pub fn seal(&mut self) {
         let crc = crc32c::crc32c(&self.bytes[ATTRIBUTES_AT..]);
         self.put(CRC_AT, &crc.to_be_bytes());
+    }
+
+    fn attributes(&self) -> i16 {
+        i16::from_be_bytes([self.bytes[ATTRIBUTES_AT], self.bytes[ATTRIBUTES_AT + 1]])
     }
 
     fn put(&mut self, at: usize, value: &[u8]) {

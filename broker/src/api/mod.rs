@@ -3,6 +3,7 @@
 //! A handler is a function from a [`Context`] and a request to a response. What is common to all of them happens
 //! here: the header, unknown APIs and versions, decoding and encoding.
 
+mod coordinated;
 mod operations;
 mod reply;
 mod resource;
@@ -73,6 +74,9 @@ macro_rules! table {
 
 // The versions are those of Kafka 4.1: some clients tell a broker's release from them.
 table! {
+    Produce, 3..=13 => produce;
+    Fetch, 4..=18 => fetch;
+    ListOffsets, 1..=10 => list_offsets;
     ApiVersions, 0..=4 => api_versions;
     Metadata, 0..=13 => metadata;
     DescribeCluster, 0..=2 => describe_cluster;
@@ -82,7 +86,20 @@ table! {
     DescribeConfigs, 1..=4 => describe_configs;
     AlterConfigs, 0..=2 => alter_configs;
     IncrementalAlterConfigs, 0..=1 => incremental_alter_configs;
+    DeleteRecords, 0..=2 => delete_records;
+    OffsetForLeaderEpoch, 2..=4 => offset_for_leader_epoch;
     InitProducerId, 0..=5 => init_producer_id;
+    FindCoordinator, 0..=6 => find_coordinator;
+    JoinGroup, 0..=9 => join_group;
+    SyncGroup, 0..=5 => sync_group;
+    Heartbeat, 0..=4 => heartbeat;
+    LeaveGroup, 0..=5 => leave_group;
+    OffsetCommit, 2..=9 => offset_commit;
+    OffsetFetch, 1..=9 => offset_fetch;
+    ListGroups, 0..=5 => list_groups;
+    DescribeGroups, 0..=6 => describe_groups;
+    DeleteGroups, 0..=2 => delete_groups;
+    OffsetDelete, 0..=0 => offset_delete;
     DescribeAcls, 1..=3 => describe_acls;
     ListPartitionReassignments, 0..=0 => list_partition_reassignments;
     DescribeTopicPartitions, 0..=0 => describe_topic_partitions;

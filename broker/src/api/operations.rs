@@ -34,6 +34,9 @@ pub(super) const CLUSTER: i32 = bits(&[
     IDEMPOTENT_WRITE,
 ]);
 
+/// Everything that can be done to a group.
+pub(super) const GROUP: i32 = bits(&[READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS]);
+
 /// The value that stands for "not asked for".
 const OMITTED: i32 = i32::MIN;
 

@@ -18,19 +18,13 @@ pub(crate) enum Reply {
 
 /// What a handler may return.
 pub(super) trait Outcome<M> {
-    /// The response; `None` if the client asked for none.
-    fn response(self) -> Option<M>;
+    /// The response; `None` if the client asked for none; or why the connection has to be closed.
+    fn response(self) -> Result<Option<M>, String>;
 }
 
 impl<M: Message> Outcome<M> for M {
-    fn response(self) -> Option<M> {
-        Some(self)
-    }
-}
-
-impl<M: Message> Outcome<M> for Option<M> {
-    fn response(self) -> Option<M> {
-        self
+    fn response(self) -> Result<Option<M>, String> {
+        Ok(Some(self))
     }
 }
 
@@ -47,8 +41,9 @@ where
         Err(error) => return Reply::Close(format!("a {} request cannot be read: {error}", R::KEY.name())),
     };
     match handler(call.context, request).await.response() {
-        Some(response) => encode(&response, version, call.correlation_id),
-        None => Reply::Nothing,
+        Ok(Some(response)) => encode(&response, version, call.correlation_id),
+        Ok(None) => Reply::Nothing,
+        Err(reason) => Reply::Close(reason),
     }
 }
 

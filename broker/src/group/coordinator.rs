@@ -10,7 +10,7 @@ use heliostat_wire::ErrorCode;
 use heliostat_wire::message::describe_groups::DescribedGroup;
 use heliostat_wire::message::heartbeat::HeartbeatRequest;
 use heliostat_wire::message::join_group::{JoinGroupRequest, JoinGroupResponse};
-use heliostat_wire::message::leave_group::{LeaveGroupResponse, MemberIdentity};
+use heliostat_wire::message::leave_group::{LeaveGroupResponse, MemberIdentity, MemberResponse};
 use heliostat_wire::message::list_groups::ListedGroup;
 use heliostat_wire::message::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use thiserror::Error;
@@ -171,7 +171,17 @@ impl Coordinator {
             return refuse(ErrorCode::InvalidGroupId);
         }
         let Some(group) = self.find(group_id) else {
-            return refuse(self.absent(ErrorCode::UnknownMemberId));
+            let error_code = self.absent(ErrorCode::UnknownMemberId).code();
+            let unknown = |m: MemberIdentity| MemberResponse {
+                member_id: m.member_id,
+                group_instance_id: m.group_instance_id,
+                error_code,
+            };
+            let members = members.into_iter().map(unknown).collect();
+            return LeaveGroupResponse {
+                members,
+                ..LeaveGroupResponse::default()
+            };
         };
         match ask(&group, |answer| Call::Leave { members, answer }).await {
             Some(members) => LeaveGroupResponse {
@@ -220,7 +230,7 @@ impl Coordinator {
         };
         if version >= 6 {
             described.error_code = ErrorCode::GroupIdNotFound.code();
-            described.error_message = Some(format!("Group {group_id} not found."));
+            described.error_message = Some(format!("there is no group {group_id:?}"));
         }
         described
     }

@@ -222,7 +222,7 @@ impl Group {
             client_id: member.client.id.clone(),
             client_host: member.client.host.clone(),
             member_metadata: protocol.map(|p| member.metadata(p)).unwrap_or_default(),
-            member_assignment: protocol.map(|_| member.assignment.clone()).unwrap_or_default(),
+            member_assignment: member.assignment.clone(),
         });
         DescribedGroup {
             group_id: self.id.clone(),

@@ -12,12 +12,16 @@ mod actor;
 mod calls;
 mod config;
 mod coordinator;
+#[cfg(test)]
+mod coordinator_tests;
 mod join;
 mod member;
 mod membership;
 mod offset_requests;
 mod offsets;
 mod record;
+#[cfg(test)]
+mod scenarios;
 mod session;
 mod store;
 mod subscription;

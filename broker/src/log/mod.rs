@@ -1,5 +1,47 @@
-//! stub
-mod config;
-mod settings;
-pub use config::*;
-pub use settings::*;
+//! Kafka's log: segments, indexes, recovery, retention, in Kafka's own formats on disk.
+//!
+//! A [`LogManager`] owns a data directory and opens a [`Log`] for every partition in it. Below them, in the order in
+//! which a batch meets them: `validate` checks it and brings it into the form that the topic stores; `producers` says
+//! whether it is new, repeated or out of sequence; `segment` writes it to the file of the active segment and `index`
+//! leaves a trace of where it lies. `reading` finds it again. `load` opens a log after a clean shutdown and recovers it
+//! after any other; `retention` makes it shorter.
+//!
+//! Invariants:
+//! - A batch is in the log as a whole or not at all, also after a write that failed half way.
+//! - An offset that was visible to a consumer is never given to another record.
+//! - Everything except `.log`, `leader-epoch-checkpoint` and the data directory's checkpoints is a cache, which is
+//!   rebuilt from the log if it is missing or damaged.
+//! - Readers cope with holes between batches and within them: compaction leaves both.
+
+mod checkpoint;
+pub mod config;
+mod epoch;
+mod error;
+mod files;
+mod index;
+mod load;
+mod manager;
+mod partition;
+mod producers;
+mod reading;
+mod retention;
+mod scan;
+mod segment;
+pub mod settings;
+mod snapshot;
+mod validate;
+
+pub use checkpoint::{MetaProperties, TopicPartition};
+pub use config::{ConfigError, ConfigKey, ConfigKind, TOPIC_CONFIGS, Validator};
+pub use epoch::EpochEntry;
+pub use error::{AppendError, DeleteRecordsError, ReadError, RecordProblem, StorageError};
+pub use files::Disk;
+pub use manager::{LogManager, LogManagerOptions, OpenError};
+pub use partition::{Appended, FlushPolicy, Log, Visible};
+pub use producers::ProducerInfo;
+pub use reading::{FoundOffset, Isolation, MAX_READ_BYTES, ReadResult};
+pub use settings::LogConfig;
+pub use validate::MAX_DECOMPRESSED_BYTES;
+
+#[cfg(test)]
+mod tests;

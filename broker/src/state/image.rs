@@ -102,11 +102,11 @@ impl Image {
         self.topics.insert(topic.name.clone(), Arc::new(topic));
     }
 
-    pub(super) fn remove(&mut self, name: &str) {
-        if let Some(topic) = self.topics.remove(name) {
-            self.partitions -= topic.partitions.len();
-            self.names.remove(&topic.id);
-        }
+    pub(super) fn remove(&mut self, name: &str) -> Option<Arc<Topic>> {
+        let topic = self.topics.remove(name)?;
+        self.partitions -= topic.partitions.len();
+        self.names.remove(&topic.id);
+        Some(topic)
     }
 
     pub(crate) fn put_broker_configs(&mut self, node: &str, configs: BrokerConfigs) {

@@ -10,16 +10,12 @@ use std::fmt;
 pub(crate) enum Kind {
     /// `true` or `false`.
     Boolean,
-    /// A 16-bit number.
-    Short { min: i64 },
     /// A 32-bit number.
     Int { min: i64 },
     /// A 64-bit number.
     Long { min: i64 },
     /// Any text.
     Text,
-    /// Texts with commas between them.
-    List,
 }
 
 /// A key of the broker that no topic has.
@@ -280,10 +276,9 @@ impl Kind {
             Kind::Boolean => Err(BadValue {
                 expected: "true or false".to_owned(),
             }),
-            Kind::Short { min } => between(min, i16::MAX.into()),
             Kind::Int { min } => between(min, i32::MAX.into()),
             Kind::Long { min } => between(min, i64::MAX),
-            Kind::Text | Kind::List => Ok(()),
+            Kind::Text => Ok(()),
         }
     }
 
@@ -293,9 +288,7 @@ impl Kind {
             Kind::Boolean => 1,
             Kind::Text => 2,
             Kind::Int { .. } => 3,
-            Kind::Short { .. } => 4,
             Kind::Long { .. } => 5,
-            Kind::List => 7,
         }
     }
 }

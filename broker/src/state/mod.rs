@@ -12,7 +12,7 @@ pub(crate) mod producer_ids;
 pub(crate) mod settings;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, RwLock},
 };
@@ -28,9 +28,9 @@ pub(crate) use producer_ids::ProducerIds;
 /// The durable state of a cluster.
 #[derive(Debug)]
 pub(crate) struct State {
-    cluster_id: String,
     image: Arc<RwLock<Arc<Image>>>,
     journal: Arc<Mutex<Journal>>,
+    deleted: BTreeSet<Uuid>,
 }
 
 /// Why the state could not be read or changed.
@@ -63,11 +63,12 @@ pub(crate) struct Change {
 
 type Entry = (Vec<u8>, Option<Vec<u8>>);
 
-const CLUSTER_ID: &str = "cluster.id";
 const INCARNATION: &str = "incarnation";
 const PRODUCER_IDS: &str = "producer.ids";
 const TOPIC_PREFIX: &str = "topic/";
 const CONFIG_PREFIX: &str = "config/";
+/// Ids of topics whose logs may still be there.
+const DELETED_PREFIX: &str = "deleted/";
 
 impl State {
     /// Opens the state, or begins a new one, for nodes 1 to `nodes`. Every call starts a new incarnation, so that
@@ -76,34 +77,37 @@ impl State {
     /// Blocks on the disk.
     pub(crate) fn open(path: &Path, nodes: i32) -> Result<(State, ProducerIds), StateError> {
         let (mut journal, content) = Journal::open(path)?;
-        let cluster_id = match content.get(CLUSTER_ID.as_bytes()) {
-            Some(id) => text(CLUSTER_ID, id)?,
-            None => random_uuid().to_string(),
-        };
         let incarnation = number(&content, INCARNATION)?.map_or(0, |last: i32| last.saturating_add(1));
         let producer_ids = number(&content, PRODUCER_IDS)?.unwrap_or(0);
         let image = read_image(&content, incarnation, nodes)?;
-        journal.put(&[
-            (CLUSTER_ID.into(), Some(cluster_id.clone().into())),
-            (INCARNATION.into(), Some(incarnation.to_string().into())),
-        ])?;
+        let deleted = read_deleted(&content)?;
+        journal.put(&[(INCARNATION.into(), Some(incarnation.to_string().into()))])?;
         let journal = Arc::new(Mutex::new(journal));
         let state = State {
-            cluster_id,
             image: Arc::new(RwLock::new(Arc::new(image))),
             journal: journal.clone(),
+            deleted,
         };
         Ok((state, ProducerIds::new(producer_ids, journal)))
-    }
-
-    /// 22 characters that no other cluster has, and that stay.
-    pub(crate) fn cluster_id(&self) -> &str {
-        &self.cluster_id
     }
 
     /// Everything as it is now.
     pub(crate) fn image(&self) -> Arc<Image> {
         current(&self.image)
+    }
+
+    /// Topics that had been deleted when the state was opened, and whose logs may still be there.
+    pub(crate) fn deleted(&self) -> &BTreeSet<Uuid> {
+        &self.deleted
+    }
+
+    /// Takes note that the logs of [`State::deleted`] are gone. Blocks on the disk.
+    pub(crate) fn forget_deleted(&self) -> Result<(), StateError> {
+        if self.deleted.is_empty() {
+            return Ok(());
+        }
+        let entries: Vec<_> = self.deleted.iter().map(|id| (deleted_key(*id), None)).collect();
+        Ok(self.journal.blocking_lock().put(&entries)?)
     }
 
     /// Begins a change, after all changes that others have begun.
@@ -134,8 +138,10 @@ impl Change {
 
     /// Removes a topic.
     pub(crate) fn remove_topic(&mut self, name: &str) {
-        self.entries.push((topic_key(name), None));
-        self.image.remove(name);
+        if let Some(topic) = self.image.remove(name) {
+            self.entries.push((topic_key(name), None));
+            self.entries.push((deleted_key(topic.id), Some(Vec::new())));
+        }
     }
 
     /// Replaces the dynamic configuration of a node, or of all nodes if `node` is empty.
@@ -190,6 +196,17 @@ fn current(image: &RwLock<Arc<Image>>) -> Arc<Image> {
 
 fn topic_key(name: &str) -> Vec<u8> {
     format!("{TOPIC_PREFIX}{name}").into_bytes()
+}
+
+fn deleted_key(id: Uuid) -> Vec<u8> {
+    format!("{DELETED_PREFIX}{id}").into_bytes()
+}
+
+fn read_deleted(content: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<BTreeSet<Uuid>, StateError> {
+    let keys = content.keys().filter_map(|key| std::str::from_utf8(key).ok());
+    let ids = keys.filter_map(|key| Some((key, key.strip_prefix(DELETED_PREFIX)?)));
+    ids.map(|(key, id)| id.parse().map_err(|error| unreadable(key, error)))
+        .collect()
 }
 
 fn text(key: &str, value: &[u8]) -> Result<String, StateError> {
@@ -273,12 +290,10 @@ mod tests {
         let mut change = state.begin().await;
         change.remove_topic("never was");
         change.commit().await.unwrap();
-        let cluster_id = state.cluster_id().to_owned();
         drop(state);
 
         let (state, _) = State::open(&path, 3).unwrap();
         let image = state.image();
-        assert_eq!(state.cluster_id(), cluster_id);
         assert_eq!(
             image.topics().map(|topic| topic.as_ref()).collect::<Vec<_>>(),
             [&kept]

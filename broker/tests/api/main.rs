@@ -4,5 +4,7 @@ mod client;
 mod cluster;
 mod configs;
 mod connections;
+mod groups;
+mod records;
 mod topics;
 mod versions;

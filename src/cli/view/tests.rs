@@ -82,10 +82,10 @@ fn source_unreachable() {
             primary->standby  waiting  12 s           3  ≥ 120 (unknown for 12 s)      16 s   2,000       7  primary cannot be reached: connection refu…
 
             primary->standby
-              TOPIC     PARTITION  STATE     FOR  POSITION  SOURCE END               LAG RECORDS  LAG TIME  ERRORS  REASON
-              orders            0  waiting  12 s      1000        1120  ≥ 120 (unknown for 12 s)      16 s       7  primary cannot be reached: connecti…
-              orders            1  waiting  12 s      1000        1000    ≥ 0 (unknown for 12 s)      12 s          primary cannot be reached: connecti…
-              payments          0  waiting  12 s         -           -          unknown for 12 s      12 s          primary cannot be reached: connecti…
+              TOPIC     PARTITION  STATE     FOR  POSITION  SOURCE END               LAG RECORDS  LAG TIME  REASON
+              orders            0  waiting  12 s      1000        1120  ≥ 120 (unknown for 12 s)      16 s  primary cannot be reached: connection refus…
+              orders            1  waiting  12 s      1000        1000    ≥ 0 (unknown for 12 s)      12 s  primary cannot be reached: connection refus…
+              payments          0  waiting  12 s         -           -          unknown for 12 s      12 s  primary cannot be reached: connection refus…
 
             REASONS IN FULL
               primary cannot be reached: connection refused
@@ -108,10 +108,10 @@ fn truncated_and_recreated() {
             primary->standby  recreated  2 h 3 min           3        5,000  1 min 30 s   3,000  payments was deleted and made again on primary
 
             primary->standby
-              TOPIC     PARTITION  STATE             FOR  POSITION  SOURCE END  LAG RECORDS    LAG TIME  GAP RECORDS  REASON
-              payments          0  recreated   2 h 3 min      1000        1000            0         0 s               payments was deleted and made aga…
-              orders            1  gap        1 min 30 s      1000        6000        5,000  1 min 30 s        4,000  offsets 1000 to 4999 were deleted…
-              orders            0  caught-up       1 min      1000        1000            0         0 s
+              TOPIC     PARTITION  STATE      POSITION  SOURCE END  LAG RECORDS    LAG TIME  GAP RECORDS  REASON
+              payments          0  recreated      1000        1000            0         0 s               payments was deleted and made again on primary
+              orders            1  gap            1000        6000        5,000  1 min 30 s        4,000  offsets 1000 to 4999 were deleted on primary …
+              orders            0  caught-up      1000        1000            0         0 s
               left out: standby.orders: it comes from standby, and would go back there
 
             REASONS IN FULL
@@ -219,13 +219,13 @@ fn narrow_terminals() {
     }
     expect![[r#"
         ====================================================================================================
-        FLOW              STATE            FOR  LAG RECORDS    LAG TIME  COPIED  REASON
-        primary->standby  recreated  2 h 3 min        5,000  1 min 30 s   3,000  payments was deleted and m…
+        FLOW            STATE      LAG RECORDS    LAG TIME  COPIED  REASON
+        primary->stan…  recreated        5,000  1 min 30 s   3,000  payments was deleted and made again on …
 
         primary->standby
-          TOPIC     PARTITION  STATE      LAG RECORDS    LAG TIME  GAP RECORDS  REASON
-          payments          0  recreated            0         0 s               payments was deleted and ma…
-          orders            1  gap              5,000  1 min 30 s        4,000  offsets 1000 to 4999 were d…
+          TOPIC     PARTITION  STATE      LAG RECORDS    LAG TIME  REASON
+          payments          0  recreated            0         0 s  payments was deleted and made again on p…
+          orders            1  gap              5,000  1 min 30 s  offsets 1000 to 4999 were deleted on pri…
           orders            0  caught-up            0         0 s
           left out: standby.orders: it comes from standby, and would go back there
 
@@ -233,28 +233,27 @@ fn narrow_terminals() {
           payments was deleted and made again on primary
           offsets 1000 to 4999 were deleted on primary before they were copied
         ================================================================================
-        FLOW              STATE      LAG RECORDS    LAG TIME  REASON
-        primary->standby  recreated        5,000  1 min 30 s  payments was deleted and …
+        FLOW            STATE      LAG RECORDS  REASON
+        primary->stan…  recreated        5,000  payments was deleted and made again on …
 
         primary->standby
-          TOPIC     PARTITION  STATE      LAG RECORDS  REASON
-          payments          0  recreated            0  payments was deleted and made ag…
-          orders            1  gap              5,000  offsets 1000 to 4999 were delete…
-          orders            0  caught-up            0
+          TOPIC     PARTITION  STATE      REASON
+          payments          0  recreated  payments was deleted and made again on primary
+          orders            1  gap        offsets 1000 to 4999 were deleted on primary …
+          orders            0  caught-up
           left out: standby.orders: it comes from standby, and would go back there
 
         REASONS IN FULL
-          payments was deleted and made again on primary
           offsets 1000 to 4999 were deleted on primary before they were copied
         ============================================================
         FLOW              STATE      LAG RECORDS
         primary->standby  recreated        5,000
 
         primary->standby
-          TOPIC     PARTITION  STATE      REASON
-          payments          0  recreated  payments was deleted and …
-          orders            1  gap        offsets 1000 to 4999 were…
-          orders            0  caught-up
+          TOPIC     STATE
+          payments  recreated
+          orders    gap
+          orders    caught-up
           left out: standby.orders: it comes from standby, and would
 
         REASONS IN FULL
@@ -316,33 +315,46 @@ fn live_shows_flows_and_what_is_wrong() {
         all += &live(&status, &Rates::default(), Layout { width: 120, ..WIDE }, 20).join("\n");
         all += "\n\n";
     }
+    let mut two_flows = samples::truncated();
+    two_flows.flows.push(samples::healthy().flows.remove(0));
+    two_flows.flows[1].name = "standby->primary".into();
+    all += &live(&two_flows, &Rates::default(), Layout { width: 120, ..WIDE }, 20).join("\n");
+    all += "\n\n";
     all += &live(&samples::truncated(), &Rates::default(), WIDE, 3).join("\n");
     expect![[r#"
         FLOW              STATE        FOR  PARTITIONS  LAG RECORDS  LAG TIME  COPIED
         primary->standby  caught-up  1 min           3            0       0 s   3,000
 
-        FLOW             STATE     FOR  PARTITIONS               LAG RECORDS  LAG TIME  COPIED  ERRORS  REASON
-        primary->stand…  waiting  12 s           3  ≥ 120 (unknown for 12 s)      16 s   2,000       7  primary cannot be reach…
+        FLOW              STATE                 LAG RECORDS  LAG TIME  COPIED  ERRORS  REASON
+        primary->standby  waiting  ≥ 120 (unknown for 12 s)      16 s   2,000       7  primary cannot be reached: connection re…
         CLUSTER  KIND      REACHABLE  BOOTSTRAP        REASON
         primary  built-in  no         127.0.0.1:19092  connection refused
 
-        FLOW             STATE     FOR  PARTITIONS               LAG RECORDS  LAG TIME  COPIED  ERRORS  REASON
-        primary->stand…  waiting  12 s           3  ≥ 120 (unknown for 12 s)      16 s   2,000       7  primary cannot be reach…
+        FLOW              STATE                 LAG RECORDS  LAG TIME  COPIED  ERRORS  REASON
+        primary->standby  waiting  ≥ 120 (unknown for 12 s)      16 s   2,000       7  primary cannot be reached: connection re…
         CLUSTER  KIND      REACHABLE  BOOTSTRAP        REASON
         primary  built-in  no         127.0.0.1:19092  connection refused
-          TOPIC     PARTITION  STATE        POSITION  SOURCE END               LAG RECORDS  LAG TIME  REASON
-          payments          0  quarantined         -           -          unknown for 12 s      12 s  standby refuses offset 17…
-          orders            0  waiting          1000        1120  ≥ 120 (unknown for 12 s)      16 s  primary cannot be reached…
-          orders            1  waiting          1000        1000    ≥ 0 (unknown for 12 s)      12 s  primary cannot be reached…
+          TOPIC     PARTITION  STATE                     LAG RECORDS  LAG TIME  REASON
+          payments          0  quarantined          unknown for 12 s      12 s  standby refuses offset 17: RECORD_TOO_LARGE
+          orders            0  waiting      ≥ 120 (unknown for 12 s)      16 s  primary cannot be reached: connection refused
+          orders            1  waiting        ≥ 0 (unknown for 12 s)      12 s  primary cannot be reached: connection refused
 
-        FLOW              STATE            FOR  PARTITIONS  LAG RECORDS    LAG TIME  COPIED  REASON
-        primary->standby  recreated  2 h 3 min           3        5,000  1 min 30 s   3,000  payments was deleted and made agai…
-          TOPIC     PARTITION  STATE      POSITION  SOURCE END  LAG RECORDS    LAG TIME  GAP RECORDS  REASON
-          payments          0  recreated      1000        1000            0         0 s               payments was deleted and …
-          orders            1  gap            1000        6000        5,000  1 min 30 s        4,000  offsets 1000 to 4999 were…
+        FLOW              STATE            FOR  LAG RECORDS    LAG TIME  COPIED  REASON
+        primary->standby  recreated  2 h 3 min        5,000  1 min 30 s   3,000  payments was deleted and made again on primary
+          TOPIC     PARTITION  STATE      LAG RECORDS    LAG TIME  GAP RECORDS  REASON
+          payments          0  recreated            0         0 s               payments was deleted and made again on primary
+          orders            1  gap              5,000  1 min 30 s        4,000  offsets 1000 to 4999 were deleted on primary be…
 
         FLOW              STATE      FOR  PARTITIONS  LAG RECORDS  LAG TIME   COPIED  REASON
         primary->standby  stalled  1 min         200          337      31 s  200,000  nothing was acknowledged by standby for 3…
+
+        FLOW              STATE            FOR  LAG RECORDS    LAG TIME  COPIED  REASON
+        primary->standby  recreated  2 h 3 min        5,000  1 min 30 s   3,000  payments was deleted and made again on primary
+        standby->primary  caught-up      1 min            0         0 s   3,000
+        primary->standby
+          TOPIC     PARTITION  STATE      LAG RECORDS    LAG TIME  GAP RECORDS  REASON
+          payments          0  recreated            0         0 s               payments was deleted and made again on primary
+          orders            1  gap              5,000  1 min 30 s        4,000  offsets 1000 to 4999 were deleted on primary be…
 
         FLOW              STATE            FOR  PARTITIONS  LAG RECORDS    LAG TIME  COPIED  REASON
         primary->standby  recreated  2 h 3 min           3        5,000  1 min 30 s   3,000  payments was deleted and made again on primary

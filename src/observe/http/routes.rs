@@ -165,7 +165,7 @@ fn status_json(status: &Status) -> Answer {
 }
 
 fn page() -> String {
-    let mut page = format!("Heliostat {}\n\n", env!("CARGO_PKG_VERSION"));
+    let mut page = format!("Heliostat {}\n\n", crate::VERSION);
     for (path, what) in PATHS {
         page += &format!("{path:<16}{what}\n");
     }

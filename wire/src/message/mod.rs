@@ -55,6 +55,8 @@ pub mod write_txn_markers;
 mod api;
 mod frame;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod sample;
 
 pub use api::*;

@@ -1,0 +1,25 @@
+//! Which groups a node may speak for.
+
+use heliostat_wire::ErrorCode;
+
+use super::Context;
+use crate::group::Coordinator;
+
+impl Context {
+    /// The groups, if this node coordinates the one with this id; NOT_COORDINATOR makes clients look for the one that does.
+    pub(super) fn groups_for(&self, group_id: &str) -> Result<&Coordinator, ErrorCode> {
+        if self.is_coordinator(group_id) {
+            Ok(self.broker.groups())
+        } else {
+            Err(ErrorCode::NotCoordinator)
+        }
+    }
+
+    /// Whether the partition exists.
+    pub(super) fn has_partition(&self, topic: &str, partition: i32) -> bool {
+        self.broker
+            .image()
+            .topic(topic)
+            .is_some_and(|topic| topic.partition(partition).is_some())
+    }
+}

@@ -1,0 +1,89 @@
+//! DeleteRecords (21), versions 0-2: moves the log start offset forward. It is on disk before it is answered.
+
+use heliostat_wire::{
+    ErrorCode,
+    message::{
+        DeleteRecordsRequest, DeleteRecordsResponse,
+        delete_records::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult},
+    },
+};
+
+use super::Context;
+use crate::{
+    log::DeleteRecordsError,
+    partitions::{Led, NotServed, TopicKey},
+};
+
+/// Stands for "everything".
+const HIGH_WATERMARK: i64 = -1;
+
+/// The low watermark of a partition that was not touched.
+const INVALID_LOW_WATERMARK: i64 = -1;
+
+type Planned = (String, Vec<(i32, i64, Result<Led, NotServed>)>);
+
+pub(super) async fn handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let topics = plan(&context, request);
+    let deleted = tokio::task::spawn_blocking(move || {
+        let topics = topics
+            .into_iter()
+            .map(|(name, partitions)| DeleteRecordsTopicResult {
+                name,
+                partitions: partitions
+                    .into_iter()
+                    .map(|(index, offset, led)| delete(index, offset, led))
+                    .collect(),
+            });
+        topics.collect()
+    });
+    DeleteRecordsResponse {
+        topics: deleted.await.unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+fn plan(context: &Context, request: DeleteRecordsRequest) -> Vec<Planned> {
+    let image = context.broker.image();
+    let topics = request.topics.into_iter().map(|topic| {
+        let found = TopicKey::Name(&topic.name).find(&image);
+        let partitions = topic.partitions.iter().map(|asked| {
+            let led = found.and_then(|found| {
+                context
+                    .broker
+                    .led_by(context.node_id(), &image, found, asked.partition_index, -1)
+            });
+            (asked.partition_index, asked.offset, led)
+        });
+        (topic.name.clone(), partitions.collect())
+    });
+    topics.collect()
+}
+
+fn delete(partition_index: i32, offset: i64, led: Result<Led, NotServed>) -> DeleteRecordsPartitionResult {
+    let deleted = led.map_err(|refused| refused.error).and_then(|led| {
+        let before = if offset == HIGH_WATERMARK {
+            led.log.high_watermark()
+        } else {
+            offset
+        };
+        led.log
+            .delete_records(before)
+            .map_err(|error| failed(&led, &error))
+    });
+    let (low_watermark, error) = match deleted {
+        Ok(start) => (start, ErrorCode::None),
+        Err(error) => (INVALID_LOW_WATERMARK, error),
+    };
+    DeleteRecordsPartitionResult {
+        partition_index,
+        low_watermark,
+        error_code: error.into(),
+    }
+}
+
+fn failed(led: &Led, error: &DeleteRecordsError) -> ErrorCode {
+    if let DeleteRecordsError::Storage(error) = error {
+        tracing::error!(%error, topic = led.log.topic(), partition = led.log.partition(), "records were not deleted");
+    }
+    error.code()
+}

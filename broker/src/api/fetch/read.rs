@@ -1,0 +1,258 @@
+//! Which partitions are read, in which order, and how much of each.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use heliostat_wire::{
+    ErrorCode, Uuid,
+    message::{
+        FetchRequest,
+        fetch::{EpochEndOffset, FetchPartition, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData},
+    },
+};
+use tokio::sync::watch;
+
+use super::refused;
+use crate::{
+    api::Context,
+    log::{Isolation, Log, ReadError, Visible},
+    partitions::{Led, NotServed, TopicKey},
+};
+
+/// The first version in which topics are named by their ids.
+const TOPIC_IDS_SINCE: i16 = 13;
+
+const READ_COMMITTED: i8 = 1;
+
+/// How much may be read, and up to where.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    max_bytes: usize,
+    isolation: Isolation,
+}
+
+/// The topics of a request, in its order.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    topics: Arc<Vec<PlannedTopic>>,
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) topics: Vec<FetchableTopicResponse>,
+    pub(super) bytes: usize,
+    /// A partition has an error: the client is not kept waiting for more.
+    pub(super) has_error: bool,
+}
+
+#[derive(Debug)]
+struct PlannedTopic {
+    name: String,
+    id: Uuid,
+    partitions: Vec<PlannedPartition>,
+}
+
+#[derive(Debug)]
+struct PlannedPartition {
+    request: FetchPartition,
+    led: Result<Led, NotServed>,
+}
+
+impl Limits {
+    pub(super) fn new(request: &FetchRequest, broker_max_bytes: usize) -> Self {
+        let asked = usize::try_from(request.max_bytes).unwrap_or(0);
+        let isolation = match request.isolation_level {
+            READ_COMMITTED => Isolation::ReadCommitted,
+            _ => Isolation::ReadUncommitted,
+        };
+        Limits {
+            max_bytes: asked.min(broker_max_bytes),
+            isolation,
+        }
+    }
+}
+
+impl Plan {
+    pub(super) fn new(context: &Context, request: FetchRequest) -> Self {
+        let mut plan = Plan {
+            topics: Arc::default(),
+        };
+        let by_id = context.api_version >= TOPIC_IDS_SINCE;
+        let image = context.broker.image();
+        let topics = request.topics.into_iter().map(|topic| {
+            let found = TopicKey::of(&topic.topic, topic.topic_id, by_id).find(&image);
+            let partitions = topic.partitions.into_iter().map(|request| {
+                let led = found.and_then(|topic| {
+                    let (index, epoch) = (request.partition, request.current_leader_epoch);
+                    context
+                        .broker
+                        .led_by(context.node_id(), &image, topic, index, epoch)
+                });
+                PlannedPartition { request, led }
+            });
+            PlannedTopic {
+                partitions: partitions.collect(),
+                name: topic.topic,
+                id: topic.topic_id,
+            }
+        });
+        plan.topics = Arc::new(topics.collect());
+        plan
+    }
+
+    /// News of every log that can be read.
+    pub(super) fn watch(&self) -> Vec<watch::Receiver<Visible>> {
+        self.partitions()
+            .filter_map(|partition| Some(partition.led.as_ref().ok()?.log.watch()))
+            .collect()
+    }
+
+    /// Reads what there is. Each time another partition is the first, so that one with much to read does not keep the
+    /// others from ever being read.
+    pub(super) async fn read(&mut self, context: &Context, limits: Limits) -> Read {
+        static TURN: AtomicUsize = AtomicUsize::new(0);
+        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        // Most reads find nothing, or what they find is in memory, but some wait for the disk.
+        if !self.partitions().any(PlannedPartition::has_news) {
+            return self.read_all(limits, turn);
+        }
+        let plan = self.clone();
+        match tokio::task::spawn_blocking(move || plan.read_all(limits, turn)).await {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(%error, client_id = context.client_id, "a fetch was interrupted");
+                self.failed(ErrorCode::UnknownServerError)
+            }
+        }
+    }
+
+    fn partitions(&self) -> impl Iterator<Item = &PlannedPartition> {
+        self.topics.iter().flat_map(|topic| &topic.partitions)
+    }
+
+    fn read_all(&self, limits: Limits, turn: usize) -> Read {
+        let count = self.partitions().count();
+        let partitions: Vec<_> = self.partitions().collect();
+        let mut data: Vec<Option<PartitionData>> = vec![None; count];
+        let mut read = Read::default();
+        for step in 0..count {
+            let at = (turn + step) % count;
+            let partition = partitions[at].read(limits, read.bytes);
+            read.bytes += partition.records.len();
+            read.has_error |= partition.error_code != 0 || partition.diverging_epoch.end_offset >= 0;
+            data[at] = Some(partition);
+        }
+        read.topics = self.topics(data.into_iter().flatten());
+        read
+    }
+
+    fn failed(&self, error: ErrorCode) -> Read {
+        let data = self
+            .partitions()
+            .map(|partition| refused(partition.request.partition, error));
+        Read {
+            topics: self.topics(data),
+            bytes: 0,
+            has_error: true,
+        }
+    }
+
+    /// Partitions, which are in the order of the request, under their topics.
+    fn topics(&self, mut data: impl Iterator<Item = PartitionData>) -> Vec<FetchableTopicResponse> {
+        let topics = self.topics.iter().map(|topic| FetchableTopicResponse {
+            topic: topic.name.clone(),
+            topic_id: topic.id,
+            partitions: data.by_ref().take(topic.partitions.len()).collect(),
+        });
+        topics.collect()
+    }
+}
+
+impl PlannedPartition {
+    /// Whether reading would find more than where the log stands.
+    fn has_news(&self) -> bool {
+        self.led
+            .as_ref()
+            .is_ok_and(|led| led.log.high_watermark() > self.request.fetch_offset)
+    }
+
+    /// `taken` bytes have been read from other partitions. The first batch of all is read whole, however large.
+    fn read(&self, limits: Limits, taken: usize) -> PartitionData {
+        let index = self.request.partition;
+        let led = match &self.led {
+            Ok(led) => led,
+            Err(NotServed { error, leader }) => {
+                let (leader_id, leader_epoch) = leader.unwrap_or((-1, -1));
+                let current_leader = LeaderIdAndEpoch {
+                    leader_id,
+                    leader_epoch,
+                };
+                return PartitionData {
+                    current_leader,
+                    ..refused(index, *error)
+                };
+            }
+        };
+        if let Some(diverging_epoch) = self.divergence(&led.log) {
+            return PartitionData {
+                diverging_epoch,
+                ..standing(index, &led.log)
+            };
+        }
+        let asked = usize::try_from(self.request.partition_max_bytes).unwrap_or(0);
+        let max_bytes = asked.min(limits.max_bytes.saturating_sub(taken));
+        let result =
+            led.log
+                .read_isolated(self.request.fetch_offset, max_bytes, taken == 0, limits.isolation);
+        match result {
+            Ok(result) => PartitionData {
+                partition_index: index,
+                high_watermark: result.high_watermark,
+                last_stable_offset: result.last_stable_offset,
+                log_start_offset: result.log_start_offset,
+                aborted_transactions: aborted(limits.isolation),
+                records: result.records,
+                ..Default::default()
+            },
+            Err(error) => {
+                if matches!(error, ReadError::Storage(_) | ReadError::Damaged { .. }) {
+                    tracing::error!(%error, topic = led.log.topic(), partition = index, "records cannot be read");
+                }
+                refused(index, error.code())
+            }
+        }
+    }
+
+    /// Where the log of a client that has read another history leaves ours (KIP-595).
+    fn divergence(&self, log: &Log) -> Option<EpochEndOffset> {
+        let epoch = Some(self.request.last_fetched_epoch).filter(|epoch| *epoch >= 0)?;
+        let (known, end_offset) = log.end_offset_for_epoch(epoch)?;
+        let diverges = known < epoch || end_offset < self.request.fetch_offset;
+        diverges.then_some(EpochEndOffset {
+            epoch: known,
+            end_offset,
+        })
+    }
+}
+
+/// Where a log stands, without records.
+fn standing(partition_index: i32, log: &Log) -> PartitionData {
+    PartitionData {
+        partition_index,
+        high_watermark: log.high_watermark(),
+        last_stable_offset: log.last_stable_offset(),
+        log_start_offset: log.log_start_offset(),
+        ..Default::default()
+    }
+}
+
+/// There are no transactions, so none was aborted; who does not ask gets null.
+fn aborted(isolation: Isolation) -> Option<Vec<heliostat_wire::message::fetch::AbortedTransaction>> {
+    match isolation {
+        Isolation::ReadCommitted => Some(Vec::new()),
+        Isolation::ReadUncommitted => None,
+    }
+}

@@ -1,0 +1,163 @@
+//! ListOffsets (2), versions 1-10: offsets by time, and the ends of logs.
+//!
+//! Nothing is kept in remote storage: the earliest local offset (-4) is the earliest one, and the latest tiered one
+//! (-5) does not exist.
+
+use std::collections::BTreeSet;
+
+use heliostat_wire::{
+    ErrorCode,
+    message::{
+        ListOffsetsRequest, ListOffsetsResponse,
+        list_offsets::{ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
+    },
+};
+
+use super::Context;
+use crate::{
+    log::{FoundOffset, ReadError},
+    partitions::{Led, NotServed, TopicKey},
+};
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+
+const READ_COMMITTED: i8 = 1;
+
+/// A topic of the request, with the logs to ask.
+struct Topic {
+    name: String,
+    partitions: Vec<(ListOffsetsPartition, Result<Led, NotServed>)>,
+}
+
+/// What the client may see.
+#[derive(Clone, Copy)]
+struct View {
+    version: i16,
+    read_committed: bool,
+}
+
+pub(super) async fn handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let view = View {
+        version: context.api_version,
+        read_committed: request.isolation_level == READ_COMMITTED,
+    };
+    let topics = plan(&context, request);
+    // Looking for a timestamp reads from the disk.
+    let found = tokio::task::spawn_blocking(move || {
+        let topics = topics.into_iter().map(|topic| ListOffsetsTopicResponse {
+            name: topic.name,
+            partitions: topic
+                .partitions
+                .into_iter()
+                .map(|(asked, led)| look_up(&asked, led, view))
+                .collect(),
+        });
+        topics.collect()
+    });
+    ListOffsetsResponse {
+        topics: found.await.unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+fn plan(context: &Context, request: ListOffsetsRequest) -> Vec<Topic> {
+    let image = context.broker.image();
+    let mut seen = BTreeSet::new();
+    let topics = request.topics.into_iter().map(|topic| {
+        let found = TopicKey::Name(&topic.name).find(&image);
+        let partitions = topic.partitions.into_iter().map(|asked| {
+            let led = if seen.insert((topic.name.clone(), asked.partition_index)) {
+                found.and_then(|found| {
+                    let (index, epoch) = (asked.partition_index, asked.current_leader_epoch);
+                    context
+                        .broker
+                        .led_by(context.node_id(), &image, found, index, epoch)
+                })
+            } else {
+                Err(ErrorCode::InvalidRequest.into())
+            };
+            (asked, led)
+        });
+        Topic {
+            partitions: partitions.collect(),
+            name: topic.name.clone(),
+        }
+    });
+    topics.collect()
+}
+
+fn look_up(
+    asked: &ListOffsetsPartition,
+    led: Result<Led, NotServed>,
+    view: View,
+) -> ListOffsetsPartitionResponse {
+    let found = led
+        .map_err(|refused| refused.error)
+        .and_then(|led| find(&led, asked.timestamp, view));
+    let response = ListOffsetsPartitionResponse {
+        partition_index: asked.partition_index,
+        ..Default::default()
+    };
+    match found {
+        Ok(Some(found)) => ListOffsetsPartitionResponse {
+            timestamp: found.timestamp,
+            offset: found.offset,
+            leader_epoch: found.leader_epoch,
+            ..response
+        },
+        Ok(None) => response,
+        Err(error) => ListOffsetsPartitionResponse {
+            error_code: error.into(),
+            ..response
+        },
+    }
+}
+
+fn find(led: &Led, timestamp: i64, view: View) -> Result<Option<FoundOffset>, ErrorCode> {
+    let log = &led.log;
+    let end = if view.read_committed {
+        log.last_stable_offset()
+    } else {
+        log.high_watermark()
+    };
+    // The ends of a log are no records, and have no timestamp.
+    let edge = |offset, leader_epoch| {
+        Ok(Some(FoundOffset {
+            offset,
+            timestamp: -1,
+            leader_epoch,
+        }))
+    };
+    let start = || {
+        let offset = log.log_start_offset();
+        edge(offset, log.epoch_for_offset(offset).unwrap_or(-1))
+    };
+    match timestamp {
+        LATEST => edge(end, led.leader_epoch),
+        EARLIEST => start(),
+        EARLIEST_LOCAL if view.version >= 8 => start(),
+        LATEST_TIERED if view.version >= 9 => Ok(None),
+        MAX_TIMESTAMP if view.version >= 7 => log
+            .max_timestamp_offset()
+            .map_err(|error| failed(led, &error))
+            .map(|found| within(found, end)),
+        0.. => log
+            .offset_for_timestamp(timestamp)
+            .map_err(|error| failed(led, &error))
+            .map(|found| within(found, end)),
+        _ => Err(ErrorCode::UnsupportedVersion),
+    }
+}
+
+fn within(found: Option<FoundOffset>, end: i64) -> Option<FoundOffset> {
+    found.filter(|found| found.offset < end)
+}
+
+fn failed(led: &Led, error: &ReadError) -> ErrorCode {
+    tracing::error!(%error, topic = led.log.topic(), partition = led.log.partition(), "offsets cannot be looked up");
+    error.code()
+}

@@ -1,0 +1,447 @@
+//! The two sparse indexes of a segment, in Kafka's formats: offset to position, and timestamp to offset.
+//!
+//! Entries are found by binary search in the file itself, which the page cache holds; an index costs no memory of
+//! ours, however long the log is. Both are caches of the log: what is missing in them costs a longer walk, no more.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use heliostat_wire::batch::NO_TIMESTAMP;
+
+use super::error::{AtPath, StorageError};
+use super::files::{Disk, open_or_create, remove_if_there};
+
+/// Where a batch starts in its segment: (its last offset, its position).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OffsetEntry {
+    pub(crate) offset: i64,
+    pub(crate) position: u64,
+}
+
+/// The largest timestamp so far in the segment, and the last offset of the first batch that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeEntry {
+    pub(crate) timestamp: i64,
+    pub(crate) offset: i64,
+}
+
+/// `.index`: relative offset (i32) and position (i32), ascending.
+#[derive(Debug)]
+pub(crate) struct OffsetIndex {
+    file: EntryFile,
+    base_offset: i64,
+    last: Option<OffsetEntry>,
+}
+
+/// `.timeindex`: timestamp (i64) and relative offset (i32), ascending.
+#[derive(Debug)]
+pub(crate) struct TimeIndex {
+    file: EntryFile,
+    base_offset: i64,
+    last: Option<TimeEntry>,
+}
+
+impl OffsetIndex {
+    const ENTRY_SIZE: u64 = 8;
+
+    /// Opens or creates the file. `None` if its content cannot be an index of this segment: it must be rebuilt.
+    pub(crate) fn open(path: &Path, base_offset: i64, log_size: u64) -> Result<Option<Self>, StorageError> {
+        let Some(file) = EntryFile::open(path, Self::ENTRY_SIZE)? else {
+            return Ok(None);
+        };
+        let mut index = OffsetIndex {
+            file,
+            base_offset,
+            last: None,
+        };
+        if let Some(place) = index.file.entries.checked_sub(1) {
+            let file = index.file.handle()?;
+            let last = index.entry(&file, place)?;
+            if last.offset < base_offset || last.position >= log_size {
+                return Ok(None);
+            }
+            index.last = Some(last);
+        }
+        Ok(Some(index))
+    }
+
+    pub(crate) fn append(&mut self, disk: &Disk, entry: OffsetEntry) -> Result<(), StorageError> {
+        let Some(bytes) = self.encode(entry) else {
+            return Ok(());
+        };
+        self.file.append(disk, &bytes)?;
+        self.last = Some(entry);
+        Ok(())
+    }
+
+    /// The last entry at or before `offset`.
+    pub(crate) fn floor(&self, offset: i64) -> Result<Option<OffsetEntry>, StorageError> {
+        match self.last {
+            None => Ok(None),
+            Some(last) if last.offset <= offset => Ok(Some(last)),
+            Some(_) => {
+                let file = self.file.handle()?;
+                self.file
+                    .floor(|place| Ok(self.entry(&file, place)?.offset <= offset))?
+                    .map_or(Ok(None), |place| self.entry(&file, place).map(Some))
+            }
+        }
+    }
+
+    /// The last entry whose position is not beyond `position`.
+    pub(crate) fn floor_of_position(&self, position: u64) -> Result<Option<OffsetEntry>, StorageError> {
+        let file = self.file.handle()?;
+        let found = self
+            .file
+            .floor(|place| Ok(self.entry(&file, place)?.position <= position))?;
+        found.map_or(Ok(None), |place| self.entry(&file, place).map(Some))
+    }
+
+    pub(crate) fn is_full(&self, max_bytes: u64) -> bool {
+        self.file.entries >= max_bytes / Self::ENTRY_SIZE
+    }
+
+    /// Replaces all entries, as after a walk through the segment.
+    pub(crate) fn rebuild(&mut self, disk: &Disk, entries: &[OffsetEntry]) -> Result<(), StorageError> {
+        let encoded: Vec<_> = entries.iter().filter_map(|entry| self.encode(*entry)).collect();
+        self.last = None;
+        self.file.rebuild(disk, &encoded.concat())?;
+        self.last = entries.last().copied();
+        Ok(())
+    }
+
+    pub(crate) fn file(&mut self) -> &mut EntryFile {
+        &mut self.file
+    }
+
+    pub(crate) fn handle(&self) -> Result<Arc<File>, StorageError> {
+        self.file.handle()
+    }
+
+    fn encode(&self, entry: OffsetEntry) -> Option<[u8; 8]> {
+        let relative = i32::try_from(entry.offset - self.base_offset).ok()?;
+        let position = i32::try_from(entry.position).ok()?;
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&relative.to_be_bytes());
+        bytes[4..].copy_from_slice(&position.to_be_bytes());
+        Some(bytes)
+    }
+
+    fn entry(&self, file: &File, place: u64) -> Result<OffsetEntry, StorageError> {
+        let bytes: [u8; 8] = self.file.read(file, place)?;
+        let [a, b, c, d, e, f, g, h] = bytes;
+        Ok(OffsetEntry {
+            offset: self
+                .base_offset
+                .saturating_add(i64::from(i32::from_be_bytes([a, b, c, d]))),
+            position: u64::from(u32::from_be_bytes([e, f, g, h])),
+        })
+    }
+}
+
+impl TimeIndex {
+    const ENTRY_SIZE: u64 = 12;
+
+    /// Opens or creates the file. `None` if its content cannot be an index of this segment: it must be rebuilt.
+    pub(crate) fn open(path: &Path, base_offset: i64) -> Result<Option<Self>, StorageError> {
+        let Some(file) = EntryFile::open(path, Self::ENTRY_SIZE)? else {
+            return Ok(None);
+        };
+        let mut index = TimeIndex {
+            file,
+            base_offset,
+            last: None,
+        };
+        if let Some(place) = index.file.entries.checked_sub(1) {
+            let file = index.file.handle()?;
+            let (first, last) = (index.entry(&file, 0)?, index.entry(&file, place)?);
+            if last.offset < base_offset || last.timestamp < first.timestamp {
+                return Ok(None);
+            }
+            index.last = Some(last);
+        }
+        Ok(Some(index))
+    }
+
+    pub(crate) fn last(&self) -> Option<TimeEntry> {
+        self.last
+    }
+
+    /// Adds an entry if its timestamp is larger than the last one's; otherwise it would tell nothing new.
+    pub(crate) fn maybe_append(&mut self, disk: &Disk, entry: TimeEntry) -> Result<(), StorageError> {
+        let (timestamp, offset) = self
+            .last
+            .map_or((NO_TIMESTAMP, i64::MIN), |last| (last.timestamp, last.offset));
+        let news = entry.timestamp > timestamp && entry.offset >= offset;
+        if let (true, Some(bytes)) = (news, self.encode(entry)) {
+            self.file.append(disk, &bytes)?;
+            self.last = Some(entry);
+        }
+        Ok(())
+    }
+
+    /// The last entry whose timestamp is not beyond `timestamp`.
+    pub(crate) fn floor(&self, timestamp: i64) -> Result<Option<TimeEntry>, StorageError> {
+        if self.last.is_none() {
+            return Ok(None);
+        }
+        let file = self.file.handle()?;
+        self.file
+            .floor(|place| Ok(self.entry(&file, place)?.timestamp <= timestamp))?
+            .map_or(Ok(None), |place| self.entry(&file, place).map(Some))
+    }
+
+    /// The last slot is kept free for the entry that is added when the segment is closed.
+    pub(crate) fn is_full(&self, max_bytes: u64) -> bool {
+        self.file.entries + 1 >= max_bytes / Self::ENTRY_SIZE
+    }
+
+    /// Replaces all entries, as after a walk through the segment.
+    pub(crate) fn rebuild(&mut self, disk: &Disk, entries: &[TimeEntry]) -> Result<(), StorageError> {
+        let encoded: Vec<_> = entries.iter().filter_map(|entry| self.encode(*entry)).collect();
+        self.last = None;
+        self.file.rebuild(disk, &encoded.concat())?;
+        self.last = entries.last().copied();
+        Ok(())
+    }
+
+    pub(crate) fn file(&mut self) -> &mut EntryFile {
+        &mut self.file
+    }
+
+    pub(crate) fn handle(&self) -> Result<Arc<File>, StorageError> {
+        self.file.handle()
+    }
+
+    fn encode(&self, entry: TimeEntry) -> Option<[u8; 12]> {
+        let relative = i32::try_from(entry.offset - self.base_offset).ok()?;
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&entry.timestamp.to_be_bytes());
+        bytes[8..].copy_from_slice(&relative.to_be_bytes());
+        Some(bytes)
+    }
+
+    fn entry(&self, file: &File, place: u64) -> Result<TimeEntry, StorageError> {
+        let bytes: [u8; 12] = self.file.read(file, place)?;
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+        Ok(TimeEntry {
+            timestamp: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            offset: self
+                .base_offset
+                .saturating_add(i64::from(i32::from_be_bytes([i, j, k, l]))),
+        })
+    }
+}
+
+/// A file of entries of one size. It is held open only while its segment is written to.
+#[derive(Debug)]
+pub(crate) struct EntryFile {
+    path: PathBuf,
+    entry_size: u64,
+    entries: u64,
+    open: Option<Arc<File>>,
+}
+
+impl EntryFile {
+    fn open(path: &Path, entry_size: u64) -> Result<Option<Self>, StorageError> {
+        let file = open_or_create(path)?;
+        let size = file.metadata().at("examine", path)?.len();
+        let entries = size / entry_size;
+        Ok((size % entry_size == 0).then(|| EntryFile {
+            path: path.to_owned(),
+            entry_size,
+            entries,
+            open: Some(Arc::new(file)),
+        }))
+    }
+
+    fn handle(&self) -> Result<Arc<File>, StorageError> {
+        match &self.open {
+            Some(file) => Ok(Arc::clone(file)),
+            None => Ok(Arc::new(open_or_create(&self.path)?)),
+        }
+    }
+
+    fn append(&mut self, disk: &Disk, entry: &[u8]) -> Result<(), StorageError> {
+        // A failed write may leave part of an entry behind; the next one starts at the same place, over it.
+        let file = self.handle()?;
+        disk.write_all_at(&file, entry, self.entries * self.entry_size)
+            .at("write", &self.path)?;
+        self.entries += 1;
+        Ok(())
+    }
+
+    fn read<const N: usize>(&self, file: &File, place: u64) -> Result<[u8; N], StorageError> {
+        let mut bytes = [0; N];
+        file.read_exact_at(&mut bytes, place * self.entry_size)
+            .at("read", &self.path)?;
+        Ok(bytes)
+    }
+
+    /// The last place for which `at_or_before` holds; it must hold for a prefix of all places.
+    fn floor(
+        &self,
+        at_or_before: impl Fn(u64) -> Result<bool, StorageError>,
+    ) -> Result<Option<u64>, StorageError> {
+        let (mut low, mut high) = (0, self.entries);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if at_or_before(middle)? {
+                low = middle + 1
+            } else {
+                high = middle
+            }
+        }
+        Ok(low.checked_sub(1))
+    }
+
+    fn rebuild(&mut self, disk: &Disk, entries: &[u8]) -> Result<(), StorageError> {
+        let file = self.handle()?;
+        self.entries = 0;
+        file.set_len(0).at("truncate", &self.path)?;
+        disk.write_all_at(&file, entries, 0).at("write", &self.path)?;
+        self.entries = u64::try_from(entries.len()).unwrap_or(0) / self.entry_size;
+        Ok(())
+    }
+
+    /// Cuts off what a failed write may have left behind.
+    pub(crate) fn trim(&self) -> Result<(), StorageError> {
+        self.handle()?
+            .set_len(self.entries * self.entry_size)
+            .at("truncate", &self.path)
+    }
+
+    /// Gives the file handle back; later look-ups open the file for themselves.
+    pub(crate) fn release(&mut self) {
+        self.open = None;
+    }
+
+    /// Keeps the file open for appends.
+    pub(crate) fn hold(&mut self) -> Result<(), StorageError> {
+        self.open = Some(self.handle()?);
+        Ok(())
+    }
+}
+
+/// Opens an index file after a damaged one was removed.
+pub(crate) fn remove_damaged(path: &Path) -> Result<(), StorageError> {
+    tracing::warn!(file = %path.display(), "index is damaged and will be rebuilt from its segment");
+    remove_if_there(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_is_found_at_every_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("00000000000000000100.index");
+        let disk = Disk::default();
+        let mut index = OffsetIndex::open(&path, 100, u64::MAX).unwrap().unwrap();
+        assert_eq!(index.floor(1000).unwrap(), None);
+        let entries: Vec<_> = (1..50)
+            .map(|i| OffsetEntry {
+                offset: 100 + 10 * i,
+                position: 77 * i.unsigned_abs(),
+            })
+            .collect();
+        for entry in &entries {
+            index.append(&disk, *entry).unwrap();
+        }
+        index.file().release();
+        let again = OffsetIndex::open(&path, 100, u64::MAX).unwrap().unwrap();
+        for offset in 90..700 {
+            let expected = entries.iter().rev().find(|entry| entry.offset <= offset).copied();
+            assert_eq!(index.floor(offset).unwrap(), expected);
+            assert_eq!(again.floor(offset).unwrap(), expected);
+        }
+        assert!(
+            OffsetIndex::open(&path, 100, 77 * 49).unwrap().is_none(),
+            "a position beyond the log"
+        );
+        std::fs::write(&path, (-1i64).to_be_bytes()).unwrap();
+        assert!(
+            OffsetIndex::open(&path, 100, u64::MAX).unwrap().is_none(),
+            "an offset before the segment"
+        );
+        std::fs::write(&path, [0; 9]).unwrap();
+        assert!(
+            OffsetIndex::open(&path, 100, u64::MAX).unwrap().is_none(),
+            "half an entry"
+        );
+    }
+
+    #[test]
+    fn time_entries_only_grow() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("00000000000000000000.timeindex");
+        let disk = Disk::default();
+        let mut index = TimeIndex::open(&path, 0).unwrap().unwrap();
+        for (timestamp, offset) in [(10, 1), (10, 2), (5, 3), (20, 4)] {
+            index
+                .maybe_append(&disk, TimeEntry { timestamp, offset })
+                .unwrap();
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 24);
+        assert_eq!(index.floor(9).unwrap(), None);
+        assert_eq!(
+            index.floor(19).unwrap(),
+            Some(TimeEntry {
+                timestamp: 10,
+                offset: 1
+            })
+        );
+        assert_eq!(
+            index.floor(20).unwrap(),
+            Some(TimeEntry {
+                timestamp: 20,
+                offset: 4
+            })
+        );
+        assert!(index.is_full(36) && !index.is_full(48));
+    }
+
+    #[test]
+    fn a_failed_append_leaves_no_half_entry_for_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("00000000000000000000.index");
+        let disk = Disk::default();
+        let mut index = OffsetIndex::open(&path, 0, u64::MAX).unwrap().unwrap();
+        disk.limit(Some(5));
+        assert!(
+            index
+                .append(
+                    &disk,
+                    OffsetEntry {
+                        offset: 1,
+                        position: 10
+                    }
+                )
+                .unwrap_err()
+                .is_full()
+        );
+        index.file().trim().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+        disk.limit(None);
+        index
+            .append(
+                &disk,
+                OffsetEntry {
+                    offset: 2,
+                    position: 20,
+                },
+            )
+            .unwrap();
+        assert_eq!(
+            index.floor(5).unwrap(),
+            Some(OffsetEntry {
+                offset: 2,
+                position: 20
+            })
+        );
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 8);
+    }
+}

@@ -1,0 +1,383 @@
+//! Opens a log, and recovers it if the last process did not close it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use heliostat_wire::Uuid;
+use heliostat_wire::batch::{BatchHeader, BatchView};
+
+use super::checkpoint::read_topic_id;
+use super::epoch::LeaderEpochs;
+use super::error::{AtPath, StorageError};
+use super::files::remove_if_there;
+use super::partition::{FlushPolicy, Identity, Inner, Log, LogOptions, jitter};
+use super::producers::Producers;
+use super::scan::{Scan, ScanError, read_batch};
+use super::segment::{DELETED_SUFFIX, Segment, offset_of};
+use super::settings::LogConfig;
+use super::snapshot::{list_snapshots, read_snapshot, remove_snapshots, write_snapshot};
+
+/// What is known of a log before its directory is looked at.
+#[derive(Debug, Clone)]
+pub(super) struct OpenLog<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) dir: &'a Path,
+    pub(super) config: LogConfig,
+    pub(super) options: LogOptions,
+    /// Everything before this offset is known to be on disk.
+    pub(super) recovery_point: i64,
+    /// The last process has closed the log.
+    pub(super) clean: bool,
+    pub(super) now_ms: i64,
+}
+
+impl Log {
+    /// Opens the log in a directory that exists. What was acknowledged is there afterwards; a torn tail is not.
+    pub(super) fn open(open: OpenLog<'_>) -> Result<Log, StorageError> {
+        let start = open
+            .options
+            .start_offsets
+            .get(open.topic, open.partition)
+            .unwrap_or(0);
+        let topic_id = read_topic_id(open.dir)?.unwrap_or(Uuid::ZERO);
+        let epochs = LeaderEpochs::open(open.dir)?;
+        let mut loader = Loader {
+            open: &open,
+            segments: BTreeMap::new(),
+            epochs,
+            recovered: None,
+        };
+        let bases = loader.list_segments()?;
+        let unclean_from = loader.open_segments(&bases)?;
+        let (mut log_end_offset, mut producers) = match unclean_from {
+            Some(from) => loader.recover(from, &bases)?,
+            None => loader.take_over()?,
+        };
+        let first = loader.segments.keys().next().copied().unwrap_or(start);
+        let log_start_offset = start.max(first);
+        if log_end_offset < log_start_offset {
+            tracing::warn!(
+                dir = %open.dir.display(), log_end_offset, log_start_offset,
+                "the log ends before its start offset; it starts anew from there"
+            );
+            producers = Producers::default();
+            log_end_offset = log_start_offset;
+            loader.start_anew(log_start_offset)?;
+        }
+        loader.epochs.truncate_from_end(log_end_offset)?;
+        loader.epochs.truncate_from_start(log_start_offset)?;
+        let recovery_point = loader
+            .recovered
+            .map_or(log_end_offset, |from| from.min(open.recovery_point));
+        let inner = Inner {
+            segments: loader.segments,
+            log_start_offset,
+            log_end_offset,
+            high_watermark: log_end_offset,
+            recovery_point: recovery_point.clamp(log_start_offset, log_end_offset),
+            epochs: loader.epochs,
+            producers,
+            unflushed_records: 0,
+            last_flush_ms: open.now_ms,
+            jitter_ms: jitter(&open.config),
+            retired: Vec::new(),
+            closed: false,
+            failed: false,
+        };
+        let identity = Identity {
+            topic: open.topic.to_owned(),
+            partition: open.partition,
+            topic_id,
+            dir: open.dir.to_owned(),
+        };
+        let log = Log::new(identity, open.options, open.config, inner);
+        if log.options.flush_policy == FlushPolicy::GroupCommit {
+            // What consumers may have seen must not be lost by a power cut after this start.
+            log.flush(open.now_ms)?;
+        }
+        Ok(log)
+    }
+}
+
+struct Loader<'a> {
+    open: &'a OpenLog<'a>,
+    segments: BTreeMap<i64, Segment>,
+    epochs: LeaderEpochs,
+    /// From where on the log was recovered, if it was.
+    recovered: Option<i64>,
+}
+
+impl Loader<'_> {
+    /// The base offsets of all segments. Rests of deletions and of failed rolls are removed; what is not known is
+    /// left alone.
+    fn list_segments(&self) -> Result<Vec<i64>, StorageError> {
+        let dir = self.open.dir;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir).at("list", dir)? {
+            names.extend(entry.at("list", dir)?.file_name().into_string().ok());
+        }
+        let mut bases: Vec<i64> = names.iter().filter_map(|name| offset_of(name, ".log")).collect();
+        bases.sort_unstable();
+        for name in &names {
+            let path = dir.join(name);
+            let index = [".index", ".timeindex", ".txnindex"]
+                .iter()
+                .find_map(|suffix| offset_of(name, suffix));
+            if [DELETED_SUFFIX, ".tmp", ".cleaned"]
+                .iter()
+                .any(|suffix| name.ends_with(suffix))
+            {
+                remove_if_there(&path)?;
+            } else if let Some(base) = index {
+                if bases.binary_search(&base).is_err() {
+                    tracing::warn!(file = %path.display(), "index without a segment is removed");
+                    remove_if_there(&path)?;
+                }
+            } else if !is_known(name) {
+                tracing::warn!(file = %path.display(), "unknown file is left alone");
+            }
+        }
+        Ok(bases)
+    }
+
+    /// Opens the segments as they are; returns from which one on they must be recovered, if any must.
+    fn open_segments(&mut self, bases: &[i64]) -> Result<Option<i64>, StorageError> {
+        let point = self.open.recovery_point;
+        let mut from = if self.open.clean || bases.is_empty() {
+            None
+        } else {
+            bases
+                .iter()
+                .rev()
+                .find(|base| **base <= point)
+                .or(bases.first())
+                .copied()
+        };
+        for base in bases {
+            if from.is_some_and(|from| from <= *base) {
+                break;
+            }
+            match Segment::open(self.open.dir, *base, &self.open.options.disk)? {
+                Some(segment) => drop(self.segments.insert(*base, segment)),
+                None => from = Some(*base),
+            }
+        }
+        Ok(from)
+    }
+
+    /// Scans every segment from `from` on. The first batch that is not good ends the log.
+    fn recover(&mut self, from: i64, bases: &[i64]) -> Result<(i64, Producers), StorageError> {
+        let dir = self.open.dir;
+        self.recovered = Some(from);
+        remove_snapshots(dir, |offset| offset > from)?;
+        self.epochs.truncate_from_end(from)?;
+        let mut producers = producers_before(dir, &self.segments, from, self.open.now_ms)?;
+        let mut next_offset = from;
+        let mut ended = false;
+        for base in bases.iter().copied().filter(|base| *base >= from) {
+            if ended || base < next_offset {
+                tracing::warn!(dir = %dir.display(), base, next_offset, "segment after the end of the log is removed");
+                let mut doomed = Segment::open_fresh(dir, base, &self.open.options.disk)?;
+                doomed
+                    .retire()?
+                    .iter()
+                    .try_for_each(|path| remove_if_there(path))?;
+                ended = true;
+                continue;
+            }
+            if base > from {
+                write_snapshot(dir, base, &producers)?;
+            }
+            let mut segment = Segment::open_fresh(dir, base, &self.open.options.disk)?;
+            let epochs = &mut self.epochs;
+            let mut failure = None;
+            let recovered = segment.recover(self.open.config.index_interval_bytes, &mut |batch| {
+                let header = batch.header();
+                if let Err(error) = epochs.assign(newer(epochs, header), header.base_offset) {
+                    failure = Some(error);
+                }
+                note(&mut producers, batch, self.open.now_ms);
+                true
+            })?;
+            failure.map_or(Ok(()), Err)?;
+            next_offset = recovered.next_offset;
+            ended = recovered.cut > 0;
+            if ended {
+                tracing::warn!(dir = %dir.display(), base, bytes = recovered.cut, next_offset, "torn tail was cut off");
+            }
+            self.segments.insert(base, segment);
+        }
+        self.settle(next_offset)?;
+        Ok((next_offset, producers))
+    }
+
+    /// The log was closed: its end and its producers are found by looking at its last segment only.
+    fn take_over(&mut self) -> Result<(i64, Producers), StorageError> {
+        let Some((base, active)) = self.segments.last_key_value() else {
+            self.start_anew(
+                self.open
+                    .options
+                    .start_offsets
+                    .get(self.open.topic, self.open.partition)
+                    .unwrap_or(0),
+            )?;
+            return Ok((
+                self.segments.keys().next().copied().unwrap_or(0),
+                Producers::default(),
+            ));
+        };
+        let (base, file) = (*base, active.handle()?);
+        let mut next_offset = base;
+        for item in Scan::new(&file, active.floor_position(i64::MAX)?, active.size()) {
+            match item {
+                Ok((_, header)) => next_offset = header.next_offset(),
+                Err(ScanError::Io(error)) => return Err(error).at("read", active.path()),
+                Err(ScanError::Batch(position, error)) => {
+                    tracing::warn!(
+                        file = %active.path().display(), position, %error,
+                        "a log that was closed is damaged; it is recovered"
+                    );
+                    self.segments.remove(&base);
+                    return self.recover(base, &[base]);
+                }
+            }
+        }
+        let mut producers = producers_before(self.open.dir, &self.segments, next_offset, self.open.now_ms)?;
+        if !producers.is_empty() {
+            let tail = self.tail_headers()?;
+            producers.fill_window(tail.iter());
+        }
+        self.settle(next_offset)?;
+        Ok((next_offset, producers))
+    }
+
+    /// Headers of the last batches: enough to recognise what producers repeat after a restart.
+    fn tail_headers(&self) -> Result<Vec<BatchHeader>, StorageError> {
+        let mut headers = Vec::new();
+        if let Some(active) = self.segments.values().next_back() {
+            let file = active.handle()?;
+            let wanted = active.size().saturating_sub(WINDOW_BYTES);
+            let start = active.floor_of_position(wanted)?;
+            headers.extend(
+                Scan::new(&file, start, active.size())
+                    .map_while(Result::ok)
+                    .map(|(_, header)| header),
+            );
+        }
+        Ok(headers)
+    }
+
+    /// Makes the last segment ready for appends, and removes snapshots that no segment starts with.
+    fn settle(&mut self, log_end_offset: i64) -> Result<(), StorageError> {
+        match self.segments.last_entry() {
+            Some(mut active) => active.get_mut().hold()?,
+            None => self.start_anew(log_end_offset)?,
+        }
+        let newest = list_snapshots(self.open.dir).last().copied();
+        remove_snapshots(self.open.dir, |offset| {
+            offset > log_end_offset || (Some(offset) != newest && !self.segments.contains_key(&offset))
+        })
+    }
+
+    /// An empty log that starts at `offset`.
+    fn start_anew(&mut self, offset: i64) -> Result<(), StorageError> {
+        for mut segment in std::mem::take(&mut self.segments).into_values() {
+            segment
+                .retire()?
+                .iter()
+                .try_for_each(|path| remove_if_there(path))?;
+        }
+        remove_snapshots(self.open.dir, |_| true)?;
+        let (dir, disk) = (self.open.dir, &self.open.options.disk);
+        let segment = Segment::create(dir, offset, &self.open.config, disk, self.open.now_ms)?;
+        self.segments.insert(offset, segment);
+        Ok(())
+    }
+}
+
+/// The state of the producers before `offset`: the newest snapshot, and what the log holds after it.
+pub(super) fn producers_before(
+    dir: &Path,
+    segments: &BTreeMap<i64, Segment>,
+    offset: i64,
+    now_ms: i64,
+) -> Result<Producers, StorageError> {
+    let first = segments.keys().next().copied().unwrap_or(offset);
+    let found = read_snapshot(dir, first, offset, now_ms)?;
+    let (from, mut producers) = found.unwrap_or((first, Producers::default()));
+    let first_base = segments
+        .range(..=from)
+        .next_back()
+        .map_or(from, |(base, _)| *base);
+    let mut buffer = Vec::new();
+    for segment in segments
+        .range(first_base..offset.max(first_base))
+        .map(|(_, segment)| segment)
+    {
+        let file = segment.handle()?;
+        for item in Scan::new(&file, segment.floor_position(from)?, segment.size()) {
+            let noted = item.and_then(|(position, header)| {
+                if (from..offset).contains(&header.base_offset) {
+                    // Only of a marker is more than the header of interest.
+                    if header.is_control() {
+                        let batch = read_batch(&file, position, header.size(), &mut buffer)?;
+                        note(&mut producers, &batch, now_ms);
+                    } else {
+                        producers.update(&header, now_ms);
+                    }
+                }
+                Ok(())
+            });
+            match noted {
+                Ok(()) => {}
+                Err(ScanError::Io(error)) => return Err(error).at("read", segment.path()),
+                Err(ScanError::Batch(position, error)) => {
+                    tracing::warn!(file = %segment.path().display(), position, %error, "segment is damaged");
+                    break;
+                }
+            }
+        }
+    }
+    Ok(producers)
+}
+
+/// How much of a closed log is looked at for producers' last batches. The five of one producer fit in it unless they
+/// are large, in which case fewer are recognised.
+const WINDOW_BYTES: u64 = 1 << 20;
+
+/// The batch's epoch if it starts a new one, otherwise one that [`LeaderEpochs::assign`] takes no note of.
+fn newer(epochs: &LeaderEpochs, header: &BatchHeader) -> i32 {
+    let epoch = header.partition_leader_epoch;
+    if epochs.latest().is_none_or(|latest| epoch > latest.epoch) {
+        epoch
+    } else {
+        -1
+    }
+}
+
+fn note(producers: &mut Producers, batch: &BatchView<'_>, now_ms: i64) {
+    producers.update(batch.header(), now_ms);
+    if batch.header().is_control() {
+        // A marker's value holds its version (i16) and the coordinator's epoch (i32).
+        let bytes = batch
+            .decompress(super::validate::MAX_DECOMPRESSED_BYTES)
+            .unwrap_or_default();
+        let value = batch
+            .records(&bytes)
+            .next()
+            .and_then(Result::ok)
+            .and_then(|record| record.value);
+        if let Some(epoch) = value.and_then(|value| value.get(2..)?.first_chunk()) {
+            producers.set_coordinator_epoch(batch.header().producer_id, i32::from_be_bytes(*epoch));
+        }
+    }
+}
+
+fn is_known(name: &str) -> bool {
+    matches!(name, "leader-epoch-checkpoint" | "partition.metadata")
+        || [".log", ".snapshot"]
+            .iter()
+            .any(|suffix| offset_of(name, suffix).is_some())
+}

@@ -1,0 +1,422 @@
+//! A data directory: all logs of a cluster, and the files that Kafka keeps beside them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use heliostat_wire::Uuid;
+use rustix::fs::FlockOperation;
+use thiserror::Error;
+
+use super::checkpoint::{
+    LOG_START_OFFSETS, MetaProperties, OffsetCheckpoint, RECOVERY_POINTS, TopicPartition,
+    mark_clean_shutdown, take_clean_shutdown, write_topic_id,
+};
+use super::error::{AtPath, StorageError};
+use super::files::{Disk, open_or_create, remove_if_there, sync_dir};
+use super::load::OpenLog;
+use super::partition::{FlushPolicy, Log, LogOptions};
+use super::settings::LogConfig;
+
+/// How to open a data directory.
+#[derive(Debug, Clone)]
+pub struct LogManagerOptions {
+    /// The directory; it is created if it is not there.
+    pub dir: PathBuf,
+    /// The cluster that the directory must belong to. `None`: whichever it belongs to; a new directory gets a new id.
+    pub cluster_id: Option<String>,
+    /// Written into a new directory's `meta.properties`.
+    pub node_id: i32,
+    /// When appended batches become visible.
+    pub flush_policy: FlushPolicy,
+    /// producer.id.expiration.ms: after how long a producer that is silent is forgotten.
+    pub producer_expiration_ms: i64,
+}
+
+/// All logs of a data directory. It belongs to one process at a time.
+#[derive(Debug)]
+pub struct LogManager {
+    dir: PathBuf,
+    meta: MetaProperties,
+    options: LogOptions,
+    recovery_points: OffsetCheckpoint,
+    logs: RwLock<BTreeMap<TopicPartition, Arc<Log>>>,
+    clean_start: bool,
+    /// Held open: the lock ends with it.
+    _lock: File,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process, or another cluster of this one, uses it.
+    #[error("data directory {} is in use by another broker; stop that one, or choose another directory", .0.display())]
+    Locked(PathBuf),
+    /// It holds the data of another cluster.
+    #[error("data directory {} belongs to cluster {found}, not to {expected}; choose another directory", dir.display())]
+    OtherCluster {
+        /// The directory.
+        dir: PathBuf,
+        /// The id in its `meta.properties`.
+        found: String,
+        /// The id that was asked for.
+        expected: String,
+    },
+    /// A file cannot be read or written, or is not in its format.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl LogManagerOptions {
+    /// Kafka's defaults, for this directory.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        LogManagerOptions {
+            dir: dir.into(),
+            cluster_id: None,
+            node_id: 1,
+            flush_policy: FlushPolicy::Os,
+            producer_expiration_ms: 86_400_000,
+        }
+    }
+}
+
+impl LogManager {
+    /// Opens the directory and every log in it, recovers what was not closed and finishes deletions that were
+    /// interrupted. `config_of` gives the settings of a topic.
+    pub fn open(
+        options: LogManagerOptions,
+        now_ms: i64,
+        config_of: &dyn Fn(&str) -> LogConfig,
+    ) -> Result<LogManager, OpenError> {
+        let dir = options.dir;
+        fs::create_dir_all(&dir).at("create", &dir)?;
+        let lock = lock_dir(&dir)?;
+        let meta = identify(&dir, options.cluster_id, options.node_id)?;
+        let clean = take_clean_shutdown(&dir)?;
+        let start_offsets = Arc::new(OffsetCheckpoint::open(dir.join(LOG_START_OFFSETS))?);
+        let mut manager = LogManager {
+            recovery_points: open_recovery_points(&dir)?,
+            options: LogOptions {
+                flush_policy: options.flush_policy,
+                producer_expiration_ms: options.producer_expiration_ms,
+                disk: Disk::default(),
+                start_offsets,
+            },
+            dir,
+            meta,
+            logs: RwLock::default(),
+            clean_start: clean,
+            _lock: lock,
+        };
+        let logs = manager.load(clean, now_ms, config_of)?;
+        manager
+            .options
+            .start_offsets
+            .update(|kept| kept.retain(|key, _| logs.contains_key(key)))?;
+        manager.logs = RwLock::new(logs);
+        Ok(manager)
+    }
+
+    /// Who the directory belongs to.
+    pub fn meta(&self) -> &MetaProperties {
+        &self.meta
+    }
+
+    /// Where the directory is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether the last process had closed all logs.
+    pub fn started_clean(&self) -> bool {
+        self.clean_start
+    }
+
+    /// The disk under all logs, where faults can be injected.
+    pub fn disk(&self) -> &Disk {
+        &self.options.disk
+    }
+
+    /// One log.
+    pub fn get(&self, topic: &str, partition: i32) -> Option<Arc<Log>> {
+        let logs = self.logs.read().unwrap_or_else(PoisonError::into_inner);
+        logs.get(&(topic.to_owned(), partition)).cloned()
+    }
+
+    /// All logs, by topic and partition.
+    pub fn logs(&self) -> Vec<Arc<Log>> {
+        self.logs
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    /// Creates a log, or returns the one that is there already under the same topic id.
+    pub fn create(
+        &self,
+        topic: &str,
+        partition: i32,
+        topic_id: Uuid,
+        config: LogConfig,
+        now_ms: i64,
+    ) -> Result<Arc<Log>, StorageError> {
+        let dir = self.dir.join(format!("{topic}-{partition}"));
+        check_name(topic, partition).at("create", &dir)?;
+        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        let key = (topic.to_owned(), partition);
+        if let Some(log) = logs.get(&key) {
+            if log.topic_id() == topic_id {
+                log.set_config(config);
+                return Ok(Arc::clone(log));
+            }
+            if !log.topic_id().is_zero() {
+                return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists)).at("create", &dir);
+            }
+            // A crash has come between the directory and its topic id; nothing was appended yet.
+            log.abandon();
+        }
+        fs::create_dir_all(&dir).at("create", &dir)?;
+        write_topic_id(&dir, topic_id)?;
+        sync_dir(&self.dir)?;
+        let log = Arc::new(Log::open(OpenLog {
+            topic,
+            partition,
+            dir: &dir,
+            config,
+            options: self.options.clone(),
+            recovery_point: 0,
+            clean: false,
+            now_ms,
+        })?);
+        logs.insert(key, Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// Deletes a log and its files; returns whether there was one. Readers that wait for it are woken. The directory is renamed
+    /// first: a deletion that is interrupted is finished at the next start.
+    pub fn delete(&self, topic: &str, partition: i32) -> Result<bool, StorageError> {
+        let renamed = {
+            let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+            let key = (topic.to_owned(), partition);
+            let Some(log) = logs.get(&key) else {
+                return Ok(false);
+            };
+            log.abandon();
+            let renamed = self.dir.join(deleted_name(topic, partition));
+            fs::rename(log.dir(), &renamed).at("rename", log.dir())?;
+            sync_dir(&self.dir)?;
+            logs.remove(&key);
+            renamed
+        };
+        self.options.start_offsets.set(topic, partition, None)?;
+        self.recovery_points.set(topic, partition, None)?;
+        if let Err(error) = fs::remove_dir_all(&renamed).at("remove", &renamed) {
+            tracing::warn!(%error, "deleted log stays behind until the next start");
+        }
+        Ok(true)
+    }
+
+    /// Retention, expiry and checkpoints for all logs; to be called every half minute or so. What fails for one log
+    /// is logged and does not keep the others from it.
+    pub fn maintain(&self, now_ms: i64) {
+        for log in self.logs() {
+            if let Err(error) = log.maintain(now_ms) {
+                tracing::error!(topic = log.topic(), partition = log.partition(), %error, "log maintenance failed");
+            }
+        }
+        if let Err(error) = self.checkpoint() {
+            tracing::error!(%error, "checkpoints could not be written");
+        }
+    }
+
+    /// Forces all logs to disk that have something to force; under [`FlushPolicy::GroupCommit`] to be called every few
+    /// milliseconds.
+    pub fn flush(&self, now_ms: i64) {
+        for log in self.logs() {
+            if let Err(error) = log.flush(now_ms) {
+                tracing::error!(topic = log.topic(), partition = log.partition(), %error, "log flush failed");
+            }
+        }
+    }
+
+    /// Writes down where recovery must begin and where logs start.
+    pub fn checkpoint(&self) -> Result<(), StorageError> {
+        let logs = self.logs();
+        let key = |log: &Log| (log.topic().to_owned(), log.partition());
+        self.recovery_points
+            .set_all(logs.iter().map(|log| (key(log), log.recovery_point())).collect())?;
+        let starts: Vec<_> = logs
+            .iter()
+            .map(|log| (key(log), log.start_and_first_segment()))
+            .collect();
+        self.options.start_offsets.update(|kept| {
+            for (key, (start, first_segment)) in starts {
+                // DeleteRecords may have written a later start since we asked.
+                let start = kept.get(&key).map_or(start, |kept| start.max(*kept));
+                if start > first_segment {
+                    kept.insert(key, start);
+                } else {
+                    kept.remove(&key);
+                }
+            }
+        })
+    }
+
+    /// Closes all logs and marks the directory as closed, so that the next start needs no recovery. After an error it
+    /// is not marked, and nothing is lost but time.
+    pub fn close(&self, now_ms: i64) -> Result<(), StorageError> {
+        let mut result = Ok(());
+        for log in self.logs() {
+            if let Err(error) = log.close(now_ms) {
+                tracing::error!(topic = log.topic(), partition = log.partition(), %error, "log could not be closed");
+                result = result.and(Err(error));
+            }
+        }
+        self.checkpoint()?;
+        result?;
+        mark_clean_shutdown(&self.dir)
+    }
+
+    fn load(
+        &self,
+        clean: bool,
+        now_ms: i64,
+        config_of: &dyn Fn(&str) -> LogConfig,
+    ) -> Result<BTreeMap<TopicPartition, Arc<Log>>, StorageError> {
+        let mut logs = BTreeMap::new();
+        for entry in fs::read_dir(&self.dir).at("list", &self.dir)? {
+            let dir = entry.at("list", &self.dir)?.path();
+            let Some(name) = dir
+                .file_name()
+                .and_then(|name| name.to_str())
+                .filter(|_| dir.is_dir())
+            else {
+                continue;
+            };
+            if name.ends_with(DELETE_SUFFIX) {
+                tracing::info!(dir = %dir.display(), "finishing a deletion");
+                fs::remove_dir_all(&dir).at("remove", &dir)?;
+                continue;
+            }
+            let Some((topic, partition)) = parse_name(name) else {
+                tracing::warn!(dir = %dir.display(), "unknown directory is left alone");
+                continue;
+            };
+            let log = Log::open(OpenLog {
+                topic,
+                partition,
+                dir: &dir,
+                config: config_of(topic),
+                options: self.options.clone(),
+                recovery_point: self.recovery_points.get(topic, partition).unwrap_or(0),
+                clean,
+                now_ms,
+            })?;
+            logs.insert((topic.to_owned(), partition), Arc::new(log));
+        }
+        Ok(logs)
+    }
+}
+
+const LOCK_FILE: &str = ".lock";
+const DELETE_SUFFIX: &str = "-delete";
+/// The longest name that file systems take.
+const MAX_FILE_NAME: usize = 255;
+/// Kafka's own metadata log, which is none of ours, in a directory that a Kafka broker has used.
+const METADATA_TOPIC: &str = "__cluster_metadata";
+
+/// Takes the lock that a Kafka broker takes (which holds between processes), and one that also holds within ours.
+fn lock_dir(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join(LOCK_FILE);
+    let file = open_or_create(&path)?;
+    let locks = [
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive),
+        rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive),
+    ];
+    for lock in locks {
+        match lock {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::ACCESS) => {
+                return Err(OpenError::Locked(dir.to_owned()));
+            }
+            Err(error) => Err(std::io::Error::from(error)).at("lock", &path)?,
+        }
+    }
+    Ok(file)
+}
+
+fn identify(dir: &Path, cluster_id: Option<String>, node_id: i32) -> Result<MetaProperties, OpenError> {
+    if let Some(meta) = MetaProperties::read(dir)? {
+        return match cluster_id.filter(|expected| *expected != meta.cluster_id) {
+            Some(expected) => Err(OpenError::OtherCluster {
+                dir: dir.to_owned(),
+                found: meta.cluster_id,
+                expected,
+            }),
+            None => Ok(meta),
+        };
+    }
+    let cluster_id = cluster_id.unwrap_or_else(|| random_id().to_string());
+    let meta = MetaProperties {
+        cluster_id,
+        node_id,
+        directory_id: random_id(),
+    };
+    meta.write(dir)?;
+    Ok(meta)
+}
+
+/// Version 4 of RFC 9562. Texts that begin with a dash are avoided, as Kafka does, because they look like options.
+fn random_id() -> Uuid {
+    loop {
+        let mut bytes: [u8; 16] = rand::random();
+        bytes[6] = (bytes[6] & 0x0f) | 0x40;
+        bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        let id = Uuid::from_bytes(bytes);
+        if !id.to_string().starts_with('-') {
+            return id;
+        }
+    }
+}
+
+/// Without the file more is scanned, and nothing lost: a damaged one is no reason not to start.
+fn open_recovery_points(dir: &Path) -> Result<OffsetCheckpoint, StorageError> {
+    let path = dir.join(RECOVERY_POINTS);
+    OffsetCheckpoint::open(path.clone()).or_else(|error| {
+        tracing::warn!(%error, "recovery points are not known; logs are recovered from their start");
+        remove_if_there(&path)?;
+        OffsetCheckpoint::open(path)
+    })
+}
+
+fn parse_name(name: &str) -> Option<(&str, i32)> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let partition: i32 = partition.parse().ok()?;
+    (check_name(topic, partition).is_ok() && topic != METADATA_TOPIC).then_some((topic, partition))
+}
+
+/// Topic names become names of directories: nothing else than what Kafka allows in them may come here.
+fn check_name(topic: &str, partition: i32) -> std::io::Result<()> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let fine = (1..=249).contains(&topic.len()) && topic.bytes().all(legal) && topic != "." && topic != "..";
+    if fine && partition >= 0 {
+        return Ok(());
+    }
+    Err(std::io::Error::new(
+        std::io::ErrorKind::InvalidInput,
+        "it is not a legal name of a topic partition",
+    ))
+}
+
+fn deleted_name(topic: &str, partition: i32) -> String {
+    let suffix = format!(
+        ".{:032x}{DELETE_SUFFIX}",
+        u128::from_be_bytes(*random_id().as_bytes())
+    );
+    let mut name = format!("{topic}-{partition}");
+    name.truncate(MAX_FILE_NAME - suffix.len());
+    name + &suffix
+}

@@ -1,0 +1,442 @@
+//! One segment: a file of batches, named after its first offset, and the two indexes beside it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use heliostat_wire::batch::{BatchHeader, BatchView, NO_TIMESTAMP};
+
+use super::error::{AtPath, StorageError};
+use super::files::{Disk, open_or_create, remove_if_there, with_suffix};
+use super::index::{OffsetEntry, OffsetIndex, TimeEntry, TimeIndex, remove_damaged};
+use super::scan::{Scan, ScanError, read_batch};
+use super::settings::LogConfig;
+
+/// One segment of a log. Only the last one, the active segment, is written to.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) base_offset: i64,
+    path: PathBuf,
+    disk: Disk,
+    size: u64,
+    open: Option<Arc<File>>,
+    /// A failed write may have left bytes behind the end, which could not be cut off yet.
+    torn: bool,
+    offsets: OffsetIndex,
+    times: TimeIndex,
+    /// The largest timestamp so far, with the last offset of the first batch that has it.
+    largest: Option<TimeEntry>,
+    /// The first batch's largest timestamp, once it is known: what segment.ms counts from.
+    first_timestamp: Option<i64>,
+    since_index_entry: u64,
+    created_ms: i64,
+}
+
+/// What asks a segment whether it must be closed before a batch is appended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RollQuestion {
+    pub(crate) batch_size: u64,
+    pub(crate) batch_max_timestamp: i64,
+    pub(crate) last_offset: i64,
+    pub(crate) now_ms: i64,
+    pub(crate) jitter_ms: i64,
+}
+
+/// What recovery found in a segment.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// The offset after the last good batch; the segment's base offset if there is none.
+    pub(crate) next_offset: i64,
+    /// Bytes that were cut off because they were no good batch, or did not follow.
+    pub(crate) cut: u64,
+}
+
+impl Segment {
+    /// Creates an empty segment that is ready for appends.
+    pub(crate) fn create(
+        dir: &Path,
+        base_offset: i64,
+        config: &LogConfig,
+        disk: &Disk,
+        now_ms: i64,
+    ) -> Result<Self, StorageError> {
+        // Whatever lies there under the same names is the rest of a roll that failed half way.
+        for suffix in SUFFIXES {
+            remove_if_there(&file_path(dir, base_offset, suffix))?;
+        }
+        let mut segment = Self::open_fresh(dir, base_offset, disk)?;
+        segment.created_ms = now_ms;
+        if config.preallocate {
+            let file = segment.handle()?;
+            let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+            let taken = rustix::fs::fallocate(&*file, flags, 0, config.segment_bytes);
+            taken
+                .map_err(std::io::Error::from)
+                .at("allocate", &segment.path)?;
+        }
+        Ok(segment)
+    }
+
+    /// Opens a segment as its files are. `None` if an index is damaged or missing, and must be rebuilt.
+    pub(crate) fn open(dir: &Path, base_offset: i64, disk: &Disk) -> Result<Option<Self>, StorageError> {
+        let path = file_path(dir, base_offset, ".log");
+        let metadata = fs::metadata(&path).at("examine", &path)?;
+        let size = metadata.len();
+        let indexes = [
+            file_path(dir, base_offset, ".index"),
+            file_path(dir, base_offset, ".timeindex"),
+        ];
+        if size > 0 && indexes.iter().any(|path| !path.exists()) {
+            return Ok(None);
+        }
+        let Some(offsets) = OffsetIndex::open(&indexes[0], base_offset, size)? else {
+            return remove_damaged(&indexes[0]).map(|()| None);
+        };
+        let Some(times) = TimeIndex::open(&indexes[1], base_offset)? else {
+            return remove_damaged(&indexes[1]).map(|()| None);
+        };
+        let modified = metadata
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let mut segment = Segment {
+            base_offset,
+            path,
+            disk: disk.clone(),
+            size,
+            open: None,
+            torn: false,
+            largest: times.last(),
+            offsets,
+            times,
+            first_timestamp: None,
+            since_index_entry: 0,
+            created_ms: modified
+                .and_then(|age| i64::try_from(age.as_millis()).ok())
+                .unwrap_or(0),
+        };
+        segment.release();
+        Ok(Some(segment))
+    }
+
+    /// Opens a segment whose indexes are not to be trusted: they start empty. [`Segment::recover`] fills them.
+    pub(crate) fn open_fresh(dir: &Path, base_offset: i64, disk: &Disk) -> Result<Self, StorageError> {
+        for suffix in [".index", ".timeindex"] {
+            let path = file_path(dir, base_offset, suffix);
+            remove_if_there(&path)?;
+            open_or_create(&path)?;
+        }
+        open_or_create(&file_path(dir, base_offset, ".log"))?;
+        let path = file_path(dir, base_offset, ".index");
+        let mut segment =
+            Self::open(dir, base_offset, disk)?.ok_or_else(|| super::checkpoint::damaged(&path))?;
+        segment.hold()?;
+        Ok(segment)
+    }
+
+    /// Bytes of its batches.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The log file, open for reading and writing.
+    pub(crate) fn handle(&self) -> Result<Arc<File>, StorageError> {
+        match &self.open {
+            Some(file) => Ok(Arc::clone(file)),
+            None => Ok(Arc::new(open_or_create(&self.path)?)),
+        }
+    }
+
+    /// Keeps the files open, for an active segment.
+    pub(crate) fn hold(&mut self) -> Result<(), StorageError> {
+        self.open = Some(self.handle()?);
+        self.offsets.file().hold()?;
+        self.times.file().hold()
+    }
+
+    /// Appends one batch, whose offsets are final. After an error the segment is as before.
+    pub(crate) fn append(
+        &mut self,
+        batch: &[u8],
+        header: &BatchHeader,
+        index_interval: u64,
+    ) -> Result<(), StorageError> {
+        let file = self.handle()?;
+        if self.torn {
+            file.set_len(self.size).at("truncate", &self.path)?;
+            self.torn = false;
+        }
+        if let Err(error) = self.disk.write_all_at(&file, batch, self.size) {
+            self.torn = file.set_len(self.size).is_err();
+            return Err(error).at("write", &self.path);
+        }
+        let position = self.size;
+        self.size += len(batch);
+        self.note_timestamp(header);
+        if self.first_timestamp.is_none() && position == 0 {
+            self.first_timestamp = Some(header.max_timestamp);
+        }
+        if self.since_index_entry > index_interval {
+            self.index(OffsetEntry {
+                offset: header.last_offset(),
+                position,
+            });
+        }
+        self.since_index_entry += len(batch);
+        Ok(())
+    }
+
+    /// Whether this segment must be closed before that batch is appended.
+    pub(crate) fn should_roll(
+        &mut self,
+        config: &LogConfig,
+        question: &RollQuestion,
+    ) -> Result<bool, StorageError> {
+        if self.size == 0 {
+            return Ok(question.last_offset - self.base_offset > i64::from(i32::MAX));
+        }
+        let waited = match self.first_timestamp()? {
+            Some(first) if first >= 0 => question.batch_max_timestamp.saturating_sub(first),
+            _ => question.now_ms.saturating_sub(self.created_ms),
+        };
+        Ok(self.size + question.batch_size > config.segment_bytes
+            || waited > config.segment_ms.saturating_sub(question.jitter_ms)
+            || self.offsets.is_full(config.segment_index_bytes)
+            || self.times.is_full(config.segment_index_bytes)
+            || question.last_offset - self.base_offset > i64::from(i32::MAX))
+    }
+
+    /// Where to start looking for `offset`: a batch starts there, and none before it holds the offset.
+    pub(crate) fn floor_position(&self, offset: i64) -> Result<u64, StorageError> {
+        Ok(self.offsets.floor(offset)?.map_or(0, |entry| entry.position))
+    }
+
+    /// The last indexed place at or before `position`: a batch starts there.
+    pub(crate) fn floor_of_position(&self, position: u64) -> Result<u64, StorageError> {
+        Ok(self
+            .offsets
+            .floor_of_position(position)?
+            .map_or(0, |entry| entry.position))
+    }
+
+    /// Where to start looking for the first record with this timestamp or a later one.
+    pub(crate) fn floor_position_of_time(&self, timestamp: i64) -> Result<u64, StorageError> {
+        let offset = self
+            .times
+            .floor(timestamp)?
+            .map_or(self.base_offset, |entry| entry.offset);
+        self.floor_position(offset)
+    }
+
+    /// The largest timestamp of its batches, with the last offset of the first batch that has it.
+    pub(crate) fn largest(&self) -> Option<TimeEntry> {
+        self.largest
+    }
+
+    /// What retention by time goes by: the largest timestamp, or the time of the last write where there is none.
+    pub(crate) fn age_timestamp(&self) -> i64 {
+        let written = || {
+            fs::metadata(&self.path)
+                .ok()?
+                .modified()
+                .ok()?
+                .duration_since(UNIX_EPOCH)
+                .ok()
+        };
+        match self.largest {
+            Some(largest) => largest.timestamp,
+            None => written()
+                .and_then(|time| i64::try_from(time.as_millis()).ok())
+                .unwrap_or(self.created_ms),
+        }
+    }
+
+    /// Completes the time index, gives unused space back and releases the files: no append follows.
+    pub(crate) fn seal(&mut self) -> Result<(), StorageError> {
+        if let Some(largest) = self.largest {
+            self.times.maybe_append(&self.disk, largest)?;
+        }
+        self.handle()?.set_len(self.size).at("truncate", &self.path)?;
+        self.torn = false;
+        self.offsets.file().trim()?;
+        self.times.file().trim()?;
+        Ok(())
+    }
+
+    /// Gives the file handles back.
+    pub(crate) fn release(&mut self) {
+        self.open = None;
+        self.offsets.file().release();
+        self.times.file().release();
+    }
+
+    /// The files that must be forced to disk for the segment to be there after a power cut.
+    pub(crate) fn files(&self) -> Result<[Arc<File>; 3], StorageError> {
+        Ok([self.handle()?, self.offsets.handle()?, self.times.handle()?])
+    }
+
+    /// Where the batches lie.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Walks through all batches, checks each, and rebuilds both indexes. What is not a good batch, or does not
+    /// follow its predecessor, is cut off with everything behind it. `visit` sees every good batch in order; it may
+    /// say that a batch is not good after all.
+    pub(crate) fn recover(
+        &mut self,
+        index_interval: u64,
+        visit: &mut dyn FnMut(&BatchView<'_>) -> bool,
+    ) -> Result<Recovered, StorageError> {
+        let file = self.handle()?;
+        let found = self.size;
+        let (mut next_offset, mut good) = (self.base_offset, 0);
+        let (mut offsets, mut times) = (Vec::new(), Vec::new());
+        let mut last_entry = 0;
+        let mut buffer = Vec::new();
+        self.largest = None;
+        for item in Scan::new(&file, 0, found) {
+            let checked = item.and_then(|(position, header)| {
+                let batch = read_batch(&file, position, header.size(), &mut buffer)?;
+                batch
+                    .check_crc()
+                    .map_err(|error| ScanError::Batch(position, error))?;
+                Ok((position, batch))
+            });
+            let (position, batch) = match checked {
+                Ok(found) => found,
+                Err(ScanError::Io(error)) => return Err(error).at("read", &self.path),
+                Err(ScanError::Batch(position, error)) => {
+                    tracing::warn!(file = %self.path.display(), position, %error, "segment ends here");
+                    break;
+                }
+            };
+            let header = batch.header();
+            if !self.follows(header, next_offset) || !visit(&batch) {
+                tracing::warn!(
+                    file = %self.path.display(), position, base_offset = header.base_offset, next_offset,
+                    "batch does not follow its predecessor; segment ends here"
+                );
+                break;
+            }
+            self.note_timestamp(header);
+            if position - last_entry > index_interval {
+                offsets.push(OffsetEntry {
+                    offset: header.last_offset(),
+                    position,
+                });
+                times.extend(self.largest);
+                last_entry = position;
+            }
+            next_offset = header.next_offset();
+            good = position + u64::try_from(header.size()).unwrap_or(0);
+        }
+        times.extend(self.largest);
+        times.dedup_by_key(|entry| entry.timestamp);
+        self.offsets.rebuild(&self.disk, &offsets)?;
+        self.times.rebuild(&self.disk, &times)?;
+        self.since_index_entry = good - last_entry;
+        self.first_timestamp = None;
+        self.cut(good)?;
+        Ok(Recovered {
+            next_offset,
+            cut: found - good,
+        })
+    }
+
+    /// Removes the batch that holds `offset` and all behind it; returns the offset after the last one left.
+    pub(crate) fn truncate_to(&mut self, offset: i64, index_interval: u64) -> Result<i64, StorageError> {
+        let file = self.handle()?;
+        match Scan::new(&file, self.floor_position(offset)?, self.size).find_offset(offset) {
+            Ok(Some((position, _))) | Err(ScanError::Batch(position, _)) => self.cut(position)?,
+            Ok(None) => {}
+            Err(ScanError::Io(error)) => return Err(error).at("read", &self.path),
+        }
+        Ok(self.recover(index_interval, &mut |_| true)?.next_offset)
+    }
+
+    /// Removes everything from `position` on. The indexes must be rebuilt after it.
+    pub(crate) fn cut(&mut self, position: u64) -> Result<(), StorageError> {
+        self.handle()?.set_len(position).at("truncate", &self.path)?;
+        self.size = position;
+        Ok(())
+    }
+
+    /// Renames the files, so that they are no part of the log after a crash; returns their new names. After an error
+    /// the segment is still there.
+    pub(crate) fn retire(&mut self) -> Result<Vec<PathBuf>, StorageError> {
+        self.release();
+        let mut retired = Vec::new();
+        for suffix in SUFFIXES {
+            let path = self.path.with_extension(&suffix[1..]);
+            let renamed = with_suffix(&path, DELETED_SUFFIX);
+            match fs::rename(&path, &renamed).at("rename", &path) {
+                Ok(()) => retired.push(renamed),
+                Err(error) if retired.is_empty() => return Err(error),
+                Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {}
+                // An index without its segment is removed at the next start.
+                Err(error) => tracing::warn!(%error, "index of a deleted segment stays behind"),
+            }
+        }
+        Ok(retired)
+    }
+
+    fn follows(&self, header: &BatchHeader, next_offset: i64) -> bool {
+        header.base_offset >= next_offset
+            && header.last_offset_delta >= 0
+            && header.last_offset() - self.base_offset <= i64::from(i32::MAX)
+    }
+
+    fn note_timestamp(&mut self, header: &BatchHeader) {
+        let largest = self.largest.map_or(NO_TIMESTAMP, |largest| largest.timestamp);
+        if header.max_timestamp > largest {
+            self.largest = Some(TimeEntry {
+                timestamp: header.max_timestamp,
+                offset: header.last_offset(),
+            });
+        }
+    }
+
+    fn index(&mut self, entry: OffsetEntry) {
+        let mut written = self.offsets.append(&self.disk, entry);
+        if let (Ok(()), Some(largest)) = (&written, self.largest) {
+            written = self.times.maybe_append(&self.disk, largest);
+        }
+        match written {
+            Ok(()) => self.since_index_entry = 0,
+            // The batch itself is in the log; without the entry only look-ups take longer. The next batch tries again.
+            Err(error) => tracing::warn!(%error, "index entry left out"),
+        }
+    }
+
+    fn first_timestamp(&mut self) -> Result<Option<i64>, StorageError> {
+        if self.first_timestamp.is_none() && self.size > 0 {
+            let file = self.handle()?;
+            if let Some(Ok((_, header))) = Scan::new(&file, 0, self.size).next() {
+                self.first_timestamp = Some(header.max_timestamp);
+            }
+        }
+        Ok(self.first_timestamp)
+    }
+}
+
+/// What ends the names of files that are to be removed.
+pub(crate) const DELETED_SUFFIX: &str = ".deleted";
+
+const SUFFIXES: [&str; 4] = [".log", ".index", ".timeindex", ".txnindex"];
+
+/// A file of the segment that starts at `base_offset`.
+pub(crate) fn file_path(dir: &Path, base_offset: i64, suffix: &str) -> PathBuf {
+    dir.join(format!("{base_offset:020}{suffix}"))
+}
+
+/// The offset in the name of a file with that suffix, such as `00000000000000000042.log`.
+pub(crate) fn offset_of(name: &str, suffix: &str) -> Option<i64> {
+    let digits = name.strip_suffix(suffix)?;
+    (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+fn len(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,235 @@
+//! Data directories: opened, closed, killed, damaged.
+
+use super::*;
+use std::fs;
+
+#[test]
+fn a_directory_belongs_to_one_process_and_one_cluster() {
+    let bench = Bench::new(small());
+    let options = LogManagerOptions::new(bench.root.path());
+    let second = LogManager::open(options.clone(), NOW, &|_| small());
+    assert!(matches!(second, Err(OpenError::Locked(_))));
+    let cluster = bench.manager().meta().cluster_id.clone();
+    assert_eq!(cluster.len(), 22);
+    drop(bench.manager);
+    let other = LogManagerOptions {
+        cluster_id: Some("another".to_owned()),
+        ..options.clone()
+    };
+    assert!(matches!(
+        LogManager::open(other, NOW, &|_| small()),
+        Err(OpenError::OtherCluster { .. })
+    ));
+    let same = LogManagerOptions {
+        cluster_id: Some(cluster),
+        ..options
+    };
+    LogManager::open(same, NOW, &|_| small()).unwrap();
+}
+
+#[test]
+fn a_deletion_that_was_interrupted_is_finished() {
+    let mut bench = Bench::new(small());
+    bench.append(&batch(&[NOW; 3]));
+    assert!(bench.manager().delete(TOPIC, 0).unwrap());
+    assert!(!bench.manager().delete(TOPIC, 0).unwrap());
+    assert!(!bench.dir().exists());
+    let rest = bench
+        .root
+        .path()
+        .join("gone-3.0123456789abcdef0123456789abcdef-delete");
+    fs::create_dir(&rest).unwrap();
+    fs::write(rest.join("00000000000000000000.log"), "x").unwrap();
+    bench.kill();
+    bench.start();
+    assert!(!rest.exists());
+    assert!(bench.manager().logs().is_empty());
+    let fresh = bench
+        .manager()
+        .create(TOPIC, 0, Uuid::from_bytes([8; 16]), small(), NOW)
+        .unwrap();
+    assert_eq!((fresh.log_start_offset(), fresh.log_end_offset()), (0, 0));
+}
+
+#[test]
+fn topic_ids_are_kept_and_names_are_checked() {
+    let mut bench = Bench::new(small());
+    let id = bench.log().topic_id();
+    let again = bench.manager().create(TOPIC, 0, id, small(), NOW).unwrap();
+    assert!(Arc::ptr_eq(&again, &bench.log()));
+    assert!(
+        bench
+            .manager()
+            .create(TOPIC, 0, Uuid::from_bytes([9; 16]), small(), NOW)
+            .is_err()
+    );
+    for name in ["..", ".", "", "a/b", "ä", "../x"] {
+        assert!(
+            bench.manager().create(name, 0, id, small(), NOW).is_err(),
+            "{name}"
+        );
+    }
+    bench.kill();
+    bench.start();
+    assert_eq!(bench.log().topic_id(), id);
+}
+
+#[test]
+fn unknown_files_are_left_alone() {
+    let mut bench = Bench::new(small());
+    bench.append(&batch(&[NOW; 3]));
+    for path in ["notes.txt", "orders-0/notes.txt", "orders-0/12.log"] {
+        fs::write(bench.root.path().join(path), "mine").unwrap();
+    }
+    fs::create_dir(bench.root.path().join("lost+found")).unwrap();
+    bench.kill();
+    bench.start();
+    assert_eq!(bench.manager().logs().len(), 1);
+    for path in ["notes.txt", "orders-0/notes.txt", "orders-0/12.log"] {
+        assert_eq!(fs::read(bench.root.path().join(path)).unwrap(), b"mine");
+    }
+    assert_eq!(bench.log().log_end_offset(), 3);
+}
+
+#[test]
+fn indexes_and_snapshots_are_rebuilt_whatever_became_of_them() {
+    for suffix in [".index", ".timeindex", ".snapshot"] {
+        for content in [None, Some(&b"garbage"[..]), Some(&[0xff; 24][..])] {
+            let mut bench = Bench::new(small());
+            for i in 0..60 {
+                bench.append(&produced(9, 0, i, 1));
+            }
+            let all = read_all(&bench.log(), 0, 500);
+            bench.restart();
+            bench.manager().close(NOW).unwrap();
+            bench.kill();
+            for name in bench.names().iter().filter(|name| name.ends_with(suffix)) {
+                let path = bench.dir().join(name);
+                content
+                    .map_or_else(|| fs::remove_file(&path), |content| fs::write(&path, content))
+                    .unwrap();
+            }
+            bench.start();
+            assert_eq!(read_all(&bench.log(), 0, 500), all, "{suffix} with {content:?}");
+            for offset in 0..60 {
+                let records = bench.log().read(offset, 1, true).unwrap().records;
+                assert_eq!(first_batch(&records).header().base_offset, offset);
+            }
+            let found = bench.log().offset_for_timestamp(NOW).unwrap().unwrap();
+            assert_eq!(found.offset, 0);
+            assert!(
+                bench.append(&produced(9, 0, 59, 1)).duplicate,
+                "{suffix} with {content:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn recovery_starts_at_the_recovery_point() {
+    let mut bench = Bench::new(small());
+    for _ in 0..30 {
+        bench.append(&batch(&[NOW; 2]));
+    }
+    bench.log().flush(NOW).unwrap();
+    bench.manager().checkpoint().unwrap();
+    for _ in 0..3 {
+        bench.append(&batch(&[NOW; 2]));
+    }
+    // A byte of a record that was on disk before: it is not looked at again, and the log goes on.
+    let first = bench.dir().join("00000000000000000000.log");
+    let mut bytes = fs::read(&first).unwrap();
+    bytes[70] ^= 1;
+    fs::write(&first, bytes).unwrap();
+    bench.kill();
+    bench.start();
+    assert!(!bench.manager().started_clean());
+    assert_eq!(bench.log().log_end_offset(), 66);
+}
+
+#[test]
+fn a_bad_batch_ends_the_log_and_later_segments_go() {
+    let mut bench = Bench::new(small());
+    for _ in 0..30 {
+        bench.append(&batch(&[NOW; 2]));
+    }
+    let segments: Vec<String> = bench
+        .names()
+        .into_iter()
+        .filter(|name| name.ends_with(".log"))
+        .collect();
+    let second = bench.dir().join(&segments[1]);
+    let mut bytes = fs::read(&second).unwrap();
+    let whole = first_batch(&bytes).bytes().len();
+    let end = first_batch(&bytes).header().next_offset();
+    bytes[whole + 70] ^= 1;
+    fs::write(&second, bytes).unwrap();
+    bench.kill();
+    bench.start();
+    assert_eq!(
+        (bench.log().log_end_offset(), bench.log().segment_count()),
+        (end, 2)
+    );
+    assert_eq!(bench.append(&batch(&[NOW])).base_offset, end);
+    assert_eq!(
+        bench.names().iter().filter(|name| name.ends_with(".log")).count(),
+        2
+    );
+}
+
+#[test]
+fn a_log_that_ends_before_its_start_begins_anew_at_its_start() {
+    let mut bench = Bench::new(LogConfig::default());
+    bench.append(&batch(&[NOW; 50]));
+    bench.append(&batch(&[NOW; 50]));
+    bench.log().delete_records(90).unwrap();
+    bench.kill();
+    let path = bench.dir().join("00000000000000000000.log");
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(100)
+        .unwrap();
+    bench.start();
+    assert_eq!(
+        (bench.log().log_start_offset(), bench.log().log_end_offset()),
+        (90, 90)
+    );
+    assert_eq!(bench.append(&batch(&[NOW])).base_offset, 90);
+    bench.restart();
+    assert_eq!(bench.log().log_end_offset(), 91);
+}
+
+#[test]
+fn the_files_are_those_that_kafka_writes() {
+    let mut bench = Bench::new(LogConfig {
+        index_interval_bytes: 0,
+        ..LogConfig::default()
+    });
+    for i in 0..3 {
+        bench.append(&produced(9, 0, i, 1));
+    }
+    bench.restart();
+    bench.manager().close(NOW).unwrap();
+    assert_eq!(
+        bench.names(),
+        [
+            "00000000000000000000.index",
+            "00000000000000000000.log",
+            "00000000000000000000.timeindex",
+            "00000000000000000003.snapshot",
+            "leader-epoch-checkpoint",
+            "partition.metadata"
+        ]
+    );
+    let read = |name: &str| fs::read_to_string(bench.root.path().join(name)).unwrap();
+    assert_eq!(read("orders-0/leader-epoch-checkpoint"), "0\n1\n0 0\n");
+    assert_eq!(
+        read("orders-0/partition.metadata"),
+        format!("version: 0\ntopic_id: {}", bench.log().topic_id())
+    );
+    assert_eq!(read("recovery-point-offset-checkpoint"), "0\n1\norders 0 3\n");
+    assert_eq!(read("log-start-offset-checkpoint"), "0\n0\n");
+    assert!(read(".kafka_cleanshutdown").starts_with("{\"version\":0"));
+}

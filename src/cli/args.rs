@@ -1,0 +1,340 @@
+//! The arguments of every command, with the help that users see.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::check::EXAMPLE_TOPIC;
+use super::logging::LogFormat;
+use super::view::PARTITIONS_SHOWN;
+use crate::VERSION;
+
+const ABOUT: &str = "Mirrors topics between Kafka clusters";
+
+const EXAMPLES: &str = "\
+Examples:
+  heliostat run topologies/active-standby.yaml     Start two clusters and mirror one to the other
+  heliostat check topologies/hub-and-spoke.yaml    See which flows a file means
+  heliostat status topologies/active-standby.yaml  See where they stand
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments or a wrong file, 3 something is missing or in the way and nothing was
+changed, 8 not healthy (status --check), 130 ended by Ctrl-C.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  heliostat run topologies/active-standby.yaml
+  heliostat run topology.yaml --log-format json 2>heliostat.log
+
+SIGTERM and Ctrl-C end it in order: what was read is written, and positions are recorded. A second Ctrl-C ends it at once.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  heliostat check topologies/hub-and-spoke.yaml
+  heliostat check topology.yaml --topic orders --topic payments.v1
+  heliostat check topology.yaml -o json | jq '.topics[].steps[].outcome'
+
+All that is wrong with the file goes to standard error, each with its line and what to write instead; the exit code is
+then 2. Warnings are shown too and leave it at 0.";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  heliostat status                             Ask the daemon on this machine
+  heliostat status topology.yaml --watch       Ask the daemon of a file, and again every second
+  heliostat status topology.yaml --clusters    Ask the clusters themselves
+  heliostat status --flow 'primary->standby' -o json
+  heliostat status --check || alert            Exit code 8 if a flow is not healthy";
+
+const BROKER_EXAMPLES: &str = "\
+Examples:
+  heliostat broker                                       A broker on 127.0.0.1:9092 whose data goes with it
+  heliostat broker --port 19092 --data ./data            Another port, and data that stays
+  heliostat broker --brokers 3                           Three brokers, on 9092, 9093 and 9094
+  heliostat broker --config log.retention.hours=1 --config num.partitions=6";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  heliostat completions bash > ~/.local/share/bash-completion/completions/heliostat
+  heliostat completions zsh > ~/.zfunc/_heliostat
+  heliostat completions fish > ~/.config/fish/completions/heliostat.fish";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "heliostat", version = VERSION, about = ABOUT, after_help = EXAMPLES, max_term_width = 120)]
+pub struct Cli {
+    /// What every command has.
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How to log.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Log options")]
+pub struct LogArgs {
+    /// The form of log lines, which go to standard error
+    #[arg(
+        long = "log-format",
+        value_name = "FORMAT",
+        default_value = "human",
+        global = true
+    )]
+    pub format: LogFormatArg,
+    /// What to log: off, error, warn, info, debug or trace, or filters such as info,heliostat::flow=debug
+    #[arg(
+        long = "log-level",
+        value_name = "LEVEL",
+        default_value = "info",
+        global = true
+    )]
+    pub level: String,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormatArg {
+    /// For people
+    Human,
+    /// One JSON object to a line
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the built-in clusters of a topology, then mirror until told to stop
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Check a topology file and show what it means
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Show flows and partitions: state, position, lag
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
+    /// Start one built-in cluster on its own
+    #[command(after_help = BROKER_EXAMPLES)]
+    Broker(BrokerArgs),
+    /// Write records to a topic: each line of standard input is one
+    #[command(after_help = PRODUCE_EXAMPLES)]
+    Produce(ProduceArgs),
+    /// Read the records of a topic: each is a line of standard output
+    #[command(after_help = CONSUME_EXAMPLES)]
+    Consume(ConsumeArgs),
+    /// Print completions for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+}
+
+/// Arguments of `heliostat run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The topology file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+const PRODUCE_EXAMPLES: &str = "\
+Examples:
+  echo hello | heliostat produce --bootstrap-server 127.0.0.1:19092 --topic orders
+  heliostat produce --bootstrap-server 127.0.0.1:19092 --topic orders --key-separator : < orders.txt";
+
+const CONSUME_EXAMPLES: &str = "\
+Examples:
+  heliostat consume --bootstrap-server 127.0.0.1:29092 --topic primary.orders --from-beginning
+  heliostat consume --bootstrap-server 127.0.0.1:29092 --topic primary.orders --max-messages 10 --verbose";
+
+/// Arguments of `heliostat produce`.
+#[derive(Debug, Args)]
+pub struct ProduceArgs {
+    /// Where the cluster is
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub bootstrap_server: String,
+    /// The topic
+    #[arg(long, value_name = "NAME")]
+    pub topic: String,
+    /// What separates key and value in a line; without it a line is a value without a key
+    #[arg(long, value_name = "TEXT")]
+    pub key_separator: Option<String>,
+}
+
+/// Arguments of `heliostat consume`.
+#[derive(Debug, Args)]
+pub struct ConsumeArgs {
+    /// Where the cluster is
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub bootstrap_server: String,
+    /// The topic
+    #[arg(long, value_name = "NAME")]
+    pub topic: String,
+    /// Begin with the first record that is there, not with the next one to come
+    #[arg(long)]
+    pub from_beginning: bool,
+    /// End after so many records
+    #[arg(long, value_name = "N")]
+    pub max_messages: Option<u64>,
+    /// Show partition, offset and key in front of each value
+    #[arg(long)]
+    pub verbose: bool,
+}
+
+/// Arguments of `heliostat check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The topology file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Show what becomes of this topic; may be repeated
+    #[arg(long = "topic", value_name = "NAME", help = topic_help())]
+    pub topics: Vec<String>,
+    /// For people or programs
+    #[arg(short, long, value_name = "FORMAT", default_value = "human")]
+    pub output: OutputArg,
+}
+
+/// Arguments of `heliostat status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The topology file, which says where its daemon listens and which clusters can be asked if it does not answer
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The daemon's address [default: that of the file, or http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL", conflicts_with = "clusters")]
+    pub url: Option<String>,
+    /// Ask the clusters themselves, not the daemon
+    #[arg(long, requires = "file")]
+    pub clusters: bool,
+    /// Only this flow, such as 'primary->standby'
+    #[arg(long, value_name = "FLOW")]
+    pub flow: Option<String>,
+    /// Look again every second, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+    /// Exit with code 8 if a flow is not healthy
+    #[arg(long)]
+    pub check: bool,
+    /// How many partitions of each flow to show
+    #[arg(long, value_name = "COUNT", default_value_t = PARTITIONS_SHOWN)]
+    pub partitions: usize,
+    /// For people or programs
+    #[arg(short, long, value_name = "FORMAT", default_value = "human")]
+    pub output: OutputArg,
+}
+
+/// Arguments of `heliostat broker`.
+#[derive(Debug, Args)]
+pub struct BrokerArgs {
+    /// The port of the first broker; the others follow. 0 picks free ones
+    #[arg(long, default_value_t = 9092)]
+    pub port: u16,
+    /// How many brokers the cluster shows
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub brokers: u16,
+    /// Where the data is kept; without it nothing outlives the process
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The address to listen on; 0.0.0.0 is every address of this machine
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// A broker config under Kafka's name; may be repeated
+    #[arg(long = "config", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub configs: Vec<(String, String)>,
+}
+
+/// Arguments of `heliostat completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// The form of what a command prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputArg {
+    /// Text
+    Human,
+    /// JSON
+    Json,
+}
+
+impl From<LogFormatArg> for LogFormat {
+    fn from(format: LogFormatArg) -> LogFormat {
+        match format {
+            LogFormatArg::Human => LogFormat::Human,
+            LogFormatArg::Json => LogFormat::Json,
+        }
+    }
+}
+
+fn topic_help() -> String {
+    format!("Show what becomes of this topic; may be repeated [default: {EXAMPLE_TOPIC}]")
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("write KEY=VALUE, such as log.retention.hours=1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let example = format!("heliostat {}", command.get_name());
+            assert!(
+                help.contains("Examples:") && help.contains(&example),
+                "{}",
+                command.get_name()
+            );
+        }
+    }
+
+    /// An example that does not work is worse than none.
+    #[test]
+    fn examples_are_right() {
+        let texts = [
+            EXAMPLES,
+            RUN_EXAMPLES,
+            CHECK_EXAMPLES,
+            STATUS_EXAMPLES,
+            BROKER_EXAMPLES,
+            COMPLETIONS_EXAMPLES,
+        ];
+        for line in texts
+            .iter()
+            .flat_map(|text| text.lines())
+            .filter(|line| line.starts_with("  heliostat"))
+        {
+            let command = line.trim().split("   ").next().unwrap_or_default();
+            let command = command.split(['|', '>']).next().unwrap_or_default();
+            let command = command.trim_end_matches(" 2").replace('\'', "");
+            // `'primary->standby'` was cut at its arrow, which leaves an option without its end, and is still one word.
+            let parsed = Cli::try_parse_from(command.split_whitespace());
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn configs_are_pairs() {
+        assert_eq!(key_value("a.b=c=d"), Ok(("a.b".to_owned(), "c=d".to_owned())));
+        assert!(key_value("a.b").is_err());
+        assert!(key_value("=c").is_err());
+    }
+}

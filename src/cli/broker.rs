@@ -1,0 +1,114 @@
+//! `heliostat broker`: one built-in cluster on its own.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use heliostat_broker::{Cluster, ClusterConfig, StartError};
+
+use super::args::BrokerArgs;
+use super::signal::Signals;
+use super::text::clean;
+use super::{Failure, exit, print};
+
+/// How long requests that are being answered, and logs that are being closed, may take at the end.
+const END_DEADLINE: Duration = Duration::from_secs(10);
+
+/// After the deadline connections are cut, and closing the logs still takes a moment.
+const END_MARGIN: Duration = Duration::from_secs(5);
+
+/// Runs a cluster until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// If it does not start: exit code 2 for a wrong config, 3 if a port is taken.
+pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
+    let mut properties = BTreeMap::new();
+    for (key, value) in args.configs {
+        if properties.insert(key.clone(), value).is_some() {
+            return Err(usage(format!("--config {key} is there twice: keep one of them")));
+        }
+    }
+    // From here on a signal is not lost, even while the cluster starts.
+    let mut signals = Signals::new()?;
+    let config = ClusterConfig {
+        host: args.host,
+        port: args.port,
+        brokers: args.brokers,
+        data: args.data.clone(),
+        properties,
+    };
+    let cluster = tokio::select! {
+        cluster = Cluster::start(config) => cluster.map_err(explain)?,
+        stop = signals.next() => return Ok(signals.end(stop, Duration::ZERO, async {}).await),
+    };
+    print(&greeting(&cluster, args.data.as_deref()))?;
+    let stop = signals.next().await;
+    tracing::info!("stopping");
+    let code = signals
+        .end(stop, END_DEADLINE + END_MARGIN, cluster.shutdown(END_DEADLINE))
+        .await;
+    tracing::info!("stopped");
+    Ok(code)
+}
+
+fn greeting(cluster: &Cluster, data: Option<&Path>) -> String {
+    let servers = cluster.bootstrap_servers();
+    let first = servers.split(',').next().unwrap_or_default();
+    let mut text = String::new();
+    let brokers = match cluster.addresses().len() {
+        1 => "1 broker".to_owned(),
+        count => format!("{count} brokers"),
+    };
+    let _ = writeln!(text, "A Kafka cluster with {brokers} listens on {servers}");
+    let _ = match data {
+        Some(path) => writeln!(text, "Its data is in {}", clean(&path.display().to_string())),
+        None => writeln!(text, "Its data goes with it: --data DIR keeps it"),
+    };
+    let _ = write!(
+        text,
+        "
+Try, with the commands of Apache Kafka:
+  kafka-topics.sh --bootstrap-server {first} --create --topic hello --partitions 3
+  echo 'first record' | kafka-console-producer.sh --bootstrap-server {first} --topic hello
+  kafka-console-consumer.sh --bootstrap-server {first} --topic hello --from-beginning --max-messages 1
+
+Ctrl-C ends it.
+"
+    );
+    text
+}
+
+fn explain(error: StartError) -> anyhow::Error {
+    match &error {
+        StartError::UnknownProperty { .. }
+        | StartError::BadProperty { .. }
+        | StartError::NoBrokers
+        | StartError::PortsExceeded { .. } => usage(error.to_string()),
+        StartError::Listen { source, .. } => {
+            let hint = match source.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    "; something listens there already: choose others with --port"
+                }
+                std::io::ErrorKind::AddrNotAvailable => {
+                    "; this machine does not have that address: choose another with --host"
+                }
+                _ => "",
+            };
+            Failure {
+                code: exit::PRECONDITION,
+                message: format!("{error}{hint}"),
+            }
+            .into()
+        }
+        _ => error.into(),
+    }
+}
+
+fn usage(message: String) -> anyhow::Error {
+    Failure {
+        code: exit::USAGE,
+        message,
+    }
+    .into()
+}

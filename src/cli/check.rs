@@ -1,0 +1,236 @@
+//! `heliostat check`: is a topology file right, and what does it mean.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::args::{CheckArgs, OutputArg};
+use super::text::{clean, width};
+use super::{complain, exit, print};
+use crate::topology::{Cluster, ClusterKind, Flow, Outcome, Problem, Step, Topology};
+
+/// The topic that is followed where nobody names one.
+pub const EXAMPLE_TOPIC: &str = "orders";
+
+/// More steps of one topic than this are for a program to read.
+const STEPS_SHOWN: usize = 60;
+
+/// What `-o json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    file: String,
+    ok: bool,
+    topology: Option<&'a Topology>,
+    topics: Vec<TopicReport>,
+    problems: &'a [Problem],
+}
+
+/// One example topic, and all that becomes of it.
+#[derive(Serialize)]
+struct TopicReport {
+    topic: String,
+    steps: Vec<Step>,
+}
+
+/// Checks a file and prints what it means.
+///
+/// # Errors
+/// If the answer cannot be written. What is wrong with the file is an answer.
+pub async fn run(args: &CheckArgs) -> anyhow::Result<u8> {
+    let result = Topology::load(&args.file);
+    let problems = match &result {
+        Ok(topology) => &topology.warnings,
+        Err(problems) => &problems.list,
+    };
+    match &result {
+        Ok(_) => problems
+            .iter()
+            .for_each(|warning| complain(&format!("{warning}\n\n"))),
+        Err(problems) => complain(&format!("{problems}\n")),
+    }
+    let topics: Vec<TopicReport> = match &result {
+        Ok(topology) => examples(topology, &args.topics),
+        Err(_) => Vec::new(),
+    };
+    let topology = result.as_ref().ok();
+    match (args.output, topology) {
+        (OutputArg::Json, _) => {
+            let file = args.file.display().to_string();
+            let report = Report {
+                file,
+                ok: topology.is_some(),
+                topology,
+                topics,
+                problems,
+            };
+            print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
+        }
+        (OutputArg::Human, Some(topology)) => print(&describe(topology, &topics))?,
+        (OutputArg::Human, None) => {}
+    }
+    Ok(if topology.is_some() { exit::OK } else { exit::USAGE })
+}
+
+fn examples(topology: &Topology, wanted: &[String]) -> Vec<TopicReport> {
+    let names = match wanted {
+        [] => vec![example_topic(topology)],
+        wanted => wanted.to_vec(),
+    };
+    let report = |topic: String| TopicReport {
+        steps: topology.routes(&topic),
+        topic,
+    };
+    names.into_iter().map(report).collect()
+}
+
+/// A topic that some flow copies, if the file names one or includes the usual example.
+fn example_topic(topology: &Topology) -> String {
+    let copied = |topic: &str| topology.flows.iter().any(|flow| flow.topics.includes(topic));
+    let named = topology
+        .flows
+        .iter()
+        .flat_map(|flow| &flow.topics.include)
+        .filter_map(|pattern| pattern.literal());
+    match copied(EXAMPLE_TOPIC) {
+        true => EXAMPLE_TOPIC.to_owned(),
+        false => named
+            .into_iter()
+            .find(|name| copied(name))
+            .unwrap_or_else(|| EXAMPLE_TOPIC.to_owned()),
+    }
+}
+
+fn describe(topology: &Topology, topics: &[TopicReport]) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{}: {}, {} clusters, {}\n",
+        topology.name,
+        topology.layout,
+        topology.clusters.len(),
+        flows(topology)
+    );
+    let _ = writeln!(text, "Clusters");
+    let clusters: Vec<[String; 2]> = topology
+        .clusters
+        .iter()
+        .map(|cluster| [cluster.alias.clone(), describe_cluster(cluster)])
+        .collect();
+    columns(&mut text, "  ", &clusters);
+    let _ = writeln!(text, "\nFlows");
+    let flows: Vec<[String; 2]> = topology
+        .flows
+        .iter()
+        .map(|flow| [flow.name.clone(), describe_flow(flow)])
+        .collect();
+    columns(&mut text, "  ", &flows);
+    let _ = writeln!(text, "\nHTTP\n  http://{}", topology.http.listen);
+    for topic in topics {
+        describe_topic(&mut text, topic);
+    }
+    text
+}
+
+fn flows(topology: &Topology) -> String {
+    match topology.flows.len() {
+        1 => "1 flow".to_owned(),
+        count => format!("{count} flows"),
+    }
+}
+
+fn describe_cluster(cluster: &Cluster) -> String {
+    let mut parts = Vec::new();
+    match &cluster.kind {
+        ClusterKind::BuiltIn(built_in) => {
+            let brokers = if built_in.brokers == 1 {
+                "broker"
+            } else {
+                "brokers"
+            };
+            let last = built_in.port + (built_in.brokers - 1);
+            let ports = if built_in.brokers == 1 {
+                String::new()
+            } else {
+                format!("-{last}")
+            };
+            parts.push(format!(
+                "built in, {} {brokers} on {}:{}{ports}",
+                built_in.brokers, built_in.host, built_in.port
+            ));
+            parts.push(match &built_in.data {
+                Some(data) => format!("data in {}", data.display()),
+                None => "data goes with the process".to_owned(),
+            });
+            parts.extend(
+                built_in
+                    .properties
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}")),
+            );
+        }
+        ClusterKind::Existing { bootstrap_servers } => parts.push(bootstrap_servers.join(",")),
+    }
+    if let Some(security) = &cluster.security {
+        parts.push(match &security.sasl {
+            Some(sasl) => format!(
+                "{} with {} as {}",
+                security.protocol, sasl.mechanism, sasl.username
+            ),
+            None => security.protocol.to_string(),
+        });
+    }
+    parts.extend(
+        cluster
+            .properties
+            .iter()
+            .map(|(key, value)| format!("client {key}={value}")),
+    );
+    parts.join(", ")
+}
+
+fn describe_flow(flow: &Flow) -> String {
+    let settings: Vec<String> = flow
+        .settings_not_default()
+        .into_iter()
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    match settings.is_empty() {
+        true => "as by default".to_owned(),
+        false => settings.join(", "),
+    }
+}
+
+fn describe_topic(text: &mut String, TopicReport { topic, steps }: &TopicReport) {
+    let _ = writeln!(text, "\nTopic {}, produced on any cluster", clean(topic));
+    let shown = &steps[..steps.len().min(STEPS_SHOWN)];
+    let copied = shown.iter().filter_map(|step| match &step.outcome {
+        Outcome::Copied { mirror } => Some([step.flow.clone(), format!("{} becomes {mirror}", step.topic)]),
+        Outcome::LeftOut { .. } => None,
+    });
+    let left_out = shown.iter().filter_map(|step| match &step.outcome {
+        Outcome::LeftOut { reason } => Some([step.flow.clone(), format!("{}: {reason}", step.topic)]),
+        Outcome::Copied { .. } => None,
+    });
+    columns(text, "  ", &copied.collect::<Vec<_>>());
+    let left_out: Vec<[String; 2]> = left_out.collect();
+    if !left_out.is_empty() {
+        let _ = writeln!(text, "  Not copied");
+        columns(text, "    ", &left_out);
+    }
+    if steps.len() > shown.len() {
+        let _ = writeln!(
+            text,
+            "  and {} more, which -o json shows",
+            steps.len() - shown.len()
+        );
+    }
+}
+
+/// Writes rows of two columns.
+fn columns(text: &mut String, indent: &str, rows: &[[String; 2]]) {
+    let first = rows.iter().map(|[first, _]| width(first)).max().unwrap_or(0);
+    for [left, right] in rows {
+        let gap = first - width(left) + 2;
+        let _ = writeln!(text, "{indent}{left}{:gap$}{}", "", clean(right));
+    }
+}
