@@ -175,8 +175,12 @@ while IFS=' ' read -r verb what; do
   esac
 done
 for pid in $pids; do kill -9 "$pid" 2>/dev/null; done
+# A process that is still dying may still write.
+for pid in $pids; do
+  for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+done
 printf %s "$dirs" | while read -r dir; do
-  for _ in 1 2 3 4 5; do rm -rf "$dir" 2>/dev/null && break; sleep 0.2; done
+  rm -rf "$dir" 2>/dev/null
 done
 "#;
 
