@@ -90,7 +90,9 @@ fn wrong_arguments_are_wrong_usage() {
 
 #[test]
 fn check_shows_what_a_file_means() {
-    expect_stdout(&["check", "topologies/active-standby.yaml"], expect![[r#"
+    expect_stdout(
+        &["check", "topologies/active-standby.yaml"],
+        expect![[r#"
         active-standby: active-standby, 2 clusters, 1 flow
 
         Clusters
@@ -105,7 +107,8 @@ fn check_shows_what_a_file_means() {
 
         Topic orders, produced to every cluster
           primary->standby  orders becomes primary.orders
-    "#]]);
+    "#]],
+    );
     expect_stdout(
         &["check", "topologies/hub-and-spoke.yaml", "--topic", "sales"],
         expect![[r#"
@@ -198,7 +201,9 @@ fn check_shows_what_a_file_means() {
                 west->east  a b: the mirror's name `west.a b` has ` `, which Kafka takes in no topic name
         "#]],
     );
-    expect_stdout(&["check", "topologies/existing-clusters.yaml"], expect![[r#"
+    expect_stdout(
+        &["check", "topologies/existing-clusters.yaml"],
+        expect![[r#"
         existing-clusters: active-standby, 2 clusters, 1 flow
 
         Clusters
@@ -213,7 +218,8 @@ fn check_shows_what_a_file_means() {
 
         Topic orders, produced to every cluster
           primary->standby  orders becomes primary.orders
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -307,7 +313,8 @@ fn check_of_a_wrong_file_gives_all_problems_and_exit_code_2() {
           = help: the keys here are `built_in`, `bootstrap_servers`, `security`, `properties`
 
         2 errors
-    "#]].assert_eq(&stderr.replace(&path, "t.yaml"));
+    "#]]
+    .assert_eq(&stderr.replace(&path, "t.yaml"));
     let (code, stdout, stderr) = text(&run(&["check", &path, "-o", "json"]));
     assert_eq!(code, Some(2));
     assert!(stderr.ends_with("2 errors\n"), "{stderr}");
@@ -428,7 +435,8 @@ fn a_broker_says_where_it_listens_and_what_to_try_and_ends_by_ctrl_c() {
           kafka-topics.sh --bootstrap-server SERVER --describe
 
         Ctrl-C ends it.
-    "#]].assert_eq(&stdout);
+    "#]]
+    .assert_eq(&stdout);
     broker.signal(Signal::INT);
     assert_eq!(broker.wait(PATIENCE).code(), Some(130));
     assert!(!broker.stderr().contains("ERROR"), "{}", broker.stderr());
