@@ -323,6 +323,8 @@ mod tests {
             CHECK_EXAMPLES,
             STATUS_EXAMPLES,
             BROKER_EXAMPLES,
+            PRODUCE_EXAMPLES,
+            CONSUME_EXAMPLES,
             COMPLETIONS_EXAMPLES,
         ];
         for line in texts
@@ -330,7 +332,7 @@ mod tests {
             .flat_map(|text| text.lines())
             .filter(|line| line.starts_with("  heliostat"))
         {
-            let command = line.trim().split("   ").next().unwrap_or_default();
+            let command = line.trim().split("  ").next().unwrap_or_default();
             let command = command.split(['|', '>']).next().unwrap_or_default();
             let command = command.trim_end_matches(" 2").replace('\'', "");
             // `'primary->standby'` was cut at its arrow, which leaves an option without its end, and is still one word.

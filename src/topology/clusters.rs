@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
-use super::draft::{Drafts, Field, Keys, Spot, Table};
+use super::draft::{Drafts, Spot};
 use super::model::{BuiltIn, Cluster, ClusterKind};
 use super::problem::ProblemKind;
 use super::properties::{read_broker_properties, read_client_properties};
+use super::reading::{Field, Keys, Table};
 use super::secret::Environment;
 use super::security::read_security;
 use super::yaml::Value;

@@ -1,9 +1,10 @@
 //! A layout and a list of flows become the flows that run.
 
 use super::clusters::ClusterDraft;
-use super::draft::{Drafts, Field, Keys, Spot, Table};
+use super::draft::{Drafts, Spot};
 use super::model::{Layout, flow_name};
 use super::problem::ProblemKind;
+use super::reading::{Field, Keys, Table};
 use super::settings::{FlowDraft, Settings, read_settings, resolve};
 use super::suggest::nearest;
 

@@ -14,6 +14,7 @@ mod model;
 mod origin;
 mod problem;
 mod properties;
+mod reading;
 mod routes;
 mod rules;
 mod secret;
@@ -38,8 +39,9 @@ pub use routes::{Outcome, Step};
 pub use secret::Secret;
 pub use security::{Mechanism, PropertyValue, Protocol, Sasl, Security, Tls};
 
-use draft::{Drafts, Field, Keys, Spot, Table};
+use draft::{Drafts, Spot};
 use origin::Origin;
+use reading::{Field, Keys, Table};
 use secret::Environment;
 use yaml::{NodeId, Position, ReadError, Value};
 

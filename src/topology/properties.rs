@@ -7,8 +7,9 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 
-use super::draft::{Drafts, Field, Keys};
+use super::draft::Drafts;
 use super::problem::ProblemKind;
+use super::reading::{Field, Keys};
 use super::yaml::Value;
 
 /// What copying rests on, and what the file says elsewhere.

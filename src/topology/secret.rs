@@ -7,8 +7,9 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use super::draft::{Drafts, Field, Keys};
+use super::draft::Drafts;
 use super::problem::ProblemKind;
+use super::reading::{Field, Keys};
 use super::yaml::Value;
 
 /// What stands in place of a secret wherever it could be seen.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::draft::{Drafts, Field, Keys, Table};
+use super::draft::Drafts;
 use super::problem::ProblemKind;
+use super::reading::{Field, Keys, Table};
 use super::secret::{Environment, Secret, read_secret};
 
 const KEYS: Keys = Keys::These(&[

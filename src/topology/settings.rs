@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::draft::{Drafts, Field, Keys, Spot, Table};
+use super::draft::{Drafts, Spot};
 use super::model::{Delivery, Engine, Flow, Limits, OnGap, OnRecreated, flow_name};
 use super::problem::ProblemKind;
+use super::reading::{Field, Keys, Table};
 use super::suggest::nearest;
 use super::yaml::Value;
 use crate::policy::{Naming, Pattern, Template, TemplateError, TopicFilter};

@@ -60,10 +60,12 @@ async fn until_closed(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// The answer without its date, and with a version that is the same in every build.
 fn without_date(answer: &str) -> String {
-    let lines: Vec<&str> = answer
-        .lines()
-        .filter(|line| !line.starts_with("date: "))
+    let length = answer.contains(crate::VERSION);
+    let lines = answer.lines().filter(|line| !line.starts_with("date: "));
+    let lines: Vec<&str> = lines
+        .filter(|line| !(length && line.starts_with("content-length: ")))
         .collect();
     lines.join("\n").replace(crate::VERSION, "VERSION") + "\n"
 }
@@ -77,7 +79,6 @@ async fn the_page_lists_the_paths() {
         cache-control: no-store
         x-content-type-options: nosniff
         connection: close
-        content-length: 350
 
         Heliostat VERSION
 

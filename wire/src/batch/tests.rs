@@ -1,3 +1,5 @@
+//! Batches read, checked and changed in place.
+
 use super::*;
 use crate::builder::{BatchBuilder, NewRecord};
 use crate::record::{HeaderView, RecordView};

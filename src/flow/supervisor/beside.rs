@@ -1,0 +1,133 @@
+//! What takes time and is done beside: looking for topics, asking for offsets, writing facts, preparing.
+
+use super::*;
+
+impl Supervisor {
+    pub(super) fn beside(&self, work: impl Future<Output = Report> + Send + 'static) {
+        let reports = self.reports.0.clone();
+        tokio::spawn(async move {
+            // Nobody waits for it any more only when the flow has ended.
+            let _ = reports.send(work.await);
+        });
+    }
+
+    pub(super) fn ask_whether_alone(&self) {
+        let (discovery, group) = (self.discovery.clone(), group_id(&self.flow.source));
+        self.beside(async move {
+            // If the group cannot be asked, it decides in its own time.
+            Report::Nobody(
+                discovery
+                    .target
+                    .group_members(&group)
+                    .await
+                    .is_ok_and(|members| members == 0),
+            )
+        });
+    }
+
+    pub(super) fn look(&mut self) {
+        if std::mem::replace(&mut self.looking, true) {
+            return;
+        }
+        let discovery = self.discovery.clone();
+        self.beside(async move { Report::Discovered(discovery.look().await) });
+    }
+
+    pub(super) fn beat(&mut self) {
+        self.beats += 1;
+        self.write_facts();
+        self.ask_offsets();
+        let now = now_ms();
+        for (topic, partition) in self.view.partitions() {
+            let Some(mirror) = self.mirrors.get(&topic) else {
+                continue;
+            };
+            let facts = self.discovery.target_maps.facts(&mirror.target_topic, partition);
+            let elsewhere = facts.map(|facts| (facts.last.position, facts.last.target_position));
+            self.view
+                .partition(&topic, partition, now, |view| view.elsewhere = elsewhere);
+        }
+        self.view.refresh(now);
+    }
+
+    pub(super) fn write_facts(&mut self) {
+        if self.writing_facts {
+            return;
+        }
+        let taken = facts::take(self.mine.values());
+        if taken.is_empty() {
+            return;
+        }
+        self.writing_facts = true;
+        let (discovery, view) = (self.discovery.clone(), self.view.clone());
+        self.beside(async move {
+            if let Err(error) = facts::write(&discovery.writer, taken, false).await {
+                tracing::warn!(flow = %discovery.flow.name, "{error}; it is tried again");
+                view.count_error();
+            }
+            Report::FactsWritten
+        });
+    }
+
+    pub(super) fn ask_offsets(&mut self) {
+        if self.asking_offsets {
+            return;
+        }
+        let partitions: Vec<(String, i32)> = self
+            .mirrors
+            .values()
+            .flat_map(|mirror| {
+                (0..mirror.partitions as i32).map(|partition| (mirror.topic.clone(), partition))
+            })
+            .collect();
+        if partitions.is_empty() {
+            return;
+        }
+        self.asking_offsets = true;
+        if self.beats % STARTS_EVERY == 1 {
+            let (discovery, partitions) = (self.discovery.clone(), partitions.clone());
+            self.beside(async move {
+                Report::Offsets(
+                    OffsetSpec::Earliest,
+                    discovery.source.offsets(partitions, OffsetSpec::Earliest).await,
+                )
+            });
+        }
+        let discovery = self.discovery.clone();
+        self.beside(async move {
+            let spec = OffsetSpec::LatestCommitted;
+            Report::Offsets(spec, discovery.source.offsets(partitions, spec).await)
+        });
+    }
+
+    /// Prepare what is due.
+    pub(super) fn pulse(&mut self) {
+        for partition in self.mine.values_mut() {
+            partition.settle();
+        }
+        let keys = due(&self.mine, Instant::now());
+        if keys.is_empty() {
+            return;
+        }
+        let mut wanted = Vec::with_capacity(keys.len());
+        for key in &keys {
+            if let Some(partition) = self.mine.get_mut(key) {
+                partition.phase = Phase::Preparing;
+                // What the clusters have now is held against what the partition was copied between.
+                let mirror = self
+                    .mirrors
+                    .get(&partition.mirror.topic)
+                    .unwrap_or(&partition.mirror)
+                    .clone();
+                let known = partition.known();
+                wanted.push(Wanted {
+                    mirror,
+                    partition: partition.partition,
+                    known,
+                });
+            }
+        }
+        let discovery = self.discovery.clone();
+        self.beside(async move { Report::Prepared(keys, prepare(&discovery, &wanted).await) });
+    }
+}

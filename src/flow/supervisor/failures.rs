@@ -1,0 +1,141 @@
+//! What the engine reports of a partition that it cannot copy, and what becomes of it.
+
+use super::*;
+
+impl Supervisor {
+    pub(super) fn on_engine(&mut self, event: Event) {
+        match event {
+            Event::Failed { id, side, code, text } => {
+                let Some(key) = self.by_id.get(&id).cloned() else {
+                    return;
+                };
+                self.stop_copying(&key);
+                self.on_failed(&key, side, code, &text);
+            }
+            Event::Broken(reason) => {
+                tracing::warn!(flow = %self.flow.name, "the writer has to be made anew: {reason}");
+                self.view.count_error();
+                self.replace_engine();
+            }
+        }
+    }
+
+    pub(super) fn on_failed(
+        &mut self,
+        key: &MirrorPartition,
+        side: Side,
+        code: RDKafkaErrorCode,
+        text: &str,
+    ) {
+        let Some(partition) = self.mine.get_mut(key) else {
+            return;
+        };
+        let at_once = side == Side::Source && is_out_of_range(code);
+        let retry_at = if at_once {
+            Instant::now()
+        } else {
+            partition.retry_at()
+        };
+        partition.careful = side == Side::Target;
+        let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
+        let position = partition
+            .account
+            .as_ref()
+            .map(|account| account.snapshot().position);
+        partition.phase = Phase::Draining(retry_at);
+        if at_once {
+            return;
+        }
+        let problem = failure(&self.flow, side, code, text, position);
+        tracing::warn!(flow = %self.flow.name, topic, partition = number, "{}", problem.reason);
+        self.view
+            .partition(&topic, number, now_ms(), |view| view.problem = Some(problem));
+    }
+
+    pub(super) fn stop_copying(&mut self, key: &MirrorPartition) {
+        if let Some(id) = self
+            .mine
+            .get_mut(key)
+            .and_then(|partition| partition.engine_id.take())
+        {
+            self.by_id.remove(&id);
+            self.engine.stop(id);
+        }
+    }
+
+    /// Prepare a partition again once what is on its way has settled.
+    pub(super) fn again(&mut self, key: &MirrorPartition, at: Instant) {
+        if let Some(partition) = self.mine.get_mut(key) {
+            partition.phase = Phase::Draining(at);
+        }
+    }
+
+    pub(super) fn replace_engine(&mut self) {
+        let new = match engine(&self.flow, &self.clusters, self.engine_events.0.clone()) {
+            Ok(new) => new,
+            Err(error) => return tracing::error!(flow = %self.flow.name, "cannot make a writer: {error}"),
+        };
+        let old = std::mem::replace(&mut self.engine, new);
+        // Its threads may take a moment to end.
+        tokio::task::spawn_blocking(move || drop(old));
+        self.by_id.clear();
+        for partition in self.mine.values_mut() {
+            partition.engine_id = None;
+            if let Some(account) = &partition.account {
+                account.rewind();
+            }
+            partition.phase = Phase::Due(Instant::now());
+        }
+    }
+}
+
+fn is_out_of_range(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset
+    )
+}
+
+/// What a failed partition is called, and what would clear it.
+fn failure(flow: &Flow, side: Side, code: RDKafkaErrorCode, text: &str, position: Option<i64>) -> Problem {
+    use RDKafkaErrorCode as Code;
+    let at = position
+        .map(|position| format!(" at source offset {position}"))
+        .unwrap_or_default();
+    let (state, reason) = match (side, code) {
+        (Side::Source, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+            (State::Waiting, format!("the source does not have it: {text}"))
+        }
+        (Side::Source, _) => (
+            State::Stalled,
+            format!("cannot be read from {}{at}: {text}", flow.source),
+        ),
+        (
+            Side::Target,
+            Code::MessageSizeTooLarge
+            | Code::InvalidMessage
+            | Code::InvalidMessageSize
+            | Code::InvalidRecord
+            | Code::InvalidTimestamp,
+        ) => {
+            let cure = match code {
+                Code::MessageSizeTooLarge => "raise max.message.bytes of the mirror topic",
+                Code::InvalidTimestamp => {
+                    "raise message.timestamp.after.max.ms or message.timestamp.before.max.ms of the mirror topic"
+                }
+                _ => {
+                    "see whether the mirror topic's configuration fits the record, such as cleanup.policy=compact for a record without a key"
+                }
+            };
+            (
+                State::Quarantined,
+                format!("{} refuses the record{at}: {text}; {cure}", flow.target),
+            )
+        }
+        (Side::Target, _) => (
+            State::Stalled,
+            format!("cannot be written to {}{at}: {text}", flow.target),
+        ),
+    };
+    Problem { state, reason }
+}

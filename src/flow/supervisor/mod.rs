@@ -1,0 +1,327 @@
+//! The one task that owns a flow: it hears of everything, decides, and acts. Whatever takes time runs beside it and reports back, so that
+//! the group, the engine and a stop are always heard at once.
+
+mod beside;
+mod failures;
+mod work;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use rdkafka::error::RDKafkaErrorCode;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::native::{OffsetSpec, PartitionOffset};
+use crate::cluster::{Cluster, ClusterError};
+use crate::flow::account::Account;
+use crate::flow::connect::{ConnectError, connect};
+use crate::flow::daemon::Fleet;
+use crate::flow::discover::{Discovered, Discovery, Mirror};
+use crate::flow::engine::librdkafka::{Librdkafka, Settings};
+use crate::flow::engine::{Engine, Event, Side, Start};
+use crate::flow::facts;
+use crate::flow::member::{Member, MemberEvent, MirrorPartition, RELEASE_DEADLINE, group_id};
+use crate::flow::now_ms;
+use crate::flow::partition::{Mine, Phase, backoff, due};
+use crate::flow::prepare::{Decision, Wanted, prepare};
+use crate::flow::view::{Problem, View};
+use crate::observe::status::State;
+use crate::topology::Flow;
+
+/// How often facts are written to the offset map, and the source's log ends are asked for.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Every so many beats the source's log starts are asked for too.
+const STARTS_EVERY: u64 = 10;
+
+/// How long a flow that ends may take for what is on its way. `heliostat run` allows a little more.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
+
+/// Run a flow until `stop`, then drain it.
+pub async fn run(
+    flow: Arc<Flow>,
+    source: Arc<Cluster>,
+    target: Arc<Cluster>,
+    fleet: Fleet,
+    view: Arc<View>,
+    stop: CancellationToken,
+) {
+    let mut attempt = 0;
+    while !stop.is_cancelled() {
+        let connected = tokio::select! {
+            connected = connect(&flow, &source, &target, &fleet) => connected,
+            () = stop.cancelled() => return,
+        };
+        let error = match connected {
+            Ok(discovery) => match Supervisor::new(discovery, &source, &target, view.clone()) {
+                Ok(supervisor) => return supervisor.run(stop).await,
+                Err(error) => ConnectError::Later(error.to_string()),
+            },
+            Err(error) => error,
+        };
+        let (state, reason) = match error {
+            ConnectError::Later(reason) => (State::Waiting, reason),
+            ConnectError::Never(reason) => (State::Stalled, reason),
+        };
+        tracing::debug!(flow = %flow.name, "cannot start yet: {reason}");
+        view.count_error();
+        view.set_problem(Some(Problem { state, reason }));
+        let wait = backoff(attempt, Duration::from_millis(100), Duration::from_secs(5));
+        attempt += 1;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// What comes back from work that runs beside the supervisor.
+enum Report {
+    Discovered(Result<Discovered, ClusterError>),
+    Nobody(bool),
+    Prepared(Vec<MirrorPartition>, Result<Vec<Decision>, ClusterError>),
+    Offsets(OffsetSpec, Result<Vec<PartitionOffset>, ClusterError>),
+    FactsWritten,
+}
+
+struct Supervisor {
+    flow: Arc<Flow>,
+    clusters: (Arc<Cluster>, Arc<Cluster>),
+    discovery: Arc<Discovery>,
+    view: Arc<View>,
+    engine: Box<dyn Engine>,
+    engine_events: (UnboundedSender<Event>, UnboundedReceiver<Event>),
+    member: Option<Member>,
+    member_events: (UnboundedSender<MemberEvent>, UnboundedReceiver<MemberEvent>),
+    reports: (UnboundedSender<Report>, UnboundedReceiver<Report>),
+    mirrors: BTreeMap<String, Mirror>,
+    subscribed: Vec<String>,
+    assigned: HashSet<MirrorPartition>,
+    /// Nobody else was in the group at the start: until the group says who copies what, this daemon copies everything.
+    alone: Option<bool>,
+    mine: HashMap<MirrorPartition, Mine>,
+    by_id: HashMap<u32, MirrorPartition>,
+    next_id: u32,
+    looking: bool,
+    writing_facts: bool,
+    asking_offsets: bool,
+    beats: u64,
+}
+
+fn engine(
+    flow: &Flow,
+    clusters: &(Arc<Cluster>, Arc<Cluster>),
+    events: UnboundedSender<Event>,
+) -> rdkafka::error::KafkaResult<Box<dyn Engine>> {
+    let settings = Settings {
+        flow: flow.name.clone(),
+        in_flight_bytes: flow.limits.in_flight_bytes,
+        bytes_per_second: flow.limits.bytes_per_second,
+    };
+    Ok(Box::new(Librdkafka::new(
+        settings,
+        &clusters.0,
+        &clusters.1,
+        events,
+    )?))
+}
+
+impl Supervisor {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "what goes through these is bounded: an event per partition and failure, a report per question"
+    )]
+    fn new(
+        discovery: Discovery,
+        source: &Arc<Cluster>,
+        target: &Arc<Cluster>,
+        view: Arc<View>,
+    ) -> rdkafka::error::KafkaResult<Supervisor> {
+        let flow = discovery.flow.clone();
+        let clusters = (source.clone(), target.clone());
+        let engine_events = unbounded_channel();
+        let engine = engine(&flow, &clusters, engine_events.0.clone())?;
+        Ok(Supervisor {
+            clusters,
+            discovery: Arc::new(discovery),
+            view,
+            engine,
+            engine_events,
+            member: None,
+            member_events: unbounded_channel(),
+            reports: unbounded_channel(),
+            mirrors: BTreeMap::new(),
+            subscribed: Vec::new(),
+            assigned: HashSet::new(),
+            alone: None,
+            mine: HashMap::new(),
+            by_id: HashMap::new(),
+            next_id: 0,
+            looking: false,
+            writing_facts: false,
+            asking_offsets: false,
+            beats: 0,
+            flow,
+        })
+    }
+
+    async fn run(mut self, stop: CancellationToken) {
+        self.view.set_problem(None);
+        self.ask_whether_alone();
+        self.look();
+        let mut look = tokio::time::interval(self.flow.discovery_interval);
+        let mut beat = tokio::time::interval(BEAT);
+        let mut pulse = tokio::time::interval(Duration::from_millis(100));
+        for interval in [&mut look, &mut beat, &mut pulse] {
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        }
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(event) = self.member_events.1.recv() => self.on_member(event),
+                Some(event) = self.engine_events.1.recv() => self.on_engine(event),
+                Some(report) = self.reports.1.recv() => self.on_report(report),
+                _ = look.tick() => self.look(),
+                _ = beat.tick() => self.beat(),
+                _ = pulse.tick() => self.pulse(),
+            }
+        }
+        self.drain().await;
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Discovered(result) => {
+                self.looking = false;
+                match result {
+                    Ok(found) => self.on_discovered(found),
+                    Err(error) => {
+                        tracing::debug!(flow = %self.flow.name, "discovery: {error}");
+                        self.view.count_error();
+                    }
+                }
+            }
+            Report::Nobody(nobody) => {
+                // The group may have answered in the meantime; then it is the one that decides.
+                if self.alone.is_none() {
+                    self.alone = Some(nobody);
+                    self.adopt();
+                }
+            }
+            Report::Prepared(keys, result) => self.on_prepared(keys, result),
+            Report::Offsets(spec, result) => self.on_offsets(spec, result),
+            Report::FactsWritten => self.writing_facts = false,
+        }
+    }
+
+    fn on_discovered(&mut self, found: Discovered) {
+        let now = now_ms();
+        self.view.set_left_out(found.left_out);
+        for mirror in found.mirrors.values() {
+            let gone = mirror.problem.as_ref().map(|reason| Problem {
+                state: State::Stalled,
+                reason: reason.clone(),
+            });
+            for partition in 0..mirror.partitions.max(usize::from(gone.is_some())) as i32 {
+                self.view.partition(&mirror.topic, partition, now, |view| {
+                    view.target_topic = mirror.target_topic.clone();
+                    if gone.is_some() || view.account.is_none() {
+                        view.problem = gone.clone();
+                    }
+                });
+            }
+        }
+        let before = std::mem::replace(&mut self.mirrors, found.mirrors);
+        self.give_up_what_changed(&before);
+        self.subscribe();
+        self.adopt();
+        self.ask_offsets();
+    }
+
+    /// Topics that are gone, or that are not the ones that they were.
+    fn give_up_what_changed(&mut self, before: &BTreeMap<String, Mirror>) {
+        let now = now_ms();
+        for old in before.values() {
+            let new = self.mirrors.get(&old.topic).cloned();
+            if new
+                .as_ref()
+                .is_some_and(|new| new.source_id == old.source_id && new.target_id == old.target_id)
+            {
+                continue;
+            }
+            let keys: Vec<_> = self
+                .mine
+                .keys()
+                .filter(|(topic, _)| *topic == old.target_topic)
+                .cloned()
+                .collect();
+            for key in keys {
+                self.stop_copying(&key);
+                match &new {
+                    // Prepared again, with the ids of before, so that the change is seen for what it is.
+                    Some(_) => self.again(&key, Instant::now()),
+                    None => drop(self.mine.remove(&key)),
+                }
+            }
+            if new.is_none() {
+                tracing::warn!(flow = %self.flow.name, topic = %old.topic, target_topic = %old.target_topic, "the source topic is gone; its mirror is kept");
+                for partition in 0..old.partitions as i32 {
+                    self.view.partition(&old.topic, partition, now, |view| {
+                        let reason = "the source topic was deleted; its mirror is kept".to_string();
+                        view.problem = Some(Problem {
+                            state: State::Waiting,
+                            reason,
+                        });
+                    });
+                }
+            }
+        }
+    }
+
+    fn on_offsets(&mut self, spec: OffsetSpec, result: Result<Vec<PartitionOffset>, ClusterError>) {
+        if spec == OffsetSpec::LatestCommitted {
+            self.asking_offsets = false;
+        }
+        let offsets = match result {
+            Ok(offsets) => offsets,
+            Err(error) => return tracing::debug!(flow = %self.flow.name, "{error}"),
+        };
+        let now = now_ms();
+        for found in offsets {
+            let Ok(offset) = found.offset else { continue };
+            self.view
+                .partition(&found.topic, found.partition, now, |view| match spec {
+                    OffsetSpec::Earliest => view.ends.note_start(offset),
+                    _ => view.note_end(now, offset),
+                });
+        }
+        self.view.refresh(now);
+    }
+
+    /// Stop reading, let arrive what is on its way, write the last facts, leave the group.
+    async fn drain(mut self) {
+        let keys: Vec<_> = self.mine.keys().cloned().collect();
+        for key in &keys {
+            self.stop_copying(key);
+        }
+        let mine: Vec<Mine> = self.mine.drain().map(|(_, partition)| partition).collect();
+        let left = facts::release(&self.discovery.writer, mine, DRAIN_DEADLINE).await;
+        if left > 0 {
+            tracing::warn!(flow = %self.flow.name, partitions = left, "ended before all that was on its way had arrived; it is copied again at the next start");
+        }
+        let (member, engine) = (self.member.take(), self.engine);
+        // The group's last revocation need not wait for anyone: everything is released.
+        drop(self.member_events);
+        let leave = tokio::task::spawn_blocking(move || {
+            if let Some(member) = member {
+                member.leave();
+            }
+            drop(engine);
+        });
+        if tokio::time::timeout(Duration::from_secs(3), leave).await.is_err() {
+            tracing::debug!(flow = %self.flow.name, "left without waiting for the group");
+        }
+    }
+}

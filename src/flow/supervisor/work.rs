@@ -1,0 +1,221 @@
+//! Which partitions this daemon copies, and from where: the group's assignments, what preparing found, giving up.
+
+use super::*;
+
+impl Supervisor {
+    pub(super) fn subscribe(&mut self) {
+        let topics: Vec<String> = self
+            .mirrors
+            .values()
+            .filter(|mirror| mirror.partitions > 0)
+            .map(|mirror| mirror.target_topic.clone())
+            .collect();
+        if topics == self.subscribed {
+            return;
+        }
+        if self.member.is_none() {
+            let joined = Member::join(
+                &self.clusters.1,
+                &format!("heliostat/{}/member", self.flow.name),
+                &group_id(&self.flow.source),
+                self.flow.session_timeout,
+                self.flow.discovery_interval,
+                self.member_events.0.clone(),
+            );
+            match joined {
+                Ok(member) => self.member = Some(member),
+                Err(error) => {
+                    return tracing::error!(flow = %self.flow.name, "cannot join the group: {error}");
+                }
+            }
+        }
+        if let Some(member) = &self.member {
+            member.subscribe(topics.clone());
+            self.subscribed = topics;
+        }
+    }
+
+    /// Take what is this daemon's to copy and is not copied yet.
+    pub(super) fn adopt(&mut self) {
+        for mirror in self.mirrors.values().filter(|mirror| mirror.problem.is_none()) {
+            for partition in 0..mirror.partitions as i32 {
+                let key = (mirror.target_topic.clone(), partition);
+                if (self.alone == Some(true) || self.assigned.contains(&key)) && !self.mine.contains_key(&key)
+                {
+                    self.mine.insert(key, Mine::new(mirror.clone(), partition));
+                }
+            }
+        }
+        self.pulse();
+    }
+
+    pub(super) fn on_member(&mut self, event: MemberEvent) {
+        match event {
+            MemberEvent::Assigned(partitions) => {
+                tracing::debug!(flow = %self.flow.name, partitions = partitions.len(), "assigned");
+                self.assigned.extend(partitions);
+                if self.alone.replace(false) == Some(true) {
+                    let others: Vec<_> = self
+                        .mine
+                        .keys()
+                        .filter(|key| !self.assigned.contains(*key))
+                        .cloned()
+                        .collect();
+                    // Partitions that the group does not know yet come with its next assignment.
+                    self.release(others, None);
+                }
+                self.adopt();
+            }
+            MemberEvent::Revoked(partitions, done) => {
+                tracing::debug!(flow = %self.flow.name, partitions = partitions.len(), "revoked");
+                for key in &partitions {
+                    self.assigned.remove(key);
+                }
+                self.release(partitions, Some(done));
+            }
+            MemberEvent::Error(error) => {
+                tracing::debug!(flow = %self.flow.name, "group: {error}");
+                self.view.count_error();
+            }
+        }
+    }
+
+    /// Give partitions up cleanly: what is on its way arrives, and is on record with a release mark.
+    pub(super) fn release(&mut self, keys: Vec<MirrorPartition>, done: Option<mpsc::Sender<()>>) {
+        let released: Vec<Mine> = keys
+            .into_iter()
+            .filter_map(|key| {
+                self.stop_copying(&key);
+                self.mine.remove(&key)
+            })
+            .collect();
+        if released.is_empty() {
+            return;
+        }
+        let now = now_ms();
+        for partition in &released {
+            self.view
+                .partition(&partition.mirror.topic, partition.partition, now, |view| {
+                    view.set_account(None);
+                    view.problem = None;
+                });
+        }
+        let discovery = self.discovery.clone();
+        tokio::spawn(async move {
+            facts::release(&discovery.writer, released, RELEASE_DEADLINE).await;
+            drop(done);
+        });
+    }
+
+    pub(super) fn on_prepared(
+        &mut self,
+        keys: Vec<MirrorPartition>,
+        result: Result<Vec<Decision>, ClusterError>,
+    ) {
+        match result {
+            Ok(decisions) => {
+                for (key, decision) in keys.iter().zip(decisions) {
+                    self.decided(key, decision);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(flow = %self.flow.name, "{error}");
+                self.view.count_error();
+                for key in &keys {
+                    if let Some(partition) = self.mine.get_mut(key) {
+                        partition.phase = Phase::Due(partition.retry_at());
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn decided(&mut self, key: &MirrorPartition, decision: Decision) {
+        let Some(partition) = self.mine.get_mut(key) else {
+            return;
+        };
+        if partition.phase != Phase::Preparing {
+            return;
+        }
+        match decision {
+            Decision::Halt { state, reason } => {
+                // It is looked at again: what hinders it may pass, or be mended by someone.
+                partition.phase = Phase::Due(partition.retry_at());
+                let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
+                self.view.partition(&topic, number, now_ms(), |view| {
+                    view.problem = Some(Problem { state, reason })
+                });
+            }
+            Decision::Copy {
+                at,
+                target_position,
+                gap,
+                note,
+            } => {
+                self.copy(key, at, target_position, gap, note);
+            }
+        }
+    }
+
+    pub(super) fn copy(
+        &mut self,
+        key: &MirrorPartition,
+        at: i64,
+        target_position: Option<i64>,
+        gap: Option<(i64, i64)>,
+        note: Option<String>,
+    ) {
+        let Some(partition) = self.mine.get_mut(key) else {
+            return;
+        };
+        if let Some(mirror) = self.mirrors.get(&partition.mirror.topic) {
+            partition.mirror = mirror.clone();
+        }
+        let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
+        if let Some(note) = &note {
+            tracing::warn!(flow = %self.flow.name, topic, partition = number, "{note}");
+        }
+        let account = match (&partition.account, &note) {
+            (Some(account), None) => account.clone(),
+            (Some(account), Some(_)) => {
+                account.restart(at, target_position);
+                account.clone()
+            }
+            (None, _) => Arc::new(Account::new(gap.map_or(at, |(from, _)| from), target_position)),
+        };
+        let gap_text = gap.map(|(from, to)| {
+            let gone = account.gap(to);
+            tracing::error!(flow = %self.flow.name, topic, partition = number, first = from, last = to - 1, records = gone,
+                "gap: source offsets were deleted before they could be copied");
+            format!("gap: source offsets {from} to {} were deleted before they could be copied", to - 1)
+        });
+        self.next_id += 1;
+        let id = self.next_id;
+        self.by_id.insert(id, key.clone());
+        partition.account = Some(account.clone());
+        partition.engine_id = Some(id);
+        partition.phase = Phase::Copying;
+        let careful = std::mem::take(&mut partition.careful);
+        self.view.partition(&topic, number, now_ms(), |view| {
+            if view
+                .account
+                .as_ref()
+                .is_none_or(|known| !Arc::ptr_eq(known, &account))
+            {
+                view.set_account(Some(account.clone()));
+            }
+            view.problem = None;
+            view.gap = gap_text.or(view.gap.take());
+        });
+        let target_topic = partition.mirror.target_topic.clone();
+        self.engine.start(Start {
+            id,
+            topic,
+            target_topic,
+            partition: number,
+            at,
+            account,
+            careful,
+        });
+    }
+}
