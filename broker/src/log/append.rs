@@ -15,7 +15,7 @@ use super::validate::{ValidBatch, validate};
 pub struct Appended {
     /// The offset of its first record.
     pub base_offset: i64,
-    /// The offset of its last record. Under [`FlushPolicy::GroupCommit`] it may be acknowledged once the high
+    /// The offset of its last record. Under [`FlushPolicy::GroupCommit`](super::FlushPolicy::GroupCommit) it may be acknowledged once the high
     /// watermark is beyond it.
     pub last_offset: i64,
     /// The time of append in milliseconds, if the topic uses LogAppendTime; otherwise -1.

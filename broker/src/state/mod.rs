@@ -1,7 +1,7 @@
 //! What the cluster must remember besides its logs: topics and their partitions, configuration, producer ids.
 //!
-//! Readers take the current [`Image`], which never changes. Writers are serialised: they [`State::begin`] a change,
-//! and [`Change::commit`] writes it to the journal before it becomes the current image.
+//! Readers take the current [`Image`], which never changes. Writers are serialised: they `State::begin` a change,
+//! and `Change::commit` writes it to the journal before it becomes the current image.
 
 pub mod image;
 pub mod journal;

@@ -24,7 +24,7 @@ pub struct BatchHeader {
     pub max_timestamp: i64,
     /// The idempotent producer, or [`NO_PRODUCER_ID`].
     pub producer_id: i64,
-    /// The idempotent producer's epoch, or [`NO_PRODUCER_EPOCH`].
+    /// The idempotent producer's epoch, or [`NO_PRODUCER_EPOCH`](super::NO_PRODUCER_EPOCH).
     pub producer_epoch: i16,
     /// The first record's sequence number, or [`NO_SEQUENCE`].
     pub base_sequence: i32,
@@ -82,7 +82,7 @@ impl BatchHeader {
         })
     }
 
-    /// Encodes the header with the fields as they are, checksum included: [`BatchMut::seal`] makes a new one.
+    /// Encodes the header with the fields as they are, checksum included: [`BatchMut::seal`](super::BatchMut::seal) makes a new one.
     pub fn encode(&self) -> [u8; HEADER_SIZE] {
         let mut out = [0u8; HEADER_SIZE];
         out[0..8].copy_from_slice(&self.base_offset.to_be_bytes());
