@@ -208,6 +208,7 @@ impl Supervisor {
             view.gap = gap_text.or(view.gap.take());
         });
         let target_topic = partition.mirror.target_topic.clone();
+        account.open(id);
         self.engine.start(Start {
             id,
             topic,
