@@ -301,7 +301,8 @@ impl Copier {
             } else {
                 TICK
             };
-            self.consumer.take(wait, RECORDS_AT_ONCE, &mut items);
+            let at_once = self.budget.records_at_once();
+            self.consumer.take(wait, at_once, &mut items);
             for item in items.drain(..) {
                 self.take_in(item);
             }
@@ -478,6 +479,8 @@ struct Budget {
     bytes_per_second: Option<u64>,
     left: f64,
     filled_at: Instant,
+    /// The size of a record, as a moving average.
+    record_bytes: f64,
 }
 
 impl Budget {
@@ -486,6 +489,15 @@ impl Budget {
             bytes_per_second,
             left: 0.0,
             filled_at: Instant::now(),
+            record_bytes: 1_000.0,
+        }
+    }
+
+    /// How many records may be taken at once, so that all of them can be sent.
+    fn records_at_once(&self) -> usize {
+        match self.bytes_per_second {
+            None => RECORDS_AT_ONCE,
+            Some(_) => ((self.left / self.record_bytes) as usize).clamp(1, RECORDS_AT_ONCE),
         }
     }
 
@@ -504,6 +516,9 @@ impl Budget {
     fn spend(&mut self, bytes: usize) {
         if self.bytes_per_second.is_some() {
             self.left -= bytes as f64;
+            self.record_bytes += (bytes as f64 - self.record_bytes) / 16.0;
+            // Empty records cost nothing, and must not make everything that follows look small.
+            self.record_bytes = self.record_bytes.max(1.0);
         }
     }
 }
