@@ -2,6 +2,7 @@
 
 mod apache_kafka;
 mod cli;
+mod growth;
 mod layouts;
 mod mirror;
 mod support;
