@@ -46,6 +46,9 @@ impl Supervisor {
         if at_once {
             return;
         }
+        if is_not_known_yet(side, code) {
+            self.engine.refresh(&key.0);
+        }
         let problem = failure(&self.flow, side, code, text, position);
         tracing::warn!(flow = %self.flow.name, topic, partition = number, "{}", problem.reason);
         self.view
@@ -99,6 +102,17 @@ fn is_out_of_range(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Whether the target may have a partition that the writer has not heard of.
+fn is_not_known_yet(side: Side, code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    let unknown = [
+        Code::UnknownPartition,
+        Code::UnknownTopic,
+        Code::UnknownTopicOrPartition,
+    ];
+    side == Side::Target && unknown.contains(&code)
+}
+
 /// What a failed partition is called, and what would clear it.
 fn failure(flow: &Flow, side: Side, code: RDKafkaErrorCode, text: &str, position: Option<i64>) -> Problem {
     use RDKafkaErrorCode as Code;
@@ -135,6 +149,10 @@ fn failure(flow: &Flow, side: Side, code: RDKafkaErrorCode, text: &str, position
                 format!("{} refuses the record{at}: {text}; {cure}", flow.target),
             )
         }
+        _ if is_not_known_yet(side, code) => (
+            State::Waiting,
+            format!("{} does not have it yet: {text}", flow.target),
+        ),
         (Side::Target, _) => (
             State::Stalled,
             format!("cannot be written to {}{at}: {text}", flow.target),

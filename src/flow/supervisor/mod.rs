@@ -234,6 +234,12 @@ impl Supervisor {
             }
         }
         let before = std::mem::replace(&mut self.mirrors, found.mirrors);
+        for old in before.values() {
+            let new = self.mirrors.get(&old.topic);
+            if let Some(new) = new.filter(|new| new.partitions > old.partitions) {
+                self.engine.refresh(&new.target_topic);
+            }
+        }
         self.give_up_what_changed(&before);
         self.subscribe();
         self.adopt();
