@@ -3,4 +3,5 @@
 mod lag;
 mod names;
 mod records;
+mod refused;
 mod resume;
