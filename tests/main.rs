@@ -2,6 +2,10 @@
 
 mod apache_kafka;
 mod cli;
+mod groups_on_built_in;
+mod growth;
+mod layouts;
+mod mirror;
 mod support;
 mod tidy;
 mod topology_errors;
