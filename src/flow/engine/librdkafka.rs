@@ -394,7 +394,7 @@ impl Copier {
                 if let Some(slot) = self.slots.get(&(topic, partition))
                     && slot.stash.is_empty()
                 {
-                    slot.account.reached(offset);
+                    slot.account.reached(slot.id, offset);
                 }
             }
             Consumed::Error {
@@ -457,7 +457,13 @@ impl Slot {
 
     fn send(&self, shared: &Shared, record: Record) {
         let bytes = record.size();
-        let sequence = self.account.sending(record.offset(), record.timestamp(), bytes);
+        let sequence = self
+            .account
+            .sending(self.id, record.offset(), record.timestamp(), bytes);
+        let Some(sequence) = sequence else {
+            // The command to stop is on its way; whoever goes on with the partition reads the record again.
+            return;
+        };
         shared.in_flight_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let tag = (u64::from(self.id) << SEQUENCE_BITS) | (sequence & ((1 << SEQUENCE_BITS) - 1));
         if let Err(code) = shared.producer.send(&self.target, record, tag) {

@@ -53,11 +53,13 @@ impl Supervisor {
     }
 
     pub(super) fn stop_copying(&mut self, key: &MirrorPartition) {
-        if let Some(id) = self
-            .mine
-            .get_mut(key)
-            .and_then(|partition| partition.engine_id.take())
-        {
+        let Some(partition) = self.mine.get_mut(key) else {
+            return;
+        };
+        if let Some(account) = &partition.account {
+            account.close();
+        }
+        if let Some(id) = partition.engine_id.take() {
             self.by_id.remove(&id);
             self.engine.stop(id);
         }
@@ -82,6 +84,7 @@ impl Supervisor {
         for partition in self.mine.values_mut() {
             partition.engine_id = None;
             if let Some(account) = &partition.account {
+                account.close();
                 account.rewind();
             }
             partition.phase = Phase::Due(Instant::now());

@@ -192,6 +192,7 @@ impl Supervisor {
         self.next_id += 1;
         let id = self.next_id;
         self.by_id.insert(id, key.clone());
+        account.open(id);
         partition.account = Some(account.clone());
         partition.engine_id = Some(id);
         partition.phase = Phase::Copying;
