@@ -2,6 +2,7 @@
 
 mod apache_kafka;
 mod cli;
+mod faults;
 mod groups_on_built_in;
 mod growth;
 mod layouts;

@@ -330,10 +330,20 @@ impl MapWriter {
         .await
     }
 
+    /// Waits until what others have begun to write is written, or has failed.
+    pub async fn settled(&self) -> Result<(), WriteError> {
+        self.queue(Vec::new()).await
+    }
+
     async fn write(&self, records: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), WriteError> {
         if records.is_empty() {
             return Ok(());
         }
+        self.queue(records).await
+    }
+
+    /// One command after the other: the answer comes when this one and all before it are done.
+    async fn queue(&self, records: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), WriteError> {
         let failed = |reason: String| WriteError {
             cluster: self.alias.clone(),
             reason,

@@ -195,6 +195,7 @@ impl Supervisor {
         self.next_id += 1;
         let id = self.next_id;
         self.by_id.insert(id, key.clone());
+        account.open(id);
         partition.account = Some(account.clone());
         partition.engine_id = Some(id);
         partition.phase = Phase::Copying;
@@ -211,7 +212,6 @@ impl Supervisor {
             view.gap = gap_text.or(view.gap.take());
         });
         let target_topic = partition.mirror.target_topic.clone();
-        account.open(id);
         self.engine.start(Start {
             id,
             topic,
