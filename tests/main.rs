@@ -2,6 +2,7 @@
 
 mod apache_kafka;
 mod cli;
+mod real_kafka;
 mod support;
 mod tidy;
 mod topology_errors;
