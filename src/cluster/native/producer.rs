@@ -8,7 +8,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaType;
 
-use super::{Native, Record, c_name, code};
+use super::{Native, Record, c_name, code, millis};
 
 /// How many delivery reports are taken out of one event at a time.
 const REPORTS_AT_ONCE: usize = 512;
@@ -61,6 +61,22 @@ impl Producer {
             )));
         }
         Ok(TargetTopic { topic })
+    }
+
+    /// Ask the cluster now how many partitions a topic has. Until its next look by itself a producer refuses to write to those
+    /// that the topic was given since.
+    pub fn refresh(&self, topic: &TargetTopic, timeout: Duration) -> KafkaResult<()> {
+        let mut metadata = std::ptr::null();
+        // SAFETY: client and topic are alive; on success the metadata is ours to destroy.
+        let error = unsafe {
+            let error =
+                rd::rd_kafka_metadata(self.native.ptr(), 0, topic.topic, &mut metadata, millis(timeout));
+            if !metadata.is_null() {
+                rd::rd_kafka_metadata_destroy(metadata);
+            }
+            error
+        };
+        code(error).map_or(Ok(()), |code| Err(KafkaError::MetadataFetch(code)))
     }
 
     /// Send a consumed record on as it is: key, value, headers in order, timestamp, partition. If this fails, the record is gone: its

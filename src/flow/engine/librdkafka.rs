@@ -8,10 +8,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
+use super::budget::Budget;
 use super::{Engine, Event, Side, Start};
 use crate::cluster::native::{Consumed, Consumer, Producer, Record, SourceTopic, TargetTopic};
 use crate::cluster::{Cluster, admin};
@@ -25,6 +26,9 @@ const RECORDS_AT_ONCE: usize = 2_000;
 
 /// No partition's share of the bytes in flight is smaller than this, or small batches would make it slow.
 const SMALLEST_SHARE: u64 = 256 * 1024;
+
+/// How long the copying thread may wait to learn of a topic's new partitions: an answer takes a round trip.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bits of a delivery tag that hold the sequence number; the rest holds the partition's id.
 const SEQUENCE_BITS: u32 = 40;
@@ -59,6 +63,8 @@ struct Shared {
     producer: Producer,
     accounts: RwLock<HashMap<u32, Arc<Account>>>,
     in_flight_bytes: AtomicU64,
+    /// How many partitions of each mirror topic the producer knows, at least.
+    known_partitions: Mutex<HashMap<String, usize>>,
     events: tokio::sync::mpsc::UnboundedSender<Event>,
     stop: AtomicBool,
 }
@@ -79,6 +85,7 @@ impl Librdkafka {
             producer,
             accounts: RwLock::default(),
             in_flight_bytes: AtomicU64::new(0),
+            known_partitions: Mutex::default(),
             events,
             stop: AtomicBool::new(false),
         });
@@ -198,6 +205,25 @@ impl Shared {
             .cloned()
     }
 
+    /// See to it that the producer knows all partitions of a mirror topic. The first use of a topic makes it ask by itself, and
+    /// later it asks rarely; a topic that has grown since would have its new partitions refused.
+    fn learn_partitions(&self, target: &TargetTopic, topic: &str, partitions: usize) {
+        let known = self.known_partitions().get(topic).copied();
+        if known.is_none_or(|known| known < partitions) {
+            let asked = known.map_or(Ok(()), |_| self.producer.refresh(target, REFRESH_TIMEOUT));
+            match asked {
+                Ok(()) => drop(self.known_partitions().insert(topic.to_string(), partitions)),
+                Err(error) => tracing::debug!(flow = %self.settings.flow, topic, "new partitions: {error}"),
+            }
+        }
+    }
+
+    fn known_partitions(&self) -> std::sync::MutexGuard<'_, HashMap<String, usize>> {
+        self.known_partitions
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     fn fail(&self, id: u32, side: Side, code: RDKafkaErrorCode, text: String) {
         // Nobody listens any more only when the flow is ending.
         let _ = self.events.send(Event::Failed { id, side, code, text });
@@ -257,6 +283,7 @@ struct Slot {
     id: u32,
     source: Arc<SourceTopic>,
     target: TargetTopic,
+    target_topic: String,
     partition: i32,
     account: Arc<Account>,
     /// Taken from the consumer and not sent, since the partition's share of the bytes in flight is used up.
@@ -334,6 +361,8 @@ impl Copier {
             }
         };
         let target = self.shared.producer.topic(&start.target_topic)?;
+        self.shared
+            .learn_partitions(&target, &start.target_topic, start.partitions);
         let key = (source.id(), start.partition);
         self.consumer.start(&source, start.partition, start.at)?;
         self.by_id.insert(start.id, key);
@@ -346,6 +375,7 @@ impl Copier {
             id: start.id,
             source,
             target,
+            target_topic: start.target_topic,
             partition: start.partition,
             account: start.account,
             stash: VecDeque::new(),
@@ -464,42 +494,11 @@ impl Slot {
             let settled = self.account.settle(sequence, None);
             shared.in_flight_bytes.fetch_sub(settled, Ordering::Relaxed);
             self.account.count_error();
+            if code == RDKafkaErrorCode::UnknownPartition {
+                // The broker that was asked had not heard of it yet: the next attempt asks again.
+                shared.known_partitions().insert(self.target_topic.clone(), 0);
+            }
             shared.fail(self.id, Side::Target, code, admin::explain(code));
-        }
-    }
-}
-
-/// A limit on bytes a second, with a tenth of a second's worth of them at once.
-struct Budget {
-    bytes_per_second: Option<u64>,
-    left: f64,
-    filled_at: Instant,
-}
-
-impl Budget {
-    fn new(bytes_per_second: Option<u64>) -> Budget {
-        Budget {
-            bytes_per_second,
-            left: 0.0,
-            filled_at: Instant::now(),
-        }
-    }
-
-    /// Whether more may be sent now. A record larger than the allowance is sent, and paid for by a longer wait.
-    fn is_open(&mut self) -> bool {
-        let Some(rate) = self.bytes_per_second else {
-            return true;
-        };
-        let now = Instant::now();
-        self.left += now.duration_since(self.filled_at).as_secs_f64() * rate as f64;
-        self.left = self.left.min(rate as f64 / 10.0);
-        self.filled_at = now;
-        self.left > 0.0
-    }
-
-    fn spend(&mut self, bytes: usize) {
-        if self.bytes_per_second.is_some() {
-            self.left -= bytes as f64;
         }
     }
 }

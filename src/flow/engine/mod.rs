@@ -1,5 +1,6 @@
 //! The engine of a flow: a reader and a writer. Everything after the acknowledgement is the [`Account`]'s, whichever engine runs.
 
+mod budget;
 pub mod librdkafka;
 
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct Start {
     pub target_topic: String,
     /// The partition, the same on both sides.
     pub partition: i32,
+    /// How many partitions the mirror topic has.
+    pub partitions: usize,
     /// The source offset to begin at.
     pub at: i64,
     /// Its books.

@@ -213,6 +213,7 @@ impl Supervisor {
             topic,
             target_topic,
             partition: number,
+            partitions: partition.mirror.partitions,
             at,
             account,
             careful,
