@@ -2,6 +2,7 @@
 
 mod apache_kafka;
 mod cli;
+mod java_tools;
 mod real_kafka;
 mod support;
 mod tidy;
