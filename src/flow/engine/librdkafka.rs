@@ -8,10 +8,11 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
+use super::budget::Budget;
 use super::{Engine, Event, Side, Start};
 use crate::cluster::native::{Consumed, Consumer, Producer, Record, SourceTopic, TargetTopic};
 use crate::cluster::{Cluster, admin};
@@ -329,7 +330,7 @@ impl Copier {
             } else {
                 TICK
             };
-            let at_once = self.budget.records_at_once();
+            let at_once = self.budget.records_at_once(RECORDS_AT_ONCE);
             self.consumer.take(wait, at_once, &mut items);
             for item in items.drain(..) {
                 self.take_in(item);
@@ -502,55 +503,6 @@ impl Slot {
             shared.in_flight_bytes.fetch_sub(settled, Ordering::Relaxed);
             self.account.count_error();
             shared.fail(self.id, Side::Target, code, admin::explain(code));
-        }
-    }
-}
-
-/// A limit on bytes a second, with a tenth of a second's worth of them at once.
-struct Budget {
-    bytes_per_second: Option<u64>,
-    left: f64,
-    filled_at: Instant,
-    /// The size of a record, as a moving average.
-    record_bytes: f64,
-}
-
-impl Budget {
-    fn new(bytes_per_second: Option<u64>) -> Budget {
-        Budget {
-            bytes_per_second,
-            left: 0.0,
-            filled_at: Instant::now(),
-            record_bytes: 1_000.0,
-        }
-    }
-
-    /// How many records may be taken at once, so that all of them can be sent.
-    fn records_at_once(&self) -> usize {
-        match self.bytes_per_second {
-            None => RECORDS_AT_ONCE,
-            Some(_) => ((self.left / self.record_bytes) as usize).clamp(1, RECORDS_AT_ONCE),
-        }
-    }
-
-    /// Whether more may be sent now. A record larger than the allowance is sent, and paid for by a longer wait.
-    fn is_open(&mut self) -> bool {
-        let Some(rate) = self.bytes_per_second else {
-            return true;
-        };
-        let now = Instant::now();
-        self.left += now.duration_since(self.filled_at).as_secs_f64() * rate as f64;
-        self.left = self.left.min(rate as f64 / 10.0);
-        self.filled_at = now;
-        self.left > 0.0
-    }
-
-    fn spend(&mut self, bytes: usize) {
-        if self.bytes_per_second.is_some() {
-            self.left -= bytes as f64;
-            self.record_bytes += (bytes as f64 - self.record_bytes) / 16.0;
-            // Empty records cost nothing, and must not make everything that follows look small.
-            self.record_bytes = self.record_bytes.max(1.0);
         }
     }
 }

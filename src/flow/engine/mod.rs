@@ -1,5 +1,6 @@
 //! The engine of a flow: a reader and a writer. Everything after the acknowledgement is the [`Account`]'s, whichever engine runs.
 
+mod budget;
 pub mod librdkafka;
 
 use std::sync::Arc;
