@@ -4,6 +4,7 @@ pub mod args;
 pub mod broker;
 pub mod check;
 pub mod completions;
+pub mod connect;
 pub mod live;
 pub mod logging;
 pub mod rates;
