@@ -1,6 +1,7 @@
 //! Integration tests, one module per capability, in one binary.
 
 mod apache_kafka;
+mod check_connect;
 mod cli;
 mod faults;
 mod groups_on_built_in;

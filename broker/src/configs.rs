@@ -276,6 +276,39 @@ pub fn check_property(name: &str, value: &str) -> Result<(), PropertyProblem> {
     outcome.map_err(PropertyProblem::Bad)
 }
 
+/// A broker config that a built-in cluster takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerConfig {
+    /// Kafka's name of it.
+    pub name: &'static str,
+    /// Its value where nothing is set; absent for a key whose default another key gives.
+    pub default: Option<String>,
+    /// Whether it takes effect without a restart.
+    pub dynamic: bool,
+}
+
+/// Every broker config that a built-in cluster takes.
+pub fn broker_configs() -> Vec<BrokerConfig> {
+    let empty = BTreeMap::new();
+    let layers = Layers {
+        broker: &empty,
+        all_brokers: &empty,
+        properties: &empty,
+    };
+    let configs = layers.describe_broker().into_iter().filter_map(|entry| {
+        let own = BROKER_KEYS.iter().map(|key| key.name);
+        let name = own
+            .chain(SYNONYMS.iter().map(|synonym| synonym.name))
+            .find(|name| *name == entry.name)?;
+        Some(BrokerConfig {
+            name,
+            default: entry.value,
+            dynamic: !entry.read_only,
+        })
+    });
+    configs.collect()
+}
+
 /// What is wrong with a property.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PropertyProblem {

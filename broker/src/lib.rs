@@ -18,5 +18,6 @@ pub mod state;
 mod storage;
 mod topics;
 
+pub use api::{SupportedApi, supported_apis};
 pub use cluster::{Cluster, ClusterConfig, StartError};
-pub use configs::{PropertyProblem, check_property};
+pub use configs::{BrokerConfig, PropertyProblem, broker_configs, check_property};

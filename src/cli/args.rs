@@ -39,10 +39,14 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   heliostat check topologies/hub-and-spoke.yaml
   heliostat check topology.yaml --topic orders --topic payments.v1
+  heliostat check topology.yaml --connect          Ask the clusters for their topics
   heliostat check topology.yaml -o json | jq '.topics[].steps[].outcome'
 
 All that is wrong with the file goes to standard error, each with its line and what to write
-instead; the exit code is then 2. Warnings are shown too, and leave it at 0.";
+instead; the exit code is then 2. Warnings are shown too, and leave it at 0.
+
+With --connect, two aliases for one cluster are an error as well (2), and a cluster that does
+not answer within 10 s, or a built-in one that does not run, gives 3. Nothing is changed anywhere.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -163,6 +167,9 @@ pub struct CheckArgs {
     /// Show what becomes of this topic; may be repeated
     #[arg(long = "topic", value_name = "NAME", help = topic_help())]
     pub topics: Vec<String>,
+    /// Ask every cluster too: whether it answers, and what becomes of the topics that it has
+    #[arg(long)]
+    pub connect: bool,
     /// For people or programs
     #[arg(short, long, value_name = "FORMAT", default_value = "human")]
     pub output: OutputArg,

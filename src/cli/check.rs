@@ -5,8 +5,8 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::args::{CheckArgs, OutputArg};
-use super::text::{clean, width};
-use super::{complain, exit, print};
+use super::text::{clean, columns};
+use super::{complain, connect, exit, print};
 use crate::topology::{Cluster, ClusterKind, Flow, Outcome, Problem, Step, Topology};
 
 /// The topic that is followed where nobody names one.
@@ -22,7 +22,9 @@ struct Report<'a> {
     ok: bool,
     topology: Option<&'a Topology>,
     topics: Vec<TopicReport>,
-    problems: &'a [Problem],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connected: Option<connect::Report>,
+    problems: Vec<Problem>,
 }
 
 /// One example topic, and all that becomes of it.
@@ -32,43 +34,67 @@ struct TopicReport {
     steps: Vec<Step>,
 }
 
-/// Checks a file and prints what it means.
+/// Checks a file, asks its clusters if that is wanted, and prints what it means.
 ///
 /// # Errors
 /// If the answer cannot be written. What is wrong with the file is an answer.
 pub async fn run(args: &CheckArgs) -> anyhow::Result<u8> {
-    let result = Topology::load(&args.file);
-    let problems = match &result {
-        Ok(topology) => &topology.warnings,
-        Err(problems) => &problems.list,
+    let file = args.file.display().to_string();
+    let topology = match Topology::load(&args.file) {
+        Ok(topology) => topology,
+        Err(problems) => {
+            complain(&format!("{problems}\n"));
+            if args.output == OutputArg::Json {
+                let report = Report {
+                    file,
+                    ok: false,
+                    topology: None,
+                    topics: Vec::new(),
+                    connected: None,
+                    problems: problems.list,
+                };
+                print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
+            }
+            return Ok(exit::USAGE);
+        }
     };
-    match &result {
-        Ok(_) => problems
-            .iter()
-            .for_each(|warning| complain(&format!("{warning}\n\n"))),
-        Err(problems) => complain(&format!("{problems}\n")),
+    let mut problems = topology.warnings.clone();
+    let mut connected = None;
+    if args.connect {
+        let report = connect::connect(&topology).await;
+        problems.extend_from_slice(&report.problems);
+        connected = Some(report);
     }
-    let topics: Vec<TopicReport> = match &result {
-        Ok(topology) => examples(topology, &args.topics),
-        Err(_) => Vec::new(),
+    problems
+        .iter()
+        .for_each(|problem| complain(&format!("{problem}\n\n")));
+    let code = connected.as_ref().map_or(exit::OK, connect::Report::exit_code);
+    // Real topics are better than an example, unless somebody asks for one.
+    let topics = match connected.is_some() && args.topics.is_empty() {
+        true => Vec::new(),
+        false => examples(&topology, &args.topics),
     };
-    let topology = result.as_ref().ok();
-    match (args.output, topology) {
-        (OutputArg::Json, _) => {
-            let file = args.file.display().to_string();
+    match args.output {
+        OutputArg::Json => {
             let report = Report {
                 file,
-                ok: topology.is_some(),
-                topology,
+                ok: code == exit::OK,
+                topology: Some(&topology),
                 topics,
+                connected,
                 problems,
             };
             print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
         }
-        (OutputArg::Human, Some(topology)) => print(&describe(topology, &topics))?,
-        (OutputArg::Human, None) => {}
+        OutputArg::Human => {
+            let mut text = describe(&topology, &topics);
+            if let Some(report) = &connected {
+                text += &connect::describe(report, &file);
+            }
+            print(&text)?;
+        }
     }
-    Ok(if topology.is_some() { exit::OK } else { exit::USAGE })
+    Ok(code)
 }
 
 fn examples(topology: &Topology, wanted: &[String]) -> Vec<TopicReport> {
@@ -223,14 +249,5 @@ fn describe_topic(text: &mut String, TopicReport { topic, steps }: &TopicReport)
             "  and {} more, which -o json shows",
             steps.len() - shown.len()
         );
-    }
-}
-
-/// Writes rows of two columns.
-fn columns(text: &mut String, indent: &str, rows: &[[String; 2]]) {
-    let first = rows.iter().map(|[first, _]| width(first)).max().unwrap_or(0);
-    for [left, right] in rows {
-        let gap = first - width(left) + 2;
-        let _ = writeln!(text, "{indent}{left}{:gap$}{}", "", clean(right));
     }
 }

@@ -4,6 +4,7 @@ pub mod args;
 pub mod broker;
 pub mod check;
 pub mod completions;
+pub mod connect;
 pub mod live;
 pub mod logging;
 pub mod rates;
@@ -34,8 +35,13 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// Something that must be there is not, or the other way round; nothing was changed.
     pub const PRECONDITION: u8 = 3;
+    /// A flow is not healthy.
+    pub const UNHEALTHY: u8 = 8;
     /// Ended by Ctrl-C, in order.
     pub const INTERRUPTED: u8 = 130;
+
+    /// Every exit code.
+    pub const ALL: [u8; 6] = [OK, FAILURE, USAGE, PRECONDITION, UNHEALTHY, INTERRUPTED];
 }
 
 /// A failure whose exit code is not [`exit::FAILURE`].

@@ -18,13 +18,13 @@ use crate::observe::status::{Status, StatusSource};
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
 /// Exit code: done.
-pub const EXIT_OK: u8 = 0;
+pub const EXIT_OK: u8 = super::exit::OK;
 /// Exit code: wrong usage, here a flow that does not exist.
-pub const EXIT_USAGE: u8 = 2;
+pub const EXIT_USAGE: u8 = super::exit::USAGE;
 /// Exit code of `--check`: a flow is not healthy.
-pub const EXIT_UNHEALTHY: u8 = 8;
+pub const EXIT_UNHEALTHY: u8 = super::exit::UNHEALTHY;
 /// Exit code: interrupted, which is how `--watch` ends.
-pub const EXIT_INTERRUPTED: u8 = 130;
+pub const EXIT_INTERRUPTED: u8 = super::exit::INTERRUPTED;
 
 /// How long a daemon may take to answer before the clusters are asked.
 const DAEMON_PATIENCE: Duration = Duration::from_secs(5);

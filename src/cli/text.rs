@@ -3,6 +3,7 @@
 //! Everything that comes from outside (topic names, error texts) goes through [`clean`] before it reaches a terminal.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 /// A text without control characters: each becomes a space. Marks that change the direction of writing count as such.
 pub fn clean(text: &str) -> Cow<'_, str> {
@@ -121,6 +122,15 @@ pub fn visible_width(line: &str) -> usize {
         }
     }
     used
+}
+
+/// Writes rows of two columns, a line each; the right one is cleaned.
+pub fn columns(text: &mut String, indent: &str, rows: &[[String; 2]]) {
+    let first = rows.iter().map(|[first, _]| width(first)).max().unwrap_or(0);
+    for [left, right] in rows {
+        let gap = first - width(left) + 2;
+        let _ = writeln!(text, "{indent}{left}{:gap$}{}", "", clean(right));
+    }
 }
 
 /// The cells of a character: enough of Unicode to keep columns straight for names and messages in any script.

@@ -13,8 +13,8 @@ use super::secret::Environment;
 use super::security::read_security;
 use super::yaml::Value;
 
-const CLUSTER_KEYS: Keys = Keys::These(&["built_in", "bootstrap_servers", "security", "properties"]);
-const BUILT_IN_KEYS: Keys = Keys::These(&["port", "brokers", "data", "host", "properties"]);
+const CLUSTER_KEYS: Keys = Keys::These(super::keys::CLUSTER);
+const BUILT_IN_KEYS: Keys = Keys::These(super::keys::BUILT_IN);
 
 /// A built-in cluster shows up to nine brokers: more would teach nothing that nine do not.
 const BROKERS_MAX: u16 = 9;

@@ -17,19 +17,7 @@ const ROLES: [(&str, Layout); 5] = [
     ("direction", Layout::HubAndSpoke),
 ];
 
-const ENTRY_KEYS: Keys = Keys::These(&[
-    "name",
-    "topics",
-    "naming",
-    "delivery",
-    "engine",
-    "on_gap",
-    "on_recreated",
-    "replication_factor",
-    "discovery_interval",
-    "session_timeout",
-    "limits",
-]);
+const ENTRY_KEYS: Keys = Keys::These(super::keys::FLOW_ENTRY);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Direction {
@@ -63,7 +51,7 @@ pub(super) fn read_flows(
     let defaults = drafts.optional(root, "defaults", "defaults: { topics: { include: [\".*\"] } }");
     let defaults = defaults.and_then(|field| {
         let key = root.key_spot("defaults").map(|spot| spot.at);
-        drafts.table(&field, key, Keys::These(super::settings::FLOW_KEYS))
+        drafts.table(&field, key, Keys::These(super::keys::FLOW))
     });
     let defaults = defaults
         .map(|table| read_settings(drafts, &table))

@@ -1,7 +1,7 @@
 //! What to say to a key that does not exist where it stands.
 
+use super::keys;
 use super::problem::ProblemKind;
-use super::settings::FLOW_KEYS;
 use super::suggest::nearest;
 
 /// Keys of the design that this version does not have yet, and what that means for the user now.
@@ -34,7 +34,7 @@ pub(super) fn for_key(key: &str, known: &[&'static str]) -> (ProblemKind, String
     let meant = nearest(key, known.iter().copied());
     let help = if let Some(meant) = meant {
         format!("did you mean `{meant}`?")
-    } else if at_top && FLOW_KEYS.contains(&key) {
+    } else if at_top && keys::FLOW.contains(&key) {
         format!("`{key}` is a setting of flows: put it under `defaults`, or into one of the `flows`")
     } else if at_top && CLUSTER_KEYS.contains(&key) {
         format!("`{key}` belongs to a cluster: put it under `clusters` and the cluster's alias")

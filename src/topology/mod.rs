@@ -10,6 +10,7 @@ mod clusters;
 mod draft;
 mod flows;
 mod hints;
+mod keys;
 mod model;
 mod origin;
 mod problem;
@@ -30,6 +31,7 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+pub use keys::KEYS;
 pub use model::{
     BuiltIn, Cluster, ClusterKind, Delivery, Engine, Flow, Http, Layout, Limits, OnGap, OnRecreated, Topology,
 };
@@ -48,19 +50,7 @@ use yaml::{NodeId, Position, ReadError, Value};
 /// A topology of a thousand clusters has a tenth of this.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-const ROOT_KEYS: Keys = Keys::These(&[
-    "name",
-    "layout",
-    "clusters",
-    "primary",
-    "standby",
-    "hub",
-    "spokes",
-    "direction",
-    "defaults",
-    "flows",
-    "http",
-]);
+const ROOT_KEYS: Keys = Keys::These(keys::ROOT);
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
@@ -214,7 +204,7 @@ fn read_http(drafts: &mut Drafts, root: &Table<'_>) -> (SocketAddr, Spot) {
         return nowhere;
     };
     let key = root.key_spot("http").map(|spot| spot.at);
-    let Some(table) = drafts.table(&field, key, Keys::These(&["listen"])) else {
+    let Some(table) = drafts.table(&field, key, Keys::These(keys::HTTP)) else {
         return nowhere;
     };
     let Some(listen) = drafts.optional(&table, "listen", "listen: 127.0.0.1:8080") else {

@@ -86,7 +86,7 @@ pub(super) fn read_secret(
             .help(help);
         return None;
     }
-    let table = drafts.table(field, None, Keys::These(&["env", "file"]))?;
+    let table = drafts.table(field, None, Keys::These(super::keys::SECRET))?;
     let variable = drafts.optional(&table, "env", "env: STANDBY_PASSWORD");
     let file = drafts.optional(&table, "file", "file: /run/secrets/standby");
     match (variable, file) {

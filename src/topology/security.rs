@@ -10,17 +10,7 @@ use super::problem::ProblemKind;
 use super::reading::{Field, Keys, Table};
 use super::secret::{Environment, Secret, read_secret};
 
-const KEYS: Keys = Keys::These(&[
-    "protocol",
-    "mechanism",
-    "username",
-    "password",
-    "ca",
-    "certificate",
-    "key",
-    "key_password",
-    "verify_hostname",
-]);
+const KEYS: Keys = Keys::These(super::keys::SECURITY);
 
 /// How to connect to an existing cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -3,26 +3,13 @@
 use std::time::Duration;
 
 use super::draft::{Drafts, Spot};
+use super::keys;
 use super::model::{Delivery, Engine, Flow, Limits, OnGap, OnRecreated, flow_name};
 use super::problem::ProblemKind;
 use super::reading::{Field, Keys, Table};
 use super::suggest::nearest;
 use super::yaml::Value;
 use crate::policy::{Naming, Pattern, Template, TemplateError, TopicFilter};
-
-/// The keys of `defaults`, and, after `name`, of a flow.
-pub(super) const FLOW_KEYS: &[&str] = &[
-    "topics",
-    "naming",
-    "delivery",
-    "engine",
-    "on_gap",
-    "on_recreated",
-    "replication_factor",
-    "discovery_interval",
-    "session_timeout",
-    "limits",
-];
 
 /// Kafka's own topics, and the internal topics of mirroring tools and stream processors.
 const EXCLUDE_DEFAULT: [&str; 2] = ["__.*", ".*[-.]internal"];
@@ -188,7 +175,7 @@ pub(super) fn read_settings(drafts: &mut Drafts, table: &Table<'_>) -> Settings 
 
 fn read_topics(drafts: &mut Drafts, table: &Table<'_>, field: &Field<'_>, settings: &mut Settings) {
     let key = table.key_spot("topics").map(|spot| spot.at);
-    let Some(topics) = drafts.table(field, key, Keys::These(&["include", "exclude"])) else {
+    let Some(topics) = drafts.table(field, key, Keys::These(keys::TOPICS)) else {
         return;
     };
     if let Some(field) = drafts.optional(&topics, "include", "include: [\"orders.*\"]") {
@@ -263,11 +250,7 @@ fn warn_of_glob(drafts: &mut Drafts, item: &Field<'_>, text: &str) {
 }
 
 fn read_naming(drafts: &mut Drafts, field: &Field<'_>, key: &Spot) -> Option<Naming> {
-    let table = drafts.table(
-        field,
-        Some(key.at),
-        Keys::These(&["policy", "separator", "template"]),
-    )?;
+    let table = drafts.table(field, Some(key.at), Keys::These(keys::NAMING))?;
     let policy = drafts.required(&table, "policy", "policy: prefix")?;
     let separator = drafts.optional(&table, "separator", "separator: \".\"");
     let template = drafts.optional(&table, "template", "template: \"{source}.{topic}\"");
@@ -368,7 +351,7 @@ fn read_engine(drafts: &mut Drafts, field: &Field<'_>) -> Option<Engine> {
 
 fn read_limits(drafts: &mut Drafts, table: &Table<'_>, field: &Field<'_>, settings: &mut Settings) {
     let key = table.key_spot("limits").map(|spot| spot.at);
-    let Some(limits) = drafts.table(field, key, Keys::These(&["in_flight_bytes", "bytes_per_second"])) else {
+    let Some(limits) = drafts.table(field, key, Keys::These(keys::LIMITS)) else {
         return;
     };
     if let Some(field) = drafts.optional(&limits, "in_flight_bytes", "in_flight_bytes: 32MB") {

@@ -50,6 +50,17 @@ pub(crate) struct Api {
     handler: fn(Call) -> Pin<Box<dyn Future<Output = Reply> + Send>>,
 }
 
+/// An API that a built-in cluster answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SupportedApi {
+    /// Kafka's number for it.
+    pub key: i16,
+    /// Kafka's name of it.
+    pub name: &'static str,
+    /// The versions that are accepted.
+    pub versions: RangeInclusive<i16>,
+}
+
 /// A request whose header has been read.
 struct Call {
     context: Context,
@@ -123,6 +134,16 @@ impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.key.name(), self.versions)
     }
+}
+
+/// Every API that a built-in cluster answers, in the order of the table.
+pub fn supported_apis() -> Vec<SupportedApi> {
+    let row = |api: &Api| SupportedApi {
+        key: api.key.code(),
+        name: api.key.name(),
+        versions: api.versions.clone(),
+    };
+    TABLE.iter().map(row).collect()
 }
 
 /// Answers one frame.

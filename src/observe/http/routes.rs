@@ -22,7 +22,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// The paths, and what the page at `/` says of them.
-const PATHS: [(&str, &str); 5] = [
+pub const PATHS: [(&str, &str); 5] = [
     ("/", "this page"),
     ("/metrics", "metrics in the text format of Prometheus"),
     ("/livez", "200 while the process serves"),
