@@ -25,6 +25,7 @@ struct Inner {
     problem: Option<Problem>,
     partitions: BTreeMap<(String, i32), PartitionView>,
     left_out: Vec<LeftOut>,
+    discovered: bool,
     errors_total: u64,
     state: State,
     since_ms: i64,
@@ -157,9 +158,11 @@ impl View {
         self.lock().errors_total += 1;
     }
 
-    /// The topics that are left out.
-    pub fn set_left_out(&self, left_out: Vec<LeftOut>) {
-        self.lock().left_out = left_out;
+    /// The topics of the source were looked at; these are left out.
+    pub fn discovered(&self, left_out: Vec<LeftOut>) {
+        let mut inner = self.lock();
+        inner.discovered = true;
+        inner.left_out = left_out;
     }
 
     /// Change one partition; it is made if it is not there.
@@ -222,7 +225,7 @@ impl View {
             .iter()
             .map(|((topic, number), partition)| partition_status(topic, *number, partition, now_ms))
             .collect();
-        let known = !partitions.is_empty() && partitions.iter().all(|partition| partition.lag.known);
+        let known = inner.discovered && away.source.is_none() && partitions.iter().all(|partition| partition.lag.known);
         let seconds = partitions
             .iter()
             .map(|partition| partition.lag.seconds)
@@ -278,6 +281,9 @@ impl View {
         if away.source.is_some() || away.target.is_some() {
             return State::Waiting;
         }
+        if !inner.discovered {
+            return State::Waiting;
+        }
         // With nothing to mirror, nothing is missing.
         inner
             .partitions
@@ -300,6 +306,9 @@ fn flow_reason(inner: &Inner, away: &Away, partitions: &[PartitionStatus]) -> Op
     }
     if let Some(reason) = away.source.clone().or_else(|| away.target.clone()) {
         return Some(reason);
+    }
+    if !inner.discovered {
+        return Some("the topics are being looked for".into());
     }
     if partitions.is_empty() {
         return Some("no topic on the source matches".into());

@@ -218,7 +218,7 @@ impl Supervisor {
 
     fn on_discovered(&mut self, found: Discovered) {
         let now = now_ms();
-        self.view.set_left_out(found.left_out);
+        self.view.discovered(found.left_out);
         for mirror in found.mirrors.values() {
             let gone = mirror.problem.as_ref().map(|reason| Problem {
                 state: State::Stalled,
