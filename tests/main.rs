@@ -3,6 +3,7 @@
 mod apache_kafka;
 mod check_connect;
 mod cli;
+mod guide;
 mod support;
 mod tidy;
 mod topology_errors;
