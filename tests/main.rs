@@ -3,7 +3,14 @@
 mod apache_kafka;
 mod check_connect;
 mod cli;
+mod faults;
+mod groups_on_built_in;
+mod growth;
 mod guide;
+mod java_tools;
+mod layouts;
+mod mirror;
+mod real_kafka;
 mod support;
 mod tidy;
 mod topology_errors;

@@ -64,7 +64,7 @@ impl Kind {
         match self {
             Kind::Mm2 => "mm2",
             Kind::Mm2Tuned => "mm2-tuned",
-            Kind::Heliostat => "heliostat",
+            Kind::Heliostat => "source",
         }
     }
 

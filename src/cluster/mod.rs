@@ -63,6 +63,8 @@ impl Cluster {
         // A cluster that comes back is found again within a second or two.
         base.set("reconnect.backoff.ms", "50");
         base.set("reconnect.backoff.max.ms", "1000");
+        // How soon a client asks who leads a partition that it has just been told of.
+        base.set("topic.metadata.refresh.fast.interval.ms", "10");
         base.set("socket.keepalive.enable", "true");
         base.set("socket.nagle.disable", "true");
         // The state of a flow says, once, that a cluster is away; librdkafka would say it at every attempt.

@@ -27,6 +27,8 @@ struct Inner {
     in_flight: VecDeque<InFlight>,
     first: u64,
     failed: bool,
+    /// The number under which the engine copies it now; of any other number nothing is taken any more.
+    copying: Option<u32>,
     ledger: Ledger,
 }
 
@@ -93,6 +95,7 @@ impl Account {
                 in_flight: VecDeque::new(),
                 first: 0,
                 failed: false,
+                copying: None,
                 ledger: Ledger::default(),
             }),
             in_flight_bytes: AtomicU64::new(0),
@@ -103,9 +106,24 @@ impl Account {
         }
     }
 
-    /// A record is about to be sent. Returns its sequence number, for [`Account::settle`].
-    pub fn sending(&self, source: i64, timestamp: i64, bytes: usize) -> u64 {
+    /// From here on the engine copies under this number.
+    pub fn open(&self, id: u32) {
+        self.lock().copying = Some(id);
+    }
+
+    /// From here on nothing more is sent, even if the engine has not heard yet that it is to stop: once what is on its way has settled,
+    /// the position is final.
+    pub fn close(&self) {
+        self.lock().copying = None;
+    }
+
+    /// The engine that copies under `id` is about to send a record. Returns its sequence number, for [`Account::settle`]; none if it must
+    /// not be sent any more.
+    pub fn sending(&self, id: u32, source: i64, timestamp: i64, bytes: usize) -> Option<u64> {
         let mut inner = self.lock();
+        if inner.copying != Some(id) {
+            return None;
+        }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         inner.in_flight.push_back(InFlight {
             source,
@@ -115,7 +133,7 @@ impl Account {
         });
         self.in_flight_bytes
             .fetch_add(u64::from(bytes), Ordering::Relaxed);
-        inner.first + inner.in_flight.len() as u64 - 1
+        Some(inner.first + inner.in_flight.len() as u64 - 1)
     }
 
     /// What became of a record: its target offset, or `None` if it is not there. Returns the bytes that are no longer in flight.
@@ -141,39 +159,20 @@ impl Account {
         bytes
     }
 
-    /// The reader has seen that there is no record up to this source offset besides those it has given out.
-    pub fn reached(&self, source: i64) {
+    /// The reader that copies under `id` has seen that there is no record up to this source offset besides those it has given out.
+    pub fn reached(&self, id: u32, source: i64) {
         let mut inner = self.lock();
-        let read_to = inner
-            .in_flight
-            .back()
-            .map_or(inner.position, |entry| entry.source + 1);
-        if source <= read_to {
-            return;
+        if inner.copying == Some(id) {
+            inner.skip(source);
         }
-        inner.in_flight.push_back(InFlight {
-            source: source - 1,
-            timestamp: -1,
-            bytes: 0,
-            outcome: Outcome::Nothing,
-        });
-        inner.advance();
     }
 
     /// Source offsets up to `to` are gone for good: the position moves there. Returns how many there were.
     pub fn gap(&self, to: i64) -> u64 {
-        let gone = {
-            let inner = self.lock();
-            u64::try_from(
-                to - inner
-                    .in_flight
-                    .back()
-                    .map_or(inner.position, |entry| entry.source + 1),
-            )
-            .unwrap_or(0)
-        };
+        let mut inner = self.lock();
+        let gone = u64::try_from(to - inner.read_to()).unwrap_or(0);
         self.gap_records_total.fetch_add(gone, Ordering::Relaxed);
-        self.reached(to);
+        inner.skip(to);
         gone
     }
 
@@ -273,6 +272,27 @@ impl Account {
 }
 
 impl Inner {
+    /// The source offset after what was sent last.
+    fn read_to(&self) -> i64 {
+        self.in_flight
+            .back()
+            .map_or(self.position, |entry| entry.source + 1)
+    }
+
+    /// There is nothing between what was sent last and this source offset.
+    fn skip(&mut self, to: i64) {
+        if to <= self.read_to() {
+            return;
+        }
+        self.in_flight.push_back(InFlight {
+            source: to - 1,
+            timestamp: -1,
+            bytes: 0,
+            outcome: Outcome::Nothing,
+        });
+        self.advance();
+    }
+
     /// Move the position over everything at the front that is settled. Returns how many records and bytes that were.
     fn advance(&mut self) -> (u64, u64) {
         let (mut records, mut bytes) = (0, 0);
@@ -366,11 +386,33 @@ mod tests {
         }
     }
 
+    const ID: u32 = 7;
+
+    fn opened(position: i64) -> Account {
+        let account = Account::new(position, None);
+        account.open(ID);
+        account
+    }
+
+    #[test]
+    fn once_it_is_closed_nothing_more_is_sent_and_what_is_on_its_way_still_arrives() {
+        let account = opened(0);
+        let first = account.sending(ID, 0, 0, 1).unwrap();
+        account.close();
+        assert_eq!(account.sending(ID, 1, 0, 1), None);
+        account.settle(first, Some(0));
+        account.reached(ID, 9);
+        assert_eq!((account.snapshot().position, account.is_drained()), (1, true));
+        account.open(ID + 1);
+        assert_eq!(account.sending(ID, 1, 0, 1), None);
+        assert!(account.sending(ID + 1, 1, 0, 1).is_some());
+    }
+
     #[test]
     fn the_position_waits_for_the_oldest_record() {
-        let account = Account::new(10, None);
-        let first = account.sending(10, 1, 5);
-        let second = account.sending(12, 2, 5);
+        let account = opened(10);
+        let first = account.sending(ID, 10, 1, 5).unwrap();
+        let second = account.sending(ID, 12, 2, 5).unwrap();
         account.settle(second, Some(101));
         assert_eq!(account.snapshot().position, 10);
         account.settle(first, Some(100));
@@ -385,8 +427,8 @@ mod tests {
 
     #[test]
     fn a_record_that_failed_holds_the_position_until_it_is_copied() {
-        let account = Account::new(0, None);
-        let [first, second, third] = [0, 1, 2].map(|offset| account.sending(offset, 0, 1));
+        let account = opened(0);
+        let [first, second, third] = [0, 1, 2].map(|offset| account.sending(ID, offset, 0, 1).unwrap());
         account.settle(first, Some(0));
         account.settle(second, None);
         account.settle(third, Some(1));
@@ -394,7 +436,7 @@ mod tests {
         account.rewind();
         assert_eq!(account.snapshot().position, 1);
         assert_eq!(account.totals().records, 1);
-        let again = account.sending(1, 0, 1);
+        let again = account.sending(ID, 1, 0, 1).unwrap();
         account.settle(third, Some(7));
         account.settle(again, Some(2));
         assert_eq!(account.snapshot().position, 2);
@@ -402,9 +444,9 @@ mod tests {
 
     #[test]
     fn offsets_without_records_move_the_position_after_what_is_on_its_way() {
-        let account = Account::new(0, None);
-        let record = account.sending(0, 0, 1);
-        account.reached(5);
+        let account = opened(0);
+        let record = account.sending(ID, 0, 0, 1).unwrap();
+        account.reached(ID, 5);
         assert_eq!(account.snapshot().position, 0);
         account.settle(record, Some(0));
         assert_eq!(account.snapshot().position, 5);
@@ -412,8 +454,8 @@ mod tests {
 
     #[test]
     fn facts_that_were_not_written_come_again() {
-        let account = Account::new(0, None);
-        let record = account.sending(0, 0, 1);
+        let account = opened(0);
+        let record = account.sending(ID, 0, 0, 1).unwrap();
         account.settle(record, Some(0));
         let facts = account.take_facts().unwrap();
         account.unwritten(facts.clone());
@@ -427,13 +469,13 @@ mod tests {
             flush_every in 1usize..400,
             lose in any::<bool>(),
         ) {
-            let account = Account::new(0, None);
+            let account = opened(0);
             let mut map = std::collections::BTreeMap::new();
             let (mut source, mut expected) = (0, Vec::new());
             for (index, hole) in holes.iter().enumerate() {
                 source += if *hole { 2 } else { 1 };
                 let target = index as i64;
-                let sequence = account.sending(source, 0, 1);
+                let sequence = account.sending(ID, source, 0, 1).unwrap();
                 account.settle(sequence, Some(target));
                 expected.push((source, target));
                 if index % flush_every == 0 && let Some(facts) = account.take_facts() {

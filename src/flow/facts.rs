@@ -91,6 +91,10 @@ pub async fn release(writer: &MapWriter, partitions: Vec<Mine>, deadline: Durati
     while !partitions.iter().all(drained) && Instant::now() < until {
         tokio::time::sleep(TICK).await;
     }
+    // Facts that a write under way has taken must be there before anyone else goes on from them; if it fails, they are offered again.
+    if let Err(error) = writer.settled().await {
+        tracing::debug!("{error}");
+    }
     let (clean, late): (Vec<Mine>, Vec<Mine>) = partitions.into_iter().partition(drained);
     for (partitions, released) in [(&clean, true), (&late, false)] {
         if let Err(error) = write(writer, take(partitions.iter()), released).await {

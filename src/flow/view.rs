@@ -52,6 +52,8 @@ pub struct PartitionView {
     pub ends: LogEnds,
     /// Why it does not go on.
     pub problem: Option<Problem>,
+    /// The source does not have it any more.
+    pub gone: bool,
     /// The last gap, for people to read.
     pub gap: Option<String>,
     before: Totals,
@@ -93,6 +95,13 @@ impl PartitionView {
     }
 
     fn lag(&self, now_ms: i64) -> Lag {
+        if self.gone {
+            // The source has nothing that could be copied, and that is known.
+            return Lag {
+                known: true,
+                ..Lag::default()
+            };
+        }
         match (self.position(), self.ends.start()) {
             ((Some(position), _, oldest), _) => self.ends.lag(now_ms, position, oldest),
             // Nothing was copied yet: all that the source has is missing.

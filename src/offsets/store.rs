@@ -91,6 +91,10 @@ impl MapReader {
 
     /// Wait until everything before `end` in this map topic has been read. False if the time runs out first.
     pub async fn caught_up(&self, topic: &str, end: i64, timeout: Duration) -> bool {
+        if end == 0 {
+            // A reader hears of the end of an empty log only when its first long poll is over.
+            return true;
+        }
         let mut read_to = self.shared.read_to.subscribe();
         let reached = read_to.wait_for(|read| read.get(topic).is_some_and(|&offset| offset >= end));
         tokio::time::timeout(timeout, reached)
@@ -200,18 +204,14 @@ fn read(consumer: &Consumer, inbox: &mpsc::Receiver<String>, shared: &Shared) {
     let mut items = Vec::new();
     while !shared.stop.load(Ordering::Relaxed) {
         while let Ok(name) = inbox.try_recv() {
-            if topics.contains_key(&name) {
-                continue;
+            follow(consumer, &mut topics, name, shared);
+        }
+        if topics.is_empty() {
+            // Nothing can arrive: what can come is the name of the first topic.
+            if let Ok(name) = inbox.recv_timeout(TICK) {
+                follow(consumer, &mut topics, name, shared);
             }
-            let started = consumer
-                .topic(&name)
-                .and_then(|topic| consumer.start(&topic, 0, 0).map(|()| topic));
-            match started {
-                Ok(topic) => drop(topics.insert(name, topic)),
-                Err(error) => {
-                    tracing::warn!(cluster = %shared.cluster.alias, topic = %name, "cannot read the map topic: {error}")
-                }
-            }
+            continue;
         }
         consumer.take(TICK, 1000, &mut items);
         for item in items.drain(..) {
@@ -220,6 +220,21 @@ fn read(consumer: &Consumer, inbox: &mpsc::Receiver<String>, shared: &Shared) {
     }
     for topic in topics.values() {
         consumer.stop(topic, 0);
+    }
+}
+
+fn follow(consumer: &Consumer, topics: &mut HashMap<String, SourceTopic>, name: String, shared: &Shared) {
+    if topics.contains_key(&name) {
+        return;
+    }
+    let started = consumer
+        .topic(&name)
+        .and_then(|topic| consumer.start(&topic, 0, 0).map(|()| topic));
+    match started {
+        Ok(topic) => drop(topics.insert(name, topic)),
+        Err(error) => {
+            tracing::warn!(cluster = %shared.cluster.alias, topic = %name, "cannot read the map topic: {error}")
+        }
     }
 }
 
@@ -272,7 +287,10 @@ impl MapWriter {
     /// A writer to `topic` on `cluster`, which has to exist.
     pub fn start(cluster: &Cluster, client_id: &str, topic: &str) -> rdkafka::error::KafkaResult<MapWriter> {
         let mut config = cluster.client_config(client_id);
-        config.set("enable.idempotence", "true");
+        // Writing a fact twice changes nothing, so that only the order counts; an idempotent producer would wait for its id, for half a
+        // second if no broker has answered yet.
+        config.set("max.in.flight.requests.per.connection", "1");
+        config.set("acks", "all");
         config.set("linger.ms", "0");
         config.set("message.timeout.ms", WRITE_TIMEOUT.as_millis().to_string());
         let producer = Producer::new(&cluster.alias, &config)?;
@@ -312,10 +330,20 @@ impl MapWriter {
         .await
     }
 
+    /// Waits until what others have begun to write is written, or has failed.
+    pub async fn settled(&self) -> Result<(), WriteError> {
+        self.queue(Vec::new()).await
+    }
+
     async fn write(&self, records: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), WriteError> {
         if records.is_empty() {
             return Ok(());
         }
+        self.queue(records).await
+    }
+
+    /// One command after the other: the answer comes when this one and all before it are done.
+    async fn queue(&self, records: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), WriteError> {
         let failed = |reason: String| WriteError {
             cluster: self.alias.clone(),
             reason,

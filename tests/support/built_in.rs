@@ -1,48 +1,69 @@
 //! Built-in clusters: as a process of their own, to be killed and started again, and within the test.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use heliostat_broker::{Cluster, ClusterConfig};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::ports::Ports;
 use super::process::{Process, temp_dir};
+use super::proxy::Proxy;
 use super::{daemon, http, wait_for};
 
 /// How long it may take until it listens, on a machine that compiles beside it.
 const START: Duration = Duration::from_secs(30);
 /// How long a clean end may take.
 const END: Duration = Duration::from_secs(30);
+/// Where a cluster listens that has a line to it: another address of this machine, as long as the proxy's own.
+const BEHIND: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// A `heliostat broker` of one's own. Dropping it kills it and deletes its data.
 #[derive(Debug)]
 pub struct BuiltIn {
+    first: SocketAddr,
     brokers: u16,
     arguments: Vec<String>,
     process: Process,
     directory: TempDir,
-    ports: Ports,
+    _ports: Option<Ports>,
 }
 
 impl BuiltIn {
     /// Starts a cluster of `brokers` nodes with further arguments to `heliostat broker`, and waits until it listens.
     #[track_caller]
     pub fn start(brokers: u16, arguments: &[&str]) -> BuiltIn {
-        let directory = temp_dir("built-in");
         let ports = Ports::reserve(brokers);
+        BuiltIn::start_at(ports.address(), brokers, arguments, Some(ports))
+    }
+
+    /// Starts a cluster of one node with a line to it. Clients that begin at the proxy stay on that line; those that
+    /// begin at [`BuiltIn::bootstrap`] do not touch it.
+    #[track_caller]
+    pub fn start_behind(arguments: &[&str]) -> (BuiltIn, Proxy) {
+        let proxy = Proxy::new();
+        let own = SocketAddr::new(BEHIND, proxy.port());
+        let built_in = BuiltIn::start_at(own, 1, arguments, None);
+        proxy.stand_for(own);
+        (built_in, proxy)
+    }
+
+    fn start_at(first: SocketAddr, brokers: u16, arguments: &[&str], ports: Option<Ports>) -> BuiltIn {
+        let directory = temp_dir("built-in");
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let process = run(&ports, brokers, &arguments, directory.path());
+        let process = run(first, brokers, &arguments, directory.path());
         let mut built_in = BuiltIn {
+            first,
             brokers,
             arguments,
             process,
             directory,
-            ports,
+            _ports: ports,
         };
         built_in.wait_listening();
         built_in
@@ -50,12 +71,24 @@ impl BuiltIn {
 
     /// Where clients connect.
     pub fn bootstrap(&self) -> String {
-        self.ports.address().to_string()
+        self.first.to_string()
     }
 
     /// Its first port.
     pub fn port(&self) -> u16 {
-        self.ports.port(0)
+        self.first.port()
+    }
+
+    /// From now on no file of it can be written beyond this many bytes, as on a disk that is full, or at 0 on one that
+    /// takes nothing; `None` makes room again.
+    #[track_caller]
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        let pid = i32::try_from(self.process.pid()).ok().and_then(Pid::from_raw);
+        prlimit(pid, Resource::Fsize, limit).expect("limit the size of files");
     }
 
     /// The directory of its data.
@@ -79,14 +112,14 @@ impl BuiltIn {
     #[track_caller]
     pub fn restart(&mut self) {
         assert!(self.process.ended().is_some(), "it still runs");
-        self.process = run(&self.ports, self.brokers, &self.arguments, self.directory.path());
+        self.process = run(self.first, self.brokers, &self.arguments, self.directory.path());
         self.wait_listening();
     }
 
     #[track_caller]
     fn wait_listening(&mut self) {
         for index in 0..self.brokers {
-            let address = super::ports::loopback(self.ports.port(index));
+            let address = SocketAddr::new(self.first.ip(), self.first.port() + index);
             wait_for(
                 START,
                 &format!("the built-in cluster listens at {address}"),
@@ -109,15 +142,22 @@ fn data(directory: &Path) -> PathBuf {
     directory.join("data")
 }
 
-fn run(ports: &Ports, brokers: u16, arguments: &[String], directory: &Path) -> Process {
-    let mut command = daemon::binary();
-    command.arg("broker").args([
-        "--port",
-        &ports.port(0).to_string(),
-        "--brokers",
-        &brokers.to_string(),
-    ]);
+fn run(first: SocketAddr, brokers: u16, arguments: &[String], directory: &Path) -> Process {
+    // Writing beyond a limit on file sizes shall be an error, as a full disk is, and not a signal that kills.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+    let broker = daemon::binary();
+    command.arg(broker.get_program());
+    for (name, value) in broker.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     command
+        .args(["broker", "--host", &first.ip().to_string()])
+        .args(["--port", &first.port().to_string()])
+        .args(["--brokers", &brokers.to_string()])
         .arg("--data")
         .arg(data(directory))
         .args(arguments)

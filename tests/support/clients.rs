@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -172,6 +172,23 @@ impl Client {
             .into_iter()
             .map(|entry| (entry.name, entry.value))
             .collect()
+    }
+
+    /// Sets a topic's configs to exactly these, and waits until they are described so. The crate hides a refusal.
+    #[track_caller]
+    pub fn alter_topic(&self, topic: &str, configs: &[(&str, &str)]) {
+        let mut alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        for (key, value) in configs {
+            alter = alter.set(key, value);
+        }
+        let altered = block_on(self.admin().alter_configs([&alter], &options()));
+        altered.unwrap_or_else(|error| panic!("alter {topic}: {error}"));
+        super::wait_until(LIMIT, &format!("{topic} has {configs:?}"), || {
+            let now = self.topic_configs(topic);
+            configs
+                .iter()
+                .all(|(key, value)| now.get(*key).and_then(Option::as_deref) == Some(value))
+        });
     }
 
     /// The topics that the cluster lists.

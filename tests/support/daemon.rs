@@ -68,9 +68,15 @@ impl Daemon {
     /// Starts it again, with the same file and port, after it has ended.
     #[track_caller]
     pub fn restart(&mut self) {
+        self.respawn();
+        self.wait_ready();
+    }
+
+    /// The same without waiting for anything.
+    #[track_caller]
+    pub fn respawn(&mut self) {
         assert!(self.process.ended().is_some(), "it still runs");
         self.process = run(&self.topology, &self.environment, self.directory.path());
-        self.wait_ready();
     }
 
     /// Waits until `/readyz` answers 200.

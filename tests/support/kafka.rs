@@ -3,9 +3,9 @@
 //! Where Java or Maven is missing, a test that asks for a Kafka gets none and returns; a line on standard error says
 //! so, because a skipped test must not look like a passed one. In CI (`CI` is set) it fails instead.
 
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -263,6 +263,21 @@ pub fn tool_on(tool: &str, arguments: &[&str]) -> Output {
     run(command, TOOL).unwrap_or_else(|error| panic!("{tool} {arguments:?}: {error}"))
 }
 
+/// The same for a tool that reads `input` from its standard input.
+#[track_caller]
+pub fn tool_reading(tool: &str, arguments: &[&str], input: &str) -> Output {
+    let mut file = tempfile::tempfile().expect("make a temporary file");
+    file.write_all(input.as_bytes()).expect("write the input");
+    file.rewind().expect("rewind the input");
+    let command = runner(&[&[tool], arguments].concat());
+    run_reading(command, file.into(), TOOL).unwrap_or_else(|error| panic!("{tool} {arguments:?}: {error}"))
+}
+
+/// A tool that goes on until it is killed. Only where [`available`].
+pub fn tool_running(tool: &str, arguments: &[&str], directory: &Path) -> Process {
+    Process::start(tool, runner(&[&[tool], arguments].concat()), directory)
+}
+
 /// A MirrorMaker 2 that runs the flows of `properties`, a file that it is given in `directory`. Only where [`available`].
 pub fn mirror_maker(properties: &str, directory: &Path) -> Process {
     let path = directory.join("mm2.properties");
@@ -280,8 +295,12 @@ fn runner(arguments: &[&str]) -> Command {
 
 /// Runs a command to its end, at most for `limit`, and collects what it prints.
 fn run(command: Command, limit: Duration) -> Result<Output, String> {
+    run_reading(command, Stdio::null(), limit)
+}
+
+fn run_reading(command: Command, input: Stdio, limit: Duration) -> Result<Output, String> {
     let directory = temp_dir("tool");
-    let mut process = Process::start("tool", command, directory.path());
+    let mut process = Process::start_reading("tool", command, input, directory.path());
     let started = Instant::now();
     while process.ended().is_none() {
         if started.elapsed() > limit {

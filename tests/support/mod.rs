@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod http;
 pub mod kafka;
 pub mod load;
+pub mod mirrors;
 pub mod ports;
 pub mod process;
 pub mod proxy;

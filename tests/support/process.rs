@@ -32,7 +32,12 @@ pub struct Process {
 
 impl Process {
     /// Starts `command`. What it prints is appended to `name.stdout` and `name.stderr` in `directory`.
-    pub fn start(name: &str, mut command: Command, directory: &Path) -> Process {
+    pub fn start(name: &str, command: Command, directory: &Path) -> Process {
+        Process::start_reading(name, command, Stdio::null(), directory)
+    }
+
+    /// The same with a standard input that is not empty.
+    pub fn start_reading(name: &str, mut command: Command, input: Stdio, directory: &Path) -> Process {
         let stdout = directory.join(format!("{name}.stdout"));
         let stderr = directory.join(format!("{name}.stderr"));
         let open = |path: &Path| {
@@ -44,7 +49,7 @@ impl Process {
         };
         // A group of its own: Ctrl-C on the terminal is for the test, whose end then ends this.
         command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(open(&stdout))
             .stderr(open(&stderr))
             .process_group(0);

@@ -1,7 +1,8 @@
 //! A TCP proxy on the loopback interface that can refuse, cut, stall and delay: the line between two sites.
 //!
 //! Kafka's clients connect to the addresses that brokers advertise, so a broker must advertise the proxy's port: see
-//! [`super::kafka::Kafka::start_behind`].
+//! [`super::kafka::Kafka::start_behind`]. A built-in cluster advertises where it listens; there the proxy writes its own
+//! address in place of the cluster's: see [`super::built_in::BuiltIn::start_behind`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -39,10 +40,18 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Line {
     target: Mutex<SocketAddr>,
+    stands_for: Mutex<Option<Hosts>>,
     stalled: watch::Sender<bool>,
     delay: watch::Sender<Duration>,
     cut: Mutex<CancellationToken>,
     accepted: AtomicU64,
+}
+
+/// A host that answers name, and the one that clients shall go to: texts of one length, so that frames stay as they are.
+#[derive(Clone, Debug)]
+struct Hosts {
+    told: String,
+    meant: String,
 }
 
 impl Proxy {
@@ -57,6 +66,7 @@ impl Proxy {
             .build();
         let line = Line {
             target: Mutex::new(ports.address()),
+            stands_for: Mutex::new(None),
             stalled: watch::Sender::new(false),
             delay: watch::Sender::new(Duration::ZERO),
             cut: Mutex::new(CancellationToken::new()),
@@ -85,6 +95,15 @@ impl Proxy {
     pub fn open(&self, target: SocketAddr) {
         *lock(&self.line.target) = target;
         self.accept();
+    }
+
+    /// Passes connections on to a cluster that listens at the same port of another address, and has its clients come
+    /// through here again when they go where its answers send them.
+    pub fn stand_for(&self, cluster: SocketAddr) {
+        let (told, meant) = (cluster.ip().to_string(), self.address.ip().to_string());
+        assert_eq!((told.len(), cluster.port()), (meant.len(), self.port()));
+        *lock(&self.line.stands_for) = Some(Hosts { told, meant });
+        self.open(cluster);
     }
 
     /// Accepts connections again after [`Proxy::refuse`].
@@ -178,9 +197,10 @@ async fn connection(client: TcpStream, line: Arc<Line>) {
         server.set_nodelay(true)?;
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
+        let hosts = lock(&line.stands_for).clone();
         tokio::try_join!(
-            pump(from_client, to_server, &line),
-            pump(from_server, to_client, &line)
+            pump(from_client, to_server, &line, None),
+            pump(from_server, to_client, &line, hosts)
         )?;
         io::Result::Ok(())
     };
@@ -192,13 +212,21 @@ async fn connection(client: TcpStream, line: Arc<Line>) {
 }
 
 /// One direction: takes what comes, and hands it on when its time has come and the line is not stalled.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: &Line) -> io::Result<()> {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    line: &Line,
+    hosts: Option<Hosts>,
+) -> io::Result<()> {
     let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_LINE);
     let read = async {
         loop {
             let mut chunk = Vec::with_capacity(CHUNK);
             if from.read_buf(&mut chunk).await? == 0 {
                 break;
+            }
+            if let Some(hosts) = &hosts {
+                replace(&mut chunk, hosts.told.as_bytes(), hosts.meant.as_bytes());
             }
             let due = Instant::now() + *line.delay.borrow();
             if sender.send((due, chunk)).await.is_err() {
@@ -219,4 +247,14 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: &Line) -> i
         to.shutdown().await
     };
     tokio::try_join!(read, write).map(drop)
+}
+
+/// Replaces every occurrence of a text by another one of the same length. An answer that names hosts is short and written
+/// at once, so that no text lies across two chunks.
+fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {
+    let mut at = 0;
+    while let Some(found) = bytes[at..].windows(old.len()).position(|window| window == old) {
+        bytes[at + found..at + found + old.len()].copy_from_slice(new);
+        at += found + old.len();
+    }
 }

@@ -120,11 +120,18 @@ impl Consumer {
     /// Take what has arrived, at most `most` items, waiting for the first of them.
     pub fn take(&self, timeout: Duration, most: usize, out: &mut Vec<Consumed>) {
         while self.native.next_event(Duration::ZERO).is_some() {}
+        // The batch call waits until the batch is full or the time is over; only a single message is given at once when it comes.
+        // SAFETY: the queue is alive; the message is ours, or null.
+        let first = unsafe { rd::rd_kafka_consume_queue(self.queue.0, millis(timeout)) };
+        if first.is_null() {
+            return;
+        }
+        out.push(consumed(Record(first)));
+        let most = most.saturating_sub(1);
         let mut messages: Vec<*mut rd::rd_kafka_message_t> = Vec::with_capacity(most);
         // SAFETY: the vector has room for `most` pointers; librdkafka says how many it has written.
         unsafe {
-            let taken =
-                rd::rd_kafka_consume_batch_queue(self.queue.0, millis(timeout), messages.as_mut_ptr(), most);
+            let taken = rd::rd_kafka_consume_batch_queue(self.queue.0, 0, messages.as_mut_ptr(), most);
             messages.set_len(usize::try_from(taken).unwrap_or(0).min(most));
         }
         out.extend(messages.into_iter().map(|message| consumed(Record(message))));

@@ -172,6 +172,27 @@ impl Producer {
         usize::try_from(unsafe { rd::rd_kafka_outq_len(self.native.ptr()) }).unwrap_or(0)
     }
 
+    /// Asks the cluster which partitions a topic has, and waits for the answer. Partitions that were added are not known before.
+    pub fn refresh(&self, topic: &str, timeout: Duration) -> KafkaResult<()> {
+        let topic = self.topic(topic)?;
+        let mut metadata = std::ptr::null();
+        // SAFETY: client and topic are alive; on success the answer is ours to destroy, which is done here.
+        let error = unsafe {
+            let error = rd::rd_kafka_metadata(
+                self.native.ptr(),
+                0,
+                topic.topic,
+                &mut metadata,
+                i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
+            );
+            if !metadata.is_null() {
+                rd::rd_kafka_metadata_destroy(metadata);
+            }
+            error
+        };
+        code(error).map_or(Ok(()), |code| Err(KafkaError::MetadataFetch(code)))
+    }
+
     /// Give up everything that is not acknowledged; the delivery reports say so.
     pub fn purge(&self) {
         // SAFETY: the client is alive.

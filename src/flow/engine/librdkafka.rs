@@ -4,14 +4,15 @@
 //! accounts. Memory is bounded by the bytes in flight of the whole flow, and each partition has a share of them, so that one whose target
 //! does not answer cannot use up what its neighbours need: it is paused, and what was already taken of it waits in its stash.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
+use super::budget::Budget;
 use super::{Engine, Event, Side, Start};
 use crate::cluster::native::{Consumed, Consumer, Producer, Record, SourceTopic, TargetTopic};
 use crate::cluster::{Cluster, admin};
@@ -19,6 +20,9 @@ use crate::flow::account::Account;
 
 /// How long the threads wait for something to do before they look for commands.
 const TICK: Duration = Duration::from_millis(20);
+
+/// How long the target may take to say which partitions a topic has.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many records are taken from the consumer at once.
 const RECORDS_AT_ONCE: usize = 2_000;
@@ -58,6 +62,8 @@ struct Shared {
     consumer_error: Mutex<Option<String>>,
     producer: Producer,
     accounts: RwLock<HashMap<u32, Arc<Account>>>,
+    /// Target topics about which the target is being asked.
+    refreshing: Mutex<HashSet<String>>,
     in_flight_bytes: AtomicU64,
     events: tokio::sync::mpsc::UnboundedSender<Event>,
     stop: AtomicBool,
@@ -78,6 +84,7 @@ impl Librdkafka {
             consumer_error: Mutex::new(None),
             producer,
             accounts: RwLock::default(),
+            refreshing: Mutex::default(),
             in_flight_bytes: AtomicU64::new(0),
             events,
             stop: AtomicBool::new(false),
@@ -161,6 +168,22 @@ impl Engine for Librdkafka {
         let _ = self.commands.send(Command::Stop(id));
     }
 
+    fn refresh(&self, target_topic: &str) {
+        let (shared, topic) = (self.shared.clone(), target_topic.to_string());
+        if !shared.refreshing().insert(topic.clone()) {
+            return;
+        }
+        let refresh = spawn("refresher", move || {
+            if let Err(error) = shared.producer.refresh(&topic, REFRESH_TIMEOUT) {
+                tracing::debug!(flow = %shared.settings.flow, target_topic = topic, "cannot ask for its partitions: {error}");
+            }
+            shared.refreshing().remove(&topic);
+        });
+        if refresh.is_err() {
+            self.shared.refreshing().remove(target_topic);
+        }
+    }
+
     fn last_error(&self, side: Side) -> Option<String> {
         match side {
             Side::Source => self
@@ -187,6 +210,12 @@ impl Shared {
     fn write_accounts(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<u32, Arc<Account>>> {
         self.accounts
             .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn refreshing(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.refreshing
+            .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -301,7 +330,8 @@ impl Copier {
             } else {
                 TICK
             };
-            self.consumer.take(wait, RECORDS_AT_ONCE, &mut items);
+            let at_once = self.budget.records_at_once(RECORDS_AT_ONCE);
+            self.consumer.take(wait, at_once, &mut items);
             for item in items.drain(..) {
                 self.take_in(item);
             }
@@ -362,6 +392,10 @@ impl Copier {
             return;
         };
         self.stashed -= usize::from(!slot.stash.is_empty());
+        if slot.paused {
+            // librdkafka would remember it, and the next start would read nothing.
+            self.consumer.pause(&slot.source, slot.partition, false);
+        }
         // Delivery reports of it may still come: its account is kept until they have.
         self.consumer.stop(&slot.source, slot.partition);
     }
@@ -394,7 +428,7 @@ impl Copier {
                 if let Some(slot) = self.slots.get(&(topic, partition))
                     && slot.stash.is_empty()
                 {
-                    slot.account.reached(offset);
+                    slot.account.reached(slot.id, offset);
                 }
             }
             Consumed::Error {
@@ -457,7 +491,11 @@ impl Slot {
 
     fn send(&self, shared: &Shared, record: Record) {
         let bytes = record.size();
-        let sequence = self.account.sending(record.offset(), record.timestamp(), bytes);
+        let sending = self
+            .account
+            .sending(self.id, record.offset(), record.timestamp(), bytes);
+        // None: it is being given up, and the command to stop is on its way.
+        let Some(sequence) = sending else { return };
         shared.in_flight_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let tag = (u64::from(self.id) << SEQUENCE_BITS) | (sequence & ((1 << SEQUENCE_BITS) - 1));
         if let Err(code) = shared.producer.send(&self.target, record, tag) {
@@ -465,41 +503,6 @@ impl Slot {
             shared.in_flight_bytes.fetch_sub(settled, Ordering::Relaxed);
             self.account.count_error();
             shared.fail(self.id, Side::Target, code, admin::explain(code));
-        }
-    }
-}
-
-/// A limit on bytes a second, with a tenth of a second's worth of them at once.
-struct Budget {
-    bytes_per_second: Option<u64>,
-    left: f64,
-    filled_at: Instant,
-}
-
-impl Budget {
-    fn new(bytes_per_second: Option<u64>) -> Budget {
-        Budget {
-            bytes_per_second,
-            left: 0.0,
-            filled_at: Instant::now(),
-        }
-    }
-
-    /// Whether more may be sent now. A record larger than the allowance is sent, and paid for by a longer wait.
-    fn is_open(&mut self) -> bool {
-        let Some(rate) = self.bytes_per_second else {
-            return true;
-        };
-        let now = Instant::now();
-        self.left += now.duration_since(self.filled_at).as_secs_f64() * rate as f64;
-        self.left = self.left.min(rate as f64 / 10.0);
-        self.filled_at = now;
-        self.left > 0.0
-    }
-
-    fn spend(&mut self, bytes: usize) {
-        if self.bytes_per_second.is_some() {
-            self.left -= bytes as f64;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The engine of a flow: a reader and a writer. Everything after the acknowledgement is the [`Account`]'s, whichever engine runs.
 
+mod budget;
 pub mod librdkafka;
 
 use std::sync::Arc;
@@ -60,6 +61,9 @@ pub trait Engine: Send + Sync {
 
     /// Read no more of a partition. What is on its way still settles in its account.
     fn stop(&self, id: u32);
+
+    /// A mirror topic has partitions that the writer may not know yet: ask for them, without waiting for the answer.
+    fn refresh(&self, target_topic: &str);
 
     /// What the connections to one side last complained of.
     fn last_error(&self, side: Side) -> Option<String>;

@@ -42,12 +42,17 @@ impl Supervisor {
             let Some(mirror) = self.mirrors.get(&topic) else {
                 continue;
             };
-            let facts = self.discovery.target_maps.facts(&mirror.target_topic, partition);
-            let elsewhere = facts.map(|facts| (facts.last.position, facts.last.target_position));
+            let elsewhere = self.on_record(&(mirror.target_topic.clone(), partition));
             self.view
                 .partition(&topic, partition, now, |view| view.elsewhere = elsewhere);
         }
         self.view.refresh(now);
+    }
+
+    /// How far the offset map says that a partition is copied: source position, target position.
+    pub(super) fn on_record(&self, (target_topic, partition): &MirrorPartition) -> Option<(i64, i64)> {
+        let facts = self.discovery.target_maps.facts(target_topic, *partition)?;
+        Some((facts.last.position, facts.last.target_position))
     }
 
     pub(super) fn write_facts(&mut self) {

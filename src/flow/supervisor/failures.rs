@@ -46,6 +46,9 @@ impl Supervisor {
         if at_once {
             return;
         }
+        if is_not_known_yet(side, code) {
+            self.engine.refresh(&key.0);
+        }
         let problem = failure(&self.flow, side, code, text, position);
         tracing::warn!(flow = %self.flow.name, topic, partition = number, "{}", problem.reason);
         self.view
@@ -53,11 +56,13 @@ impl Supervisor {
     }
 
     pub(super) fn stop_copying(&mut self, key: &MirrorPartition) {
-        if let Some(id) = self
-            .mine
-            .get_mut(key)
-            .and_then(|partition| partition.engine_id.take())
-        {
+        let Some(partition) = self.mine.get_mut(key) else {
+            return;
+        };
+        if let Some(account) = &partition.account {
+            account.close();
+        }
+        if let Some(id) = partition.engine_id.take() {
             self.by_id.remove(&id);
             self.engine.stop(id);
         }
@@ -82,6 +87,7 @@ impl Supervisor {
         for partition in self.mine.values_mut() {
             partition.engine_id = None;
             if let Some(account) = &partition.account {
+                account.close();
                 account.rewind();
             }
             partition.phase = Phase::Due(Instant::now());
@@ -94,6 +100,17 @@ fn is_out_of_range(code: RDKafkaErrorCode) -> bool {
         code,
         RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset
     )
+}
+
+/// Whether the target may have a partition that the writer has not heard of.
+fn is_not_known_yet(side: Side, code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    let unknown = [
+        Code::UnknownPartition,
+        Code::UnknownTopic,
+        Code::UnknownTopicOrPartition,
+    ];
+    side == Side::Target && unknown.contains(&code)
 }
 
 /// What a failed partition is called, and what would clear it.
@@ -132,6 +149,10 @@ fn failure(flow: &Flow, side: Side, code: RDKafkaErrorCode, text: &str, position
                 format!("{} refuses the record{at}: {text}; {cure}", flow.target),
             )
         }
+        _ if is_not_known_yet(side, code) => (
+            State::Waiting,
+            format!("{} does not have it yet: {text}", flow.target),
+        ),
         (Side::Target, _) => (
             State::Stalled,
             format!("cannot be written to {}{at}: {text}", flow.target),

@@ -227,6 +227,9 @@ impl Supervisor {
             for partition in 0..mirror.partitions.max(usize::from(gone.is_some())) as i32 {
                 self.view.partition(&mirror.topic, partition, now, |view| {
                     view.target_topic = mirror.target_topic.clone();
+                    if std::mem::take(&mut view.gone) {
+                        view.set_account(None);
+                    }
                     if gone.is_some() || view.account.is_none() {
                         view.problem = gone.clone();
                     }
@@ -234,6 +237,12 @@ impl Supervisor {
             }
         }
         let before = std::mem::replace(&mut self.mirrors, found.mirrors);
+        for old in before.values() {
+            let new = self.mirrors.get(&old.topic);
+            if let Some(new) = new.filter(|new| new.partitions > old.partitions) {
+                self.engine.refresh(&new.target_topic);
+            }
+        }
         self.give_up_what_changed(&before);
         self.subscribe();
         self.adopt();
@@ -243,6 +252,7 @@ impl Supervisor {
     /// Topics that are gone, or that are not the ones that they were.
     fn give_up_what_changed(&mut self, before: &BTreeMap<String, Mirror>) {
         let now = now_ms();
+        let mut gone = Vec::new();
         for old in before.values() {
             let new = self.mirrors.get(&old.topic).cloned();
             if new
@@ -262,7 +272,7 @@ impl Supervisor {
                 match &new {
                     // Prepared again, with the ids of before, so that the change is seen for what it is.
                     Some(_) => self.again(&key, Instant::now()),
-                    None => drop(self.mine.remove(&key)),
+                    None => gone.extend(self.mine.remove(&key)),
                 }
             }
             if new.is_none() {
@@ -270,6 +280,7 @@ impl Supervisor {
                 for partition in 0..old.partitions as i32 {
                     self.view.partition(&old.topic, partition, now, |view| {
                         let reason = "the source topic was deleted; its mirror is kept".to_string();
+                        view.gone = true;
                         view.problem = Some(Problem {
                             state: State::Waiting,
                             reason,
@@ -277,6 +288,11 @@ impl Supervisor {
                     });
                 }
             }
+        }
+        if !gone.is_empty() {
+            // What was copied of them stays on record: it tells a topic of the same name that comes later from this one.
+            let discovery = self.discovery.clone();
+            tokio::spawn(async move { facts::release(&discovery.writer, gone, RELEASE_DEADLINE).await });
         }
     }
 

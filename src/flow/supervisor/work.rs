@@ -131,6 +131,7 @@ impl Supervisor {
     }
 
     pub(super) fn decided(&mut self, key: &MirrorPartition, decision: Decision) {
+        let on_record = self.on_record(key);
         let Some(partition) = self.mine.get_mut(key) else {
             return;
         };
@@ -143,7 +144,9 @@ impl Supervisor {
                 partition.phase = Phase::Due(partition.retry_at());
                 let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
                 self.view.partition(&topic, number, now_ms(), |view| {
-                    view.problem = Some(Problem { state, reason })
+                    view.problem = Some(Problem { state, reason });
+                    // The lag counts from what was copied, also where nothing is copied now.
+                    view.elsewhere = on_record;
                 });
             }
             Decision::Copy {
@@ -192,6 +195,7 @@ impl Supervisor {
         self.next_id += 1;
         let id = self.next_id;
         self.by_id.insert(id, key.clone());
+        account.open(id);
         partition.account = Some(account.clone());
         partition.engine_id = Some(id);
         partition.phase = Phase::Copying;

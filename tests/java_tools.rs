@@ -1,0 +1,545 @@
+//! Apache Kafka's own command-line tools, unchanged, on a built-in cluster of three nodes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::support::built_in::BuiltIn;
+use crate::support::process::temp_dir;
+use crate::support::{kafka, wait_for};
+
+/// How long something may take that a tool has set in motion.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A built-in cluster, and tools to use on it.
+struct Lab(BuiltIn);
+
+impl Lab {
+    /// None where there is no Java.
+    fn start(test: &str) -> Option<Lab> {
+        kafka::available(test).then(|| Lab(BuiltIn::start(3, &[])))
+    }
+
+    /// Runs a tool that must succeed, and returns what it printed with single spaces.
+    #[track_caller]
+    fn tool(&self, tool: &str, arguments: &[&str]) -> String {
+        self.tool_reading(tool, arguments, "")
+    }
+
+    /// The same with something to read.
+    #[track_caller]
+    fn tool_reading(&self, tool: &str, arguments: &[&str], input: &str) -> String {
+        let bootstrap = self.0.bootstrap();
+        let all = [&["--bootstrap-server", &bootstrap], arguments].concat();
+        let output = kafka::tool_reading(tool, &all, input);
+        assert!(output.status.success(), "{tool} {arguments:?}: {output:?}");
+        single_spaces(&output.stdout)
+    }
+
+    /// Runs a tool that must complain, and returns everything that it printed.
+    #[track_caller]
+    fn complaint(&self, tool: &str, arguments: &[&str]) -> String {
+        let bootstrap = self.0.bootstrap();
+        let output = kafka::tool_on(tool, &[&["--bootstrap-server", &bootstrap], arguments].concat());
+        single_spaces(&output.stdout) + &single_spaces(&output.stderr)
+    }
+
+    /// Writes lines of `key:value`.
+    #[track_caller]
+    fn produce(&self, topic: &str, lines: &str) {
+        let keyed = [
+            "--reader-property",
+            "parse.key=true",
+            "--reader-property",
+            "key.separator=:",
+        ];
+        let arguments = [&["--topic", topic], keyed.as_slice()].concat();
+        self.tool_reading("kafka-console-producer", &arguments, lines);
+    }
+
+    /// The offsets of a topic as `kafka-get-offsets` shows them.
+    #[track_caller]
+    fn offsets(&self, topic: &str, time: &str) -> String {
+        self.tool("kafka-get-offsets", &["--topic", topic, "--time", time])
+    }
+
+    /// Resets the offsets of the group `readers` on every partition of `letters`, and returns the new ones.
+    #[track_caller]
+    fn reset(&self, how: &[&str]) -> Vec<String> {
+        let which = [
+            "--group",
+            "readers",
+            "--topic",
+            "letters",
+            "--reset-offsets",
+            "--execute",
+        ];
+        let printed = self.tool("kafka-consumer-groups", &[&which, how].concat());
+        let mut offsets: Vec<String> = printed
+            .lines()
+            .filter_map(|line| line.strip_prefix("readers letters "))
+            .map(str::to_owned)
+            .collect();
+        offsets.sort();
+        offsets
+    }
+}
+
+fn single_spaces(printed: &[u8]) -> String {
+    let text = String::from_utf8_lossy(printed);
+    text.lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n")
+        .collect()
+}
+
+fn sorted(lines: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = lines.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[track_caller]
+fn assert_contains(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+}
+
+#[test]
+fn topics_and_their_configs() {
+    let Some(lab) = Lab::start("topics_and_their_configs") else {
+        return;
+    };
+    let topics = |arguments: &[&str]| lab.tool("kafka-topics", arguments);
+    let configs = |arguments: &[&str]| {
+        lab.tool(
+            "kafka-configs",
+            &[&["--entity-type", "topics", "--entity-name", "ten"], arguments].concat(),
+        )
+    };
+    topics(&[
+        "--create",
+        "--topic",
+        "ten",
+        "--partitions",
+        "10",
+        "--replication-factor",
+        "1",
+        "--config",
+        "retention.ms=3600000",
+    ]);
+    topics(&[
+        "--create",
+        "--topic",
+        "two",
+        "--partitions",
+        "2",
+        "--replication-factor",
+        "2",
+    ]);
+    assert_eq!(topics(&["--list"]), "ten\ntwo\n");
+    assert_contains(
+        &lab.complaint("kafka-topics", &["--create", "--topic", "two"]),
+        &["TopicExistsException"],
+    );
+    assert_contains(
+        &lab.complaint(
+            "kafka-topics",
+            &["--create", "--topic", "four", "--replication-factor", "4"],
+        ),
+        &["InvalidReplicationFactorException"],
+    );
+    let described = topics(&["--describe"]);
+    assert_contains(
+        &described,
+        &[
+            "PartitionCount: 10 ReplicationFactor: 1 Configs: retention.ms=3600000",
+            "PartitionCount: 2 ReplicationFactor: 2",
+        ],
+    );
+    // Leaders are spread over the nodes.
+    for node in 1..=3 {
+        assert_contains(
+            &described,
+            &[&format!("Leader: {node} Replicas: {node} Isr: {node} ")],
+        );
+    }
+    topics(&["--alter", "--topic", "two", "--partitions", "5"]);
+    assert_contains(
+        &topics(&["--describe", "--topic", "two"]),
+        &["PartitionCount: 5 ReplicationFactor: 2"],
+    );
+    assert_contains(
+        &lab.complaint(
+            "kafka-topics",
+            &["--alter", "--topic", "two", "--partitions", "5"],
+        ),
+        &["InvalidPartitionsException"],
+    );
+    configs(&[
+        "--alter",
+        "--add-config",
+        "retention.ms=7200000,cleanup.policy=[compact,delete]",
+    ]);
+    assert_contains(
+        &configs(&["--describe"]),
+        &[
+            "cleanup.policy=compact,delete sensitive=false synonyms={DYNAMIC_TOPIC_CONFIG:",
+            "retention.ms=7200000",
+        ],
+    );
+    configs(&["--alter", "--delete-config", "retention.ms,cleanup.policy"]);
+    assert_eq!(configs(&["--describe"]), "Dynamic configs for topic ten are:\n");
+    assert_contains(
+        &configs(&["--describe", "--all"]),
+        &[
+            "cleanup.policy=delete",
+            "max.message.bytes=1048588",
+            "retention.ms=604800000",
+            "segment.bytes=1073741824",
+        ],
+    );
+    topics(&["--delete", "--topic", "ten"]);
+    assert_eq!(topics(&["--list"]), "two\n");
+}
+
+#[test]
+fn brokers_and_their_configs() {
+    let Some(lab) = Lab::start("brokers_and_their_configs") else {
+        return;
+    };
+    let versions = lab.tool("kafka-broker-api-versions", &[]);
+    for node in 1..=3 {
+        assert_contains(
+            &versions,
+            &[&format!("(id: {node} rack: null isFenced: false) -> (")],
+        );
+    }
+    // What the tool calls unsupported on one side or the other is not usable; these are.
+    for api in [
+        "Produce(0): 0 to 13 [usable: 13]",
+        "Fetch(1): 4 to 18 [usable: 18]",
+        "JoinGroup(11): 0 to 9 [usable: 9]",
+    ] {
+        assert_eq!(versions.matches(api).count(), 3, "{api} in {versions}");
+    }
+    let configs = |arguments: &[&str]| {
+        lab.tool(
+            "kafka-configs",
+            &[&["--entity-type", "brokers"], arguments].concat(),
+        )
+    };
+    assert_contains(
+        &configs(&["--entity-name", "2", "--describe", "--all"]),
+        &["node.id=2 ", "num.partitions=1 ", "message.max.bytes=1048588 "],
+    );
+    // The nodes share one storage, so what is true of it is set for all of them.
+    let alter = ["--alter", "--add-config", "log.retention.ms=100000"];
+    assert_contains(
+        &lab.complaint(
+            "kafka-configs",
+            &[
+                ["--entity-type", "brokers", "--entity-name", "2"].as_slice(),
+                &alter,
+            ]
+            .concat(),
+        ),
+        &["InvalidRequestException"],
+    );
+    configs(&[["--entity-default"].as_slice(), &alter].concat());
+    assert_contains(
+        &configs(&["--entity-default", "--describe"]),
+        &["log.retention.ms=100000 sensitive=false synonyms={DYNAMIC_DEFAULT_BROKER_CONFIG:"],
+    );
+    configs(&[
+        "--entity-default",
+        "--alter",
+        "--delete-config",
+        "log.retention.ms",
+    ]);
+    assert!(!configs(&["--entity-default", "--describe"]).contains("log.retention.ms"));
+}
+
+#[test]
+fn console_producer_and_consumer() {
+    let Some(lab) = Lab::start("console_producer_and_consumer") else {
+        return;
+    };
+    lab.tool(
+        "kafka-topics",
+        &["--create", "--topic", "letters", "--partitions", "2"],
+    );
+    lab.produce("letters", "a:1\nb:2\nc:3\n");
+    let with_headers = [
+        "parse.key=true",
+        "key.separator=|",
+        "parse.headers=true",
+        "headers.delimiter=;",
+    ];
+    let mut arguments = vec!["--topic", "letters", "--compression-codec", "zstd"];
+    arguments.extend(
+        with_headers
+            .iter()
+            .flat_map(|property| ["--reader-property", property]),
+    );
+    lab.tool_reading("kafka-console-producer", &arguments, "one:1,two:2;d|4\n");
+    let consume = |arguments: &[&str]| lab.tool("kafka-console-consumer", arguments);
+    let shown = ["print.key=true", "print.headers=true", "print.partition=true"];
+    let mut arguments = vec!["--topic", "letters", "--from-beginning", "--max-messages", "4"];
+    arguments.extend(
+        shown
+            .iter()
+            .flat_map(|property| ["--formatter-property", property]),
+    );
+    let all = consume(&arguments);
+    let mut values: Vec<&str> = all
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(_, rest)| rest)
+        .collect();
+    values.sort_unstable();
+    assert_eq!(
+        values,
+        [
+            "NO_HEADERS a 1",
+            "NO_HEADERS b 2",
+            "NO_HEADERS c 3",
+            "one:1,two:2 d 4"
+        ]
+    );
+    // The topic comes into being as it is written to.
+    let plain = ["--topic", "lines", "--command-property", "acks=1", "--sync"];
+    lab.tool_reading("kafka-console-producer", &plain, "first\nsecond\nthird\n");
+    // A group goes on where it was.
+    let group = ["--topic", "lines", "--group", "g", "--from-beginning"];
+    assert_eq!(
+        consume(&[&group, ["--max-messages", "2"].as_slice()].concat()),
+        "first\nsecond\n"
+    );
+    assert_eq!(
+        consume(&[&group, ["--max-messages", "1"].as_slice()].concat()),
+        "third\n"
+    );
+    let from = [
+        "--topic",
+        "lines",
+        "--partition",
+        "0",
+        "--offset",
+        "1",
+        "--max-messages",
+        "2",
+        "--isolation-level",
+        "read_committed",
+    ];
+    assert_eq!(consume(&from), "second\nthird\n");
+}
+
+#[test]
+fn consumer_groups() {
+    let Some(lab) = Lab::start("consumer_groups") else {
+        return;
+    };
+    let groups = |arguments: &[&str]| lab.tool("kafka-consumer-groups", arguments);
+    lab.tool(
+        "kafka-topics",
+        &["--create", "--topic", "letters", "--partitions", "2"],
+    );
+    lab.produce("letters", "a:1\nb:2\nc:3\nd:4\ne:5\nf:6\n");
+    let (bootstrap, directory) = (lab.0.bootstrap(), temp_dir("consumer"));
+    let arguments = [
+        "--bootstrap-server",
+        &bootstrap,
+        "--topic",
+        "letters",
+        "--group",
+        "readers",
+        "--from-beginning",
+        "--command-property",
+        "group.instance.id=static",
+        "--command-property",
+        "session.timeout.ms=6000",
+    ];
+    let mut consumer = kafka::tool_running("kafka-console-consumer", &arguments, directory.path());
+    wait_for(LIMIT, "the consumer has read everything", || {
+        let read = consumer.stdout();
+        if read.lines().count() == 6 {
+            Ok(())
+        } else {
+            Err(read + &consumer.stderr())
+        }
+    });
+    assert_eq!(groups(&["--list", "--state"]), "GROUP STATE\nreaders Stable\n");
+    assert_contains(
+        &groups(&["--describe", "--group", "readers"]),
+        &["readers letters 0 ", "readers letters 1 ", "static-"],
+    );
+    assert_contains(
+        &groups(&["--describe", "--group", "readers", "--members", "--verbose"]),
+        &[" static /127.0.0.1 console-consumer 2 - letters:0,1 "],
+    );
+    assert_contains(
+        &groups(&["--describe", "--group", "readers", "--state"]),
+        &[" range Stable 1"],
+    );
+    let of = |verb: &str| {
+        lab.complaint(
+            "kafka-consumer-groups",
+            &["--group", "readers", verb, "--topic", "letters"],
+        )
+    };
+    assert_contains(
+        &lab.complaint("kafka-consumer-groups", &["--group", "readers", "--delete"]),
+        &["GroupNotEmptyException"],
+    );
+    assert_contains(&of("--delete-offsets"), &["GroupSubscribedToTopicException"]);
+    // A static member does not leave; its session has to end before the offsets can be reset.
+    consumer.signal(rustix::process::Signal::TERM);
+    consumer.wait(LIMIT);
+    wait_for(LIMIT, "the group is empty", || {
+        let state = groups(&["--list", "--state"]);
+        if state.contains("readers Empty") {
+            Ok(())
+        } else {
+            Err(state)
+        }
+    });
+    let ends = sorted(&lab.offsets("letters", "latest")).join(" ");
+    let ends: Vec<String> = ends
+        .split(' ')
+        .map(|end| end.replace("letters:", "").replace(':', " "))
+        .collect();
+    assert_eq!(
+        lab.reset(&["--to-current"]),
+        ends,
+        "what the consumer has committed"
+    );
+    assert_eq!(lab.reset(&["--to-earliest"]), ["0 0", "1 0"]);
+    assert_eq!(lab.reset(&["--shift-by", "1"]), ["0 1", "1 1"]);
+    assert_eq!(lab.reset(&["--to-offset", "2"]), ["0 2", "1 2"]);
+    assert_eq!(
+        lab.reset(&["--to-datetime", "2020-01-01T00:00:00.000"]),
+        ["0 0", "1 0"]
+    );
+    assert_eq!(lab.reset(&["--by-duration", "PT0S"]), ends);
+    assert_contains(
+        &groups(&["--group", "readers", "--delete-offsets", "--topic", "letters:0"]),
+        &["letters 0 Successful"],
+    );
+    assert_contains(
+        &groups(&["--describe", "--group", "readers"]),
+        &[&format!("readers letters {} ", ends[1])],
+    );
+    groups(&["--group", "readers", "--delete"]);
+    assert_eq!(groups(&["--list"]).trim(), "");
+    assert_contains(
+        &lab.complaint("kafka-consumer-groups", &["--describe", "--group", "readers"]),
+        &["GroupIdNotFoundException"],
+    );
+}
+
+#[test]
+fn offsets_and_the_files_behind_them() {
+    let Some(mut lab) = Lab::start("offsets_and_the_files_behind_them") else {
+        return;
+    };
+    let bootstrap = format!("bootstrap.servers={}", lab.0.bootstrap());
+    lab.tool(
+        "kafka-topics",
+        &["--create", "--topic", "perf", "--config", "segment.bytes=1048576"],
+    );
+    let output = kafka::tool_on(
+        "kafka-producer-perf-test",
+        &[
+            "--topic",
+            "perf",
+            "--num-records",
+            "20000",
+            "--record-size",
+            "200",
+            "--throughput",
+            "-1",
+            "--command-property",
+            &bootstrap,
+            "acks=all",
+        ],
+    );
+    assert!(output.status.success(), "{output:?}");
+    assert_contains(&single_spaces(&output.stdout), &["20000 records sent"]);
+    let read = lab.tool(
+        "kafka-consumer-perf-test",
+        &["--topic", "perf", "--num-records", "20000"],
+    );
+    assert_contains(&read, &[", 20000, "]);
+    assert_eq!(lab.offsets("perf", "earliest"), "perf:0:0\n");
+    assert_eq!(lab.offsets("perf", "latest"), "perf:0:20000\n");
+    assert_eq!(lab.offsets("perf", "1"), "perf:0:0\n");
+    assert_contains(&lab.offsets("perf", "max-timestamp"), &["perf:0:"]);
+    let directory = temp_dir("delete-records");
+    let file = directory.path().join("offsets.json");
+    let wanted = r#"{"version": 1, "partitions": [{"topic": "perf", "partition": 0, "offset": 123}]}"#;
+    std::fs::write(&file, wanted).expect("write the offsets");
+    let deleted = lab.tool(
+        "kafka-delete-records",
+        &["--offset-json-file", &file.to_string_lossy()],
+    );
+    assert_contains(&deleted, &["partition: perf-0 low_watermark: 123"]);
+    assert_eq!(lab.offsets("perf", "earliest"), "perf:0:123\n");
+    assert!(lab.0.stop().success());
+    dump(&lab.0.data().join("perf-0"));
+}
+
+/// Lets Kafka's own reader go over every file of a partition.
+#[track_caller]
+fn dump(partition: &std::path::Path) {
+    let files: Vec<PathBuf> = std::fs::read_dir(partition)
+        .expect("list the partition's files")
+        .map(|entry| entry.expect("a directory entry").path())
+        .collect();
+    let with = |extension: &str| -> String {
+        let of: Vec<String> = files
+            .iter()
+            .filter(|path| path.extension().is_some_and(|found| found == extension))
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect();
+        assert!(!of.is_empty(), "no {extension} among {files:?}");
+        of.join(",")
+    };
+    let dump = |files: &str, arguments: &[&str]| {
+        let output = kafka::tool_on("kafka-dump-log", &[&["--files", files], arguments].concat());
+        let printed = single_spaces(&output.stdout) + &single_spaces(&output.stderr);
+        assert!(output.status.success(), "{printed}");
+        for complaint in [
+            "Mismatches",
+            "Exception",
+            "is invalid",
+            "out of order",
+            "isvalid: false",
+        ] {
+            assert!(!printed.contains(complaint), "{complaint} in {printed}");
+        }
+        printed
+    };
+    let logs = dump(&with("log"), &["--deep-iteration", "--print-data-log"]);
+    assert_eq!(logs.matches("| offset: ").count(), 20_000);
+    assert!(
+        logs.matches("Dumping ").count() >= 4,
+        "there are several segments"
+    );
+    assert_contains(&logs, &["isvalid: true", "producerId: ", "| offset: 19999 "]);
+    assert_contains(
+        &dump(&with("index"), &["--index-sanity-check"]),
+        &["passed sanity check"],
+    );
+    assert_contains(
+        &dump(&with("timeindex"), &["--index-sanity-check"]),
+        &["passed sanity check"],
+    );
+    assert_contains(
+        &dump(
+            &format!("{},{}", with("index"), with("timeindex")),
+            &["--verify-index-only"],
+        ),
+        &["Dumping "],
+    );
+    assert_contains(&dump(&with("snapshot"), &[]), &["lastSequence: 19999"]);
+}

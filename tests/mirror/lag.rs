@@ -1,0 +1,132 @@
+//! The lag of an idle mirror is zero, wherever one looks.
+
+use heliostat::observe::status::{FlowStatus, Lag, State, Status};
+
+use crate::support::clients::Producing;
+use crate::support::daemon::{Daemon, heliostat};
+use crate::support::mirrors::{CATCH_UP, FLOW, Pair, write_numbers};
+use crate::support::rec::Rec;
+use crate::support::{hold, wait_for};
+
+const NONE: Lag = Lag {
+    known: true,
+    records: 0,
+    seconds: 0.0,
+    unknown_since_ms: None,
+};
+
+/// The status as the command line prints it.
+fn printed(daemon: &Daemon, more: &[&str]) -> Status {
+    let file = daemon.topology().to_str().expect("a path in UTF-8");
+    let arguments = [&["status", file, "-o", "json"], more].concat();
+    let output = heliostat(&arguments, None);
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn assert_idle(flow: &FlowStatus) {
+    assert_eq!(
+        (flow.name.as_str(), flow.lag, flow.state),
+        (FLOW, NONE, State::CaughtUp),
+        "{flow:?}"
+    );
+    assert_eq!(flow.partitions.len(), 4, "{flow:?}");
+    for partition in &flow.partitions {
+        assert_eq!(
+            (partition.lag, partition.state),
+            (NONE, State::CaughtUp),
+            "{partition:?}"
+        );
+        assert_eq!(partition.position, Some(100), "{partition:?}");
+        assert_eq!(partition.source_end, Some(100), "{partition:?}");
+        assert_eq!(partition.target_position, Some(100), "{partition:?}");
+    }
+}
+
+#[test]
+fn an_idle_mirror_of_old_records_has_no_lag_in_status_metrics_and_on_the_command_line() {
+    let pair = Pair::start();
+    pair.primary.create_topic("old", 4, &[("retention.ms", "-1")]);
+    let records: Vec<Rec> = (0..400)
+        .map(|n| Rec::new(n % 4, None, Some(b"of 2001")).at(978_307_200_000))
+        .collect();
+    pair.primary.produce("old", &records, Producing::default());
+    let daemon = Daemon::start(&pair.topology(""));
+    pair.wait_mirrored("old");
+    wait_for(CATCH_UP, "the daemon knows that it has caught up", || {
+        let flow = daemon.flow(FLOW);
+        if flow.lag == NONE {
+            Ok(())
+        } else {
+            Err(format!("{flow:?}"))
+        }
+    });
+    hold(std::time::Duration::from_secs(2), "the lag is 0", || {
+        daemon.flow(FLOW).lag == NONE
+    });
+    assert_idle(&daemon.flow(FLOW));
+    assert_eq!(daemon.flow(FLOW).records_total, 400);
+    assert_idle(&printed(&daemon, &[]).flows[0]);
+    // What the clusters say without the daemon: its last facts may be a second old.
+    wait_for(CATCH_UP, "the offset map says so too", || {
+        let status = printed(&daemon, &["--clusters"]);
+        if status.flows[0].lag.records == 0 {
+            Ok(())
+        } else {
+            Err(format!("{status:?}"))
+        }
+    });
+    assert_idle(&printed(&daemon, &["--clusters"]).flows[0]);
+    assert_metrics_are_idle(&daemon);
+}
+
+fn assert_metrics_are_idle(daemon: &Daemon) {
+    let metrics = daemon.get("/metrics").body;
+    for (name, count, expected) in [
+        ("heliostat_flow_lag_records", 1, "0"),
+        ("heliostat_flow_lag_seconds", 1, "0"),
+        ("heliostat_flow_lag_known", 1, "1"),
+        ("heliostat_flow_records_total", 1, "400"),
+        ("heliostat_partition_lag_records", 4, "0"),
+        ("heliostat_partition_lag_seconds", 4, "0"),
+        ("heliostat_partition_lag_known", 4, "1"),
+        ("heliostat_partition_position", 4, "100"),
+        ("heliostat_partition_records_total", 4, "100"),
+    ] {
+        let series = format!("{name}{{");
+        let lines: Vec<&str> = metrics.lines().filter(|line| line.starts_with(&series)).collect();
+        assert_eq!(lines.len(), count, "{name} in {metrics}");
+        for line in lines {
+            assert!(line.ends_with(&format!(" {expected}")), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_lag_counts_what_is_not_copied_and_goes_back_to_zero() {
+    let pair = Pair::start();
+    pair.primary.create_topic("slow", 1, &[]);
+    write_numbers(&pair.primary, "slow", 1, 0..1);
+    let daemon = Daemon::start(&pair.topology("limits: { bytes_per_second: 20KB }"));
+    pair.wait_mirrored("slow");
+    let large = vec![Rec::new(0, None, Some(&[b'x'; 1_000])); 100];
+    pair.primary.produce("slow", &large, Producing::default());
+    wait_for(CATCH_UP, "it is seconds behind", || {
+        let flow = daemon.flow(FLOW);
+        let behind = flow.state == State::Copying && flow.lag.records > 20 && flow.lag.seconds > 1.0;
+        if behind && flow.lag.known {
+            Ok(())
+        } else {
+            Err(format!("{:?}", flow.lag))
+        }
+    });
+    pair.wait_mirrored("slow");
+    wait_for(CATCH_UP, "it has caught up", || {
+        let flow = daemon.flow(FLOW);
+        if flow.lag == NONE {
+            Ok(())
+        } else {
+            Err(format!("{flow:?}"))
+        }
+    });
+}

@@ -1,0 +1,7 @@
+//! A mirror holds the records of its source, under the name that the file says, and the daemon knows how far it is.
+
+mod lag;
+mod names;
+mod records;
+mod refused;
+mod resume;
