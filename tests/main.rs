@@ -6,6 +6,7 @@ mod cli;
 mod faults;
 mod groups_on_built_in;
 mod growth;
+mod guide;
 mod java_tools;
 mod layouts;
 mod mirror;

@@ -110,8 +110,15 @@ fn config(built_in: &BuiltIn) -> ClusterConfig {
 }
 
 async fn stop_clusters(clusters: Clusters) {
-    for (_, cluster) in clusters {
-        cluster.shutdown(CLUSTERS_DEADLINE).await;
+    // All at once, so that the deadline is one for all.
+    let ending: Vec<_> = clusters
+        .into_iter()
+        .map(|(alias, cluster)| (alias, tokio::spawn(cluster.shutdown(CLUSTERS_DEADLINE))))
+        .collect();
+    for (alias, ended) in ending {
+        if let Err(error) = ended.await {
+            tracing::error!(cluster = %alias, "the built-in cluster did not end cleanly: {error}");
+        }
     }
 }
 

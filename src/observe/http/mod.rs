@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+pub use self::routes::PATHS;
 use self::routes::Routes;
 use self::stall::StallGuard;
 use super::status::Status;
