@@ -272,9 +272,11 @@ fn a_gap_halts_its_partition_where_the_file_says_so_until_it_says_otherwise() {
     wait_quiet(&[&pair.standby]);
     let copied: Vec<i32> = (0..200).step_by(2).collect();
     assert_eq!(numbers(&pair.standby, "primary.cut", 0), copied);
-    hold(Duration::from_secs(2), "the flow is in the state of its gap", || {
-        daemon.flow(FLOW).state == State::Gap
-    });
+    hold(
+        Duration::from_secs(2),
+        "the flow is in the state of its gap",
+        || daemon.flow(FLOW).state == State::Gap,
+    );
     // The way out that the reason names.
     assert!(daemon.stop(END).success());
     let file = std::fs::read_to_string(daemon.topology()).expect("read the topology");
