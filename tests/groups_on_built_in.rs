@@ -138,10 +138,11 @@ fn share(strategy: &str) -> [(usize, usize); 2] {
     wait_assigned(&mut [&mut first, &mut second], &[3, 3]);
     let shared = [first.counts(), second.counts()];
     // Both commit what they have, one leaves, the other goes on where it was.
+    let before = first.read.len();
     wait_until(LIMIT, "both have read what they share", || {
         first.poll();
         second.poll();
-        second.read.len() > 100
+        first.read.len() > before + 100 && second.read.len() > 100
     });
     first.commit();
     second.commit();

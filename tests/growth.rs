@@ -7,7 +7,9 @@ use heliostat::observe::status::{Lag, PartitionStatus, State};
 use crate::support::check::judge;
 use crate::support::daemon::Daemon;
 use crate::support::load::{Load, Shape};
-use crate::support::mirrors::{CATCH_UP, FLOW, Pair, numbers, topics, wait_ends, wait_quiet, write_numbers};
+use crate::support::mirrors::{
+    CATCH_UP, FLOW, LOOK_OFTEN, Pair, numbers, topics, wait_ends, wait_quiet, write_numbers,
+};
 use crate::support::{hold, wait_for, wait_until};
 
 /// How long it may take until what is new on the source is on the target, on a machine that compiles beside it.
@@ -54,7 +56,8 @@ fn new_topics_and_partitions_are_mirrored_within_seconds_beside_what_runs() {
     };
     pair.primary.create_topic("steady", 1, &[]);
     let load = Load::start(&pair.primary, "steady", shape);
-    let _daemon = Daemon::start(&pair.topology(""));
+    // As it is by default.
+    let _daemon = Daemon::start(&pair.topology("").replace(LOOK_OFTEN, "discovery_interval: 2s"));
     wait_until(CATCH_UP, "the first records are mirrored", || {
         let there = topics(&pair.standby) == ["primary.steady"];
         there && pair.standby.end_offsets("primary.steady")[0] > 100
@@ -269,7 +272,11 @@ fn a_gap_halts_its_partition_where_the_file_says_so_until_it_says_otherwise() {
     wait_quiet(&[&pair.standby]);
     let copied: Vec<i32> = (0..200).step_by(2).collect();
     assert_eq!(numbers(&pair.standby, "primary.cut", 0), copied);
-    assert_eq!(daemon.flow(FLOW).state, State::Gap);
+    hold(
+        Duration::from_secs(2),
+        "the flow is in the state of its gap",
+        || daemon.flow(FLOW).state == State::Gap,
+    );
     // The way out that the reason names.
     assert!(daemon.stop(END).success());
     let file = std::fs::read_to_string(daemon.topology()).expect("read the topology");

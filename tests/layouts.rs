@@ -5,7 +5,7 @@ use crate::support::check::judge;
 use crate::support::clients::Client;
 use crate::support::daemon::Daemon;
 use crate::support::load::{Load, Shape, Written};
-use crate::support::mirrors::{CATCH_UP, bootstrap, topics, wait_ends, wait_quiet};
+use crate::support::mirrors::{CATCH_UP, LOOK_OFTEN, bootstrap, topics, wait_ends, wait_quiet};
 use crate::support::ports::Ports;
 use crate::support::wait_for;
 
@@ -185,7 +185,9 @@ fn custom(clients: &[Client], flows: &str) -> String {
         format!("  {alias}: {{ bootstrap_servers: \"{}\" }}\n", bootstrap(client))
     };
     let clusters: String = clients.iter().zip('a'..).map(cluster).collect();
-    format!("name: custom\nlayout: custom\nclusters:\n{clusters}flows:\n{flows}")
+    format!(
+        "name: custom\nlayout: custom\nclusters:\n{clusters}defaults: {{ {LOOK_OFTEN} }}\nflows:\n{flows}"
+    )
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub struct PartitionView {
     pub ends: LogEnds,
     /// Why it does not go on.
     pub problem: Option<Problem>,
+    /// Why it has no mirror topic as it should.
+    pub mirror_problem: Option<Problem>,
     /// The source does not have it any more.
     pub gone: bool,
     /// The last gap, for people to read.
@@ -330,7 +332,7 @@ fn flow_reason(inner: &Inner, away: &Away, partitions: &[PartitionStatus]) -> Op
 }
 
 fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> (State, Option<String>) {
-    if let Some(problem) = &partition.problem {
+    if let Some(problem) = partition.mirror_problem.as_ref().or(partition.problem.as_ref()) {
         return (problem.state, Some(problem.reason.clone()));
     }
     if let Some(reason) = away.source.clone().or_else(|| away.target.clone()) {

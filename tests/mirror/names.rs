@@ -3,7 +3,9 @@
 use crate::support::built_in::InProcess;
 use crate::support::clients::Client;
 use crate::support::daemon::Daemon;
-use crate::support::mirrors::{self, CATCH_UP, FLOW, Pair, bootstrap, topics, wait_mirrored, write_numbers};
+use crate::support::mirrors::{
+    self, CATCH_UP, FLOW, LOOK_OFTEN, Pair, bootstrap, topics, wait_mirrored, write_numbers,
+};
 use crate::support::wait_for;
 
 #[test]
@@ -25,6 +27,7 @@ clusters:
   dashed: {{ bootstrap_servers: "{c}" }}
   same: {{ bootstrap_servers: "{d}" }}
   framed: {{ bootstrap_servers: "{e}" }}
+defaults: {{ {LOOK_OFTEN} }}
 flows:
   - name: origin->dotted
   - {{ name: origin->dashed, naming: {{ policy: prefix, separator: "-" }} }}
@@ -129,7 +132,7 @@ fn a_mirror_whose_name_belongs_to_another_cluster_is_not_written_to() {
     let flow = |source: &Client| {
         format!(
             "name: one\nlayout: custom\nclusters:\n  site: {{ bootstrap_servers: \"{}\" }}\n  \
-             centre: {{ bootstrap_servers: \"{}\" }}\nflows:\n  - {{ name: site->centre }}\n",
+             centre: {{ bootstrap_servers: \"{}\" }}\ndefaults: {{ {LOOK_OFTEN} }}\nflows:\n  - {{ name: site->centre }}\n",
             bootstrap(source),
             bootstrap(&target)
         )

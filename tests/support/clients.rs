@@ -176,6 +176,10 @@ impl Client {
 
     /// Sets a topic's configs to exactly these, and waits until they are described so. The crate hides a refusal.
     #[track_caller]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "that it replaces all configs is what is said here"
+    )]
     pub fn alter_topic(&self, topic: &str, configs: &[(&str, &str)]) {
         let mut alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
         for (key, value) in configs {

@@ -220,18 +220,17 @@ impl Supervisor {
         let now = now_ms();
         self.view.discovered(found.left_out);
         for mirror in found.mirrors.values() {
-            let gone = mirror.problem.as_ref().map(|reason| Problem {
+            let problem = mirror.problem.as_ref().map(|reason| Problem {
                 state: State::Stalled,
                 reason: reason.clone(),
             });
-            for partition in 0..mirror.partitions.max(usize::from(gone.is_some())) as i32 {
+            for partition in 0..mirror.partitions.max(usize::from(problem.is_some())) as i32 {
                 self.view.partition(&mirror.topic, partition, now, |view| {
                     view.target_topic = mirror.target_topic.clone();
+                    view.mirror_problem = problem.clone();
                     if std::mem::take(&mut view.gone) {
                         view.set_account(None);
-                    }
-                    if gone.is_some() || view.account.is_none() {
-                        view.problem = gone.clone();
+                        view.problem = None;
                     }
                 });
             }
