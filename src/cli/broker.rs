@@ -80,7 +80,8 @@ Ctrl-C ends it.
     text
 }
 
-fn explain(error: StartError) -> anyhow::Error {
+/// What a built-in cluster that does not start means for the command: its exit code, and what to do.
+pub(super) fn explain(error: StartError) -> anyhow::Error {
     match &error {
         StartError::UnknownProperty { .. }
         | StartError::BadProperty { .. }
@@ -89,10 +90,10 @@ fn explain(error: StartError) -> anyhow::Error {
         StartError::Listen { source, .. } => {
             let hint = match source.kind() {
                 std::io::ErrorKind::AddrInUse => {
-                    "; something listens there already: choose others with --port"
+                    "; something listens there already: choose other ports, with --port or `port` in the topology file"
                 }
                 std::io::ErrorKind::AddrNotAvailable => {
-                    "; this machine does not have that address: choose another with --host"
+                    "; this machine does not have that address: choose another, with --host or `host` in the topology file"
                 }
                 _ => "",
             };
@@ -102,6 +103,11 @@ fn explain(error: StartError) -> anyhow::Error {
             }
             .into()
         }
+        StartError::Directory { .. } | StartError::Logs(_) => Failure {
+            code: exit::PRECONDITION,
+            message: error.to_string(),
+        }
+        .into(),
         _ => error.into(),
     }
 }

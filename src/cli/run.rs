@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use heliostat_broker::{Cluster, ClusterConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::exit;
 use super::live::Live;
 use super::signal::{Signals, Stop};
+use super::{Failure, exit};
 use crate::flow::daemon::{Daemon, Fleet};
 use crate::observe::http::{self, StatusFn};
 use crate::topology::{BuiltIn, ClusterKind, Topology};
@@ -75,8 +75,12 @@ pub async fn run(file: &Path, topology: &Topology) -> anyhow::Result<u8> {
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("listen on {address} for HTTP: choose another address with http: {{ listen: … }} in the topology file")
+    TcpListener::bind(address).await.map_err(|error| {
+        let message = format!(
+            "cannot listen on {address} for HTTP: {error}; choose another address with http: {{ listen: … }} in the topology file"
+        );
+        let code = exit::PRECONDITION;
+        Failure { code, message }.into()
     })
 }
 
@@ -92,7 +96,8 @@ async fn start_clusters(topology: &Topology) -> anyhow::Result<Clusters> {
             Ok(running) => clusters.push((cluster.alias.clone(), running)),
             Err(error) => {
                 stop_clusters(clusters).await;
-                bail!("start the built-in cluster {}: {error}", cluster.alias);
+                return Err(super::broker::explain(error)
+                    .context(format!("start the built-in cluster {}", cluster.alias)));
             }
         }
     }

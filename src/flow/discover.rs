@@ -201,10 +201,14 @@ impl Discovery {
         let names: Vec<String> = missing.iter().map(|candidate| candidate.topic.clone()).collect();
         let configs = self.source.topic_configs(&names).await?;
         for candidate in missing {
-            let configs = configs
-                .get(&candidate.topic)
-                .map(Vec::as_slice)
-                .unwrap_or_default();
+            let known = configs.get(&candidate.topic);
+            if known.is_none() {
+                tracing::warn!(
+                    flow = %self.flow.name, topic = %candidate.topic, target_topic = %candidate.target_topic,
+                    "the source does not give the topic's configs: its mirror gets the target's defaults; allow this user to describe configs"
+                );
+            }
+            let configs = known.map(Vec::as_slice).unwrap_or_default();
             let configs = mirror_topic::configs(configs);
             let created = self
                 .target

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -32,8 +32,27 @@ pub enum MemberEvent {
     Assigned(Vec<MirrorPartition>),
     /// These are not any more. The group waits until the sender is dropped, or for [`RELEASE_DEADLINE`].
     Revoked(Vec<MirrorPartition>, mpsc::Sender<()>),
-    /// The group does not work.
+    /// The group does not work for now.
     Error(String),
+    /// The group does not take this daemon, and will not before something is changed.
+    Refused(String),
+}
+
+/// What went wrong, as the supervisor should hear of it.
+fn refused(error: KafkaError) -> MemberEvent {
+    let cure = match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::InvalidSessionTimeout) => {
+            "set session_timeout to what the target's brokers allow (group.min.session.timeout.ms, 6s by default, to group.max.session.timeout.ms)"
+        }
+        Some(RDKafkaErrorCode::GroupAuthorizationFailed) => "allow this user to read the group",
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "allow this user to read the mirror topics",
+        Some(RDKafkaErrorCode::InconsistentGroupProtocol) => {
+            "something else than Heliostat is in this group: end it, or give it another group"
+        }
+        Some(RDKafkaErrorCode::GroupMaxSizeReached) => "raise group.max.size on the target",
+        _ => return MemberEvent::Error(error.to_string()),
+    };
+    MemberEvent::Refused(format!("{error}: {cure}"))
 }
 
 /// A member of the group. Dropping it leaves the group.
@@ -68,7 +87,7 @@ impl ConsumerContext for Context {
                 let _ = released.recv_timeout(RELEASE_DEADLINE);
             }
             Rebalance::Error(error) => {
-                let _ = self.events.send(MemberEvent::Error(error.to_string()));
+                let _ = self.events.send(refused(error.clone()));
             }
         }
     }
@@ -148,17 +167,11 @@ fn serve(consumer: &BaseConsumer<Context>, inbox: &mpsc::Receiver<Vec<String>>, 
         if let Some(topics) = inbox.try_iter().last() {
             let names: Vec<&str> = topics.iter().map(String::as_str).collect();
             if let Err(error) = consumer.subscribe(&names) {
-                let _ = consumer
-                    .context()
-                    .events
-                    .send(MemberEvent::Error(error.to_string()));
+                let _ = consumer.context().events.send(refused(error));
             }
         }
         if let Some(Err(error)) = consumer.poll(TICK) {
-            let _ = consumer
-                .context()
-                .events
-                .send(MemberEvent::Error(error.to_string()));
+            let _ = consumer.context().events.send(refused(error));
         }
     }
     consumer.unsubscribe();

@@ -227,7 +227,9 @@ impl View {
             .iter()
             .map(|((topic, number), partition)| partition_status(topic, *number, partition, now_ms))
             .collect();
-        let known = inner.discovered && away.source.is_none() && partitions.iter().all(|partition| partition.lag.known);
+        let known = inner.discovered
+            && away.source.is_none()
+            && partitions.iter().all(|partition| partition.lag.known);
         let seconds = partitions
             .iter()
             .map(|partition| partition.lag.seconds)

@@ -53,6 +53,7 @@ impl Supervisor {
         match event {
             MemberEvent::Assigned(partitions) => {
                 tracing::debug!(flow = %self.flow.name, partitions = partitions.len(), "assigned");
+                self.view.set_problem(None);
                 self.assigned.extend(partitions);
                 if self.alone.replace(false) == Some(true) {
                     let others: Vec<_> = self
@@ -72,6 +73,17 @@ impl Supervisor {
                     self.assigned.remove(key);
                 }
                 self.release(partitions, Some(done));
+            }
+            MemberEvent::Refused(reason) => {
+                let group = group_id(&self.flow.source);
+                let reason = format!(
+                    "{} does not let this daemon into the group {group}, which shares the work: {reason}",
+                    self.flow.target
+                );
+                tracing::warn!(flow = %self.flow.name, "{reason}");
+                self.view.count_error();
+                let state = State::Stalled;
+                self.view.set_problem(Some(Problem { state, reason }));
             }
             MemberEvent::Error(error) => {
                 tracing::debug!(flow = %self.flow.name, "group: {error}");
