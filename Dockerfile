@@ -5,7 +5,7 @@
 # docker run -p 8080:8080 -v ./topology.yaml:/etc/heliostat/topology.yaml:ro heliostat
 #   runs a topology of your own; with `http: { listen: 0.0.0.0:8080 }` its status can be seen from outside.
 #
-# What is on its way arrives before it ends, within 12 s: let it, with `docker stop --time 15`.
+# What is on its way arrives before it ends, within 20 s: let it, with `docker stop --time 25`.
 
 FROM rust:1-slim-bookworm AS build
 # librdkafka, OpenSSL, zlib and zstd are built from source; the first four are all that it takes. The last is for the
