@@ -11,6 +11,7 @@ mod java_tools;
 mod layouts;
 mod mirror;
 mod real_kafka;
+mod refusals;
 mod support;
 mod tidy;
 mod topology_errors;
