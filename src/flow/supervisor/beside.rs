@@ -44,10 +44,26 @@ impl Supervisor {
             };
             let facts = self.discovery.target_maps.facts(&mirror.target_topic, partition);
             let elsewhere = facts.map(|facts| (facts.last.position, facts.last.target_position));
-            self.view
-                .partition(&topic, partition, now, |view| view.elsewhere = elsewhere);
+            let refused = self.refused(&mirror.target_topic, partition);
+            self.view.partition(&topic, partition, now, |view| {
+                view.elsewhere = elsewhere;
+                view.refused = refused;
+            });
         }
         self.view.refresh(now);
+    }
+
+    /// Why the target does not take the records of a partition of this daemon, though they are sent again and again.
+    fn refused(&self, target_topic: &str, partition: i32) -> Option<String> {
+        let mine = self.mine.get(&(target_topic.to_string(), partition))?;
+        let reason = self.engine.refused(target_topic, partition)?;
+        if let Some(account) = &mine.account {
+            account.count_error();
+        }
+        let target = &self.flow.target;
+        Some(format!(
+            "cannot be written to {target}: {reason}; it is tried again and again"
+        ))
     }
 
     pub(super) fn write_facts(&mut self) {
