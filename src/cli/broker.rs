@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use heliostat_broker::log::OpenError as LogsError;
 use heliostat_broker::{Cluster, ClusterConfig, StartError};
 
 use super::args::BrokerArgs;
@@ -39,7 +40,7 @@ pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
         properties,
     };
     let cluster = tokio::select! {
-        cluster = Cluster::start(config) => cluster.map_err(explain)?,
+        cluster = Cluster::start(config) => cluster.map_err(|error| explain(error, &OPTIONS))?,
         stop = signals.next() => return Ok(signals.end(stop, Duration::ZERO, async {}).await),
     };
     print(&greeting(&cluster, args.data.as_deref()))?;
@@ -80,36 +81,51 @@ Ctrl-C ends it.
     text
 }
 
-/// What a built-in cluster that does not start means for the command: its exit code, and what to do.
-pub(super) fn explain(error: StartError) -> anyhow::Error {
-    match &error {
+/// What the user can change, in the words of the place where it is written.
+pub(super) struct Settings {
+    /// Another port.
+    pub port: &'static str,
+    /// Another address to listen on.
+    pub host: &'static str,
+    /// Another data directory.
+    pub data: &'static str,
+}
+
+const OPTIONS: Settings = Settings {
+    port: "--port",
+    host: "--host",
+    data: "--data",
+};
+
+/// Why a cluster did not start, what to change, and the exit code for it.
+pub(super) fn explain(error: StartError, settings: &Settings) -> anyhow::Error {
+    let hint = match &error {
         StartError::UnknownProperty { .. }
         | StartError::BadProperty { .. }
         | StartError::NoBrokers
-        | StartError::PortsExceeded { .. } => usage(error.to_string()),
-        StartError::Listen { source, .. } => {
-            let hint = match source.kind() {
-                std::io::ErrorKind::AddrInUse => {
-                    "; something listens there already: choose other ports, with --port or `port` in the topology file"
-                }
-                std::io::ErrorKind::AddrNotAvailable => {
-                    "; this machine does not have that address: choose another, with --host or `host` in the topology file"
-                }
-                _ => "",
-            };
-            Failure {
-                code: exit::PRECONDITION,
-                message: format!("{error}{hint}"),
+        | StartError::PortsExceeded { .. } => return usage(error.to_string()),
+        StartError::Listen { source, .. } => match source.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                format!(
+                    "; something listens there already: choose another with {}",
+                    settings.port
+                )
             }
-            .into()
-        }
-        StartError::Directory { .. } | StartError::Logs(_) => Failure {
-            code: exit::PRECONDITION,
-            message: error.to_string(),
-        }
-        .into(),
-        _ => error.into(),
+            std::io::ErrorKind::AddrNotAvailable => format!(
+                "; this machine does not have that address: choose another with {}",
+                settings.host
+            ),
+            _ => String::new(),
+        },
+        StartError::Directory { .. } => format!("; choose another with {}", settings.data),
+        StartError::Logs(LogsError::Locked(_) | LogsError::OtherCluster { .. }) => String::new(),
+        _ => return error.into(),
+    };
+    Failure {
+        code: exit::PRECONDITION,
+        message: format!("{error}{hint}"),
     }
+    .into()
 }
 
 fn usage(message: String) -> anyhow::Error {

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use heliostat_broker::{Cluster, ClusterConfig};
+use heliostat_broker::{Cluster, ClusterConfig, StartError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::live::Live;
 use super::signal::{Signals, Stop};
-use super::{Failure, exit};
+use super::{Failure, broker, exit};
 use crate::flow::daemon::{Daemon, Fleet};
 use crate::observe::http::{self, StatusFn};
 use crate::topology::{BuiltIn, ClusterKind, Topology};
@@ -56,7 +56,12 @@ pub async fn run(file: &Path, topology: &Topology) -> anyhow::Result<u8> {
     );
     daemon.stop();
     let drained = tokio::select! {
-        drained = daemon.ended(DRAIN_DEADLINE) => drained,
+        drained = daemon.ended(DRAIN_DEADLINE) => {
+            if !drained {
+                tracing::warn!("not all that is on its way has arrived in time: it is copied again at the next start");
+            }
+            drained
+        }
         _ = signals.next() => {
             tracing::warn!("told to stop a second time: what is on its way is copied again at the next start");
             false
@@ -79,8 +84,11 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
         let message = format!(
             "cannot listen on {address} for HTTP: {error}; choose another address with http: {{ listen: … }} in the topology file"
         );
-        let code = exit::PRECONDITION;
-        Failure { code, message }.into()
+        Failure {
+            code: exit::PRECONDITION,
+            message,
+        }
+        .into()
     })
 }
 
@@ -96,12 +104,25 @@ async fn start_clusters(topology: &Topology) -> anyhow::Result<Clusters> {
             Ok(running) => clusters.push((cluster.alias.clone(), running)),
             Err(error) => {
                 stop_clusters(clusters).await;
-                return Err(super::broker::explain(error)
-                    .context(format!("start the built-in cluster {}", cluster.alias)));
+                return Err(explain(error, &cluster.alias));
             }
         }
     }
     Ok(clusters)
+}
+
+fn explain(error: StartError, alias: &str) -> anyhow::Error {
+    const KEYS: broker::Settings = broker::Settings {
+        port: "built_in: { port: … } in the topology file",
+        host: "built_in: { host: … } in the topology file",
+        data: "built_in: { data: … } in the topology file",
+    };
+    let error = broker::explain(error, &KEYS);
+    let message = format!("start the built-in cluster {alias}: {error:#}");
+    let code = error
+        .downcast_ref::<Failure>()
+        .map_or(exit::FAILURE, |failure| failure.code);
+    Failure { code, message }.into()
 }
 
 fn config(built_in: &BuiltIn) -> ClusterConfig {

@@ -12,6 +12,9 @@ use crate::topology::Flow;
 /// A partition that has records to copy and has copied none for this long is stalled.
 const STALLED_AFTER_MS: i64 = 30_000;
 
+/// A partition whose records the target has refused for this long is stalled; before that it may be a leader that moves.
+const REFUSED_AFTER_MS: i64 = 3_000;
+
 /// A flow as others see it. The supervisor writes it; status and metrics read it.
 pub struct View {
     flow: Arc<Flow>,
@@ -57,6 +60,10 @@ pub struct PartitionView {
     pub mirror_problem: Option<Problem>,
     /// The source does not have it any more.
     pub gone: bool,
+    /// It is tried again: the problem stands until something arrives.
+    pub trying_again: bool,
+    /// Why its records are refused at the moment, and sent again.
+    pub refused: Option<String>,
     /// The last gap, for people to read.
     pub gap: Option<String>,
     before: Totals,
@@ -201,6 +208,9 @@ impl View {
             if position != partition.position || partition.lag(now_ms).records == 0 {
                 partition.position = position;
                 partition.moved_at_ms = now_ms;
+                if std::mem::take(&mut partition.trying_again) {
+                    partition.problem = None;
+                }
             }
             let (state, reason) = partition_state(partition, &away, now_ms);
             if state != partition.state {
@@ -351,6 +361,11 @@ fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> (Stat
         return (State::Waiting, Some("no daemon has taken it yet".into()));
     }
     let still_ms = now_ms - partition.moved_at_ms;
+    if let Some(reason) = &partition.refused
+        && still_ms > REFUSED_AFTER_MS
+    {
+        return (State::Stalled, Some(reason.clone()));
+    }
     if still_ms > STALLED_AFTER_MS {
         let reason = format!(
             "nothing was copied for {} s although there are records",

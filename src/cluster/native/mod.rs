@@ -9,9 +9,10 @@ pub mod admin;
 mod consumer;
 mod producer;
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as rd;
 use rdkafka::client::{Client, ClientContext};
@@ -34,7 +35,17 @@ struct Native {
 struct Context {
     cluster: String,
     last_error: Mutex<Option<String>>,
+    refused: Mutex<HashMap<(String, i32), Refused>>,
 }
+
+/// A partition's records were refused, and are sent again.
+struct Refused {
+    at: Instant,
+    reason: String,
+}
+
+/// librdkafka sends again after a second at most, so one that is older has been overcome.
+const REFUSED_RECENTLY: Duration = Duration::from_secs(3);
 
 impl ClientContext for Context {}
 
@@ -46,6 +57,7 @@ impl Native {
         let context = Context {
             cluster: cluster.to_string(),
             last_error: Mutex::new(None),
+            refused: Mutex::default(),
         };
         let client = Client::new(config, native_config, kind, context)?;
         // SAFETY: the client is alive; the returned queue is ours to destroy.
@@ -63,7 +75,7 @@ impl Native {
         loop {
             let event = self.main.poll(wait)?;
             match event.kind() {
-                rd::RD_KAFKA_EVENT_LOG => event.log(&self.client.context().cluster),
+                rd::RD_KAFKA_EVENT_LOG => self.note_log(&event),
                 rd::RD_KAFKA_EVENT_ERROR => {
                     let text = event.error_text();
                     tracing::debug!(cluster = %self.client.context().cluster, "{text}");
@@ -73,6 +85,29 @@ impl Native {
             }
             wait = Duration::ZERO;
         }
+    }
+
+    fn note_log(&self, event: &Event) {
+        let Some(line) = event.log_text() else { return };
+        let context = self.client.context();
+        if let Some((topic, partition, reason)) = refusal(&line) {
+            let refused = Refused {
+                at: Instant::now(),
+                reason: reason.to_string(),
+            };
+            lock(&context.refused).insert((topic.to_string(), partition), refused);
+        }
+        // librdkafka calls a refused connection an error and repeats it at every attempt. The flow's state says it once, with the
+        // reason; here it is a detail.
+        tracing::debug!(target: "librdkafka", cluster = %context.cluster, "{line}");
+    }
+
+    fn refused(&self, topic: &str, partition: i32) -> Option<String> {
+        let mut refused = lock(&self.client.context().refused);
+        refused.retain(|_, refused| refused.at.elapsed() < REFUSED_RECENTLY);
+        refused
+            .get(&(topic.to_string(), partition))
+            .map(|refused| refused.reason.clone())
     }
 
     fn last_error(&self) -> Option<String> {
@@ -139,13 +174,6 @@ impl Event {
         }
     }
 
-    fn log(&self, cluster: &str) {
-        let Some(line) = self.log_text() else { return };
-        // librdkafka calls a refused connection an error and repeats it at every attempt. The flow's state says it once, with the
-        // reason; here it is a detail.
-        tracing::debug!(target: "librdkafka", %cluster, "{line}");
-    }
-
     fn log_text(&self) -> Option<String> {
         let (mut facility, mut line, mut level) = (std::ptr::null(), std::ptr::null(), 0);
         // SAFETY: the event is alive and a log event; the texts are copied before it goes.
@@ -161,6 +189,17 @@ impl Drop for Event {
         // SAFETY: the pointer is ours and not used again.
         unsafe { rd::rd_kafka_event_destroy(self.0) }
     }
+}
+
+/// The topic, the partition and the reason in librdkafka's line about a produce request that was refused and is sent again.
+fn refusal(line: &str) -> Option<(&str, i32, &str)> {
+    let (place, reason) = line.split_once("]: broker unavailable: produce: ")?;
+    let (topic, partition) = place.rsplit_once(" [")?;
+    let topic = topic.rsplit(' ').next()?;
+    let reason = reason
+        .trim_start_matches("Broker: ")
+        .trim_start_matches("Local: ");
+    Some((topic, partition.parse().ok()?, reason))
 }
 
 fn millis(timeout: Duration) -> i32 {
@@ -184,4 +223,23 @@ unsafe fn text(pointer: *const c_char) -> String {
 /// A topic name as C wants it. Kafka's names cannot hold a NUL; one that does is refused rather than cut.
 fn c_name(topic: &str) -> KafkaResult<CString> {
     CString::new(topic).map_err(KafkaError::Nul)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_from_other_lines() {
+        let line =
+            "[thrd:127.0.0.1:9092/1]: source.orders [12]: broker unavailable: produce: Broker: Disk error";
+        assert_eq!(refusal(line), Some(("source.orders", 12, "Disk error")));
+        assert_eq!(
+            refusal("orders [0]: broker unavailable: produce: x"),
+            Some(("orders", 0, "x"))
+        );
+        assert_eq!(refusal("orders [0]: broker unavailable: fetch: x"), None);
+        assert_eq!(refusal("orders [x]: broker unavailable: produce: x"), None);
+        assert_eq!(refusal("]: broker unavailable: produce: "), None);
+    }
 }

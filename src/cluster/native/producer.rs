@@ -209,6 +209,12 @@ impl Producer {
         self.native.fatal_error()
     }
 
+    /// Why the cluster has refused the records of a partition within the last seconds, where librdkafka sends them again and again
+    /// instead of giving up. The configuration needs `debug` with `topic`: librdkafka tells of it only there.
+    pub fn refused(&self, topic: &str, partition: i32) -> Option<String> {
+        self.native.refused(topic, partition)
+    }
+
     /// The last error of the client as a whole, such as a refused connection.
     pub fn last_error(&self) -> Option<String> {
         self.native.last_error()

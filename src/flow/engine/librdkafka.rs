@@ -147,6 +147,9 @@ fn writer_config(settings: &Settings, target: &Cluster) -> rdkafka::ClientConfig
     config.set("queue.buffering.max.kbytes", "2097151");
     config.set("retry.backoff.ms", "50");
     config.set("topic.metadata.refresh.interval.ms", "30000");
+    // It tells of answers that it deals with by itself, a full disk on the target's side for example: see `Producer::refused`.
+    config.set("debug", "topic");
+    config.set_log_level(rdkafka::config::RDKafkaLogLevel::Debug);
     with_own(config, target)
 }
 
@@ -194,6 +197,10 @@ impl Engine for Librdkafka {
                 .and_then(|error| error.clone()),
             Side::Target => self.shared.producer.last_error(),
         }
+    }
+
+    fn refused(&self, target_topic: &str, partition: i32) -> Option<String> {
+        self.shared.producer.refused(target_topic, partition)
     }
 }
 

@@ -67,4 +67,7 @@ pub trait Engine: Send + Sync {
 
     /// What the connections to one side last complained of.
     fn last_error(&self, side: Side) -> Option<String>;
+
+    /// Why the target has refused the records of a mirror partition just now, if it has and they are sent again and again.
+    fn refused(&self, target_topic: &str, partition: i32) -> Option<String>;
 }

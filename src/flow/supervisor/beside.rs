@@ -43,8 +43,11 @@ impl Supervisor {
                 continue;
             };
             let elsewhere = self.on_record(&(mirror.target_topic.clone(), partition));
-            self.view
-                .partition(&topic, partition, now, |view| view.elsewhere = elsewhere);
+            let refused = self.refused(&mirror.target_topic, partition);
+            self.view.partition(&topic, partition, now, |view| {
+                view.elsewhere = elsewhere;
+                view.refused = refused;
+            });
         }
         self.view.refresh(now);
     }
@@ -53,6 +56,19 @@ impl Supervisor {
     pub(super) fn on_record(&self, (target_topic, partition): &MirrorPartition) -> Option<(i64, i64)> {
         let facts = self.discovery.target_maps.facts(target_topic, *partition)?;
         Some((facts.last.position, facts.last.target_position))
+    }
+
+    /// Why the target does not take the records of a partition of this daemon, though they are sent again and again.
+    fn refused(&self, target_topic: &str, partition: i32) -> Option<String> {
+        let mine = self.mine.get(&(target_topic.to_string(), partition))?;
+        let reason = self.engine.refused(target_topic, partition)?;
+        if let Some(account) = &mine.account {
+            account.count_error();
+        }
+        let target = &self.flow.target;
+        Some(format!(
+            "cannot be written to {target}: {reason}; it is tried again and again"
+        ))
     }
 
     pub(super) fn write_facts(&mut self) {

@@ -220,7 +220,11 @@ impl Supervisor {
             {
                 view.set_account(Some(account.clone()));
             }
-            view.problem = None;
+            // What the target refused it may refuse again; until it does not, nothing has changed.
+            view.trying_again = careful;
+            if !careful {
+                view.problem = None;
+            }
             view.gap = gap_text.or(view.gap.take());
         });
         let target_topic = partition.mirror.target_topic.clone();
