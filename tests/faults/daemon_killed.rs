@@ -15,6 +15,7 @@ use crate::support::clients::Client;
 use crate::support::daemon::Daemon;
 use crate::support::load::number;
 use crate::support::rec::Rec;
+use crate::support::wait_until;
 
 const KILLS: usize = 10;
 
@@ -27,6 +28,9 @@ const ON_RECORD: Duration = Duration::from_secs(2);
 
 /// What a killed process had handed to the system may still arrive.
 const STILL_ARRIVING: Duration = Duration::from_secs(1);
+
+/// How often the mirror's log ends are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A number that says which moments were chosen; the environment can give one that failed before.
 fn seed() -> u64 {
@@ -138,8 +142,11 @@ impl Growth {
             let mut samples = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
                 let ends = (0..partitions).map(end).collect();
-                samples.push((Instant::now(), ends));
-                thread::sleep(Duration::from_millis(20));
+                let at = Instant::now();
+                samples.push((at, ends));
+                wait_until(LIMIT, "it is time for another look", || {
+                    at.elapsed() >= LOOK_EVERY
+                });
             }
             samples
         });
