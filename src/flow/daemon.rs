@@ -111,14 +111,16 @@ impl Daemon {
         self.stop.cancel();
     }
 
-    /// Wait until every flow has ended after [`Daemon::stop`]. False if the deadline comes first: then what was on its way is copied
-    /// again at the next start.
+    /// Wait until every flow has ended after [`Daemon::stop`]. False if the deadline comes first, or if not all that was read arrived and
+    /// is on record: then it is copied again at the next start.
     pub async fn ended(&self, deadline: Duration) -> bool {
         let all = async {
+            let mut clean = true;
             for flow in &self.flows {
-                flow.ended().await;
+                clean &= flow.ended().await;
             }
+            clean
         };
-        tokio::time::timeout(deadline, all).await.is_ok()
+        tokio::time::timeout(deadline, all).await.unwrap_or(false)
     }
 }

@@ -83,8 +83,9 @@ fn blocks(taken: &Taken, released: bool) -> impl Iterator<Item = (Key, Option<Bl
         })
 }
 
-/// Wait until nothing of these partitions is on its way, then write their last facts with a release mark. Returns how many were still
-/// waiting at the deadline; their facts are written without it.
+/// Wait until nothing of these partitions is on its way, then write their last facts with a release mark. Returns of how
+/// many something is copied again: they were still waiting at the deadline, and their facts are written without the mark, or the facts
+/// could not be written.
 pub async fn release(writer: &MapWriter, partitions: Vec<Mine>, deadline: Duration) -> usize {
     let until = Instant::now() + deadline;
     let drained = |mine: &Mine| mine.account.as_ref().is_none_or(|account| account.is_drained());
@@ -96,10 +97,12 @@ pub async fn release(writer: &MapWriter, partitions: Vec<Mine>, deadline: Durati
         tracing::debug!("{error}");
     }
     let (clean, late): (Vec<Mine>, Vec<Mine>) = partitions.into_iter().partition(drained);
+    let mut again = late.len();
     for (partitions, released) in [(&clean, true), (&late, false)] {
         if let Err(error) = write(writer, take(partitions.iter()), released).await {
             tracing::warn!("{error}; what was copied since the last write is copied again");
+            again += if released { clean.len() } else { 0 };
         }
     }
-    late.len()
+    again
 }

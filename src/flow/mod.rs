@@ -29,7 +29,7 @@ use daemon::Fleet;
 /// A flow that runs until its token is cancelled, and then drains.
 pub struct Flow {
     view: Arc<view::View>,
-    ended: watch::Receiver<bool>,
+    ended: watch::Receiver<Option<bool>>,
 }
 
 impl Flow {
@@ -47,11 +47,10 @@ impl Flow {
             target.clone(),
             now_ms(),
         ));
-        let (ended_sender, ended) = watch::channel(false);
+        let (ended_sender, ended) = watch::channel(None);
         let work = supervisor::run(spec, source, target, fleet, view.clone(), stop);
         tokio::spawn(async move {
-            work.await;
-            ended_sender.send_replace(true);
+            ended_sender.send_replace(Some(work.await));
         });
         Flow { view, ended }
     }
@@ -61,10 +60,13 @@ impl Flow {
         self.view.status(now_ms())
     }
 
-    /// Wait for it to end, after its token was cancelled.
-    pub async fn ended(&self) {
+    /// Wait for it to end, after its token was cancelled. Returns whether all that was read arrived and is on record.
+    pub async fn ended(&self) -> bool {
         // It only fails if the task panicked, which has been reported by then.
-        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+        match self.ended.clone().wait_for(Option::is_some).await {
+            Ok(clean) => *clean == Some(true),
+            Err(_) => false,
+        }
     }
 }
 

@@ -39,7 +39,7 @@ const STARTS_EVERY: u64 = 10;
 /// How long a flow that ends may take for what is on its way. `heliostat run` allows a little more.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Run a flow until `stop`, then drain it.
+/// Run a flow until `stop`, then drain it. Returns whether all that was read arrived and is on record.
 pub async fn run(
     flow: Arc<Flow>,
     source: Arc<Cluster>,
@@ -47,12 +47,12 @@ pub async fn run(
     fleet: Fleet,
     view: Arc<View>,
     stop: CancellationToken,
-) {
+) -> bool {
     let mut attempt = 0;
     while !stop.is_cancelled() {
         let connected = tokio::select! {
             connected = connect(&flow, &source, &target, &fleet) => connected,
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return true,
         };
         let error = match connected {
             Ok(discovery) => match Supervisor::new(discovery, &source, &target, view.clone()) {
@@ -72,9 +72,10 @@ pub async fn run(
         attempt += 1;
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return true,
         }
     }
+    true
 }
 
 /// What comes back from work that runs beside the supervisor.
@@ -167,7 +168,7 @@ impl Supervisor {
         })
     }
 
-    async fn run(mut self, stop: CancellationToken) {
+    async fn run(mut self, stop: CancellationToken) -> bool {
         self.view.set_problem(None);
         self.ask_whether_alone();
         self.look();
@@ -188,7 +189,7 @@ impl Supervisor {
                 _ = pulse.tick() => self.pulse(),
             }
         }
-        self.drain().await;
+        self.drain().await
     }
 
     fn on_report(&mut self, report: Report) {
@@ -316,7 +317,7 @@ impl Supervisor {
     }
 
     /// Stop reading, let arrive what is on its way, write the last facts, leave the group.
-    async fn drain(mut self) {
+    async fn drain(mut self) -> bool {
         let keys: Vec<_> = self.mine.keys().cloned().collect();
         for key in &keys {
             self.stop_copying(key);
@@ -324,7 +325,7 @@ impl Supervisor {
         let mine: Vec<Mine> = self.mine.drain().map(|(_, partition)| partition).collect();
         let left = facts::release(&self.discovery.writer, mine, DRAIN_DEADLINE).await;
         if left > 0 {
-            tracing::warn!(flow = %self.flow.name, partitions = left, "ended before all that was on its way had arrived; it is copied again at the next start");
+            tracing::warn!(flow = %self.flow.name, partitions = left, "ended before all that was on its way had arrived and was on record; it is copied again at the next start");
         }
         let (member, engine) = (self.member.take(), self.engine);
         // The group's last revocation need not wait for anyone: everything is released.
@@ -338,5 +339,6 @@ impl Supervisor {
         if tokio::time::timeout(Duration::from_secs(3), leave).await.is_err() {
             tracing::debug!(flow = %self.flow.name, "left without waiting for the group");
         }
+        left == 0
     }
 }
