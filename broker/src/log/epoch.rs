@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::{checkpoint_lines, damaged};
+use super::checkpoint::checkpoint_lines;
 use super::error::StorageError;
 use super::files::{open_if_there, read_if_there, replace_unsynced};
 
@@ -24,19 +24,31 @@ pub(crate) struct LeaderEpochs {
     entries: Vec<EpochEntry>,
     stored: Vec<EpochEntry>,
     synced: bool,
+    lost: bool,
 }
 
 impl LeaderEpochs {
     pub(crate) fn open(dir: &Path) -> Result<Self, StorageError> {
         let path = dir.join("leader-epoch-checkpoint");
-        let content = read_if_there(&path)?.unwrap_or_default();
-        let entries = parse(&content).ok_or_else(|| damaged(&path))?;
+        let content = read_if_there(&path)?;
+        let found = parse(&content.unwrap_or_default());
+        if found.is_none() {
+            tracing::warn!(file = %path.display(), "leader epochs are damaged; they are read from the log");
+        }
+        let entries = found.unwrap_or_default();
         Ok(LeaderEpochs {
             path,
             stored: entries.clone(),
+            lost: entries.is_empty(),
             entries,
             synced: false,
         })
+    }
+
+    /// Whether no file told of any epoch. The batches of the log name the epochs too, so that a file
+    /// which a power cut has torn costs a walk through the log, and nothing else.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
     }
 
     pub(crate) fn entries(&self) -> &[EpochEntry] {

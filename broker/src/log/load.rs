@@ -52,6 +52,9 @@ impl Log {
         };
         let bases = loader.list_segments()?;
         let unclean_from = loader.open_segments(&bases)?;
+        if loader.epochs.is_lost() {
+            loader.find_epochs()?;
+        }
         let (mut log_end_offset, mut producers) = match unclean_from {
             Some(from) => loader.recover(from, &bases)?,
             None => loader.take_over()?,
@@ -168,6 +171,25 @@ impl Loader<'_> {
             }
         }
         Ok(from)
+    }
+
+    /// Reads the leader epochs from the batches of the segments that are open. Those that are recovered later tell
+    /// theirs then.
+    fn find_epochs(&mut self) -> Result<(), StorageError> {
+        for segment in self.segments.values() {
+            let file = segment.handle()?;
+            for item in Scan::new(&file, 0, segment.size()) {
+                match item {
+                    Ok((_, header)) => self
+                        .epochs
+                        .replay(header.partition_leader_epoch, header.base_offset),
+                    Err(ScanError::Io(error)) => return Err(error).at("read", segment.path()),
+                    // Whoever reads the segment finds the damage too, and deals with it.
+                    Err(ScanError::Batch(..)) => break,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Scans every segment from `from` on. The first batch that is not good ends the log.

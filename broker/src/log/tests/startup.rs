@@ -233,3 +233,37 @@ fn the_files_are_those_that_kafka_writes() {
     assert_eq!(read("log-start-offset-checkpoint"), "0\n0\n");
     assert!(read(".kafka_cleanshutdown").starts_with("{\"version\":0"));
 }
+
+#[test]
+fn lost_leader_epochs_are_found_in_the_log() {
+    let mut bench = Bench::new(small());
+    let mut torn: [(&str, Option<&[u8]>); 4] = [
+        ("gone", None),
+        ("empty", Some(b"")),
+        ("cut", Some(b"0\n3\n0 0\n1")),
+        ("zeros", Some(&[0; 16])),
+    ];
+    torn.reverse();
+    for (epoch, (what, content)) in (0..).zip(torn) {
+        for _ in 0..9 {
+            bench.log().append(&batch(&[NOW; 3]), epoch, NOW).unwrap();
+        }
+        let expected = bench.log().leader_epochs();
+        let file = bench.dir().join("leader-epoch-checkpoint");
+        for clean in [true, false] {
+            if clean {
+                bench.manager().close(NOW).unwrap();
+            } else {
+                bench.log().flush(NOW).unwrap();
+                bench.manager().checkpoint().unwrap();
+            }
+            bench.kill();
+            match content {
+                Some(content) => fs::write(&file, content).unwrap(),
+                None => fs::remove_file(&file).unwrap(),
+            }
+            bench.start();
+            assert_eq!(bench.log().leader_epochs(), expected, "{what}, closed: {clean}");
+        }
+    }
+}
