@@ -17,6 +17,10 @@ const MEMORY_PER_WIRE_BYTE: usize = 24;
 /// What any message may take, however short it is.
 const MEMORY_ALLOWANCE: usize = 64 * 1024;
 
+/// What any message may take, however long it is. Byte fields such as records are slices of the message, and do not
+/// count.
+const MEMORY_MAX: usize = 128 << 20;
+
 /// Payloads of at least this many bytes are chained to a frame instead of being copied into it.
 const CHAIN_BYTES_MIN: usize = 4 * 1024;
 
@@ -74,7 +78,8 @@ impl Reader {
         let memory_left = buf
             .len()
             .saturating_mul(MEMORY_PER_WIRE_BYTE)
-            .saturating_add(MEMORY_ALLOWANCE);
+            .saturating_add(MEMORY_ALLOWANCE)
+            .min(MEMORY_MAX);
         Reader {
             buf,
             version,
