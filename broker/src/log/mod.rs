@@ -20,6 +20,7 @@ mod epoch;
 mod error;
 mod files;
 mod index;
+mod inflate;
 mod load;
 mod manager;
 mod partition;

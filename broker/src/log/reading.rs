@@ -13,10 +13,10 @@ use heliostat_wire::batch::{BatchError, BatchHeader, Batches, NO_TIMESTAMP};
 
 use super::error::{AtPath, ReadError};
 use super::files::read_up_to;
+use super::inflate::inflate;
 use super::partition::{Inner, Log};
 use super::scan::{Scan, ScanError, read_batch};
 use super::segment::Segment;
-use super::validate::MAX_DECOMPRESSED_BYTES;
 
 /// Whole batches, and where the log stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,7 +283,7 @@ impl Log {
             let damage = |error: BatchError| self.damage(place, ScanError::Batch(position, error));
             let batch = read_batch(&place.file, position, header.size(), &mut buffer)
                 .map_err(|error| self.damage(place, error))?;
-            let bytes = batch.decompress(MAX_DECOMPRESSED_BYTES).map_err(damage)?;
+            let bytes = inflate(&batch).map_err(damage)?;
             for record in batch.records(&bytes) {
                 let record = record.map_err(|error| damage(error.into()))?;
                 let found = FoundOffset {

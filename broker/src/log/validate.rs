@@ -3,8 +3,10 @@
 use heliostat_wire::batch::{
     BatchError, BatchHeader, BatchMut, BatchView, Batches, NO_TIMESTAMP, TimestampType,
 };
+use heliostat_wire::compression::CompressionError;
 
 use super::error::{AppendError, RecordProblem};
+use super::inflate::inflate;
 use super::settings::LogConfig;
 
 /// The most that a batch may grow to when it is decompressed. Kafka has no such limit; without one, a few bytes from
@@ -34,8 +36,15 @@ pub(crate) fn validate(records: &[u8], config: &LogConfig, now_ms: i64) -> Resul
     check_size(batch.bytes(), config)?;
     batch.check_crc().map_err(AppendError::Corrupt)?;
     check_header(&header)?;
-    let max_timestamp = check_records(&batch, config, now_ms)?;
+    let inflated = inflate(&batch).map_err(|error| match error {
+        BatchError::Compression(CompressionError::TooLarge { .. }) => {
+            AppendError::TooLarge(error.to_string())
+        }
+        other => invalid(other.to_string()),
+    })?;
+    let max_timestamp = check_records(&batch, &inflated, config, now_ms)?;
     let bytes = stored_form(&batch, config, max_timestamp)?;
+    drop(inflated);
     let header = *BatchView::parse(&bytes).map_err(AppendError::Corrupt)?.header();
     Ok(ValidBatch { bytes, header })
 }
@@ -125,20 +134,17 @@ fn check_header(header: &BatchHeader) -> Result<(), AppendError> {
 
 /// Looks at every record, and returns the largest timestamp. One bad record refuses the batch; all are named, within
 /// reason.
-fn check_records(batch: &BatchView<'_>, config: &LogConfig, now_ms: i64) -> Result<i64, AppendError> {
+fn check_records(
+    batch: &BatchView<'_>,
+    bytes: &[u8],
+    config: &LogConfig,
+    now_ms: i64,
+) -> Result<i64, AppendError> {
     let header = batch.header();
-    let bytes = batch
-        .decompress(MAX_DECOMPRESSED_BYTES)
-        .map_err(|error| match error {
-            BatchError::Compression(heliostat_wire::compression::CompressionError::TooLarge { .. }) => {
-                AppendError::TooLarge(error.to_string())
-            }
-            other => invalid(other.to_string()),
-        })?;
     let mut max_timestamp = NO_TIMESTAMP;
     let mut count = 0i32;
     let (mut errors, mut timestamp_error) = (Vec::new(), false);
-    for record in batch.records(&bytes) {
+    for record in batch.records(bytes) {
         let record = record.map_err(|error| invalid(error.to_string()))?;
         let mut problem = |message: String| {
             if errors.len() < MAX_RECORD_PROBLEMS {
