@@ -218,6 +218,18 @@ impl Log {
     /// system may have dropped what it could not write.
     pub fn flush(&self, now_ms: i64) -> Result<i64, StorageError> {
         let _one_at_a_time = lock(&self.flushing);
+        let end = lock(&self.inner).log_end_offset;
+        loop {
+            let flushed = self.flush_portion(now_ms)?;
+            // A truncation in between may have moved the end back.
+            if flushed >= end.min(lock(&self.inner).log_end_offset) {
+                return Ok(flushed);
+            }
+        }
+    }
+
+    /// Flushes a few segments, from the recovery point on: there may be more of them than files may be open.
+    fn flush_portion(&self, now_ms: i64) -> Result<i64, StorageError> {
         let (files, end, directory_synced) = {
             let mut inner = lock(&self.inner);
             if inner.failed {
@@ -228,11 +240,8 @@ impl Log {
                 return Ok(inner.recovery_point);
             }
             inner.unflushed_records = 0;
-            (
-                inner.unflushed_files()?,
-                inner.log_end_offset,
-                inner.directory_synced,
-            )
+            let (files, end) = inner.unflushed_files()?;
+            (files, end, inner.directory_synced)
         };
         let synced = files
             .iter()
@@ -342,6 +351,9 @@ pub(super) struct Identity {
     pub(super) dir: PathBuf,
 }
 
+/// Segments whose files are open at the same time while a log is flushed.
+const SEGMENTS_PER_PORTION: usize = 32;
+
 impl Inner {
     pub(super) fn active(&mut self) -> Option<&mut Segment> {
         self.segments
@@ -368,7 +380,8 @@ impl Inner {
         }
     }
 
-    fn unflushed_files(&mut self) -> Result<Vec<(PathBuf, Arc<File>)>, StorageError> {
+    /// The files of the first segments that are not on disk, and the offset up to which they reach.
+    fn unflushed_files(&mut self) -> Result<(Vec<(PathBuf, Arc<File>)>, i64), StorageError> {
         let first = self
             .segments
             .range(..=self.recovery_point)
@@ -380,9 +393,13 @@ impl Inner {
                 .file_to_sync()?
                 .map(|(path, file)| (path, Arc::new(file))),
         );
-        for segment in self.segments.range(first..).map(|(_, segment)| segment) {
+        let mut segments = self.segments.range(first..).map(|(_, segment)| segment);
+        for segment in segments.by_ref().take(SEGMENTS_PER_PORTION) {
             files.extend(segment.files()?.map(|file| (segment.path().to_owned(), file)));
         }
-        Ok(files)
+        let end = segments
+            .next()
+            .map_or(self.log_end_offset, |segment| segment.base_offset);
+        Ok((files, end))
     }
 }
