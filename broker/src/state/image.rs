@@ -14,6 +14,8 @@ pub struct Image {
     incarnation: i32,
     topics: BTreeMap<String, Arc<Topic>>,
     names: BTreeMap<Uuid, String>,
+    /// Names by their form without dots.
+    plain_names: BTreeMap<String, String>,
     partitions: usize,
     brokers: BTreeMap<String, BrokerConfigs>,
 }
@@ -79,6 +81,11 @@ impl Image {
         self.topics.get(self.names.get(&id)?)
     }
 
+    /// The topic whose name differs from this one at most by dots in place of underscores.
+    pub(crate) fn name_without_dots(&self, name: &str) -> Option<&str> {
+        self.plain_names.get(&without_dots(name)).map(String::as_str)
+    }
+
     /// Partitions of all topics.
     pub fn partitions(&self) -> usize {
         self.partitions
@@ -99,6 +106,8 @@ impl Image {
         self.remove(&topic.name);
         self.partitions += topic.partitions.len();
         self.names.insert(topic.id, topic.name.clone());
+        self.plain_names
+            .insert(without_dots(&topic.name), topic.name.clone());
         self.topics.insert(topic.name.clone(), Arc::new(topic));
     }
 
@@ -106,6 +115,7 @@ impl Image {
         let topic = self.topics.remove(name)?;
         self.partitions -= topic.partitions.len();
         self.names.remove(&topic.id);
+        self.plain_names.remove(&without_dots(name));
         Some(topic)
     }
 
@@ -144,6 +154,10 @@ impl Partition {
             replicas,
         }
     }
+}
+
+fn without_dots(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 pub(super) fn encode_topic(topic: &Topic) -> Vec<u8> {

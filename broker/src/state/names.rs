@@ -24,14 +24,7 @@ pub(crate) fn problem(name: &str) -> Option<String> {
 /// A topic whose name differs only by dots in place of underscores: Kafka's metrics could not tell them apart, so
 /// Kafka does not allow both.
 pub(crate) fn collision<'a>(name: &str, image: &'a Image) -> Option<&'a str> {
-    let plain = name.replace('.', "_");
-    if !plain.contains('_') {
-        return None;
-    }
-    image
-        .topics()
-        .map(|topic| topic.name.as_str())
-        .find(|other| *other != name && other.replace('.', "_") == plain)
+    image.name_without_dots(name).filter(|other| *other != name)
 }
 
 #[cfg(test)]
