@@ -121,7 +121,8 @@ impl Broker {
             }),
         }?;
         change.remove_topic(&topic.name);
-        change.commit().await?;
+        // Whoever creates a topic of the same name meanwhile must find neither its logs nor its offsets.
+        let (_, _held) = change.commit_and_hold().await?;
         self.storage().delete_topic(&topic).await;
         self.forget_offsets(&topic.name).await;
         Ok(topic)
@@ -174,7 +175,7 @@ impl Broker {
             ..Topic::clone(topic)
         };
         change.put_topic(topic.clone());
-        let image = change.commit().await?;
+        let (image, _held) = change.commit_and_hold().await?;
         self.storage()
             .configure(&topic, &self.layers(&image).topic_values(&topic.configs));
         Ok(())
@@ -199,7 +200,7 @@ impl Broker {
             return Ok(());
         }
         change.put_broker_configs(node, configs);
-        let image = change.commit().await?;
+        let (image, _held) = change.commit_and_hold().await?;
         for topic in image.topics() {
             self.storage()
                 .configure(topic, &self.layers(&image).topic_values(&topic.configs));

@@ -61,6 +61,12 @@ pub(crate) struct Change {
     journal: OwnedMutexGuard<Journal>,
 }
 
+/// Keeps other changes waiting after a commit.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _journal: OwnedMutexGuard<Journal>,
+}
+
 type Entry = (Vec<u8>, Option<Vec<u8>>);
 
 const INCARNATION: &str = "incarnation";
@@ -155,6 +161,11 @@ impl Change {
     /// Writes the change to disk, and makes it current. It happens whole or not at all, also if the future is
     /// dropped.
     pub(crate) async fn commit(self) -> Result<Arc<Image>, StateError> {
+        self.commit_and_hold().await.map(|(image, _)| image)
+    }
+
+    /// As [`Change::commit`], but the next change begins only when the guard is dropped.
+    pub(crate) async fn commit_and_hold(self) -> Result<(Arc<Image>, Held), StateError> {
         let Change {
             image,
             entries,
@@ -163,14 +174,14 @@ impl Change {
         } = self;
         let image = Arc::new(image);
         if entries.is_empty() {
-            return Ok(image);
+            return Ok((image, Held { _journal: journal }));
         }
         tokio::task::spawn_blocking(move || {
             journal.put(&entries)?;
             *published
                 .write()
                 .unwrap_or_else(std::sync::PoisonError::into_inner) = image.clone();
-            Ok(image)
+            Ok((image, Held { _journal: journal }))
         })
         .await?
     }
