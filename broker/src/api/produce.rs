@@ -30,6 +30,10 @@ const TOPIC_IDS_SINCE: i16 = 13;
 /// The first version whose clients know zstd.
 const ZSTD_SINCE: i16 = 7;
 
+/// More bad records are not named in one response: a batch of a few hundred bytes can hold a thousand of them, and a
+/// request many such batches.
+const RECORD_ERRORS_MAX: usize = 1000;
+
 /// What is answered to a produce request.
 pub(super) enum Acknowledgement {
     Response(ProduceResponse),
@@ -121,13 +125,20 @@ fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) 
 }
 
 fn append_all(topics: Vec<Topic>, version: i16) -> Vec<TopicProduceResponse> {
+    let mut errors_left = RECORD_ERRORS_MAX;
     let topics = topics.into_iter().map(|topic| TopicProduceResponse {
         name: topic.name,
         topic_id: topic.id,
         partition_responses: topic
             .partitions
             .into_iter()
-            .map(|step| append(step, version))
+            .map(|step| {
+                let mut response = append(step, version);
+                response.record_errors.truncate(errors_left);
+                response.record_errors.shrink_to_fit();
+                errors_left -= response.record_errors.len();
+                response
+            })
             .collect(),
     });
     topics.collect()
