@@ -10,7 +10,7 @@ use heliostat_wire::{
     },
 };
 
-use super::{Context, resource};
+use super::{Context, distinct::distinct, resource};
 use crate::{
     api_error::ApiError,
     broker::Broker,
@@ -27,7 +27,8 @@ struct Detail {
 
 pub(super) async fn handle(context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let detail = Detail { synonyms: request.include_synonyms, documentation: request.include_documentation };
-    let results = request.resources.into_iter().map(|resource| describe(&context.broker, resource, detail)).collect();
+    let resources = distinct(request.resources, |asked| (asked.resource_type, asked.resource_name.clone()));
+    let results = resources.into_iter().map(|resource| describe(&context.broker, resource, detail)).collect();
     DescribeConfigsResponse { results, ..Default::default() }
 }
 

@@ -14,7 +14,7 @@ use heliostat_wire::{
     },
 };
 
-use super::{Context, operations};
+use super::{Context, distinct::distinct, operations};
 use crate::{
     state::{Image, Topic, names},
     topics::NewTopic,
@@ -31,7 +31,10 @@ pub(super) async fn handle(context: Context, request: MetadataRequest) -> Metada
             let image = broker.image();
             image.topics().map(|topic| describe(&image, topic)).collect()
         }
-        Some(asked) => describe_asked(&context, asked, may_create).await,
+        Some(asked) => {
+            let asked = distinct(asked, |topic| (topic.name.clone(), topic.topic_id));
+            describe_asked(&context, asked, may_create).await
+        }
     };
     if request.include_topic_authorized_operations {
         for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {

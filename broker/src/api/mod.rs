@@ -4,6 +4,7 @@
 //! here: the header, unknown APIs and versions, decoding and encoding.
 
 mod coordinated;
+mod distinct;
 mod operations;
 mod reply;
 mod resource;
@@ -144,6 +145,13 @@ pub fn supported_apis() -> Vec<SupportedApi> {
         versions: api.versions.clone(),
     };
     TABLE.iter().map(row).collect()
+}
+
+/// Whether the request waits for something that may never happen, such as records or other members.
+pub(crate) fn may_wait(frame: &[u8]) -> bool {
+    let waiting = [ApiKey::Fetch, ApiKey::JoinGroup, ApiKey::SyncGroup];
+    let key = frame.first_chunk().map(|key| i16::from_be_bytes(*key));
+    waiting.iter().any(|api| Some(api.code()) == key)
 }
 
 /// Answers one frame.

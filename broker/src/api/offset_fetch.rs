@@ -10,7 +10,7 @@ use heliostat_wire::{
     },
 };
 
-use super::Context;
+use super::{Context, distinct::distinct};
 
 /// Since this version a request asks about several groups.
 const GROUPS_SINCE: i16 = 8;
@@ -20,7 +20,7 @@ const GROUP_ERROR_SINCE: i16 = 2;
 pub(super) async fn handle(context: Context, request: OffsetFetchRequest) -> OffsetFetchResponse {
     if context.api_version >= GROUPS_SINCE {
         let mut groups = Vec::with_capacity(request.groups.len());
-        for group in request.groups {
+        for group in distinct(request.groups, |group| group.group_id.clone()) {
             groups.push(fetch(&context, group, request.require_stable).await);
         }
         return OffsetFetchResponse { groups, ..Default::default() };
