@@ -3,6 +3,7 @@
 //!
 //! There are no fetch sessions: every answer has the session id 0, which sends clients back to full requests.
 
+mod memory;
 mod read;
 mod wait;
 
@@ -31,7 +32,9 @@ pub(super) async fn handle(context: Context, request: FetchRequest) -> FetchResp
             ..Default::default()
         };
     }
-    let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
+    // A connection on which nothing happens for longer would be closed.
+    let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64)
+        .min(context.broker.settings().connections_max_idle);
     let deadline = Instant::now() + max_wait;
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
     let limits = Limits::new(&request, context.broker.settings().fetch_max_bytes);

@@ -14,7 +14,10 @@ use heliostat_wire::{
 };
 use tokio::sync::watch;
 
-use super::refused;
+use super::{
+    memory::{allowance, counted},
+    refused,
+};
 use crate::{
     api::{Context, blocking},
     log::{Isolation, Log, ReadError, Visible},
@@ -186,7 +189,9 @@ impl PlannedPartition {
             };
         }
         let asked = usize::try_from(self.request.partition_max_bytes).unwrap_or(0);
-        let max_bytes = asked.min(limits.max_bytes.saturating_sub(taken));
+        let max_bytes = asked
+            .min(limits.max_bytes.saturating_sub(taken))
+            .min(allowance());
         let result =
             led.log
                 .read_isolated(self.request.fetch_offset, max_bytes, taken == 0, limits.isolation);
@@ -197,7 +202,7 @@ impl PlannedPartition {
                 last_stable_offset: result.last_stable_offset,
                 log_start_offset: result.log_start_offset,
                 aborted_transactions: aborted(limits.isolation),
-                records: result.records,
+                records: counted(result.records),
                 ..Default::default()
             },
             Err(error) => {
