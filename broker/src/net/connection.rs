@@ -16,6 +16,10 @@ use crate::{
     broker::Broker,
 };
 
+/// How long a request that waits goes on after its client has closed its end: long enough to answer one that only has
+/// nothing more to say.
+const GONE_GRACE: Duration = Duration::from_secs(5);
+
 /// The server's end of a connection. Whatever reads and writes bytes can carry it.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -41,7 +45,18 @@ impl Connection {
         let mut reader = FrameReader::new(settings.socket_request_max_bytes);
         let idle = settings.connections_max_idle;
         while let Some(frame) = self.next_frame(&mut reader, stream, idle).await? {
-            match api::handle(&self.broker, &self.peer, frame).await {
+            let may_wait = api::may_wait(&frame);
+            let handled = api::handle(&self.broker, &self.peer, frame);
+            let reply = if may_wait {
+                // Such a request can take as long as its client likes; without a client it would be for nothing.
+                tokio::select! {
+                    reply = handled => reply,
+                    () = leaves(&mut reader, stream) => return Ok(()),
+                }
+            } else {
+                handled.await
+            };
+            match reply {
                 Reply::Frame(pieces) => write(Pieces::new(pieces), stream, idle).await?,
                 Reply::Nothing => {}
                 Reply::Close(reason) => return Err(io::Error::new(io::ErrorKind::InvalidData, reason)),
@@ -83,6 +98,12 @@ impl Connection {
             }
         }
     }
+}
+
+/// Returns a while after the client has closed its end, which is only noticed if it has not sent much more before.
+async fn leaves(reader: &mut FrameReader, stream: &mut (impl AsyncRead + Unpin)) {
+    reader.read_until_end(stream).await;
+    tokio::time::sleep(GONE_GRACE).await;
 }
 
 async fn write(mut pieces: Pieces, stream: &mut (impl AsyncWrite + Unpin), idle: Duration) -> io::Result<()> {

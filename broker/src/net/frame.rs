@@ -14,6 +14,9 @@ const SIZE_BYTES: usize = 4;
 /// what arrives, never with what a frame claims.
 const READ_BYTES_MIN: usize = 16 * 1024;
 
+/// Bytes that are read ahead while a request is in progress.
+const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
+
 /// Splits a stream into frames.
 #[derive(Debug)]
 pub(crate) struct FrameReader {
@@ -43,6 +46,21 @@ impl FrameReader {
         self.buf.reserve(wanted.max(READ_BYTES_MIN));
         let read = stream.read_buf(&mut self.buf).await?;
         Ok((read > 0).then_some(()))
+    }
+
+    /// Reads until the stream ends or breaks; never returns if more comes than is read ahead.
+    ///
+    /// Cancel safe: what was read is kept.
+    pub(crate) async fn read_until_end(&mut self, stream: &mut (impl AsyncRead + Unpin)) {
+        while self.buf.len() < READ_AHEAD_BYTES_MAX {
+            match self.fill(stream).await {
+                Ok(Some(())) => {}
+                // The next frame is bad, which is told when its turn comes.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => break,
+                Ok(None) | Err(_) => return,
+            }
+        }
+        std::future::pending().await
     }
 
     /// Takes the next frame, without its size, if all of it has arrived.
