@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
@@ -133,6 +134,7 @@ impl Cluster {
     pub async fn start(config: ClusterConfig) -> Result<Cluster, StartError> {
         check_properties(&config.properties)?;
         let settings = Settings::new(&config.properties);
+        raise_file_limit();
         let listeners = listen(&config).await?;
         let addresses = listeners
             .iter()
@@ -296,6 +298,18 @@ fn check_properties(properties: &BTreeMap<String, String>) -> Result<(), StartEr
         })?;
     }
     Ok(())
+}
+
+/// Every partition keeps three files open, and every client a socket; many systems start a process with room for a
+/// thousand, and allow it more.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            warn!(%error, "the limit of open files cannot be raised");
+        }
+    }
 }
 
 async fn listen(config: &ClusterConfig) -> Result<Vec<TcpListener>, StartError> {
