@@ -7,6 +7,7 @@ mod connections;
 mod group_offsets;
 mod group_script;
 mod groups;
+mod hostile;
 mod records;
 mod topics;
 mod versions;

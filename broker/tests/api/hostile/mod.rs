@@ -1,0 +1,206 @@
+//! Clients that mean harm: frames that are nearly right, requests that ask for too much, connections that are left.
+
+mod frames;
+mod mutation;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use heliostat_wire::{
+    ErrorCode,
+    batch::BatchMut,
+    builder::{BatchBuilder, NewRecord},
+    compression::Compression,
+    message::{
+        DeleteTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, MetadataRequest,
+        OffsetFetchRequest, ProduceRequest, delete_topics::DeleteTopicState,
+        describe_configs::DescribeConfigsResource, offset_fetch::OffsetFetchRequestGroup,
+        produce::PartitionProduceData,
+    },
+};
+use tokio::net::TcpStream;
+
+use crate::{
+    client::{Client, PATIENCE, start, topic},
+    records::{NOW, from_offset, id_of},
+};
+
+/// A fetch that waits for as long as the protocol can say, for records that will never come.
+async fn endless_fetch(client: &mut Client, topic: &str) -> FetchRequest {
+    let topic_id = id_of(client, topic).await;
+    FetchRequest {
+        max_wait_ms: i32::MAX,
+        min_bytes: i32::MAX,
+        ..crate::records::fetch_request(topic_id, vec![from_offset(0, 0)])
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_ends_with_its_client() {
+    let cluster = start(&[("max.connections", "1")]).await;
+    let mut client = Client::of(&cluster).await;
+    client.create_topic("t", 1, &[]).await;
+    let fetch = endless_fetch(&mut client, "t").await;
+    client.write(&fetch, 17).await;
+    drop(client);
+    let began = Instant::now();
+    loop {
+        let mut next = Client::of(&cluster).await;
+        next.write(&MetadataRequest::default(), 9).await;
+        if next.read_frame().await.is_some() {
+            break;
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "the place of a client that has gone is not given back"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_waits_no_longer_than_a_connection_may_be_idle() {
+    let cluster = start(&[("connections.max.idle.ms", "2000")]).await;
+    let mut client = Client::of(&cluster).await;
+    client.create_topic("t", 1, &[]).await;
+    let fetch = endless_fetch(&mut client, "t").await;
+    let response = client.send_version(&fetch, 17).await;
+    assert_eq!(response.error_code, 0);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_twice_is_described_once() {
+    const TIMES: usize = 20_000;
+    let cluster = start(&[]).await;
+    let mut client = Client::of(&cluster).await;
+    client.create_topic("t", 100, &[]).await;
+
+    assert_eq!(client.metadata(&["t"; TIMES]).await.topics.len(), 1);
+    let resource = DescribeConfigsResource {
+        resource_type: 2,
+        resource_name: "t".to_owned(),
+        configuration_keys: None,
+    };
+    let request = DescribeConfigsRequest {
+        resources: vec![resource; TIMES],
+        ..Default::default()
+    };
+    assert_eq!(client.send(&request).await.results.len(), 1);
+    let request = DescribeGroupsRequest {
+        groups: vec!["g".to_owned(); TIMES],
+        ..Default::default()
+    };
+    assert_eq!(client.send(&request).await.groups.len(), 1);
+    let group = OffsetFetchRequestGroup {
+        group_id: "g".to_owned(),
+        ..Default::default()
+    };
+    let request = OffsetFetchRequest {
+        groups: vec![group; TIMES],
+        ..Default::default()
+    };
+    assert_eq!(client.send(&request).await.groups.len(), 1);
+}
+
+#[tokio::test]
+async fn a_response_names_no_more_bad_records_than_it_can_hold() {
+    let cluster = start(&[]).await;
+    let mut client = Client::of(&cluster).await;
+    client
+        .create_topic("t", 1, &[("message.timestamp.before.max.ms", "1000")])
+        .await;
+    let mut builder = BatchBuilder::new().compression(Compression::Zstd, None);
+    for _ in 0..800 {
+        builder.push(NewRecord {
+            timestamp: NOW,
+            ..NewRecord::default()
+        });
+    }
+    let records = Bytes::from(builder.build().unwrap());
+    let mut request: ProduceRequest =
+        crate::records::produce_request(id_of(&mut client, "t").await, 0, Bytes::new());
+    request.topic_data[0].partition_data = vec![PartitionProduceData { index: 0, records }; 500];
+    let response = client.send(&request).await;
+    let partitions = &response.responses[0].partition_responses;
+    assert!(
+        partitions
+            .iter()
+            .all(|partition| partition.error_code == ErrorCode::InvalidTimestamp.code())
+    );
+    let named: Vec<_> = partitions
+        .iter()
+        .map(|partition| partition.record_errors.len())
+        .collect();
+    assert_eq!((named[0], named[1], named[2]), (800, 200, 0));
+}
+
+#[tokio::test]
+async fn a_batch_that_promises_more_records_than_it_has_is_refused() {
+    let cluster = start(&[]).await;
+    let mut client = Client::of(&cluster).await;
+    client.create_topic("t", 1, &[]).await;
+    for codec in Compression::ALL {
+        let mut builder = BatchBuilder::new().compression(codec, None);
+        builder.push(NewRecord::default());
+        let mut batch = builder.build().unwrap();
+        batch[57..61].copy_from_slice(&i32::MAX.to_be_bytes());
+        batch[23..27].copy_from_slice(&(i32::MAX - 1).to_be_bytes());
+        BatchMut::parse(&mut batch).unwrap().seal();
+        let produced = crate::records::produce(&mut client, "t", 0, batch.into()).await;
+        assert_eq!(
+            produced.error_code,
+            ErrorCode::InvalidRecord.code(),
+            "{codec}: {:?}",
+            produced.error_message
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_topic_may_be_created_while_it_is_deleted() {
+    const ROUNDS: usize = 40;
+    let cluster = start(&[]).await;
+    let mut deleter = Client::of(&cluster).await;
+    let mut creator = Client::of(&cluster).await;
+    creator.create_topic("t", 5, &[]).await;
+    for _ in 0..ROUNDS {
+        let request = DeleteTopicsRequest {
+            topics: vec![DeleteTopicState {
+                name: Some("t".to_owned()),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        deleter.write(&request, 6).await;
+        let created = loop {
+            let request = heliostat_wire::message::CreateTopicsRequest {
+                topics: vec![topic("t", 5, &[])],
+                ..Default::default()
+            };
+            let code = creator.send(&request).await.topics[0].error_code;
+            if code != ErrorCode::TopicAlreadyExists.code() {
+                break code;
+            }
+        };
+        assert_eq!(created, 0);
+        deleter.read::<DeleteTopicsRequest>(6).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_are_broken_off_leave_nothing() {
+    let cluster = start(&[]).await;
+    let files = || std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count());
+    let before = files();
+    for turn in 0..2000u32 {
+        let stream = TcpStream::connect(cluster.addresses()[0]).await.unwrap();
+        let part = [0, 0, 1, 0, 0, 3];
+        let _ = stream.try_write(&part[..turn as usize % part.len()]);
+    }
+    let began = Instant::now();
+    // Other tests of this process have connections too.
+    while files() > before + 500 {
+        assert!(began.elapsed() < PATIENCE, "{} files, {before} before", files());
+        tokio::task::yield_now().await;
+    }
+}
