@@ -179,7 +179,11 @@ impl LogManager {
             // A crash has come between the directory and its topic id; nothing was appended yet.
             log.abandon();
         }
-        fs::create_dir_all(&dir).at("create", &dir)?;
+        // Not with its parents: a data directory that was removed under us must not come back empty, as if all were well.
+        match fs::create_dir(&dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            created => created.at("create", &dir)?,
+        }
         write_topic_id(&dir, topic_id)?;
         let log = Arc::new(Log::open(OpenLog {
             topic,
