@@ -176,7 +176,7 @@ impl LogManager {
             if !log.topic_id().is_zero() {
                 return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists)).at("create", &dir);
             }
-            // A crash has come between the directory and its topic id; nothing was appended yet.
+            // A crash has come between the directory and its topic id, or has torn the file that held it.
             log.abandon();
         }
         // Not with its parents: a data directory that was removed under us must not come back empty, as if all were well.
