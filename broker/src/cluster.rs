@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
@@ -134,7 +134,8 @@ impl Cluster {
     pub async fn start(config: ClusterConfig) -> Result<Cluster, StartError> {
         check_properties(&config.properties)?;
         let settings = Settings::new(&config.properties);
-        raise_file_limit();
+        // Connections get half of them, so that idle ones cannot keep logs from being written.
+        let file_limit = raise_file_limit();
         let listeners = listen(&config).await?;
         let addresses = listeners
             .iter()
@@ -161,7 +162,8 @@ impl Cluster {
         };
         let broker = Arc::new(tokio::task::spawn_blocking(move || parts.open()).await??);
 
-        let server = Server::new(broker.settings().connections_max, drain.clone());
+        let connections_max = broker.settings().connections_max.min(file_limit / 2);
+        let server = Server::new(connections_max, drain.clone());
         for (listener, node) in listeners.into_iter().zip(broker.nodes().to_vec()) {
             server.listen(listener, node.id, broker.clone());
         }
@@ -301,15 +303,21 @@ fn check_properties(properties: &BTreeMap<String, String>) -> Result<(), StartEr
 }
 
 /// Every partition keeps three files open, and every client a socket; many systems start a process with room for a
-/// thousand, and allow it more.
-fn raise_file_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        limit.current = limit.maximum;
-        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+/// thousand, and allow it more. Returns how many files may be open then.
+fn raise_file_limit() -> usize {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: before.maximum,
+        ..before
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => before.maximum,
+        Err(error) => {
             warn!(%error, "the limit of open files cannot be raised");
+            before.current
         }
-    }
+    };
+    current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
 async fn listen(config: &ClusterConfig) -> Result<Vec<TcpListener>, StartError> {

@@ -52,8 +52,13 @@ impl Storage {
         values: impl Fn(&Topic) -> Values,
     ) -> Result<(), StorageError> {
         for log in self.logs.logs() {
-            let known = image
-                .topic_by_id(log.topic_id())
+            // A log without an id has lost it in a power cut; creating it below gives it a new one.
+            let owner = if log.topic_id().is_zero() {
+                image.topic(log.topic())
+            } else {
+                image.topic_by_id(log.topic_id())
+            };
+            let known = owner
                 .is_some_and(|topic| topic.name == log.topic() && topic.partition(log.partition()).is_some());
             if known {
                 continue;

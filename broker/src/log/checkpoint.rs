@@ -117,15 +117,19 @@ impl MetaProperties {
     }
 }
 
-/// Reads the topic id from a partition's directory; `None` if it holds none.
+/// Reads the topic id from a partition's directory; `None` if it holds none that can be read. The file is forced to
+/// disk only together with the first records, so that a power cut may leave it empty; whoever knows which topic owns the
+/// directory writes it anew.
 pub(crate) fn read_topic_id(dir: &Path) -> Result<Option<Uuid>, StorageError> {
     let path = dir.join(PARTITION_METADATA);
     let Some(content) = read_if_there(&path)? else {
         return Ok(None);
     };
-    let properties = parse_properties(&content, ':').ok_or_else(|| damaged(&path))?;
-    let id = properties.get("topic_id").and_then(|text| text.parse().ok());
-    id.map(Some).ok_or_else(|| damaged(&path))
+    let id = parse_properties(&content, ':').and_then(|found| found.get("topic_id")?.parse().ok());
+    if id.is_none() {
+        tracing::warn!(file = %path.display(), "topic id is damaged; the log goes to the topic of its name");
+    }
+    Ok(id)
 }
 
 /// Writes the topic id into a partition's directory. [`sync_topic_id`] forces it to disk.

@@ -176,10 +176,14 @@ impl LogManager {
             if !log.topic_id().is_zero() {
                 return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists)).at("create", &dir);
             }
-            // A crash has come between the directory and its topic id; nothing was appended yet.
+            // A crash has come between the directory and its topic id, or has torn the file that held it.
             log.abandon();
         }
-        fs::create_dir_all(&dir).at("create", &dir)?;
+        // Not with its parents: a data directory that was removed under us must not come back empty, as if all were well.
+        match fs::create_dir(&dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            created => created.at("create", &dir)?,
+        }
         write_topic_id(&dir, topic_id)?;
         let log = Arc::new(Log::open(OpenLog {
             topic,

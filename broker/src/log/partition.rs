@@ -351,6 +351,9 @@ pub(super) struct Identity {
     pub(super) dir: PathBuf,
 }
 
+/// An open file, and where it lies.
+type NamedFile = (PathBuf, Arc<File>);
+
 /// Segments whose files are open at the same time while a log is flushed.
 const SEGMENTS_PER_PORTION: usize = 32;
 
@@ -381,7 +384,7 @@ impl Inner {
     }
 
     /// The files of the first segments that are not on disk, and the offset up to which they reach.
-    fn unflushed_files(&mut self) -> Result<(Vec<(PathBuf, Arc<File>)>, i64), StorageError> {
+    fn unflushed_files(&mut self) -> Result<(Vec<NamedFile>, i64), StorageError> {
         let first = self
             .segments
             .range(..=self.recovery_point)

@@ -15,18 +15,38 @@ const SHARE: usize = 4;
 
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
-/// How many bytes of records one more answer may hold.
-pub(super) fn allowance() -> usize {
-    BYTES_MAX.saturating_sub(TAKEN.load(Ordering::Relaxed)) / SHARE
+/// Memory that is set aside for records before they are read. What is not used comes back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Reserved(usize);
+
+/// Sets aside as much of `wanted` bytes as one more answer may hold.
+pub(super) fn reserve(wanted: usize) -> Reserved {
+    let granted = |taken: usize| wanted.min(BYTES_MAX.saturating_sub(taken) / SHARE);
+    let add = |taken: usize| Some(taken + granted(taken));
+    let (Ok(before) | Err(before)) = TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    Reserved(granted(before))
 }
 
-/// Records that count until the last reference to them is dropped.
-pub(super) fn counted(records: Bytes) -> Bytes {
-    if records.is_empty() {
-        return records;
+impl Reserved {
+    /// How many bytes were set aside.
+    pub(super) fn bytes(&self) -> usize {
+        self.0
     }
-    TAKEN.fetch_add(records.len(), Ordering::Relaxed);
-    Bytes::from_owner(Counted(records))
+
+    /// Records that count as what they are until the last reference to them is dropped.
+    pub(super) fn fill(self, records: Bytes) -> Bytes {
+        if records.is_empty() {
+            return records;
+        }
+        TAKEN.fetch_add(records.len(), Ordering::Relaxed);
+        Bytes::from_owner(Counted(records))
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        TAKEN.fetch_sub(self.0, Ordering::Relaxed);
+    }
 }
 
 struct Counted(Bytes);
@@ -49,17 +69,23 @@ mod tests {
 
     #[test]
     fn answers_shrink_while_many_are_on_their_way() {
-        let before = allowance();
-        let answers: Vec<_> = (0..8)
-            .map(|_| counted(Bytes::from(vec![0; 32 << 20])))
+        const LARGE: usize = 55 << 20;
+        let all = || reserve(usize::MAX).bytes();
+        let before = all();
+        let reserved: Vec<_> = (0..40).map(|_| reserve(LARGE)).collect();
+        assert!(reserved[0].bytes() > reserved[39].bytes());
+        assert!(reserved.iter().map(Reserved::bytes).sum::<usize>() <= BYTES_MAX);
+        assert!(all() < 1 << 20, "{}", all());
+        let answers: Vec<_> = reserved
+            .into_iter()
+            .map(|one| one.fill(Bytes::from_static(&[0; 1000])))
             .collect();
-        let during = allowance();
-        assert!(during + (60 << 20) <= before, "{during} of {before}");
+        let during = all();
+        assert!(during < before && before - during < 1 << 20, "{during} of {before}");
         let copy = answers[0].slice(1..);
         drop(answers);
-        let after = allowance();
-        assert!(during < after && after < before, "{after}");
+        assert!(all() < before);
         drop(copy);
-        assert_eq!(allowance(), before);
+        assert_eq!(all(), before);
     }
 }

@@ -15,7 +15,7 @@ use heliostat_wire::{
 use tokio::sync::watch;
 
 use super::{
-    memory::{allowance, counted},
+    memory::reserve,
     refused,
 };
 use crate::{
@@ -189,12 +189,18 @@ impl PlannedPartition {
             };
         }
         let asked = usize::try_from(self.request.partition_max_bytes).unwrap_or(0);
-        let max_bytes = asked
+        // No more can be read than there is.
+        let there_is = if self.has_news() { led.log.size_bytes() } else { 0 };
+        let wanted = asked
             .min(limits.max_bytes.saturating_sub(taken))
-            .min(allowance());
-        let result =
-            led.log
-                .read_isolated(self.request.fetch_offset, max_bytes, taken == 0, limits.isolation);
+            .min(usize::try_from(there_is).unwrap_or(usize::MAX));
+        let reserved = reserve(wanted);
+        let result = led.log.read_isolated(
+            self.request.fetch_offset,
+            reserved.bytes(),
+            taken == 0,
+            limits.isolation,
+        );
         match result {
             Ok(result) => PartitionData {
                 partition_index: index,
@@ -202,7 +208,7 @@ impl PlannedPartition {
                 last_stable_offset: result.last_stable_offset,
                 log_start_offset: result.log_start_offset,
                 aborted_transactions: aborted(limits.isolation),
-                records: counted(result.records),
+                records: reserved.fill(result.records),
                 ..Default::default()
             },
             Err(error) => {

@@ -267,3 +267,46 @@ fn lost_leader_epochs_are_found_in_the_log() {
         }
     }
 }
+
+#[test]
+fn a_data_directory_that_was_removed_takes_no_new_logs() {
+    let bench = Bench::new(LogConfig::default());
+    fs::remove_dir_all(bench.root.path()).unwrap();
+    let id = Uuid::from_bytes([8; 16]);
+    let created = bench.manager().create("late", 0, id, LogConfig::default(), NOW);
+    assert!(created.is_err());
+    assert!(!bench.root.path().exists());
+}
+
+#[test]
+fn a_log_of_many_segments_is_flushed_whole() {
+    let mut bench = Bench::new(small());
+    for _ in 0..300 {
+        bench.append(&batch(&[NOW; 3]));
+    }
+    assert!(bench.log().segment_count() > 64);
+    assert_eq!(bench.log().flush(NOW).unwrap(), 900);
+    assert_eq!(bench.log().recovery_point(), 900);
+    bench.restart();
+    assert_eq!(bench.log().log_end_offset(), 900);
+}
+
+#[test]
+fn a_log_whose_topic_id_is_torn_goes_to_the_topic_of_its_name() {
+    for torn in [&b""[..], b"version: 0\ntopic_", &[0; 46]] {
+        let mut bench = Bench::new(small());
+        for _ in 0..5 {
+            bench.append(&batch(&[NOW; 3]));
+        }
+        bench.kill();
+        fs::write(bench.dir().join("partition.metadata"), torn).unwrap();
+        bench.start();
+        assert!(bench.log().topic_id().is_zero());
+        let id = Uuid::from_bytes([9; 16]);
+        let log = bench.manager().create(TOPIC, 0, id, small(), NOW).unwrap();
+        assert_eq!((log.topic_id(), log.log_end_offset()), (id, 15));
+        assert_eq!(log.append(&batch(&[NOW]), 0, NOW).unwrap().base_offset, 15);
+        bench.restart();
+        assert_eq!((bench.log().topic_id(), bench.log().log_end_offset()), (id, 16));
+    }
+}
