@@ -68,21 +68,33 @@ pub async fn prepare(discovery: &Discovery, wanted: &[Wanted]) -> Result<Vec<Dec
         .iter()
         .map(|wanted| (wanted.mirror.topic.clone(), wanted.partition))
         .collect();
-    let (starts, ends) = tokio::try_join!(
+    let mirrors: Vec<(String, i32)> = wanted
+        .iter()
+        .map(|wanted| (wanted.mirror.target_topic.clone(), wanted.partition))
+        .collect();
+    // A leader that has only just been named may refuse the first batch of a producer and take the second, and then it never takes the
+    // first. Nothing is written to a partition before its leader knows it, which it shows by giving its offsets.
+    let (starts, ends, on_target) = tokio::try_join!(
         discovery.source.offsets(partitions.clone(), OffsetSpec::Earliest),
-        discovery.source.offsets(partitions, OffsetSpec::LatestCommitted)
+        discovery.source.offsets(partitions, OffsetSpec::LatestCommitted),
+        discovery.target.offsets(mirrors, OffsetSpec::LatestCommitted)
     )?;
     let policies = (discovery.flow.on_gap, discovery.flow.on_recreated);
     Ok(wanted
         .iter()
         .map(|wanted| {
             let known = wanted.known.clone().or_else(|| from_map(discovery, wanted));
-            match (find(&starts, wanted), find(&ends, wanted)) {
+            let source = |offsets| find(offsets, &wanted.mirror.topic, wanted.partition);
+            let waiting = |side: &str, reason: String| Decision::Halt {
+                state: State::Waiting,
+                reason: format!("the {side} does not give its offsets: {reason}"),
+            };
+            if let Err(reason) = find(&on_target, &wanted.mirror.target_topic, wanted.partition) {
+                return waiting("target", reason);
+            }
+            match (source(&starts), source(&ends)) {
                 (Ok(start), Ok(end)) => decide(known, &wanted.mirror, start, end, policies),
-                (Err(reason), _) | (_, Err(reason)) => Decision::Halt {
-                    state: State::Waiting,
-                    reason: format!("the source does not give its offsets: {reason}"),
-                },
+                (Err(reason), _) | (_, Err(reason)) => waiting("source", reason),
             }
         })
         .collect())
@@ -125,10 +137,10 @@ fn from_map(discovery: &Discovery, wanted: &Wanted) -> Option<Known> {
     })
 }
 
-fn find(offsets: &[PartitionOffset], wanted: &Wanted) -> Result<i64, String> {
+fn find(offsets: &[PartitionOffset], topic: &str, partition: i32) -> Result<i64, String> {
     let found = offsets
         .iter()
-        .find(|offset| offset.partition == wanted.partition && offset.topic == wanted.mirror.topic)
+        .find(|offset| offset.partition == partition && offset.topic == topic)
         .ok_or_else(|| "no answer for this partition".to_string())?;
     found.offset.map_err(explain)
 }

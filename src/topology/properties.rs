@@ -13,7 +13,7 @@ use super::reading::{Field, Keys};
 use super::yaml::Value;
 
 /// What copying rests on, and what the file says elsewhere.
-const OWN: [(&str, &str); 16] = [
+const OWN: [(&str, &str); 19] = [
     ("bootstrap.servers", "write `bootstrap_servers` in the cluster"),
     ("metadata.broker.list", "write `bootstrap_servers` in the cluster"),
     (
@@ -51,8 +51,13 @@ const OWN: [(&str, &str); 16] = [
     ("enable.auto.offset.store", OWN_PROGRESS),
     ("auto.offset.reset", OWN_PROGRESS),
     ("transactional.id", OWN_PROGRESS),
+    ("acks", OWN_ARRIVAL),
+    ("request.required.acks", OWN_ARRIVAL),
+    ("delivery.report.only.error", OWN_ARRIVAL),
 ];
 
+const OWN_ARRIVAL: &str =
+    "leave it out: a record is copied when all replicas in sync have it, and not before";
 const OWN_PROGRESS: &str = "leave it out: where copying goes on must not depend on the file";
 
 /// Reads `properties` of a cluster for librdkafka, which says itself what it does not take.

@@ -117,6 +117,8 @@ impl Client {
             &format!("topic {topic} has {partitions} partitions"),
             || self.partitions(topic) == Some(partitions),
         );
+        // And its leaders must know it too: one that does not may refuse the first batch of a producer and take the second.
+        self.watermarks(topic);
     }
 
     /// Deletes a topic, and waits until it is gone.

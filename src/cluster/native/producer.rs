@@ -153,7 +153,13 @@ impl Producer {
             for &message in &messages[..taken] {
                 // SAFETY: as above.
                 let message = unsafe { &*message };
-                let result = code(message.err).map_or(Ok(message.offset), Err);
+                // A batch that counts as a repetition of an older one is a success to librdkafka, without an offset. Where the record is,
+                // or whether it is there at all, nobody knows then: it has to be copied again.
+                let result = match code(message.err) {
+                    None if message.offset < 0 => Err(RDKafkaErrorCode::DuplicateSequenceNumber),
+                    None => Ok(message.offset),
+                    Some(code) => Err(code),
+                };
                 each(Delivery {
                     tag: message._private as u64,
                     result,
