@@ -30,7 +30,7 @@ pub async fn run_produce(args: ProduceArgs) -> anyhow::Result<u8> {
     let work = tokio::task::spawn_blocking(move || produce(&args, std::io::stdin().lock()));
     tokio::select! {
         records = work => {
-            tracing::info!(records = records??, "written");
+            tracing::debug!(records = records??, "written");
             Ok(exit::OK)
         }
         _ = tokio::signal::ctrl_c() => Ok(exit::INTERRUPTED),
@@ -115,7 +115,16 @@ fn produce(options: &ProduceArgs, input: impl BufRead) -> anyhow::Result<u64> {
     }
     producer
         .flush(PATIENCE)
-        .with_context(|| unreachable(&options.bootstrap_server))?;
+        .map_err(|error| match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::OperationTimedOut) => {
+                anyhow::anyhow!(
+                    "{} within {} s",
+                    unreachable(&options.bootstrap_server),
+                    PATIENCE.as_secs()
+                )
+            }
+            _ => anyhow::Error::new(error).context(format!("write to {}", options.topic)),
+        })?;
     let failure = producer
         .context()
         .0

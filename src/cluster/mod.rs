@@ -115,8 +115,9 @@ impl Cluster {
     /// Note that a call succeeded.
     pub fn answered(&self) {
         let mut reach = self.lock();
-        if !reach.reachable {
-            tracing::info!(cluster = %self.alias, "cluster answers");
+        // That it answers at the start is what everyone expects.
+        if !reach.reachable && reach.reason.is_some() {
+            tracing::info!(cluster = %self.alias, "cluster answers again");
         }
         reach.reachable = true;
         reach.reason = None;

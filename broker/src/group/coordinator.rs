@@ -17,7 +17,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::debug;
 
 use super::actor::{Actor, Clock, Handle, Registry};
 use super::calls::Call;
@@ -85,7 +85,7 @@ impl Coordinator {
             actors: TaskTracker::new(),
             storage: Mutex::new(Some((store, thread))),
         };
-        info!(groups = found.len(), "groups are loaded");
+        debug!(groups = found.len(), "groups are loaded");
         let now = coordinator.clock.now();
         for (mut group, offsets) in found.into_values() {
             group.restored(now.timer);
