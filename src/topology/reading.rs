@@ -193,7 +193,8 @@ impl Drafts {
         match &field.node.value {
             Value::Bool(value) => Some(*value),
             _ => {
-                self.wrong_type(field, "true or false");
+                let mended = truth(&field.node.value).map(|value| value.to_string());
+                self.not_of_type(field, "true or false", mended);
                 None
             }
         }
@@ -206,7 +207,9 @@ impl Drafts {
         range: RangeInclusive<i128>,
     ) -> Option<T> {
         let Value::Int(value) = &field.node.value else {
-            self.wrong_type(field, "a whole number");
+            let mended = whole_number(&field.node.value).filter(|number| range.contains(number));
+            let mended = mended.map(|number| number.to_string());
+            self.not_of_type(field, "a whole number", mended);
             return None;
         };
         if !range.contains(value) {
@@ -252,7 +255,7 @@ impl Drafts {
                 return None;
             }
         };
-        let value = self.quantity(field, parsed)?;
+        let value = self.quantity(field, parsed, &range, parse_size)?;
         self.in_range(field, value, range, |bytes| format_size(*bytes))
     }
 
@@ -270,22 +273,37 @@ impl Drafts {
                 return None;
             }
         };
-        let value = self.quantity(field, parsed)?;
+        let value = self.quantity(field, parsed, &range, parse_duration)?;
         self.in_range(field, value, range, |duration| format_duration(*duration))
     }
 
     /// Notes that a value has the wrong type, and what to write.
     pub(super) fn wrong_type(&mut self, field: &Field<'_>, wanted: &str) {
+        self.not_of_type(field, wanted, None);
+    }
+
+    /// Notes that a value has the wrong type, and what it would be in the right one, if that can be told.
+    fn not_of_type(&mut self, field: &Field<'_>, wanted: &str, mended: Option<String>) {
         let quoted = match (&field.node.value, wanted) {
             (Value::Int(number), "a text") => Some(number.to_string()),
             (Value::Float(number), "a text") => Some(number.to_string()),
             (Value::Bool(value), "a text") => Some(value.to_string()),
             _ => None,
         };
-        let help = match (quoted, &field.node.value) {
-            (Some(text), _) => format!("put it in quotes: \"{text}\""),
-            (None, Value::Tagged(tag)) => format!("leave the tag `!{tag}` out: write `{}`", field.example),
-            (None, _) => format!("write `{}`", field.example),
+        let key = field.spot.path.rsplit('.').next().unwrap_or_default();
+        let help = match (mended, quoted, &field.node.value) {
+            (Some(value), ..) => {
+                let quotes = match &field.node.value {
+                    Value::Text(_) => ", without quotes",
+                    _ => "",
+                };
+                format!("write `{key}: {value}`{quotes}")
+            }
+            (None, Some(text), _) => format!("put it in quotes: \"{text}\""),
+            (None, None, Value::Tagged(tag)) => {
+                format!("leave the tag `!{tag}` out: write `{}`", field.example)
+            }
+            (None, None, _) => format!("write `{}`", field.example),
         };
         let message = match &field.node.value {
             Value::Null => format!("`{}` has no value, and must be {wanted}", field.spot.path),
@@ -295,15 +313,27 @@ impl Drafts {
             .help(help);
     }
 
-    fn quantity<T>(&mut self, field: &Field<'_>, parsed: Result<T, Wrong>) -> Option<T> {
+    fn quantity<T: PartialOrd>(
+        &mut self,
+        field: &Field<'_>,
+        parsed: Result<T, Wrong>,
+        range: &RangeInclusive<T>,
+        parse: fn(&str) -> Result<T, Wrong>,
+    ) -> Option<T> {
         match parsed {
             Ok(value) => Some(value),
             Err(Wrong { reason, meant }) => {
                 let message = format!("`{}`: {reason}", field.spot.path);
                 let key = field.spot.path.rsplit('.').next().unwrap_or_default();
-                let help = match meant {
-                    Some(meant) => format!("did you mean `{key}: {meant}`?"),
-                    None => format!("write `{}`", field.example),
+                // What is offered must be right: the next run would refuse a quantity that is out of range.
+                let meant = meant
+                    .iter()
+                    .filter(|meant| parse(meant).is_ok_and(|value| range.contains(&value)));
+                let meant: Vec<String> = meant.map(|meant| format!("{key}: {meant}")).collect();
+                let words: Vec<&str> = meant.iter().map(String::as_str).collect();
+                let help = match words.is_empty() {
+                    false => format!("did you mean {}?", alternatives(&words)),
+                    true => format!("write a whole number and a unit, such as `{}`", field.example),
                 };
                 self.error(ProblemKind::BadValue, &field.spot, message).help(help);
                 None
@@ -457,6 +487,25 @@ impl<'a> Table<'a> {
             "" => key.to_owned(),
             path => format!("{path}.{key}"),
         }
+    }
+}
+
+/// The whole number that a text or a fraction stands for: people put `"9092"` in quotes.
+fn whole_number(value: &Value) -> Option<i128> {
+    match value {
+        Value::Text(text) => text.trim().parse().ok(),
+        Value::Float(number) if number.fract() == 0.0 => format!("{number:.0}").parse().ok(),
+        _ => None,
+    }
+}
+
+/// Which of the two a text stands for. Older YAML has more words for them.
+fn truth(value: &Value) -> Option<bool> {
+    let Value::Text(text) = value else { return None };
+    match text.trim().to_lowercase().as_str() {
+        "true" | "yes" | "on" => Some(true),
+        "false" | "no" | "off" => Some(false),
+        _ => None,
     }
 }
 

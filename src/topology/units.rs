@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub reason: String,
-    pub meant: Option<String>,
+    pub meant: Vec<String>,
 }
 
 const SIZE_UNITS: [(&str, u64); 10] = [
@@ -47,20 +47,39 @@ const SAID_FOR_DURATIONS: [(&str, &str); 9] = [
     ("hours", "h"),
 ];
 
+/// One kind of quantity.
+struct Kind {
+    units: &'static [(&'static str, u64)],
+    said: &'static [(&'static str, &'static str)],
+    unit_names: &'static str,
+    format: fn(u64) -> String,
+}
+
+const SIZES: Kind = Kind {
+    units: &SIZE_UNITS,
+    said: &SAID_FOR_SIZES,
+    unit_names: "sizes have the units B, kB, MB, GB, TB, KiB, MiB and GiB",
+    format: format_size,
+};
+
+const DURATIONS: Kind = Kind {
+    units: &DURATION_UNITS,
+    said: &SAID_FOR_DURATIONS,
+    unit_names: "durations have the units ms, s, m and h",
+    format: |millis| format_duration(Duration::from_millis(millis)),
+};
+
 /// A number of bytes.
 pub(super) fn parse_size(text: &str) -> Result<u64, Wrong> {
-    parse(
-        text,
-        &SIZE_UNITS,
-        &SAID_FOR_SIZES,
-        "sizes have the units B, kB, MB, GB, TB, KiB, MiB and GiB",
-    )
+    match in_bits(text) {
+        Some(wrong) => Err(wrong),
+        None => parse(text, &SIZES),
+    }
 }
 
 /// A duration. A number without a unit is an error: seconds and milliseconds are too easily confused.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, Wrong> {
-    let unit_names = "durations have the units ms, s, m and h";
-    parse(text, &DURATION_UNITS, &SAID_FOR_DURATIONS, unit_names).map(Duration::from_millis)
+    parse(text, &DURATIONS).map(Duration::from_millis)
 }
 
 /// A number of bytes in the largest unit that gives a whole number, as [`parse_size`] reads it.
@@ -88,38 +107,59 @@ pub(crate) fn format_duration(duration: Duration) -> String {
 
 impl Wrong {
     pub(super) fn new(reason: String) -> Wrong {
-        Wrong { reason, meant: None }
+        Wrong {
+            reason,
+            meant: Vec::new(),
+        }
     }
 }
 
-fn parse(text: &str, units: &[(&str, u64)], said: &[(&str, &str)], unit_names: &str) -> Result<u64, Wrong> {
+impl Kind {
+    /// The unit that was meant: people write `mb`, `M` and `MB/s`.
+    fn meant(&self, unit: &str) -> Option<(&'static str, u64)> {
+        let bare = unit.strip_suffix("/s").or_else(|| unit.strip_suffix("ps"));
+        [Some(unit), bare].into_iter().flatten().find_map(|unit| {
+            let known = |name: &str| self.units.iter().copied().find(|(unit, _)| *unit == name);
+            let mut units = self.units.iter().copied();
+            known(unit)
+                .or_else(|| units.find(|(name, _)| name.eq_ignore_ascii_case(unit)))
+                .or_else(|| {
+                    let (_, name) = self
+                        .said
+                        .iter()
+                        .find(|(word, _)| word.eq_ignore_ascii_case(unit))?;
+                    known(name)
+                })
+        })
+    }
+}
+
+fn parse(text: &str, kind: &Kind) -> Result<u64, Wrong> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = (&text[..digits], text[digits..].trim_start());
+    let (number, fraction, unit) = split(text);
+    let unit_names = kind.unit_names;
     if number.is_empty() {
         return Err(Wrong::new(format!("`{text}` does not begin with a number")));
     }
-    if unit.starts_with('.') {
-        return Err(Wrong::new(format!(
-            "`{text}` is not a whole number: take a smaller unit; {unit_names}"
-        )));
+    if let Some(fraction) = fraction {
+        let meant = kind.meant(unit);
+        let meant = meant.and_then(|(_, factor)| exact(number, fraction, factor, 1));
+        return Err(Wrong {
+            reason: format!("`{text}` is not a whole number: take a smaller unit; {unit_names}"),
+            meant: meant.map(kind.format).into_iter().collect(),
+        });
     }
-    let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) else {
+    let Some((_, factor)) = kind.units.iter().find(|(name, _)| *name == unit) else {
         if unit.is_empty() {
-            return Err(Wrong::new(format!("`{text}` has no unit; {unit_names}")));
+            return Err(Wrong {
+                reason: format!("`{text}` has no unit; {unit_names}"),
+                meant: vec![format!("{number}s"), format!("{number}ms")],
+            });
         }
-        let same_letters = units
-            .iter()
-            .map(|(name, _)| *name)
-            .find(|name| name.eq_ignore_ascii_case(unit));
-        let known_word = said
-            .iter()
-            .find(|(word, _)| word.eq_ignore_ascii_case(unit))
-            .map(|(_, name)| *name);
-        let meant = same_letters.or(known_word).map(|name| format!("{number}{name}"));
+        let meant = kind.meant(unit).map(|(name, _)| format!("{number}{name}"));
         return Err(Wrong {
             reason: format!("there is no unit `{unit}`; {unit_names}"),
-            meant,
+            meant: meant.into_iter().collect(),
         });
     };
     let value = number
@@ -127,6 +167,51 @@ fn parse(text: &str, units: &[(&str, u64)], said: &[(&str, &str)], unit_names: &
         .ok()
         .and_then(|number| number.checked_mul(*factor));
     value.ok_or_else(|| Wrong::new(format!("`{text}` is too large")))
+}
+
+/// What to say of a number of bits, as rates of networks are given: taken for bytes it would be 8 times as much.
+fn in_bits(text: &str) -> Option<Wrong> {
+    let text = text.trim();
+    let (number, fraction, unit) = split(text);
+    let rate = unit.strip_suffix("/s").or_else(|| unit.strip_suffix("ps"));
+    let lower = rate.unwrap_or(unit).to_ascii_lowercase();
+    let prefix = match lower.strip_suffix("bits").or_else(|| lower.strip_suffix("bit")) {
+        Some(prefix) => prefix,
+        // In `Mbps` the small b tells bits from the bytes of `MBps`.
+        None => lower
+            .strip_suffix('b')
+            .filter(|_| rate.is_some_and(|rate| rate.ends_with('b')))?,
+    };
+    let prefixes = ["", "k", "m", "g", "t", "ki", "mi", "gi"];
+    let unit_of_bytes = format!("{}b", prefixes.iter().find(|known| **known == prefix)?);
+    let (_, factor) = SIZES.meant(&unit_of_bytes)?;
+    let meant = exact(number, fraction.unwrap_or_default(), factor, 8);
+    Some(Wrong {
+        reason: format!("`{text}` is in bits, and 8 bits are a byte; {}", SIZES.unit_names),
+        meant: meant.map(SIZES.format).into_iter().collect(),
+    })
+}
+
+/// Digits, the digits after a point if there is one, and what follows.
+fn split(text: &str) -> (&str, Option<&str>, &str) {
+    let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, rest) = text.split_at(digits(text));
+    let Some(rest) = rest.strip_prefix('.') else {
+        return (number, None, rest.trim_start());
+    };
+    let (fraction, rest) = rest.split_at(digits(rest));
+    (number, Some(fraction), rest.trim_start())
+}
+
+/// A number with a fraction, times a factor and through a divisor, if that is a whole number.
+fn exact(number: &str, fraction: &str, factor: u64, divisor: u64) -> Option<u64> {
+    let scale = 10u128.checked_pow(fraction.len().try_into().ok()?)?;
+    let digits: u128 = format!("{number}{fraction}").parse().ok()?;
+    let (value, divisor) = (
+        digits.checked_mul(factor.into())?,
+        scale.checked_mul(divisor.into())?,
+    );
+    (value % divisor == 0).then(|| u64::try_from(value / divisor).ok())?
 }
 
 #[cfg(test)]
@@ -163,20 +248,40 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_quantity() {
-        let meant = |wrong: Wrong| wrong.meant;
-        assert_eq!(meant(parse_size("50mb").unwrap_err()), Some("50MB".to_owned()));
-        assert_eq!(meant(parse_size("5 M").unwrap_err()), Some("5MB".to_owned()));
-        assert_eq!(meant(parse_size("5 parsecs").unwrap_err()), None);
-        assert_eq!(
-            meant(parse_duration("5 Minutes").unwrap_err()),
-            Some("5m".to_owned())
-        );
+        for (text, meant) in [
+            ("50mb", &["50MB"][..]),
+            ("5 M", &["5MB"]),
+            ("5 parsecs", &[]),
+            ("50MB/s", &["50MB"]),
+            ("1.5GB", &["1500MB"]),
+            ("1.5 gib", &["1536MiB"]),
+            ("0.3B", &[]),
+            ("0.00000000000000000000000000000000000000001GB", &[]),
+            ("50 MBit", &["6250KB"]),
+            ("1.5 Gbit/s", &["187500KB"]),
+            ("100 Mbps", &["12500KB"]),
+            ("100 MBps", &["100MB"]),
+            ("8bit", &["1B"]),
+            ("9 bits", &[]),
+            ("rabbit", &[]),
+        ] {
+            assert_eq!(parse_size(text).unwrap_err().meant, meant, "{text}");
+        }
+        for (text, meant) in [
+            ("5 Minutes", &["5m"][..]),
+            ("1.5s", &["1500ms"]),
+            ("0.5 min", &["30s"]),
+            ("10", &["10s", "10ms"]),
+        ] {
+            assert_eq!(parse_duration(text).unwrap_err().meant, meant, "{text}");
+        }
         let size = |text| parse_size(text).unwrap_err().reason;
         assert_eq!(
             size("5 parsecs"),
             "there is no unit `parsecs`; sizes have the units B, kB, MB, GB, TB, KiB, MiB and GiB"
         );
         assert!(size("1.5GB").starts_with("`1.5GB` is not a whole number"));
+        assert!(size("50 MBit").starts_with("`50 MBit` is in bits, and 8 bits are a byte"));
         assert_eq!(size("MB"), "`MB` does not begin with a number");
         assert_eq!(size("-1MB"), "`-1MB` does not begin with a number");
         assert_eq!(size("99999999999TB"), "`99999999999TB` is too large");
