@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::rates::Rates;
 use super::table::{Align, Cell, Column, Paint, Table, painted};
-use super::text::{clean, clip, duration, thousands, wrap};
+use super::text::{clean, duration, fit, thousands, wrap};
 use crate::observe::status::{ClusterStatus, FlowStatus, Lag, PartitionStatus, State, Status, StatusSource};
 
 /// Partitions shown of each flow where nothing else is said.
@@ -44,8 +44,7 @@ pub fn full(status: &Status, rates: &Rates, layout: Layout) -> Vec<String> {
     }
     lines.extend(flow_table(status, rates, layout));
     for flow in &status.flows {
-        lines.extend(partition_lines(status, flow, layout));
-        lines.extend(left_out_lines(flow, layout));
+        lines.extend(flow_lines(status, flow, layout));
     }
     lines.extend(cut_reasons(status, &lines, layout));
     lines
@@ -88,10 +87,8 @@ pub fn cut_to_height(lines: &mut Vec<String>, width: usize, height: usize) {
     if lines.len() > height && height > 0 {
         let left_out = lines.len() + 1 - height;
         lines.truncate(height - 1);
-        lines.push(clip(
-            &format!("… {left_out} more lines; `heliostat status` shows all"),
-            width,
-        ));
+        let text = format!("… {left_out} more lines; `heliostat status` shows all");
+        lines.push(fit(&text, width).into_owned());
     }
 }
 
@@ -103,8 +100,13 @@ pub fn flow_line(flow: &FlowStatus, now_ms: i64) -> String {
             line += ", nothing to copy";
         }
     } else {
+        let noun = if flow.lag.known && flow.lag.records == 1 {
+            "record"
+        } else {
+            "records"
+        };
         line += &format!(
-            ", {} records behind",
+            ", {} {noun} behind",
             lag_records(&flow.lag, flow.was_ever_known(), now_ms)
         );
         line += &format!(", {}", duration(flow.lag.seconds));
@@ -205,21 +207,22 @@ fn headline(status: &Status, layout: Layout) -> String {
             format!("heliostat {}, running for {up}", clean(&status.version))
         }
         (StatusSource::Daemon, None) => format!("heliostat {}, starting", clean(&status.version)),
-        (StatusSource::Clusters, _) => {
-            "no daemon answers; this is what the clusters themselves say".to_string()
-        }
+        // Whether a daemon was asked before them is not known here; a note says so where one was.
+        (StatusSource::Clusters, _) => "the clusters themselves were asked".to_string(),
     };
     let paint = if status.source == StatusSource::Clusters {
         Paint::Warn
     } else {
         Paint::Plain
     };
-    let line = format!(
-        "{}  {}",
-        painted(&name, Paint::Bold, layout.color),
-        painted(&source, paint, layout.color)
-    );
-    clip(&line, layout.width)
+    let whole = format!("{name}  {source}");
+    let shown = fit(&whole, layout.width);
+    match shown.strip_prefix(name.as_ref()) {
+        Some(rest) => {
+            painted(&name, Paint::Bold, layout.color).into_owned() + &painted(rest, paint, layout.color)
+        }
+        None => painted(&shown, Paint::Bold, layout.color).into_owned(),
+    }
 }
 
 fn cluster_table<'a>(clusters: impl Iterator<Item = &'a ClusterStatus>, layout: Layout) -> Vec<String> {
@@ -238,7 +241,7 @@ fn cluster_table<'a>(clusters: impl Iterator<Item = &'a ClusterStatus>, layout: 
         };
         vec![
             Cell::from(&cluster.alias),
-            Cell::from(if cluster.built_in { "built-in" } else { "external" }),
+            Cell::from(if cluster.built_in { "built-in" } else { "existing" }),
             reachable,
             Cell::from(&cluster.bootstrap_servers),
             reason_cell(&cluster.reason),
@@ -355,14 +358,17 @@ fn sort_worst_first(partitions: &mut [&PartitionStatus]) {
 }
 
 fn flow_title(flow: &FlowStatus, layout: Layout) -> String {
-    clip(
-        &painted(&clean(&flow.name), Paint::Bold, layout.color),
-        layout.width,
-    )
+    fitted(&clean(&flow.name), Paint::Bold, layout)
 }
 
-fn partition_lines(status: &Status, flow: &FlowStatus, layout: Layout) -> Vec<String> {
-    if flow.partitions.is_empty() {
+/// A line of its own; a cut shows.
+fn fitted(text: &str, paint: Paint, layout: Layout) -> String {
+    painted(&fit(text, layout.width), paint, layout.color).into_owned()
+}
+
+/// A flow's partitions and the topics that it leaves out, under its name; nothing if there are neither.
+fn flow_lines(status: &Status, flow: &FlowStatus, layout: Layout) -> Vec<String> {
+    if flow.partitions.is_empty() && flow.left_out.is_empty() {
         return Vec::new();
     }
     let mut partitions: Vec<&PartitionStatus> = flow.partitions.iter().collect();
@@ -373,6 +379,7 @@ fn partition_lines(status: &Status, flow: &FlowStatus, layout: Layout) -> Vec<St
     if shown < partitions.len() {
         lines.push(more(&partitions[shown..], layout));
     }
+    lines.extend(left_out_lines(flow, layout));
     lines
 }
 
@@ -402,7 +409,7 @@ fn more(partitions: &[&PartitionStatus], layout: Layout) -> String {
         }
     };
     let text = format!("  … and {} more{what}", thousands(partitions.len() as u64));
-    clip(&painted(&text, Paint::Dim, layout.color), layout.width)
+    fitted(&text, Paint::Dim, layout)
 }
 
 /// The reasons that a table had no room for, in full: they are what a person came for.
@@ -425,8 +432,8 @@ fn cut_reasons(status: &Status, lines: &[String], layout: Layout) -> Vec<String>
         }
     }
     if !cut.is_empty() {
-        let title = painted("REASONS IN FULL", Paint::Dim, layout.color);
-        cut.splice(0..0, [String::new(), clip(&title, layout.width)]);
+        let title = fitted("REASONS IN FULL", Paint::Dim, layout);
+        cut.splice(0..0, [String::new(), title]);
     }
     cut
 }
@@ -446,7 +453,7 @@ fn left_out_lines(flow: &FlowStatus, layout: Layout) -> Vec<String> {
     }
     lines
         .iter()
-        .map(|line| clip(&painted(line, Paint::Dim, layout.color), layout.width))
+        .map(|line| fitted(line, Paint::Dim, layout))
         .collect()
 }
 

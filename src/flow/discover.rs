@@ -66,6 +66,22 @@ pub struct Discovery {
     pub writer: Arc<MapWriter>,
 }
 
+/// What decides whether a topic that the patterns include is mirrored, and as what.
+pub(super) struct Rules<'a> {
+    /// The flow.
+    pub flow: &'a Flow,
+    /// All aliases of the topology.
+    pub aliases: &'a [String],
+    /// The source's id.
+    pub source_cluster: &'a str,
+    /// The target's id.
+    pub target_cluster: &'a str,
+    /// The map topics of the source: what came from where.
+    pub source_maps: &'a MapReader,
+    /// The map topic of the target, where there is one.
+    pub target_maps: Option<&'a MapReader>,
+}
+
 /// A topic that is to be mirrored, on its way through discovery.
 struct Candidate {
     topic: String,
@@ -108,49 +124,21 @@ impl Discovery {
 
     /// Whether a topic that the patterns include is mirrored, and as what.
     fn consider(&self, topic: &str, partitions: usize) -> Result<Candidate, String> {
-        let (source, target) = (&self.flow.source, &self.flow.target);
-        let mut path = match self.source_maps.provenance(topic) {
-            Some((_, provenance)) => provenance.path,
-            None => Vec::new(),
+        let rules = Rules {
+            flow: &self.flow,
+            aliases: &self.aliases,
+            source_cluster: &self.source_cluster,
+            target_cluster: &self.target_cluster,
+            source_maps: &self.source_maps,
+            target_maps: Some(&self.target_maps),
         };
-        if path.contains(&self.target_cluster) {
-            return Err(format!(
-                "it would come back in a circle: its records have passed {target} before"
-            ));
-        }
-        if policy::aliases_in_name(topic, self.separator(), &self.aliases).contains(&target.as_str()) {
-            return Err(format!(
-                "it would come back in a circle: its name says that its records come from {target}"
-            ));
-        }
-        path.push(self.source_cluster.clone());
-        let target_topic = self
-            .flow
-            .naming
-            .mirror_topic(source, target, topic)
-            .map_err(|error| format!("it cannot be named on {target}: {error}"))?;
-        if let Some((map_topic, other)) = self.target_maps.provenance(&target_topic)
-            && (other.source_cluster != self.source_cluster || other.source_topic != topic)
-        {
-            return Err(format!(
-                "{target_topic} on {target} is the mirror of {} of another cluster already, as {map_topic} there says: choose another name",
-                other.source_topic
-            ));
-        }
+        let (target_topic, path) = rules.mirror_of(topic)?;
         Ok(Candidate {
             topic: topic.to_string(),
             target_topic,
             partitions,
             path,
         })
-    }
-
-    /// What stands between an alias and a topic in the names that this flow makes, or that MirrorMaker makes by default.
-    fn separator(&self) -> &str {
-        match &self.flow.naming {
-            policy::Naming::Prefix { separator } => separator,
-            _ => ".",
-        }
     }
 
     /// Makes what is missing on the target. A topic that cannot be made stops nobody else; the reasons are returned by source topic.
@@ -298,6 +286,50 @@ impl Discovery {
     }
 }
 
+impl Rules<'_> {
+    /// The mirror topic, and the clusters that its records have passed; or why the topic is left out.
+    pub(super) fn mirror_of(&self, topic: &str) -> Result<(String, Vec<String>), String> {
+        let (source, target) = (&self.flow.source, &self.flow.target);
+        let mut path = match self.source_maps.provenance(topic) {
+            Some((_, provenance)) => provenance.path,
+            None => Vec::new(),
+        };
+        if path.iter().any(|cluster| cluster == self.target_cluster) {
+            return Err(format!(
+                "it would come back in a circle: its records have passed {target} before"
+            ));
+        }
+        if policy::aliases_in_name(topic, self.separator(), self.aliases).contains(&target.as_str()) {
+            return Err(format!(
+                "it would come back in a circle: its name says that its records come from {target}"
+            ));
+        }
+        path.push(self.source_cluster.to_string());
+        let target_topic = self
+            .flow
+            .naming
+            .mirror_topic(source, target, topic)
+            .map_err(|error| format!("it cannot be named on {target}: {error}"))?;
+        if let Some((map_topic, other)) = self.target_maps.and_then(|maps| maps.provenance(&target_topic))
+            && (other.source_cluster != self.source_cluster || other.source_topic != topic)
+        {
+            return Err(format!(
+                "{target_topic} on {target} is the mirror of {} of another cluster already, as {map_topic} there says: choose another name",
+                other.source_topic
+            ));
+        }
+        Ok((target_topic, path))
+    }
+
+    /// What stands between an alias and a topic in the names that this flow makes, or that MirrorMaker makes by default.
+    fn separator(&self) -> &str {
+        match &self.flow.naming {
+            policy::Naming::Prefix { separator } => separator,
+            _ => ".",
+        }
+    }
+}
+
 /// The reason of an error that concerns one topic; an error of a cluster that is away is everybody's.
 fn one_topic(error: ClusterError) -> Result<String, ClusterError> {
     if error.away {
@@ -308,7 +340,7 @@ fn one_topic(error: ClusterError) -> Result<String, ClusterError> {
 }
 
 /// Read the map topics of a cluster to the end that they have now.
-async fn read_maps<'a>(
+pub(super) async fn read_maps<'a>(
     admin: &Admin,
     reader: &MapReader,
     topics: impl Iterator<Item = &'a str>,

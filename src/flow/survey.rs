@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::daemon::Fleet;
+use super::discover::{Rules, read_maps};
 use super::member::group_id;
 use super::now_ms;
+use super::view::NOTHING_MATCHES;
 use crate::cluster::admin::explain;
 use crate::cluster::native::{Consumed, Consumer, OffsetSpec, PartitionOffset};
 use crate::cluster::{Admin, Cluster, ClusterError};
@@ -26,7 +28,7 @@ pub async fn survey(topology: &Topology, version: String) -> Status {
         let (Some(source), Some(target)) = (fleet.get(&flow.source), fleet.get(&flow.target)) else {
             continue;
         };
-        let mut status = match look(flow, source, target).await {
+        let mut status = match look(flow, source, target, &fleet.aliases()).await {
             Ok(status) => status,
             Err(error) => FlowStatus {
                 state: State::Waiting,
@@ -53,19 +55,27 @@ pub async fn survey(topology: &Topology, version: String) -> Status {
     }
 }
 
-async fn look(flow: &Flow, source: &Arc<Cluster>, target: &Arc<Cluster>) -> Result<FlowStatus, ClusterError> {
+async fn look(
+    flow: &Flow,
+    source: &Arc<Cluster>,
+    target: &Arc<Cluster>,
+    aliases: &[String],
+) -> Result<FlowStatus, ClusterError> {
     let source_admin = Admin::new(source.clone(), "heliostat/status")?;
     let target_admin = Admin::new(target.clone(), "heliostat/status")?;
     let (source_id, target_id) = tokio::join!(source_admin.cluster_id(), target_admin.cluster_id());
-    target_id?;
+    let target_id = target_id?;
     let map = read_map(flow, target, &target_admin).await?;
     let Some(map) = map else {
+        let first = first_to_mirror(flow, &source_admin, aliases, (&source_id?, &target_id), None).await?;
+        if first.is_none() {
+            return Ok(nothing_to_mirror());
+        }
         let reason = format!(
             "nothing was ever mirrored: {} has no {}",
             flow.target,
             record::topic_name(&flow.source)
         );
-        source_id?;
         return Ok(FlowStatus {
             state: State::Waiting,
             reason: Some(reason),
@@ -86,6 +96,16 @@ async fn look(flow: &Flow, source: &Arc<Cluster>, target: &Arc<Cluster>) -> Resu
         Ok(_) => partitions(source, &source_admin, &map, &mirrors, members).await?,
         Err(_) => Vec::new(),
     };
+    let mut first = None;
+    if let Ok(source_id) = &source_id
+        && partitions.is_empty()
+    {
+        let ids = (source_id.as_str(), target_id.as_str());
+        first = first_to_mirror(flow, &source_admin, aliases, ids, Some(&map)).await?;
+        if first.is_none() {
+            return Ok(nothing_to_mirror());
+        }
+    }
     let known = !partitions.is_empty() && partitions.iter().all(|partition| partition.lag.known);
     let state = partitions
         .iter()
@@ -95,7 +115,7 @@ async fn look(flow: &Flow, source: &Arc<Cluster>, target: &Arc<Cluster>) -> Resu
     let reason = match (source_id, members) {
         (Err(error), _) => Some(error.to_string()),
         (Ok(_), 0) => Some(format!("no daemon is in the group {}", group_id(&flow.source))),
-        (Ok(_), _) => None,
+        (Ok(_), _) => first.map(|topic| format!("nothing was ever mirrored: {topic} is still to come")),
     };
     Ok(FlowStatus {
         state,
@@ -112,6 +132,63 @@ async fn look(flow: &Flow, source: &Arc<Cluster>, target: &Arc<Cluster>) -> Resu
         partitions,
         ..FlowStatus::default()
     })
+}
+
+/// With nothing to mirror, nothing is missing: what a daemon says of such a flow.
+fn nothing_to_mirror() -> FlowStatus {
+    FlowStatus {
+        state: State::CaughtUp,
+        reason: Some(NOTHING_MATCHES.into()),
+        lag: Lag {
+            known: true,
+            ..Lag::default()
+        },
+        ..FlowStatus::default()
+    }
+}
+
+/// The first topic of the source that a daemon would mirror. `ids` are those of the source and the target.
+async fn first_to_mirror(
+    flow: &Flow,
+    source: &Admin,
+    aliases: &[String],
+    ids: (&str, &str),
+    map: Option<&MapReader>,
+) -> Result<Option<String>, ClusterError> {
+    let topics = source.topics().await?;
+    let mut included = topics
+        .iter()
+        .map(|topic| topic.name.as_str())
+        .filter(|topic| flow.topics.includes(topic))
+        .peekable();
+    if included.peek().is_none() {
+        return Ok(None);
+    }
+    let cluster = source.cluster();
+    let source_maps =
+        MapReader::start(cluster.clone(), "heliostat/status", None).map_err(|error| ClusterError {
+            cluster: cluster.alias.clone(),
+            call: "read the offset maps".into(),
+            reason: error.to_string(),
+            away: true,
+        })?;
+    read_maps(
+        source,
+        &source_maps,
+        topics.iter().map(|topic| topic.name.as_str()),
+    )
+    .await?;
+    let rules = Rules {
+        flow,
+        aliases,
+        source_cluster: ids.0,
+        target_cluster: ids.1,
+        source_maps: &source_maps,
+        target_maps: map,
+    };
+    Ok(included
+        .find(|topic| rules.mirror_of(topic).is_ok())
+        .map(str::to_string))
 }
 
 /// The map topic of a flow, read to its end; `None` if there is none.

@@ -15,6 +15,9 @@ const STALLED_AFTER_MS: i64 = 30_000;
 /// A partition whose records the target has refused for this long is stalled; before that it may be a leader that moves.
 const REFUSED_AFTER_MS: i64 = 3_000;
 
+/// The reason of a flow that has no topics to mirror.
+pub(super) const NOTHING_MATCHES: &str = "no topic on the source matches";
+
 /// A flow as others see it. The supervisor writes it; status and metrics read it.
 pub struct View {
     flow: Arc<Flow>,
@@ -202,6 +205,7 @@ impl View {
     /// Bring the states up to date, and log what has changed.
     pub fn refresh(&self, now_ms: i64) {
         let away = self.away();
+        let all_wait = away.source.is_some() || away.target.is_some();
         let mut inner = self.lock();
         for ((topic, number), partition) in &mut inner.partitions {
             let (position, ..) = partition.position();
@@ -214,7 +218,13 @@ impl View {
             }
             let (state, reason) = partition_state(partition, &away, now_ms);
             if state != partition.state {
-                note_change(&self.flow.name, topic, *number, state, reason.as_deref());
+                note_change(
+                    &self.flow.name,
+                    (topic, *number),
+                    state,
+                    reason.as_deref(),
+                    all_wait,
+                );
                 partition.state = state;
                 partition.since_ms = now_ms;
             }
@@ -325,7 +335,7 @@ fn flow_reason(inner: &Inner, away: &Away, partitions: &[PartitionStatus]) -> Op
         return Some("the topics are being looked for".into());
     }
     if partitions.is_empty() {
-        return Some("no topic on the source matches".into());
+        return Some(NOTHING_MATCHES.into());
     }
     let worst = partitions
         .iter()
@@ -376,14 +386,25 @@ fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> (Stat
     (State::Copying, partition.gap.clone())
 }
 
-fn note_change(flow: &str, topic: &str, partition: i32, state: State, reason: Option<&str>) {
+/// Logs a partition's new state. `all_wait`: the whole flow waits for a cluster that is away, which is said of the flow,
+/// and need not be said of each partition again.
+fn note_change(
+    flow: &str,
+    (topic, partition): (&str, i32),
+    state: State,
+    reason: Option<&str>,
+    all_wait: bool,
+) {
     let reason = reason.unwrap_or_default();
     match state {
         State::CaughtUp | State::Copying => {
-            tracing::debug!(flow, topic, partition, ?state, reason, "partition")
+            tracing::debug!(flow, topic, partition, %state, reason, "partition")
         }
-        State::Waiting => tracing::info!(flow, topic, partition, ?state, reason, "partition"),
-        _ => tracing::warn!(flow, topic, partition, ?state, reason, "partition"),
+        State::Waiting if all_wait => {
+            tracing::debug!(flow, topic, partition, %state, reason, "partition")
+        }
+        State::Waiting => tracing::info!(flow, topic, partition, %state, reason, "partition"),
+        _ => tracing::warn!(flow, topic, partition, %state, reason, "partition"),
     }
 }
 
@@ -407,5 +428,51 @@ fn partition_status(topic: &str, number: i32, partition: &PartitionView, now_ms:
         bytes_total: totals.bytes,
         errors_total: totals.errors,
         gap_records_total: totals.gap_records,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use super::*;
+
+    /// Keeps what is logged.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged of a partition that begins to wait.
+    fn logged(all_wait: bool) -> String {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            note_change("a->b", ("orders", 3), State::Waiting, Some("why"), all_wait);
+        });
+        let bytes = kept.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_partition_that_waits_is_logged_quietly_when_its_whole_flow_waits() {
+        let line = "partition flow=\"a->b\" topic=\"orders\" partition=3 state=waiting reason=\"why\"\n";
+        assert_eq!(logged(false), format!(" INFO {line}"));
+        assert_eq!(logged(true), format!("DEBUG {line}"));
     }
 }

@@ -103,6 +103,36 @@ fn assert_metrics_are_idle(daemon: &Daemon) {
 }
 
 #[test]
+fn a_flow_with_nothing_to_mirror_is_caught_up_to_the_daemon_and_to_the_clusters() {
+    let pair = Pair::start();
+    // Its name says that it came from the target, so the flow leaves it out.
+    pair.primary.create_topic("standby.orders", 1, &[]);
+    let mut daemon = Daemon::start(&pair.topology(""));
+    let seen = |flow: &FlowStatus| (flow.state, flow.reason.clone(), flow.lag);
+    let nothing = (
+        State::CaughtUp,
+        Some("no topic on the source matches".into()),
+        NONE,
+    );
+    wait_for(CATCH_UP, "the daemon has nothing to mirror", || {
+        let flow = daemon.flow(FLOW);
+        if seen(&flow) == nothing {
+            Ok(())
+        } else {
+            Err(format!("{flow:?}"))
+        }
+    });
+    let asked = ["--clusters", "--check"];
+    assert_eq!(seen(&printed(&daemon, &asked).flows[0]), nothing);
+    assert!(daemon.stop(CATCH_UP).success());
+    assert_eq!(seen(&printed(&daemon, &asked).flows[0]), nothing);
+    // What no daemon has seen yet is missing.
+    pair.primary.create_topic("orders", 1, &[]);
+    let flow = &printed(&daemon, &["--clusters"]).flows[0];
+    assert_eq!((flow.state, flow.lag.known), (State::Waiting, false), "{flow:?}");
+}
+
+#[test]
 fn the_lag_counts_what_is_not_copied_and_goes_back_to_zero() {
     let pair = Pair::start();
     pair.primary.create_topic("slow", 1, &[]);

@@ -109,7 +109,7 @@ async fn the_daemon_answers() {
 async fn clusters_answer_where_no_daemon_does() {
     let options = options(Some(nobody().await));
     expect![[r#"
-        two-datacenters  no daemon answers; this is what the clusters themselves say
+        two-datacenters  the clusters themselves were asked
 
         CLUSTER  KIND      REACHABLE  BOOTSTRAP
         primary  built-in  yes        127.0.0.1:19092

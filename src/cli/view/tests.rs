@@ -200,7 +200,7 @@ fn other_cases() {
     check(
         &nothing,
         expect![[r#"
-            empty  no daemon answers; this is what the clusters themselves say
+            empty  the clusters themselves were asked
 
 
             no flows
@@ -254,7 +254,7 @@ fn narrow_terminals() {
           payments  recreated
           orders    gap
           orders    caught-up
-          left out: standby.orders: it comes from standby, and would
+          left out: standby.orders: it comes from standby, and woul…
 
         REASONS IN FULL
           payments was deleted and made again on primary
@@ -269,7 +269,7 @@ fn narrow_terminals() {
           payments  recreated
           orders    gap
           orders    caught-up
-          left out: standby.orders: it comes fro
+          left out: standby.orders: it comes fr…
 
         REASONS IN FULL
           payments was deleted and made again on
@@ -285,7 +285,7 @@ fn narrow_terminals() {
           payments  recreate
           orders    gap
           orders    caught-u
-          left out: standby.
+          left out: standby…
 
         REASONS IN FULL
           payments was
@@ -380,6 +380,64 @@ fn a_flow_in_one_line() {
         flow primary->standby: recreated, 5,000 records behind, 1 min 30 s: payments was deleted and made again on primary
     "#]]
     .assert_eq(&(lines.join("\n") + "\n"));
+}
+
+#[test]
+fn one_record_is_not_several() {
+    let mut status = samples::lagging();
+    let flow = &mut status.flows[0];
+    flow.lag.records = 1;
+    assert_eq!(
+        flow_line(flow, status.at_ms),
+        "flow primary->standby: copying, 1 record behind, 1.7 s"
+    );
+}
+
+#[test]
+fn left_out_topics_stand_under_their_own_flow() {
+    let mut status = samples::healthy();
+    let mut back = status.flows[0].clone();
+    back.name = "standby->primary".into();
+    back.partitions.clear();
+    back.left_out = samples::truncated().flows[0].left_out.clone();
+    status.flows.push(back);
+    let lines = full(&status, &Rates::default(), WIDE);
+    expect![[r#"
+        primary->standby
+          TOPIC     PARTITION  STATE        FOR  POSITION  SOURCE END  LAG RECORDS  LAG TIME
+          orders            0  caught-up  1 min      1000        1000            0       0 s
+          orders            1  caught-up  1 min      1000        1000            0       0 s
+          payments          0  caught-up  1 min      1000        1000            0       0 s
+
+        standby->primary
+          left out: standby.orders: it comes from standby, and would go back there
+    "#]]
+    .assert_eq(&(lines[lines.len() - 8..].join("\n") + "\n"));
+}
+
+#[test]
+fn what_is_cut_on_a_narrow_terminal_shows_it() {
+    let layout = Layout { width: 50, ..WIDE };
+    for color in [false, true] {
+        let lines = full(
+            &samples::truncated(),
+            &Rates::default(),
+            Layout { color, ..layout },
+        );
+        for start in ["two-datacenters", "left out:"] {
+            let line = lines.iter().find(|line| line.contains(start)).unwrap();
+            assert!(line.trim_end_matches("\x1b[0m").ends_with('…'), "{line:?}");
+            assert_eq!(visible_width(line), layout.width, "{line:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cluster_that_is_not_built_in_is_existing() {
+    let mut status = samples::healthy();
+    status.clusters[0].built_in = false;
+    let lines = full(&status, &Rates::default(), WIDE);
+    assert!(lines[3].starts_with("primary  existing  yes"), "{lines:#?}");
 }
 
 #[test]
