@@ -89,6 +89,18 @@ fn wrong_arguments_are_wrong_usage() {
 }
 
 #[test]
+fn a_wrong_broker_config_is_told_the_right_one() {
+    for (config, expected) in [
+        ("num.partition=3", expect![[r#""#]]),
+        ("bananas=3", expect![[r#""#]]),
+    ] {
+        let (code, stdout, stderr) = text(&run(&["broker", "--port", "0", "--config", config]));
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{config}");
+        expected.assert_eq(&stderr);
+    }
+}
+
+#[test]
 fn check_shows_what_a_file_means() {
     expect_stdout(
         &["check", "topologies/active-standby.yaml"],

@@ -77,7 +77,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// A property that the broker does not know.
-    #[error("{key} is not a property of the built-in cluster")]
+    #[error("the built-in cluster has no broker config {key}")]
     UnknownProperty {
         /// The property's name.
         key: String,

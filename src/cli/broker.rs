@@ -12,6 +12,7 @@ use super::args::BrokerArgs;
 use super::signal::Signals;
 use super::text::clean;
 use super::{Failure, exit, print};
+use crate::topology::nearest_broker_config;
 
 /// How long requests that are being answered, and logs that are being closed, may take at the end.
 const END_DEADLINE: Duration = Duration::from_secs(10);
@@ -100,10 +101,13 @@ const OPTIONS: Settings = Settings {
 /// Why a cluster did not start, what to change, and the exit code for it.
 pub(super) fn explain(error: StartError, settings: &Settings) -> anyhow::Error {
     let hint = match &error {
-        StartError::UnknownProperty { .. }
-        | StartError::BadProperty { .. }
-        | StartError::NoBrokers
-        | StartError::PortsExceeded { .. } => return usage(error.to_string()),
+        StartError::UnknownProperty { key } => {
+            let hint = nearest_broker_config(key).map(|meant| format!(": did you mean {meant}?"));
+            return usage(format!("{error}{}", hint.unwrap_or_default()));
+        }
+        StartError::BadProperty { .. } | StartError::NoBrokers | StartError::PortsExceeded { .. } => {
+            return usage(error.to_string());
+        }
         StartError::Listen { source, .. } => match source.kind() {
             std::io::ErrorKind::AddrInUse => {
                 format!(

@@ -7,6 +7,7 @@ use super::problem::ProblemKind;
 use super::reading::{Field, Keys, Table};
 use super::settings::{FlowDraft, Settings, read_settings, resolve};
 use super::suggest::nearest;
+use super::yaml::{Node, Value};
 
 /// Which layout each role belongs to.
 const ROLES: [(&str, Layout); 5] = [
@@ -191,8 +192,8 @@ fn read_flow_name(
             .help(help);
         return None;
     };
-    let known_source = known_cluster(drafts, &field.spot, source, clusters);
-    let known_target = source == target || known_cluster(drafts, &field.spot, target, clusters);
+    let known_source = known_cluster(drafts, &field.spot, source, clusters, &[target]);
+    let known_target = source == target || known_cluster(drafts, &field.spot, target, clusters, &[source]);
     if source == target {
         let message = format!("the flow `{text}` goes from a cluster to itself");
         let help = format!("name two clusters: `name: {}`", example_flow(clusters));
@@ -303,6 +304,7 @@ fn read_spokes(
         return None;
     }
     let mut all_known = true;
+    let used = texts_of(root, &["hub", "spokes"]);
     for item in items {
         let Some(alias) = drafts.text(&item) else {
             all_known = false;
@@ -319,7 +321,7 @@ fn read_spokes(
             drafts
                 .error(ProblemKind::FlowToItself, &item.spot, message)
                 .help("leave the hub out of `spokes`");
-        } else if known_cluster(drafts, &item.spot, alias, clusters) {
+        } else if known_cluster(drafts, &item.spot, alias, clusters, &used) {
             spokes.push((alias.to_owned(), item.spot));
         } else {
             all_known = false;
@@ -339,7 +341,27 @@ fn role(
 ) -> Option<(String, Spot)> {
     let field = required_role(drafts, root, role, example, here)?;
     let alias = drafts.text(&field)?;
-    known_cluster(drafts, &field.spot, alias, clusters).then(|| (alias.to_owned(), field.spot))
+    let others: &[&str] = match role {
+        "primary" => &["standby"],
+        "standby" => &["primary"],
+        _ => &["spokes"],
+    };
+    let used = texts_of(root, others);
+    known_cluster(drafts, &field.spot, alias, clusters, &used).then(|| (alias.to_owned(), field.spot))
+}
+
+/// The texts that some roles have, right or wrong.
+fn texts_of<'a>(root: &Table<'a>, roles: &[&str]) -> Vec<&'a str> {
+    let fields = root.fields("").filter(|(key, ..)| roles.contains(key));
+    let values = fields.flat_map(|(_, _, field)| match &field.node.value {
+        Value::List(items) => items.iter().collect(),
+        _ => vec![field.node],
+    });
+    let text = |node: &'a Node| match &node.value {
+        Value::Text(text) => Some(text.as_str()),
+        _ => None,
+    };
+    values.filter_map(text).collect()
 }
 
 fn required_role<'a>(
@@ -362,14 +384,25 @@ fn required_role<'a>(
     drafts.optional(root, role, example)
 }
 
-fn known_cluster(drafts: &mut Drafts, spot: &Spot, alias: &str, clusters: &[ClusterDraft]) -> bool {
+/// Whether there is such a cluster. One that is `used` beside it already cannot have been meant.
+fn known_cluster(
+    drafts: &mut Drafts,
+    spot: &Spot,
+    alias: &str,
+    clusters: &[ClusterDraft],
+    used: &[&str],
+) -> bool {
     if clusters.iter().any(|cluster| cluster.alias == alias) {
         return true;
     }
     let aliases: Vec<String> = clusters.iter().map(|cluster| cluster.alias.clone()).collect();
-    let help = match nearest(alias, aliases.iter().map(String::as_str)) {
+    let mut free = aliases
+        .iter()
+        .map(String::as_str)
+        .filter(|alias| !used.contains(alias));
+    let help = match nearest(alias, free.clone()) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None if aliases.is_empty() => "add it under `clusters`".to_owned(),
+        None if free.next().is_none() => "add it under `clusters`".to_owned(),
         None => format!("the clusters of this file are {}", quote(&aliases)),
     };
     drafts

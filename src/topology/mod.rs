@@ -37,6 +37,7 @@ pub use model::{
 };
 pub use origin::same_cluster_problem;
 pub use problem::{Problem, ProblemKind, Problems, Severity, Snippet};
+pub(crate) use properties::nearest_broker_config;
 pub use routes::{Outcome, Step};
 pub use secret::Secret;
 pub use security::{Mechanism, PropertyValue, Protocol, Sasl, Security, Tls};

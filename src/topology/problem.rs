@@ -35,7 +35,7 @@ pub struct Snippet {
     pub text: String,
     /// How many characters of `text` stand before the marked ones.
     pub indent: usize,
-    /// How many characters are marked, at least 1.
+    /// How many characters are marked; 0 where the ones that matter are masked.
     pub width: usize,
 }
 
@@ -159,11 +159,10 @@ impl fmt::Display for Problem {
         }
         if let (Some(line), Some(snippet)) = (self.line, &self.snippet) {
             let Snippet { text, indent, width } = snippet;
-            write!(
-                f,
-                "\n{:margin$} |\n{line} | {text}\n{:margin$} | {:indent$}{:^<width$}",
-                "", "", "", ""
-            )?;
+            write!(f, "\n{:margin$} |\n{line} | {text}", "")?;
+            if *width > 0 {
+                write!(f, "\n{:margin$} | {:indent$}{:^<width$}", "", "", "")?;
+            }
         }
         for (index, line) in self.help.iter().flat_map(|help| help.lines()).enumerate() {
             let lead = if index == 0 { "= help: " } else { "        " };

@@ -10,6 +10,7 @@ use rdkafka::types::RDKafkaConfRes;
 use super::draft::Drafts;
 use super::problem::ProblemKind;
 use super::reading::{Field, Keys};
+use super::suggest::nearest;
 use super::yaml::Value;
 
 /// What copying rests on, and what the file says elsewhere.
@@ -123,8 +124,11 @@ pub(super) fn read_broker_properties(drafts: &mut Drafts, field: &Field<'_>) -> 
             }
             Err(PropertyProblem::Unknown) => {
                 let message = format!("the built-in cluster has no broker config `{name}`");
-                let help =
-                    "these are Kafka's broker configs, as far as they mean something to a built-in cluster";
+                let help = match nearest_broker_config(name) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => "these are Kafka's broker configs, as far as they mean something to a built-in cluster"
+                        .to_owned(),
+                };
                 drafts.error(ProblemKind::BadProperty, &key, message).help(help);
             }
             Err(PropertyProblem::Bad(reason)) => {
@@ -137,6 +141,12 @@ pub(super) fn read_broker_properties(drafts: &mut Drafts, field: &Field<'_>) -> 
         }
     }
     properties
+}
+
+/// The broker config of a built-in cluster that was likely meant by a name that none has.
+pub(crate) fn nearest_broker_config(name: &str) -> Option<&'static str> {
+    let configs = heliostat_broker::broker_configs();
+    nearest(name, configs.iter().map(|config| config.name))
 }
 
 fn scalar(drafts: &mut Drafts, field: &Field<'_>) -> Option<String> {

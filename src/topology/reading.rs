@@ -294,7 +294,7 @@ impl Drafts {
         let help = match (mended, quoted, &field.node.value) {
             (Some(value), ..) => {
                 let quotes = match &field.node.value {
-                    Value::Text(_) => ", without quotes",
+                    Value::Text(text) if *text == value => ", without quotes",
                     _ => "",
                 };
                 format!("write `{key}: {value}`{quotes}")

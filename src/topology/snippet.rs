@@ -13,16 +13,24 @@ const SHOWN_CHARS_MAX: usize = 110;
 /// What stands in place of a secret.
 const MASK: &str = "***";
 
-/// A key that names a secret, and all that follows it on the line. `{ env: X }` and `{ file: X }` hold none.
+/// A key that names a secret: all that follows on the line may be one. `{ env: X }` and `{ file: X }` hold none.
 static SECRET_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#"(?i)([\w.-]*(?:password|passwd|secret|jaas|token|passphrase)[\w.-]*["']?\s*:\s*)(\S.*)$"#)
-        .ok()
+    Regex::new(r#"(?i)[\w.-]*(?:password|passwd|secret|jaas|token|passphrase)[\w.-]*["']?\s*:\s*"#).ok()
 });
+
+/// Where a column is after masking.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Shown(usize),
+    /// It is gone; the mask in its place begins here.
+    Hidden(usize),
+}
 
 /// Cuts the line at a position out of a text. `secrets` are masked wherever they stand.
 pub(super) fn snippet(text: &str, position: Position, secrets: &[String]) -> Option<Snippet> {
     let line = text.lines().nth(position.line.checked_sub(1)?)?;
-    let (masked, column) = mask_line(line, position.column.saturating_sub(1), secrets);
+    let (masked, place) = mask_line(line, position.column.saturating_sub(1), secrets);
+    let (Place::Shown(column) | Place::Hidden(column)) = place;
     let chars: Vec<char> = presentable(&masked, &[]).chars().collect();
     let column = column.min(chars.len());
     let width = token_width(&chars[column..]);
@@ -36,7 +44,10 @@ pub(super) fn snippet(text: &str, position: Position, secrets: &[String]) -> Opt
     Some(Snippet {
         text,
         indent: column - from,
-        width: width.min(to - column).max(1),
+        width: match place {
+            Place::Shown(_) => width.min(to - column).max(1),
+            Place::Hidden(_) => 0,
+        },
     })
 }
 
@@ -56,24 +67,27 @@ fn mask(text: &str, secrets: &[String]) -> String {
     masked
 }
 
-/// Masks a line. A column that stands behind what was masked stands at the mask afterwards.
-fn mask_line(line: &str, column: usize, secrets: &[String]) -> (String, usize) {
+/// Masks a line. A column at what was masked stands at the mask afterwards.
+fn mask_line(line: &str, column: usize, secrets: &[String]) -> (String, Place) {
     let mut text = mask(line, secrets);
-    let mut column = if text == line {
-        column
-    } else {
-        moved(line, &text, column)
-    };
-    if let Some(found) = SECRET_KEY.as_ref().and_then(|key| key.captures(&text))
-        && let (Some(key), Some(value)) = (found.get(1), found.get(2))
-        && !names_a_source(value.as_str())
-    {
-        let start = key.end();
-        column = column.min(text[..start].chars().count());
+    let mut place = moved(line, &text, column, secrets);
+    let keys = SECRET_KEY.as_ref().map(|key| key.find_iter(&text));
+    // What a secret's place names is no secret, and one may follow.
+    let start = keys.into_iter().flatten().map(|key| key.end()).find(|end| {
+        let value = &text[*end..];
+        !value.is_empty() && !names_a_source(value)
+    });
+    if let Some(start) = start {
+        let masked_from = text[..start].chars().count();
+        if let Place::Shown(column) | Place::Hidden(column) = place
+            && column > masked_from
+        {
+            place = Place::Hidden(masked_from);
+        }
         text.truncate(start);
         text.push_str(MASK);
     }
-    (text, column)
+    (text, place)
 }
 
 fn names_a_source(value: &str) -> bool {
@@ -81,14 +95,21 @@ fn names_a_source(value: &str) -> bool {
     value.starts_with('{') && (inner.starts_with("env:") || inner.starts_with("file:"))
 }
 
-/// Where a column is after masking: unchanged in what both lines begin with, and otherwise where they part.
-fn moved(before: &str, after: &str, column: usize) -> usize {
-    let same = before
-        .chars()
-        .zip(after.chars())
-        .take_while(|(a, b)| a == b)
-        .count();
-    column.min(same)
+/// Where a column is after secrets were masked.
+fn moved(before: &str, after: &str, column: usize, secrets: &[String]) -> Place {
+    let at = before
+        .char_indices()
+        .nth(column)
+        .map_or(before.len(), |(at, _)| at);
+    let (head, tail) = before.split_at(at);
+    let (head, tail) = (mask(head, secrets), mask(tail, secrets));
+    let column = head.chars().count();
+    if format!("{head}{tail}") == after {
+        return Place::Shown(column);
+    }
+    // The column is within a secret.
+    let same = before.chars().zip(after.chars());
+    Place::Hidden(column.min(same.take_while(|(a, b)| a == b).count()))
 }
 
 /// How many characters the value or key that begins here has on this line.
@@ -142,7 +163,11 @@ mod tests {
         );
         assert_eq!(
             shown("{ password: \"a, b\", c: d }", 21, &[]),
-            "{ password: ***\n            ^^^"
+            "{ password: ***\n            "
+        );
+        assert_eq!(
+            shown("{ password: { env: P }, token: abc, y: 1 }", 32, &[]),
+            "{ password: { env: P }, token: ***\n                               ^^^"
         );
         assert_eq!(
             shown("x: { password: { env: P }, y: 1 }", 28, &[]),
@@ -155,7 +180,11 @@ mod tests {
         );
         assert_eq!(
             shown("a: hunter2, port: 1", 13, &["hunter2"]),
-            "a: ***, port: 1\n   ^^^"
+            "a: ***, port: 1\n        ^^^^"
+        );
+        assert_eq!(
+            shown("a: hunter2, port: 1", 6, &["hunter2"]),
+            "a: ***, port: 1\n   "
         );
     }
 

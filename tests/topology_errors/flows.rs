@@ -269,3 +269,30 @@ fn an_override_of_a_flow_that_the_layout_does_not_have() {
     "#]],
     );
 }
+
+#[test]
+fn a_name_that_is_used_already_is_not_offered() {
+    let clusters = "name: t\nlayout: hub-and-spoke\nclusters:\n  hub: { bootstrap_servers: a:1 }\n  s1: { bootstrap_servers: b:1 }\n";
+    check(
+        &format!("{clusters}hub: hub\nspokes: [s1, s2]\ndirection: both\n"),
+        expect![[r#""#]],
+    );
+    check(
+        &format!(
+            "{clusters}  east: {{ bootstrap_servers: c:1 }}\nhub: hub\nspokes: [s1, s2, esat]\ndirection: both\n"
+        ),
+        expect![[r#""#]],
+    );
+    check(
+        &format!("{clusters}hub: s2\nspokes: [s1]\ndirection: both\n"),
+        expect![[r#""#]],
+    );
+    check(
+        "name: t\nlayout: custom\nclusters:\n  s1: { bootstrap_servers: a:1 }\n  s3: { bootstrap_servers: b:1 }\nflows: [{ name: s1->s2 }, { name: s1->s3 }]\n",
+        expect![[r#""#]],
+    );
+    check(
+        "name: t\nlayout: active-standby\nclusters:\n  s1: { bootstrap_servers: a:1 }\n  hub: { bootstrap_servers: b:1 }\nprimary: s2\nstandby: s1\n",
+        expect![[r#""#]],
+    );
+}

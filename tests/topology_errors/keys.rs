@@ -452,3 +452,12 @@ fn a_merge_key() {
         "#]],
     );
 }
+
+#[test]
+fn a_value_of_the_wrong_type_is_mended() {
+    check_clusters(
+        "{ built_in: { port: \"29092\", brokers: 3.0 } }",
+        "{ built_in: { port: \"99999\", brokers: two } }",
+        expect![[r#""#]],
+    );
+}

@@ -271,3 +271,21 @@ fn client_properties() {
         "#]],
     );
 }
+
+#[test]
+fn a_place_behind_a_secret_has_no_carets() {
+    check_clusters(
+        "{ bootstrap_servers: a:1, properties: { sasl.password: hunter2, group.id: x } }",
+        "{ bootstrap_servers: b:1 }",
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn a_broker_config_that_is_like_no_other() {
+    check_clusters(
+        "{ built_in: { port: 19092, properties: { bananas: 3 } } }",
+        "{ bootstrap_servers: b:1 }",
+        expect![[r#""#]],
+    );
+}

@@ -162,6 +162,18 @@ fn sizes_and_durations() {
 }
 
 #[test]
+fn a_wrong_quantity_is_mended() {
+    check_with(
+        "defaults:\n  discovery_interval: 1.5s\n  limits: { in_flight_bytes: 0.5MB, bytes_per_second: 50 MBit }\n",
+        expect![[r#""#]],
+    );
+    check_with(
+        "defaults: { limits: { bytes_per_second: 1.5GB/s, in_flight_bytes: 50 bananas } }\n",
+        expect![[r#""#]],
+    );
+}
+
+#[test]
 fn numbers_out_of_range() {
     check_with(
         "defaults: { replication_factor: 0 }\n",

@@ -26,7 +26,7 @@ async fn properties_that_do_nothing_are_refused_by_name() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "num.partitons is not a property of the built-in cluster"
+        "the built-in cluster has no broker config num.partitons"
     );
     let error = Cluster::start(with_property("num.partitions", "none"))
         .await
