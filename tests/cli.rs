@@ -91,8 +91,18 @@ fn wrong_arguments_are_wrong_usage() {
 #[test]
 fn a_wrong_broker_config_is_told_the_right_one() {
     for (config, expected) in [
-        ("num.partition=3", expect![[r#""#]]),
-        ("bananas=3", expect![[r#""#]]),
+        (
+            "num.partition=3",
+            expect![[r#"
+            error: the built-in cluster has no broker config num.partition: did you mean num.partitions?
+        "#]],
+        ),
+        (
+            "bananas=3",
+            expect![[r#"
+            error: the built-in cluster has no broker config bananas
+        "#]],
+        ),
     ] {
         let (code, stdout, stderr) = text(&run(&["broker", "--port", "0", "--config", config]));
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{config}");

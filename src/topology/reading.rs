@@ -193,7 +193,7 @@ impl Drafts {
         match &field.node.value {
             Value::Bool(value) => Some(*value),
             _ => {
-                let mended = truth(&field.node.value).map(|value| value.to_string());
+                let mended = field.node.value.truth().map(|value| value.to_string());
                 self.not_of_type(field, "true or false", mended);
                 None
             }
@@ -207,7 +207,11 @@ impl Drafts {
         range: RangeInclusive<i128>,
     ) -> Option<T> {
         let Value::Int(value) = &field.node.value else {
-            let mended = whole_number(&field.node.value).filter(|number| range.contains(number));
+            let mended = field
+                .node
+                .value
+                .whole_number()
+                .filter(|number| range.contains(number));
             let mended = mended.map(|number| number.to_string());
             self.not_of_type(field, "a whole number", mended);
             return None;
@@ -487,25 +491,6 @@ impl<'a> Table<'a> {
             "" => key.to_owned(),
             path => format!("{path}.{key}"),
         }
-    }
-}
-
-/// The whole number that a text or a fraction stands for: people put `"9092"` in quotes.
-fn whole_number(value: &Value) -> Option<i128> {
-    match value {
-        Value::Text(text) => text.trim().parse().ok(),
-        Value::Float(number) if number.fract() == 0.0 => format!("{number:.0}").parse().ok(),
-        _ => None,
-    }
-}
-
-/// Which of the two a text stands for. Older YAML has more words for them.
-fn truth(value: &Value) -> Option<bool> {
-    let Value::Text(text) = value else { return None };
-    match text.trim().to_lowercase().as_str() {
-        "true" | "yes" | "on" => Some(true),
-        "false" | "no" | "off" => Some(false),
-        _ => None,
     }
 }
 

@@ -93,6 +93,25 @@ pub(super) fn locate(text: &str, id: NodeId) -> Option<Position> {
 }
 
 impl Value {
+    /// The whole number that a text or a fraction stands for: people put `"9092"` in quotes.
+    pub(super) fn whole_number(&self) -> Option<i128> {
+        match self {
+            Value::Text(text) => text.trim().parse().ok(),
+            Value::Float(number) if number.fract() == 0.0 => format!("{number:.0}").parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Which of the two a text stands for. Older YAML has more words for them.
+    pub(super) fn truth(&self) -> Option<bool> {
+        let Value::Text(text) = self else { return None };
+        match text.trim().to_lowercase().as_str() {
+            "true" | "yes" | "on" => Some(true),
+            "false" | "no" | "off" => Some(false),
+            _ => None,
+        }
+    }
+
     /// What it is, for a message: `a number`.
     pub(super) fn noun(&self) -> &'static str {
         match self {

@@ -91,15 +91,14 @@ fn not_yaml() {
     check(
         "security: { password: hunter2, x: ] }\n",
         expect![[r#"
-        error: this is not YAML: did not find expected node content
-         --> t.yaml:1:35
-          |
-        1 | security: { password: ***
-          |                       ^^^
-          = help: look at brackets, quotes and the indentation around this place
+            error: this is not YAML: did not find expected node content
+             --> t.yaml:1:35
+              |
+            1 | security: { password: ***
+              = help: look at brackets, quotes and the indentation around this place
 
-        1 error
-    "#]],
+            1 error
+        "#]],
     );
 }
 
@@ -259,7 +258,7 @@ htpp: { listen: 127.0.0.1:8080 }
                |
             13 | spokes: [spoke-1, spoke-2]
                |          ^^^^^^^
-               = help: did you mean `spoke-2`?
+               = help: the clusters of this file are `hub`, `spoke one`, `spoke-2`
 
             error: `*` is not a regular expression: repetition operator missing expression
               --> t.yaml:15:23

@@ -275,24 +275,76 @@ fn a_name_that_is_used_already_is_not_offered() {
     let clusters = "name: t\nlayout: hub-and-spoke\nclusters:\n  hub: { bootstrap_servers: a:1 }\n  s1: { bootstrap_servers: b:1 }\n";
     check(
         &format!("{clusters}hub: hub\nspokes: [s1, s2]\ndirection: both\n"),
-        expect![[r#""#]],
+        expect![[r#"
+            error: there is no cluster `s2`
+             --> t.yaml:7:14
+              |
+            7 | spokes: [s1, s2]
+              |              ^^
+              = help: add it under `clusters`
+
+            1 error
+        "#]],
     );
     check(
         &format!(
             "{clusters}  east: {{ bootstrap_servers: c:1 }}\nhub: hub\nspokes: [s1, s2, esat]\ndirection: both\n"
         ),
-        expect![[r#""#]],
+        expect![[r#"
+            error: there is no cluster `s2`
+             --> t.yaml:8:14
+              |
+            8 | spokes: [s1, s2, esat]
+              |              ^^
+              = help: the clusters of this file are `hub`, `s1`, `east`
+
+            error: there is no cluster `esat`
+             --> t.yaml:8:18
+              |
+            8 | spokes: [s1, s2, esat]
+              |                  ^^^^
+              = help: did you mean `east`?
+
+            2 errors
+        "#]],
     );
     check(
         &format!("{clusters}hub: s2\nspokes: [s1]\ndirection: both\n"),
-        expect![[r#""#]],
+        expect![[r#"
+            error: there is no cluster `s2`
+             --> t.yaml:6:6
+              |
+            6 | hub: s2
+              |      ^^
+              = help: the clusters of this file are `hub`, `s1`
+
+            1 error
+        "#]],
     );
     check(
         "name: t\nlayout: custom\nclusters:\n  s1: { bootstrap_servers: a:1 }\n  s3: { bootstrap_servers: b:1 }\nflows: [{ name: s1->s2 }, { name: s1->s3 }]\n",
-        expect![[r#""#]],
+        expect![[r#"
+            error: there is no cluster `s2`
+             --> t.yaml:6:17
+              |
+            6 | flows: [{ name: s1->s2 }, { name: s1->s3 }]
+              |                 ^^^^^^
+              = help: did you mean `s3`?
+
+            1 error
+        "#]],
     );
     check(
         "name: t\nlayout: active-standby\nclusters:\n  s1: { bootstrap_servers: a:1 }\n  hub: { bootstrap_servers: b:1 }\nprimary: s2\nstandby: s1\n",
-        expect![[r#""#]],
+        expect![[r#"
+            error: there is no cluster `s2`
+             --> t.yaml:6:10
+              |
+            6 | primary: s2
+              |          ^^
+              = help: the clusters of this file are `s1`, `hub`
+
+            1 error
+        "#]],
     );
 }

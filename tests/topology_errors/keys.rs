@@ -392,7 +392,7 @@ fn a_wrong_type() {
               |
             4 |   one: { built_in: { port: "19092", brokers: 1.5 } }
               |                            ^^^^^^^
-              = help: write `port: 19092`
+              = help: write `port: 19092`, without quotes
 
             error: `clusters.one.built_in.brokers` must be a whole number, not a number with a fraction
              --> t.yaml:4:46
@@ -458,6 +458,36 @@ fn a_value_of_the_wrong_type_is_mended() {
     check_clusters(
         "{ built_in: { port: \"29092\", brokers: 3.0 } }",
         "{ built_in: { port: \"99999\", brokers: two } }",
-        expect![[r#""#]],
+        expect![[r#"
+            error: `clusters.one.built_in.port` must be a whole number, not a text
+             --> t.yaml:4:28
+              |
+            4 |   one: { built_in: { port: "29092", brokers: 3.0 } }
+              |                            ^^^^^^^
+              = help: write `port: 29092`, without quotes
+
+            error: `clusters.one.built_in.brokers` must be a whole number, not a number with a fraction
+             --> t.yaml:4:46
+              |
+            4 |   one: { built_in: { port: "29092", brokers: 3.0 } }
+              |                                              ^^^
+              = help: write `brokers: 3`
+
+            error: `clusters.two.built_in.port` must be a whole number, not a text
+             --> t.yaml:5:28
+              |
+            5 |   two: { built_in: { port: "99999", brokers: two } }
+              |                            ^^^^^^^
+              = help: write `port: 19092`
+
+            error: `clusters.two.built_in.brokers` must be a whole number, not a text
+             --> t.yaml:5:46
+              |
+            5 |   two: { built_in: { port: "99999", brokers: two } }
+              |                                              ^^^
+              = help: write `brokers: 3`
+
+            4 errors
+        "#]],
     );
 }

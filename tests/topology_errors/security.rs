@@ -57,29 +57,28 @@ fn secrets() {
         &security("{}"),
         &security("{ variable: X }").replace("a:1", "b:1"),
         expect![[r#"
-        error: `clusters.one.security.password` does not say where it is
-         --> t.yaml:4:107
-          |
-        4 |   one: { bootstrap_servers: a:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
-          |                                                                                                           ^^^
-          = help: write `password: { env: NAME }` or `password: { file: PATH }`
+            error: `clusters.one.security.password` does not say where it is
+             --> t.yaml:4:107
+              |
+            4 |   one: { bootstrap_servers: a:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
+              |                                                                                                           ^^^
+              = help: write `password: { env: NAME }` or `password: { file: PATH }`
 
-        error: `clusters.two.security.password` does not say where it is
-         --> t.yaml:5:107
-          |
-        5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
-          |                                                                                                           ^^^
-          = help: write `password: { env: NAME }` or `password: { file: PATH }`
+            error: `clusters.two.security.password` does not say where it is
+             --> t.yaml:5:107
+              |
+            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
+              |                                                                                                           ^^^
+              = help: write `password: { env: NAME }` or `password: { file: PATH }`
 
-        error: unknown key `variable` in `clusters.two.security.password`
-         --> t.yaml:5:109
-          |
-        5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
-          |                                                                                                           ^^^
-          = help: the keys here are `env`, `file`
+            error: unknown key `variable` in `clusters.two.security.password`
+             --> t.yaml:5:109
+              |
+            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
+              = help: the keys here are `env`, `file`
 
-        3 errors
-    "#]],
+            3 errors
+        "#]],
     );
     check_clusters(
         &security("\n      hunter2"),
@@ -212,7 +211,7 @@ fn broker_properties() {
               |
             4 |   one: { built_in: { port: 19092, properties: { num.partitons: 3, log.retention.hours: soon, num.partitions: 6
               |                                                 ^^^^^^^^^^^^^
-              = help: these are Kafka's broker configs, as far as they mean something to a built-in cluster
+              = help: did you mean `num.partitions`?
 
             error: the broker config `log.retention.hours` cannot be `soon`: expected a number of 32 bits
              --> t.yaml:4:88
@@ -277,7 +276,22 @@ fn a_place_behind_a_secret_has_no_carets() {
     check_clusters(
         "{ bootstrap_servers: a:1, properties: { sasl.password: hunter2, group.id: x } }",
         "{ bootstrap_servers: b:1 }",
-        expect![[r#""#]],
+        expect![[r#"
+            error: `sasl.password` is not for `properties`: heliostat sets it itself
+             --> t.yaml:4:48
+              |
+            4 |   one: { bootstrap_servers: a:1, properties: { sasl.password: ***
+              |                                                ^^^^^^^^^^^^^
+              = help: write `security: { password: { env: NAME } }` in the cluster
+
+            error: `group.id` is not for `properties`: heliostat sets it itself
+             --> t.yaml:4:72
+              |
+            4 |   one: { bootstrap_servers: a:1, properties: { sasl.password: ***
+              = help: leave it out: where copying goes on must not depend on the file
+
+            2 errors
+        "#]],
     );
 }
 
@@ -286,6 +300,15 @@ fn a_broker_config_that_is_like_no_other() {
     check_clusters(
         "{ built_in: { port: 19092, properties: { bananas: 3 } } }",
         "{ bootstrap_servers: b:1 }",
-        expect![[r#""#]],
+        expect![[r#"
+            error: the built-in cluster has no broker config `bananas`
+             --> t.yaml:4:49
+              |
+            4 |   one: { built_in: { port: 19092, properties: { bananas: 3 } } }
+              |                                                 ^^^^^^^
+              = help: these are Kafka's broker configs, as far as they mean something to a built-in cluster
+
+            1 error
+        "#]],
     );
 }

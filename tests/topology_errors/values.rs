@@ -93,14 +93,14 @@ fn sizes_and_durations() {
               |
             9 |   discovery_interval: 10
               |                       ^^
-              = help: write `discovery_interval: 2s`
+              = help: did you mean `discovery_interval: 10s`?
 
             error: `defaults.limits.in_flight_bytes`: `1.5GB` is not a whole number: take a smaller unit; sizes have the units B, kB, MB, GB, TB, KiB, MiB and GiB
               --> t.yaml:10:30
                |
             10 |   limits: { in_flight_bytes: 1.5GB, bytes_per_second: 50mb }
                |                              ^^^^^
-               = help: write `in_flight_bytes: 32MB`
+               = help: did you mean `in_flight_bytes: 1500MB`?
 
             error: `defaults.limits.bytes_per_second`: there is no unit `mb`; sizes have the units B, kB, MB, GB, TB, KiB, MiB and GiB
               --> t.yaml:10:55
@@ -154,7 +154,7 @@ fn sizes_and_durations() {
               |
             8 | defaults: { discovery_interval: 5 minutes, limits: { bytes_per_second: -1 } }
               |                                                                        ^
-              = help: write `bytes_per_second: 50MB`
+              = help: write a whole number and a unit, such as `bytes_per_second: 50MB`
 
             2 errors
         "#]],
@@ -165,11 +165,50 @@ fn sizes_and_durations() {
 fn a_wrong_quantity_is_mended() {
     check_with(
         "defaults:\n  discovery_interval: 1.5s\n  limits: { in_flight_bytes: 0.5MB, bytes_per_second: 50 MBit }\n",
-        expect![[r#""#]],
+        expect![[r#"
+            error: `defaults.discovery_interval`: `1.5s` is not a whole number: take a smaller unit; durations have the units ms, s, m and h
+             --> t.yaml:9:23
+              |
+            9 |   discovery_interval: 1.5s
+              |                       ^^^^
+              = help: did you mean `discovery_interval: 1500ms`?
+
+            error: `defaults.limits.in_flight_bytes`: `0.5MB` is not a whole number: take a smaller unit; sizes have the units B, kB, MB, GB, TB, KiB, MiB and GiB
+              --> t.yaml:10:30
+               |
+            10 |   limits: { in_flight_bytes: 0.5MB, bytes_per_second: 50 MBit }
+               |                              ^^^^^
+               = help: write a whole number and a unit, such as `in_flight_bytes: 32MB`
+
+            error: `defaults.limits.bytes_per_second`: `50 MBit` is in bits, and 8 bits are a byte; sizes have the units B, kB, MB, GB, TB, KiB, MiB and GiB
+              --> t.yaml:10:55
+               |
+            10 |   limits: { in_flight_bytes: 0.5MB, bytes_per_second: 50 MBit }
+               |                                                       ^^^^^^^
+               = help: did you mean `bytes_per_second: 6250KB`?
+
+            3 errors
+        "#]],
     );
     check_with(
         "defaults: { limits: { bytes_per_second: 1.5GB/s, in_flight_bytes: 50 bananas } }\n",
-        expect![[r#""#]],
+        expect![[r#"
+            error: `defaults.limits.bytes_per_second`: `1.5GB/s` is not a whole number: take a smaller unit; sizes have the units B, kB, MB, GB, TB, KiB, MiB and GiB
+             --> t.yaml:8:41
+              |
+            8 | defaults: { limits: { bytes_per_second: 1.5GB/s, in_flight_bytes: 50 bananas } }
+              |                                         ^^^^^^^
+              = help: did you mean `bytes_per_second: 1500MB`?
+
+            error: `defaults.limits.in_flight_bytes`: there is no unit `bananas`; sizes have the units B, kB, MB, GB, TB, KiB, MiB and GiB
+             --> t.yaml:8:67
+              |
+            8 | defaults: { limits: { bytes_per_second: 1.5GB/s, in_flight_bytes: 50 bananas } }
+              |                                                                   ^^^^^^^^^^
+              = help: write a whole number and a unit, such as `in_flight_bytes: 32MB`
+
+            2 errors
+        "#]],
     );
 }
 
