@@ -18,13 +18,7 @@ fn every_kind() -> Vec<Rec> {
         Rec::new(1, Some(b"an empty value"), Some(b"")),
         Rec::new(1, None, None).at(1),
         Rec::new(1, Some(&[0, 0xff, 0xfe]), Some(&[0; 1_000_000])),
-        Rec::new(2, Some(b"headers"), Some(b"v"))
-            .header(b"twice", Some(b"1"))
-            .header(b"twice", Some(b"2"))
-            .header(b"null", None)
-            .header(b"empty", Some(b""))
-            .header(&[0xff, 0xfe], Some(&[0xff]))
-            .header(b"", Some(b"an empty key")),
+        Rec::with_every_kind_of_header(2),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! Finding the log that a request means, and refusing what its leader would refuse.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use heliostat_wire::{ErrorCode, Uuid};
@@ -79,6 +80,12 @@ impl Broker {
     /// The node with this id.
     pub(crate) fn node(&self, id: i32) -> Option<&Node> {
         self.nodes().iter().find(|node| node.id == id)
+    }
+
+    /// The nodes with these ids, each once. An id of no node, such as -1 where no leader is named, has none.
+    pub(crate) fn nodes_of(&self, ids: impl Iterator<Item = i32>) -> impl Iterator<Item = &Node> {
+        let ids: BTreeSet<i32> = ids.collect();
+        ids.into_iter().filter_map(|id| self.node(id))
     }
 }
 

@@ -43,6 +43,17 @@ impl Rec {
         self
     }
 
+    /// A record with headers that are there twice, null, empty, without a name, and not in UTF-8.
+    pub fn with_every_kind_of_header(partition: i32) -> Rec {
+        Rec::new(partition, Some(b"headers"), Some(b"v"))
+            .header(b"twice", Some(b"1"))
+            .header(b"twice", Some(b"2"))
+            .header(b"null", None)
+            .header(b"empty", Some(b""))
+            .header(&[0xff, 0xfe], Some(&[0xff]))
+            .header(b"", Some(b"an empty key"))
+    }
+
     fn line(&self) -> String {
         let mut line = format!("{}/{} @{} ", self.partition, self.offset, self.timestamp);
         let _ = write!(

@@ -3,8 +3,6 @@
 //! A batch is acknowledged when consumers can see it; what that takes is the storage's flush policy. With acks=0
 //! nothing is answered, and an error closes the connection: the client learns of it in no other way.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use heliostat_wire::{
     ErrorCode, Uuid,
@@ -213,12 +211,8 @@ fn is_zstd(records: &[u8]) -> bool {
 /// Where the leaders are that the response points to.
 fn node_endpoints(context: &Context, responses: &[TopicProduceResponse]) -> Vec<NodeEndpoint> {
     let partitions = responses.iter().flat_map(|topic| &topic.partition_responses);
-    let leaders: BTreeSet<_> = partitions
-        .map(|partition| partition.current_leader.leader_id)
-        .collect();
-    let nodes = leaders
-        .into_iter()
-        .filter_map(|leader| context.broker.node(leader));
+    let leaders = partitions.map(|partition| partition.current_leader.leader_id);
+    let nodes = context.broker.nodes_of(leaders);
     nodes
         .map(|node| NodeEndpoint {
             node_id: node.id,

@@ -8,7 +8,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaType;
 
-use super::{Native, Record, c_name, code};
+use super::{Native, Record, c_name, code, millis};
 
 /// How many delivery reports are taken out of one event at a time.
 const REPORTS_AT_ONCE: usize = 512;
@@ -184,13 +184,8 @@ impl Producer {
         let mut metadata = std::ptr::null();
         // SAFETY: client and topic are alive; on success the answer is ours to destroy, which is done here.
         let error = unsafe {
-            let error = rd::rd_kafka_metadata(
-                self.native.ptr(),
-                0,
-                topic.topic,
-                &mut metadata,
-                i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
-            );
+            let error =
+                rd::rd_kafka_metadata(self.native.ptr(), 0, topic.topic, &mut metadata, millis(timeout));
             if !metadata.is_null() {
                 rd::rd_kafka_metadata_destroy(metadata);
             }

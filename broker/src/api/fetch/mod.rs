@@ -7,7 +7,7 @@ mod memory;
 mod read;
 mod wait;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use heliostat_wire::{
     ErrorCode,
@@ -66,12 +66,8 @@ fn respond(context: &Context, responses: Vec<FetchableTopicResponse>) -> FetchRe
 /// Where the leaders are that the response points to.
 fn node_endpoints(context: &Context, responses: &[FetchableTopicResponse]) -> Vec<NodeEndpoint> {
     let partitions = responses.iter().flat_map(|topic| &topic.partitions);
-    let leaders: BTreeSet<_> = partitions
-        .map(|partition| partition.current_leader.leader_id)
-        .collect();
-    let nodes = leaders
-        .into_iter()
-        .filter_map(|leader| context.broker.node(leader));
+    let leaders = partitions.map(|partition| partition.current_leader.leader_id);
+    let nodes = context.broker.nodes_of(leaders);
     nodes
         .map(|node| NodeEndpoint {
             node_id: node.id,
