@@ -26,6 +26,7 @@ pub(crate) enum Source {
     AllBrokers = 3,
     Properties = 4,
     Default = 5,
+    Group = 8,
 }
 
 /// One place that has a value for a key, under the name that the place knows it by.

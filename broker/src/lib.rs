@@ -11,6 +11,7 @@ mod clock;
 mod cluster;
 mod configs;
 pub mod group;
+mod group_configs;
 pub mod log;
 mod net;
 mod partitions;

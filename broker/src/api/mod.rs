@@ -114,6 +114,9 @@ table! {
     OffsetDelete, 0..=0 => offset_delete;
     DescribeAcls, 1..=3 => describe_acls;
     ListPartitionReassignments, 0..=0 => list_partition_reassignments;
+    ConsumerGroupHeartbeat, 0..=1 => consumer_group_heartbeat;
+    ConsumerGroupDescribe, 0..=1 => consumer_group_describe;
+    ListConfigResources, 0..=1 => list_config_resources;
     DescribeTopicPartitions, 0..=0 => describe_topic_partitions;
 }
 

@@ -18,6 +18,7 @@ pub struct Image {
     plain_names: BTreeMap<String, String>,
     partitions: usize,
     brokers: BTreeMap<String, BrokerConfigs>,
+    groups: BTreeMap<String, BrokerConfigs>,
 }
 
 /// A topic.
@@ -102,7 +103,18 @@ impl Image {
         self.brokers.get(node).unwrap_or(&NONE)
     }
 
-    pub(super) fn insert(&mut self, topic: Topic) {
+    /// What was set for a group.
+    pub fn group_configs(&self, group_id: &str) -> &BrokerConfigs {
+        static NONE: BrokerConfigs = BrokerConfigs::new();
+        self.groups.get(group_id).unwrap_or(&NONE)
+    }
+
+    /// The groups for which something was set.
+    pub fn configured_groups(&self) -> impl Iterator<Item = &String> {
+        self.groups.keys()
+    }
+
+    pub(crate) fn insert(&mut self, topic: Topic) {
         self.remove(&topic.name);
         self.partitions += topic.partitions.len();
         self.names.insert(topic.id, topic.name.clone());
@@ -121,6 +133,14 @@ impl Image {
 
     pub(crate) fn put_broker_configs(&mut self, node: &str, configs: BrokerConfigs) {
         self.brokers.insert(node.to_owned(), configs);
+    }
+
+    pub(crate) fn put_group_configs(&mut self, group_id: &str, configs: BrokerConfigs) {
+        if configs.is_empty() {
+            self.groups.remove(group_id);
+        } else {
+            self.groups.insert(group_id.to_owned(), configs);
+        }
     }
 }
 

@@ -52,6 +52,10 @@ pub enum StateError {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
+/// Reads the image of a state wherever it is needed.
+#[derive(Debug, Clone, Default)]
+pub struct Images(Arc<RwLock<Arc<Image>>>);
+
 /// A change in the making. Dropping it leaves everything as it was.
 #[derive(Debug)]
 pub(crate) struct Change {
@@ -72,6 +76,7 @@ type Entry = (Vec<u8>, Option<Vec<u8>>);
 const INCARNATION: &str = "incarnation";
 const PRODUCER_IDS: &str = "producer.ids";
 const TOPIC_PREFIX: &str = "topic/";
+const GROUP_CONFIG_PREFIX: &str = "group.config/";
 const CONFIG_PREFIX: &str = "config/";
 /// Ids of topics whose logs may still be there.
 const DELETED_PREFIX: &str = "deleted/";
@@ -102,6 +107,11 @@ impl State {
         current(&self.image)
     }
 
+    /// Reads the image elsewhere.
+    pub(crate) fn images(&self) -> Images {
+        Images(self.image.clone())
+    }
+
     /// Topics that had been deleted when the state was opened, and whose logs may still be there.
     pub(crate) fn deleted(&self) -> &BTreeSet<Uuid> {
         &self.deleted
@@ -126,6 +136,13 @@ impl State {
             published: self.image.clone(),
             journal,
         }
+    }
+}
+
+impl Images {
+    /// Everything as it is now.
+    pub fn current(&self) -> Arc<Image> {
+        current(&self.0)
     }
 }
 
@@ -156,6 +173,14 @@ impl Change {
         self.entries
             .push((format!("{CONFIG_PREFIX}{node}").into_bytes(), value));
         self.image.put_broker_configs(node, configs);
+    }
+
+    /// Replaces what is configured for a group.
+    pub(crate) fn put_group_configs(&mut self, group_id: &str, configs: BrokerConfigs) {
+        let value = (!configs.is_empty()).then(|| image::encode_configs(&configs));
+        self.entries
+            .push((format!("{GROUP_CONFIG_PREFIX}{group_id}").into_bytes(), value));
+        self.image.put_group_configs(group_id, configs);
     }
 
     /// Writes the change to disk, and makes it current. It happens whole or not at all, also if the future is
@@ -260,6 +285,9 @@ fn read_image(
         } else if let Some(node) = key.strip_prefix(CONFIG_PREFIX) {
             let configs = image::decode_configs(value).map_err(|error| unreadable(key, error))?;
             image.put_broker_configs(node, configs);
+        } else if let Some(group) = key.strip_prefix(GROUP_CONFIG_PREFIX) {
+            let configs = image::decode_configs(value).map_err(|error| unreadable(key, error))?;
+            image.put_group_configs(group, configs);
         }
     }
     Ok(image)

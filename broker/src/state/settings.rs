@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::keys::BROKER_KEYS;
+use crate::group::ConsumerConfig;
 
 /// What the broker itself goes by. Topics' defaults are not here: see [`crate::configs`].
 #[derive(Debug, Clone)]
@@ -13,6 +14,7 @@ pub(crate) struct Settings {
     pub(crate) default_replication_factor: i16,
     pub(crate) delete_topic_enable: bool,
     pub(crate) fetch_max_bytes: usize,
+    pub(crate) group_consumer: ConsumerConfig,
     pub(crate) group_initial_rebalance_delay: Duration,
     pub(crate) group_max_session_timeout: Duration,
     pub(crate) group_max_size: usize,
@@ -38,6 +40,12 @@ impl Settings {
             default_replication_factor: values.number("default.replication.factor") as i16,
             delete_topic_enable: values.boolean("delete.topic.enable"),
             fetch_max_bytes: values.size("fetch.max.bytes"),
+            group_consumer: ConsumerConfig {
+                assignors: values.list("group.consumer.assignors"),
+                session_timeout: values.millis("group.consumer.session.timeout.ms"),
+                heartbeat_interval: values.millis("group.consumer.heartbeat.interval.ms"),
+                max_size: values.size("group.consumer.max.size"),
+            },
             group_initial_rebalance_delay: values.millis("group.initial.rebalance.delay.ms"),
             group_max_session_timeout: values.millis("group.max.session.timeout.ms"),
             group_max_size: values.size("group.max.size"),
@@ -78,6 +86,14 @@ impl Values<'_> {
         self.text(name)
             .parse()
             .unwrap_or_else(|_| unreachable!("{name} was checked to be a number"))
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        let elements = self.text(name).split(',').map(str::trim);
+        elements
+            .filter(|element| !element.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     fn size(&self, name: &str) -> usize {

@@ -4,6 +4,8 @@ mod client;
 mod cluster;
 mod configs;
 mod connections;
+mod consumer_groups;
+mod consumer_script;
 mod group_offsets;
 mod group_script;
 mod groups;
