@@ -66,6 +66,13 @@ impl Log {
         if inner.failed {
             return Err(AppendError::Storage(self.flush_failed()));
         }
+        // Under the lock of the log, so that nothing of an old leader comes after the first record of a new one.
+        if let Some(latest) = inner.epochs.latest().filter(|latest| latest.epoch > leader_epoch) {
+            return Err(AppendError::Fenced {
+                epoch: leader_epoch,
+                newer: latest.epoch,
+            });
+        }
         if let Some(earlier) = inner.producers.check(&batch.header)? {
             return Ok(inner.duplicate(&earlier, config));
         }
