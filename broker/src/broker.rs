@@ -14,6 +14,7 @@ use crate::{
     api::Peer,
     configs::{ConfigEntry, Layers, Setting, Source},
     group::Coordinator,
+    quota::Quotas,
     state::{Image, ProducerIds, State, StateError, Topic, settings::Settings},
     storage::Storage,
 };
@@ -41,6 +42,7 @@ pub(crate) struct Broker {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) storage: Storage,
     pub(crate) groups: Coordinator,
+    pub(crate) quotas: Quotas,
     pub(crate) drain: CancellationToken,
 }
 
@@ -92,6 +94,11 @@ impl Broker {
 
     pub(crate) fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    /// What clients may use, and have used.
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// The groups of all nodes. Whether a node may speak for a group is to be asked first: see

@@ -9,6 +9,7 @@ pub(crate) mod keys;
 pub(crate) mod names;
 pub(crate) mod placement;
 pub(crate) mod producer_ids;
+mod quotas;
 pub(crate) mod settings;
 
 use std::{
@@ -250,6 +251,7 @@ fn read_image(
     nodes: i32,
 ) -> Result<Image, StateError> {
     let mut image = Image::new(incarnation);
+    image.set_quotas(quotas::read(content)?);
     for (key, value) in content {
         let Ok(key) = std::str::from_utf8(key) else {
             continue;

@@ -18,7 +18,8 @@ use heliostat_wire::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use super::Context;
+use super::{Context, throttle::as_ms};
+use crate::quota::QuotaKind;
 use read::{Limits, Plan};
 
 /// The epoch of a request without a session, and that of one that begins a session.
@@ -36,8 +37,10 @@ pub(super) async fn handle(context: Context, request: FetchRequest) -> FetchResp
     let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64)
         .min(context.broker.settings().connections_max_idle);
     let deadline = Instant::now() + max_wait;
-    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
-    let limits = Limits::new(&request, context.broker.settings().fetch_max_bytes);
+    // More than a quota allows at once would only be thrown away.
+    let quota = context.burst(QuotaKind::Fetch).map_or(usize::MAX, |bytes| bytes as usize);
+    let limits = Limits::new(&request, context.broker.settings().fetch_max_bytes.min(quota));
+    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(limits.max_bytes);
     let plan = Plan::new(&context, request);
     loop {
         // Subscribed before reading, so that nothing that comes in between is missed.
@@ -45,13 +48,43 @@ pub(super) async fn handle(context: Context, request: FetchRequest) -> FetchResp
         let read = plan.read(limits).await;
         let enough = read.bytes >= min_bytes || read.has_error || Instant::now() >= deadline;
         if enough || context.broker.drain().is_cancelled() {
-            return respond(&context, read.topics);
+            return throttled(&context, read);
         }
         tokio::select! {
             () = context.broker.drain().cancelled() => {}
             _ = timeout_at(deadline, wait::any_change(&mut news)) => {}
         }
     }
+}
+
+/// The answer, or one without records if the client is over its quota: what it would have got does not count then.
+fn throttled(context: &Context, read: read::Read) -> FetchResponse {
+    if !context.broker.quotas().is_active() {
+        return respond(context, read.topics);
+    }
+    let bytes = response_bytes(&read.topics) as f64;
+    let of_request = context.request_throttle_ms();
+    let of_bytes = as_ms(context.record(QuotaKind::Fetch, bytes));
+    let throttle_time_ms = of_request.max(of_bytes);
+    if throttle_time_ms == 0 {
+        return respond(context, read.topics);
+    }
+    context.record(QuotaKind::Fetch, -bytes);
+    FetchResponse {
+        throttle_time_ms,
+        ..Default::default()
+    }
+}
+
+/// About as many bytes as the answer takes.
+fn response_bytes(topics: &[FetchableTopicResponse]) -> usize {
+    const PARTITION_BYTES: usize = 50;
+    const TOPIC_BYTES: usize = 20;
+    let topic_bytes = |topic: &FetchableTopicResponse| {
+        let partitions = topic.partitions.iter().map(|partition| PARTITION_BYTES + partition.records.len());
+        TOPIC_BYTES + topic.topic.len() + partitions.sum::<usize>()
+    };
+    topics.iter().map(topic_bytes).sum()
 }
 
 fn respond(context: &Context, responses: Vec<FetchableTopicResponse>) -> FetchResponse {

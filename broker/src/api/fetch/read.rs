@@ -32,7 +32,7 @@ const READ_COMMITTED: i8 = 1;
 /// How much may be read, and up to where.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    max_bytes: usize,
+    pub(super) max_bytes: usize,
     isolation: Isolation,
 }
 
