@@ -239,7 +239,9 @@ mod tests {
         length: Duration::from_secs(1),
     };
 
-    fn quotas(entries: &[(&[(&str, Option<&str>)], &str, f64)]) -> Quotas {
+    type Entity<'a> = &'a [(&'a str, Option<&'a str>)];
+
+    fn quotas(entries: &[(Entity<'_>, &str, f64)]) -> Quotas {
         let quotas = Quotas::new(WINDOWS, WINDOWS, None);
         let entity = |parts: &[(&str, Option<&str>)]| {
             let parts = parts

@@ -148,8 +148,12 @@ fn short(name: String) -> String {
     if name.len() <= NAME_BYTES_MAX {
         return name;
     }
-    let end = name.floor_char_boundary(NAME_BYTES_MAX - 10);
-    format!("{}~{:08x}", &name[..end], crc32c::crc32c(name.as_bytes()))
+    let checksum = crc32c::crc32c(name.as_bytes());
+    let fits = name
+        .char_indices()
+        .take_while(|(at, c)| at + c.len_utf8() <= NAME_BYTES_MAX - 10);
+    let beginning: String = fits.map(|(_, c)| c).collect();
+    format!("{beginning}~{checksum:08x}")
 }
 
 #[cfg(test)]
