@@ -13,6 +13,7 @@ use tracing::warn;
 use crate::{
     api::Peer,
     configs::{ConfigEntry, Layers, Setting, Source},
+    fetch_session::FetchSessions,
     group::Coordinator,
     quota::Quotas,
     state::{Image, ProducerIds, State, StateError, Topic, settings::Settings},
@@ -43,6 +44,7 @@ pub(crate) struct Broker {
     pub(crate) storage: Storage,
     pub(crate) groups: Coordinator,
     pub(crate) quotas: Quotas,
+    pub(crate) fetch_sessions: FetchSessions,
     pub(crate) drain: CancellationToken,
 }
 
@@ -99,6 +101,11 @@ impl Broker {
     /// What clients may use, and have used.
     pub(crate) fn quotas(&self) -> &Quotas {
         &self.quotas
+    }
+
+    /// What clients fetch, as far as they need not say it again.
+    pub(crate) fn fetch_sessions(&self) -> &FetchSessions {
+        &self.fetch_sessions
     }
 
     /// The groups of all nodes. Whether a node may speak for a group is to be asked first: see

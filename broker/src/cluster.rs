@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::{
     broker::{Broker, Node},
     configs::{self, PropertyProblem},
+    fetch_session::FetchSessions,
     group::{Coordinator, GroupConfig, OpenError as GroupsError},
     log::{OpenError as LogsError, StorageError},
     net::Server,
@@ -264,6 +265,7 @@ impl Opening {
         let (state, producer_ids) = State::open(&directory.join("state"), nodes.len() as i32)?;
         let groups = Coordinator::open(&directory.join("groups"), group_config(&settings))?;
         let quotas = quotas(&settings);
+        let fetch_sessions = FetchSessions::new(settings.fetch_session_cache_slots);
         let broker = Broker {
             nodes,
             directory,
@@ -274,6 +276,7 @@ impl Opening {
             storage,
             groups,
             quotas,
+            fetch_sessions,
             drain,
         };
         let image = broker.image();

@@ -10,6 +10,7 @@ mod broker;
 mod clock;
 mod cluster;
 mod configs;
+mod fetch_session;
 pub mod group;
 pub mod log;
 mod net;

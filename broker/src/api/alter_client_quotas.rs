@@ -9,7 +9,7 @@ use heliostat_wire::{
     ErrorCode,
     message::{
         AlterClientQuotasRequest, AlterClientQuotasResponse,
-        alter_client_quotas::{EntryData, EntryResult, OpData},
+        alter_client_quotas::{EntityData, EntryData, EntryResult, OpData},
     },
 };
 
@@ -27,14 +27,20 @@ const ENTITIES_MAX: usize = 10_000;
 /// How far a number may be from a whole one that it is meant to be.
 const WHOLE_TOLERANCE: f64 = 1e-6;
 
+/// What became of each entity of a request.
+type Outcomes = BTreeMap<QuotaEntity, Result<(), ApiError>>;
+
 pub(super) async fn handle(context: Context, request: AlterClientQuotasRequest) -> AlterClientQuotasResponse {
-    let outcomes = alter(&context.broker, &request).await;
-    let results = request.entries.into_iter().zip(outcomes).map(|(entry, outcome)| {
+    let results = alter(&context.broker, &request).await.into_iter().map(|(QuotaEntity(names), outcome)| {
         let error = outcome.err();
+        let names = names.into_iter().map(|(entity_type, entity_name)| EntityData {
+            entity_type,
+            entity_name,
+        });
         EntryResult {
             error_code: error.as_ref().map_or(0, |error| error.code.into()),
             error_message: error.map(|error| error.message),
-            entity: entry.entity,
+            entity: names.collect(),
         }
     });
     AlterClientQuotasResponse {
@@ -43,12 +49,17 @@ pub(super) async fn handle(context: Context, request: AlterClientQuotasRequest) 
     }
 }
 
-async fn alter(broker: &Broker, request: &AlterClientQuotasRequest) -> Vec<Result<(), ApiError>> {
+async fn alter(broker: &Broker, request: &AlterClientQuotasRequest) -> Outcomes {
     let mut change = broker.state().begin().await;
-    let mut seen = BTreeSet::new();
-    let mut outcomes = Vec::with_capacity(request.entries.len());
+    let mut outcomes = Outcomes::new();
     for entry in &request.entries {
-        outcomes.push(apply(&mut change, &mut seen, entry));
+        let entity = entity(entry);
+        let outcome = if outcomes.contains_key(&entity) {
+            Err(ApiError::invalid_request("the request names this entity more than once"))
+        } else {
+            apply(&mut change, &entity, &entry.ops)
+        };
+        outcomes.insert(entity, outcome);
     }
     if request.validate_only {
         return outcomes;
@@ -57,7 +68,7 @@ async fn alter(broker: &Broker, request: &AlterClientQuotasRequest) -> Vec<Resul
         Ok((image, _held)) => broker.quotas().set(image.quotas()),
         Err(error) => {
             let error = ApiError::from(error);
-            for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
+            for outcome in outcomes.values_mut().filter(|outcome| outcome.is_ok()) {
                 *outcome = Err(error.clone());
             }
         }
@@ -65,25 +76,17 @@ async fn alter(broker: &Broker, request: &AlterClientQuotasRequest) -> Vec<Resul
     outcomes
 }
 
-fn apply(change: &mut Change, seen: &mut BTreeSet<QuotaEntity>, entry: &EntryData) -> Result<(), ApiError> {
-    let entity = entity(entry)?;
-    if !seen.insert(entity.clone()) {
-        return Err(ApiError::invalid_request("the request names the same entity more than once"));
-    }
-    check_entity(&entity)?;
-    let values = altered(change.image().quotas(), &entity, &entry.ops)?;
-    change.put_quotas(entity, values);
+fn apply(change: &mut Change, entity: &QuotaEntity, ops: &[OpData]) -> Result<(), ApiError> {
+    check_entity(entity)?;
+    let values = altered(change.image().quotas(), entity, ops)?;
+    change.put_quotas(entity.clone(), values);
     Ok(())
 }
 
-fn entity(entry: &EntryData) -> Result<QuotaEntity, ApiError> {
-    let mut names = BTreeMap::new();
-    for part in &entry.entity {
-        if names.insert(part.entity_type.clone(), part.entity_name.clone()).is_some() {
-            return Err(ApiError::twice(&part.entity_type));
-        }
-    }
-    Ok(QuotaEntity(names))
+/// Of several names of one kind the last counts.
+fn entity(entry: &EntryData) -> QuotaEntity {
+    let parts = entry.entity.iter().map(|part| (part.entity_type.clone(), part.entity_name.clone()));
+    QuotaEntity(parts.collect())
 }
 
 fn check_entity(entity: &QuotaEntity) -> Result<(), ApiError> {

@@ -47,6 +47,8 @@ pub(super) async fn handle(
     let image = context.broker.image();
     let matching = image.quotas().iter().filter(|(entity, _)| filter.matches(entity));
     DescribeClientQuotasResponse {
+        // Kafka's text is empty, not null.
+        error_message: Some(String::new()),
         entries: Some(matching.map(|(entity, values)| entry(entity, values)).collect()),
         ..Default::default()
     }

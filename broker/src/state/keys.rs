@@ -196,6 +196,13 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "The same for single addresses, as ADDRESS:NUMBER with commas between them",
     ),
     key(
+        "max.incremental.fetch.session.cache.slots",
+        Kind::Int { min: 0 },
+        "1000",
+        false,
+        "The most fetch sessions of each node",
+    ),
+    key(
         "num.partitions",
         Kind::Int { min: 1 },
         "1",

@@ -23,6 +23,7 @@ pub(crate) struct Settings {
     /// `None` without a limit.
     pub(crate) connection_creation_rate_max: Option<f64>,
     pub(crate) connections_max: usize,
+    pub(crate) fetch_session_cache_slots: usize,
     pub(crate) connections_per_ip_max: usize,
     pub(crate) connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     pub(crate) num_partitions: i32,
@@ -58,6 +59,7 @@ impl Settings {
                 number => Some(number as f64),
             },
             connections_max: values.size("max.connections"),
+            fetch_session_cache_slots: values.size("max.incremental.fetch.session.cache.slots"),
             connections_per_ip_max: values.size("max.connections.per.ip"),
             connections_per_ip_overrides: keys::address_counts(
                 values.text("max.connections.per.ip.overrides"),
