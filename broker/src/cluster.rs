@@ -19,6 +19,8 @@ use tracing::{info, warn};
 use crate::{
     broker::{Broker, Node},
     configs::{self, PropertyProblem},
+    control::Control,
+    fault::Faults,
     fetch_session::FetchSessions,
     group::{Coordinator, GroupConfig, OpenError as GroupsError},
     log::{OpenError as LogsError, StorageError},
@@ -48,7 +50,8 @@ pub struct ClusterConfig {
 /// A running cluster. Dropping it stops it without waiting; see [`Cluster::shutdown`].
 pub struct Cluster {
     broker: Arc<Broker>,
-    server: Server,
+    server: Arc<Server>,
+    control: Control,
     addresses: Vec<SocketAddr>,
     drain: CancellationToken,
     housekeeping: JoinHandle<()>,
@@ -165,9 +168,9 @@ impl Cluster {
         let broker = Arc::new(tokio::task::spawn_blocking(move || parts.open()).await??);
 
         let connections_max = broker.settings().connections_max.min(file_limit / 2);
-        let server = Server::new(connections_max, broker.settings(), drain.clone());
+        let server = Arc::new(Server::new(connections_max, broker.settings(), drain.clone()));
         for (listener, node) in listeners.into_iter().zip(broker.nodes().to_vec()) {
-            server.listen(listener, node.id, broker.clone());
+            server.listen(listener, node.id, broker.clone()).await;
         }
         let housekeeping = tokio::spawn(keep_house(broker.clone()));
         info!(
@@ -176,6 +179,7 @@ impl Cluster {
             "cluster started"
         );
         Ok(Cluster {
+            control: Control::new(broker.clone(), server.clone()),
             broker,
             server,
             addresses,
@@ -203,6 +207,11 @@ impl Cluster {
     /// What clients with quotas have used of late, and how long they were kept waiting.
     pub fn quota_usage(&self) -> Vec<ClientUsage> {
         self.broker.quotas().usage()
+    }
+
+    /// What can be done to the cluster while it runs: stopping nodes, moving leaders.
+    pub fn control(&self) -> &Control {
+        &self.control
     }
 
     /// Stops: no more connections are accepted, requests in progress are answered until the deadline and cut after it,
@@ -278,6 +287,7 @@ impl Opening {
             quotas,
             fetch_sessions,
             drain,
+            faults: Faults::default(),
         };
         let image = broker.image();
         broker.quotas.set(image.quotas());

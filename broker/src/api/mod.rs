@@ -118,6 +118,8 @@ table! {
     DescribeClientQuotas, 0..=1 => describe_client_quotas;
     AlterClientQuotas, 0..=1 => alter_client_quotas;
     DescribeAcls, 1..=3 => describe_acls;
+    ElectLeaders, 0..=2 => elect_leaders;
+    AlterPartitionReassignments, 0..=1 => alter_partition_reassignments;
     ListPartitionReassignments, 0..=0 => list_partition_reassignments;
     DescribeTopicPartitions, 0..=0 => describe_topic_partitions;
 }

@@ -9,6 +9,7 @@ mod group_offsets;
 mod group_script;
 mod groups;
 mod hostile;
+mod nodes;
 mod quotas;
 mod records;
 mod topics;

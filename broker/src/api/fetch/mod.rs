@@ -37,7 +37,8 @@ pub(super) async fn handle(context: Context, mut request: FetchRequest) -> Fetch
     let limits = Limits::new(&request, context.broker.settings().fetch_max_bytes.min(quota));
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(limits.max_bytes);
     let asks_for_nothing = request.topics.is_empty();
-    let plan = Plan::new(&context, request);
+    let mut leadership = context.broker.state().leadership();
+    let mut plan = Plan::new(&context, request);
     loop {
         // Subscribed before reading, so that nothing that comes in between is missed.
         let mut news = plan.watch();
@@ -49,6 +50,8 @@ pub(super) async fn handle(context: Context, mut request: FetchRequest) -> Fetch
         tokio::select! {
             () = context.broker.drain().cancelled() => {}
             _ = timeout_at(deadline, wait::any_change(&mut news)) => {}
+            // What this node leads no more is answered at once, so that the client goes to the new leader.
+            _ = leadership.changed() => plan.renew(&context),
         }
     }
 }
