@@ -9,6 +9,7 @@ use heliostat_wire::Uuid;
 use serde::{Deserialize, Serialize};
 
 use super::partition::Partition;
+use crate::quota::{QuotaEntity, QuotaMap, QuotaValues};
 
 /// Names and values of the configuration that was set for a node, or for all of them.
 pub type BrokerConfigs = BTreeMap<String, String>;
@@ -24,6 +25,7 @@ pub struct Image {
     partitions: usize,
     brokers: BTreeMap<String, BrokerConfigs>,
     groups: BTreeMap<String, BrokerConfigs>,
+    quotas: Arc<QuotaMap>,
     nodes: Arc<Nodes>,
 }
 
@@ -181,6 +183,24 @@ impl Image {
     /// The groups for which something was set.
     pub fn configured_groups(&self) -> impl Iterator<Item = &String> {
         self.groups.keys()
+    }
+
+    /// All quotas.
+    pub(crate) fn quotas(&self) -> &QuotaMap {
+        &self.quotas
+    }
+
+    pub(super) fn set_quotas(&mut self, quotas: QuotaMap) {
+        self.quotas = Arc::new(quotas);
+    }
+
+    pub(super) fn put_quotas(&mut self, entity: QuotaEntity, values: QuotaValues) {
+        let quotas = Arc::make_mut(&mut self.quotas);
+        if values.is_empty() {
+            quotas.remove(&entity);
+        } else {
+            quotas.insert(entity, values);
+        }
     }
 
     pub(crate) fn insert(&mut self, topic: Topic) {
