@@ -1,7 +1,9 @@
 //! From a decoded request to an encoded response.
 
-use bytes::Bytes;
-use heliostat_wire::message::{Message, Request, decode_message, encode_response};
+use heliostat_wire::{
+    Payload,
+    message::{Message, Request, decode_message, encode_response},
+};
 
 use super::{Call, Context};
 
@@ -9,7 +11,7 @@ use super::{Call, Context};
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// A frame is written.
-    Frame(Vec<Bytes>),
+    Frame(Vec<Payload>),
     /// Nothing is written: the client asked for no acknowledgement.
     Nothing,
     /// The connection is closed, because the request cannot be understood. The text says why.

@@ -42,7 +42,7 @@ pub use files::Disk;
 pub use manager::{LogManager, LogManagerOptions, OpenError};
 pub use partition::{FlushPolicy, Log, Visible};
 pub use producers::ProducerInfo;
-pub use reading::{FoundOffset, Isolation, MAX_READ_BYTES, ReadResult};
+pub use reading::{FoundOffset, Isolation, MAX_READ_BYTES, ReadRequest, ReadResult};
 pub use settings::LogConfig;
 pub use validate::MAX_DECOMPRESSED_BYTES;
 

@@ -5,6 +5,7 @@
 
 mod connection;
 mod frame;
+mod transport;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
