@@ -12,6 +12,7 @@ use bytes::Bytes;
 use heliostat_wire::batch::{BatchError, BatchHeader, Batches, NO_TIMESTAMP};
 use heliostat_wire::{FileSlice, Payload};
 
+use super::aborted::AbortedTransaction;
 use super::error::{AtPath, ReadError};
 use super::files::read_up_to;
 use super::inflate::inflate;
@@ -32,6 +33,8 @@ pub struct ReadResult {
     pub log_start_offset: i64,
     /// The offset after the last one that read_committed consumers see.
     pub last_stable_offset: i64,
+    /// The aborted transactions that reach into `records`; only for [`Isolation::ReadCommitted`].
+    pub aborted_transactions: Vec<AbortedTransaction>,
 }
 
 /// How far a reader may see.
@@ -96,7 +99,10 @@ impl Log {
             let Some(place) = self.place(from, None)? else {
                 break;
             };
-            if let Some(records) = self.read_place(&place, from, limit, request)? {
+            if let Some((records, end)) = self.read_place(&place, from, limit, request)? {
+                if request.isolation == Isolation::ReadCommitted && !records.is_empty() {
+                    result.aborted_transactions = self.aborted_transactions(request.offset, end)?;
+                }
                 match records {
                     Payload::Memory(bytes) => result.records = bytes,
                     Payload::File(slice) => result.in_file = Some(slice),
@@ -108,6 +114,20 @@ impl Log {
             from = next;
         }
         Ok(result)
+    }
+
+    /// The aborted transactions that have records or their marker from `from` on, and records before `to`, in the
+    /// order of their markers. Those whose marker is not written yet are not among them.
+    pub fn aborted_transactions(&self, from: i64, to: i64) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let inner = self.open_inner().ok_or_else(|| ReadError::Closed(self.name()))?;
+        let mut found = Vec::new();
+        let first = floor_segment(&inner, from).map_or(i64::MIN, |segment| segment.base_offset);
+        for segment in inner.segments.range(first..).map(|(_, segment)| segment) {
+            if segment.aborted().collect(from, to, &mut found)? {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// The first visible record whose timestamp is `timestamp` or later (ListOffsets by time).
@@ -223,6 +243,7 @@ impl Log {
             high_watermark: inner.high_watermark,
             log_start_offset: inner.log_start_offset,
             last_stable_offset: inner.last_stable_offset(),
+            aborted_transactions: Vec::new(),
         };
         let limit = match isolation {
             Isolation::ReadUncommitted => result.high_watermark,
@@ -255,14 +276,14 @@ impl Log {
         }))
     }
 
-    /// `None` if no batch of the segment holds `offset` or a later one.
+    /// Batches, and the offset after their last one; `None` if no batch of the segment holds `offset` or a later one.
     fn read_place(
         &self,
         place: &Place,
         offset: i64,
         limit: i64,
         request: ReadRequest,
-    ) -> Result<Option<Payload>, ReadError> {
+    ) -> Result<Option<(Payload, i64)>, ReadError> {
         let mut scan = Scan::new(&place.file, place.position, place.end);
         let found = scan
             .find_offset(offset)
@@ -273,13 +294,13 @@ impl Log {
         let left = usize::try_from(place.end - position).unwrap_or(usize::MAX);
         let mut size = request.max_bytes.min(MAX_READ_BYTES).min(left);
         if header.base_offset >= limit || (size < header.size() && !request.min_one_batch) {
-            return Ok(Some(Payload::default()));
+            return Ok(Some((Payload::default(), offset)));
         }
         size = size.max(header.size());
         if size < request.in_file_from {
             return self.read_batches(place, position, limit, size).map(Some);
         }
-        let len = self.whole_batches(place, position, limit, size)?;
+        let (len, end_offset) = self.whole_batches(place, position, limit, size)?;
         let slice = FileSlice {
             file: Arc::clone(&place.file),
             position,
@@ -288,7 +309,7 @@ impl Log {
         };
         // The disk, where it is needed at all, begins now to read what is sent in a moment.
         read_ahead(&slice);
-        Ok(Some(Payload::File(slice)))
+        Ok(Some((Payload::File(slice), end_offset)))
     }
 
     /// Reads the whole batches among the `size` bytes from `position` on, as far as they begin before `limit`.
@@ -298,30 +319,32 @@ impl Log {
         position: u64,
         limit: i64,
         size: usize,
-    ) -> Result<Payload, ReadError> {
+    ) -> Result<(Payload, i64), ReadError> {
         let mut buffer = vec![0; size];
         let filled = read_up_to(&place.file, &mut buffer, position).at("read", &place.path)?;
         let mut batches = Batches::new(&buffer[..filled]);
-        let mut whole = 0;
+        let (mut whole, mut end_offset) = (0, place.offset);
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(|error| self.damage(place, ScanError::Batch(position, error)))?;
             if batch.header().base_offset >= limit {
                 break;
             }
+            end_offset = batch.header().next_offset();
             whole = batches.consumed();
         }
         buffer.truncate(whole);
-        Ok(Bytes::from(buffer).into())
+        Ok((Bytes::from(buffer).into(), end_offset))
     }
 
-    /// How many of the `size` bytes from `position` on are whole batches that begin before `limit`.
+    /// How many of the `size` bytes from `position` on are whole batches that begin before `limit`, and the offset after
+    /// them.
     fn whole_batches(
         &self,
         place: &Place,
         position: u64,
         limit: i64,
         size: usize,
-    ) -> Result<usize, ReadError> {
+    ) -> Result<(usize, i64), ReadError> {
         let end = position.saturating_add(size as u64);
         let near = self.floor_of_end(place, end, limit)?.max(position);
         // An entry of the index that is wrong costs a longer walk, and no more.
@@ -329,10 +352,10 @@ impl Log {
             near if near == position => Err(()),
             near => whole_until(place, near, end, limit).map_err(drop),
         };
-        let whole = whole.or_else(|()| {
+        let (whole, end_offset) = whole.or_else(|()| {
             whole_until(place, position, end, limit).map_err(|error| self.damage(place, error))
         })?;
-        Ok(usize::try_from(whole - position).unwrap_or(size))
+        Ok((usize::try_from(whole - position).unwrap_or(size), end_offset))
     }
 
     /// The last indexed place in the segment that lies neither beyond `end` nor beyond the batch with the offset
@@ -403,18 +426,20 @@ struct Place {
     next_base: Option<i64>,
 }
 
-/// Where the last whole batch ends that begins before `limit` and ends not beyond `end`; a batch begins at `from`.
-fn whole_until(place: &Place, from: u64, end: u64, limit: i64) -> Result<u64, ScanError> {
-    let mut whole = from;
+/// Where the last whole batch ends that begins before `limit` and ends not beyond `end`, and the offset after it; a
+/// batch begins at `from`.
+fn whole_until(place: &Place, from: u64, end: u64, limit: i64) -> Result<(u64, i64), ScanError> {
+    let (mut whole, mut end_offset) = (from, place.offset);
     for item in Scan::new(&place.file, from, place.end) {
         let (position, header) = item?;
+        end_offset = header.base_offset;
         let next = position + header.size() as u64;
         if header.base_offset >= limit || next > end {
             break;
         }
-        whole = next;
+        (whole, end_offset) = (next, header.next_offset());
     }
-    Ok(whole)
+    Ok((whole, end_offset))
 }
 
 fn read_ahead(slice: &FileSlice) {

@@ -5,6 +5,7 @@ use std::fs;
 use heliostat_wire::Payload;
 use proptest::prelude::*;
 
+use super::transactions::{add, end, transactional};
 use super::*;
 
 /// The records both ways, which must be the same.
@@ -20,6 +21,10 @@ fn both(log: &Log, request: ReadRequest) -> Vec<u8> {
     let in_file = file.in_file.map_or_else(Payload::default, Payload::File);
     assert!(memory.in_file.is_none() && file.records.is_empty());
     assert_eq!(in_file.into_bytes().unwrap(), memory.records, "{request:?}");
+    assert_eq!(
+        file.aborted_transactions, memory.aborted_transactions,
+        "{request:?}"
+    );
     memory.records.into()
 }
 
@@ -30,6 +35,28 @@ fn from(offset: i64, max_bytes: usize) -> ReadRequest {
         min_one_batch: true,
         isolation: Isolation::ReadUncommitted,
         in_file_from: usize::MAX,
+    }
+}
+
+#[test]
+fn aborted_transactions_are_named_the_same() {
+    let bench = Bench::new(LogConfig::default());
+    let log = bench.log();
+    for turn in 0..20i64 {
+        add(&log, &transactional(turn, 0, 0, 3)).unwrap();
+        end(&log, turn, 0, turn % 3 == 0);
+    }
+    let isolation = Isolation::ReadCommitted;
+    for offset in 0..log.log_end_offset() {
+        for max_bytes in [1, 300, 1000, 1_000_000] {
+            both(
+                &log,
+                ReadRequest {
+                    isolation,
+                    ..from(offset, max_bytes)
+                },
+            );
+        }
     }
 }
 
