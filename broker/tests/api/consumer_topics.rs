@@ -213,8 +213,8 @@ async fn regular_expressions() {
          join a regex=^x.* quiet=true
          gets a 3
          join b regex=^x.* reads=y quiet=true
-         gets a 2
-         gets b 2
+         gets a 2 quiet=true
+         gets b 2 quiet=true
          beat b regex=(
          beat b regex= quiet=true
          gets b 1
@@ -228,10 +228,10 @@ async fn regular_expressions() {
             > gets a 3
               a has [xa:[0] xb:[0, 1]]
             > join b regex=^x.* reads=y quiet=true
-            > gets a 2
-              a has [xa:[0] xb:[0]]
-            > gets b 2
-              b has [xb:[1] y:[0]]
+            > gets a 2 quiet=true
+              a has 2
+            > gets b 2 quiet=true
+              b has 2
             > beat b regex=(
               INVALID_REGULAR_EXPRESSION (in words)
             > beat b regex= quiet=true

@@ -5,6 +5,7 @@ mod cluster;
 mod configs;
 mod connections;
 mod consumer_groups;
+mod consumer_restart;
 mod consumer_script;
 mod consumer_topics;
 mod fetch_sessions;
