@@ -16,6 +16,7 @@ pub fn good_frames(topic_id: Uuid) -> Vec<Vec<u8>> {
     topics(&mut frames, topic_id);
     configs(&mut frames);
     quotas(&mut frames);
+    security(&mut frames);
     members(&mut frames);
     offsets(&mut frames);
     let supported: usize = supported_apis()
@@ -181,6 +182,52 @@ fn configs(frames: &mut Frames) {
         validate_only: true,
     });
     frames.add(DescribeAclsRequest::default());
+}
+
+fn security(frames: &mut Frames) {
+    let user = || "u".to_owned();
+    frames.add(CreateAclsRequest {
+        creations: vec![create_acls::AclCreation {
+            resource_name: name(),
+            principal: "User:u".to_owned(),
+            host: "*".to_owned(),
+            ..Default::default()
+        }],
+    });
+    frames.add(DeleteAclsRequest {
+        filters: vec![delete_acls::DeleteAclsFilter {
+            resource_name_filter: Some(name()),
+            ..Default::default()
+        }],
+    });
+    frames.add(SaslHandshakeRequest {
+        mechanism: "PLAIN".to_owned(),
+    });
+    frames.add(SaslAuthenticateRequest {
+        auth_bytes: Bytes::from_static(b"\0u\0password"),
+    });
+    frames.add(DescribeUserScramCredentialsRequest {
+        users: Some(vec![describe_user_scram_credentials::UserName { name: user() }]),
+    });
+    frames.add(AlterUserScramCredentialsRequest {
+        deletions: vec![alter_user_scram_credentials::ScramCredentialDeletion {
+            name: user(),
+            mechanism: 1,
+        }],
+        upsertions: vec![alter_user_scram_credentials::ScramCredentialUpsertion {
+            name: "v".to_owned(),
+            mechanism: 2,
+            iterations: 4096,
+            salt: Bytes::from_static(b"salt"),
+            salted_password: Bytes::from_static(b"salted"),
+        }],
+    });
+    frames.add(DescribeLogDirsRequest {
+        topics: Some(vec![describe_log_dirs::DescribableLogDirTopic {
+            topic: name(),
+            partitions: vec![0, 1],
+        }]),
+    });
 }
 
 fn quotas(frames: &mut Frames) {
