@@ -78,11 +78,10 @@ pub(super) fn read(content: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Credentials, 
         else {
             continue;
         };
-        let mechanism = [ScramMechanism::Sha256, ScramMechanism::Sha512].into_iter();
-        let named = mechanism.filter_map(|mechanism| {
-            Some((mechanism, rest.strip_prefix(mechanism.name())?.strip_prefix('/')?))
-        });
-        let Some((mechanism, user)) = named.last() else {
+        let mut mechanisms = [ScramMechanism::Sha256, ScramMechanism::Sha512].into_iter();
+        let named = mechanisms
+            .find_map(|mechanism| Some((mechanism, rest.strip_prefix(mechanism.name())?.strip_prefix('/')?)));
+        let Some((mechanism, user)) = named else {
             return Err(unreadable(key, "its mechanism is unknown"));
         };
         let credential = serde_json::from_slice(value).map_err(|error| unreadable(key, error))?;
