@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The frames (each without its size) that ask for something in the topic `t`, which has this id, and the group `g`.
-pub fn good_frames(topic_id: Uuid) -> Vec<Vec<u8>> {
+pub fn good_frames(topic_id: Uuid) -> Vec<Sample> {
     let mut frames = Frames(Vec::new());
     records(&mut frames, topic_id);
     topics(&mut frames, topic_id);
@@ -27,7 +27,13 @@ pub fn good_frames(topic_id: Uuid) -> Vec<Vec<u8>> {
     frames.0
 }
 
-struct Frames(Vec<Vec<u8>>);
+/// A frame, and what reads frames of its API and version.
+pub struct Sample {
+    pub frame: Vec<u8>,
+    pub read: fn(Bytes),
+}
+
+struct Frames(Vec<Sample>);
 
 impl Frames {
     fn add<R: Request>(&mut self, request: R) {
@@ -36,8 +42,22 @@ impl Frames {
             let frame = encode_request(&request, version, 7, Some("hostile"))
                 .unwrap()
                 .concat();
-            self.0.push(frame[4..].to_vec());
+            self.0.push(Sample {
+                frame: frame[4..].to_vec(),
+                read: read::<R>,
+            });
         }
+    }
+}
+
+/// Reads a frame as the broker does: its header, and the request in the version that the header names.
+fn read<R: Request>(mut frame: Bytes) {
+    if let Ok(header) = RequestHeader::decode(&mut frame)
+        && R::KEY.versions().contains(&header.api_version)
+        && let Ok(request) = decode_message::<R>(frame, header.api_version)
+    {
+        // What could be read can be written, or is said to be too long.
+        let _ = encode_request(&request, header.api_version, 1, None);
     }
 }
 
