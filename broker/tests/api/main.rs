@@ -16,5 +16,6 @@ mod hostile;
 mod nodes;
 mod quotas;
 mod records;
+mod security;
 mod topics;
 mod versions;
