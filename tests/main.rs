@@ -3,6 +3,7 @@
 mod apache_kafka;
 mod check_connect;
 mod cli;
+mod consumer_protocol;
 mod faults;
 mod groups_on_built_in;
 mod growth;
