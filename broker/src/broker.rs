@@ -16,6 +16,7 @@ use crate::{
     group::Coordinator,
     state::{Image, ProducerIds, State, StateError, Topic, settings::Settings},
     storage::Storage,
+    txn,
 };
 
 /// One node of the cluster.
@@ -41,6 +42,7 @@ pub(crate) struct Broker {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) storage: Storage,
     pub(crate) groups: Coordinator,
+    pub(crate) transactions: txn::Coordinator,
     pub(crate) drain: CancellationToken,
 }
 
@@ -98,6 +100,11 @@ impl Broker {
     /// [`Broker::coordinator`].
     pub(crate) fn groups(&self) -> &Coordinator {
         &self.groups
+    }
+
+    /// The transactions of all nodes. Whether a node may speak for a transactional id is to be asked first, as for groups.
+    pub(crate) fn transactions(&self) -> &txn::Coordinator {
+        &self.transactions
     }
 
     /// The node that coordinates the group, or whatever else has this name.

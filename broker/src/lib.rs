@@ -17,6 +17,7 @@ mod partitions;
 pub mod state;
 mod storage;
 mod topics;
+mod txn;
 
 pub use api::{SupportedApi, supported_apis};
 pub use cluster::{Cluster, ClusterConfig, StartError};

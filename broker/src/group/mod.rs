@@ -30,6 +30,7 @@ pub use config::GroupConfig;
 pub use coordinator::{Coordinator, OpenError};
 pub use member::Client;
 pub use offset_requests::NotStored;
+pub(crate) use store::Store;
 
 /// Stands for a request whose answer may come later.
 type Ticket = u64;

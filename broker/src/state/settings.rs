@@ -25,6 +25,10 @@ pub(crate) struct Settings {
     pub(crate) offsets_retention: Duration,
     pub(crate) producer_id_expiration: Duration,
     pub(crate) socket_request_max_bytes: usize,
+    pub(crate) transaction_timeout_check_interval: Duration,
+    pub(crate) transaction_max_timeout: Duration,
+    pub(crate) transaction_expiration_check_interval: Duration,
+    pub(crate) transactional_id_expiration: Duration,
 }
 
 impl Settings {
@@ -50,6 +54,12 @@ impl Settings {
             offsets_retention: Duration::from_secs(60 * values.number("offsets.retention.minutes") as u64),
             producer_id_expiration: values.millis("producer.id.expiration.ms"),
             socket_request_max_bytes: values.size("socket.request.max.bytes"),
+            transaction_timeout_check_interval: values
+                .millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+            transaction_max_timeout: values.millis("transaction.max.timeout.ms"),
+            transaction_expiration_check_interval: values
+                .millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
+            transactional_id_expiration: values.millis("transactional.id.expiration.ms"),
         }
     }
 }

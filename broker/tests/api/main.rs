@@ -10,4 +10,5 @@ mod groups;
 mod hostile;
 mod records;
 mod topics;
+mod transactions;
 mod versions;

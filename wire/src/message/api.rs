@@ -146,6 +146,10 @@ apis! {
         describe_cluster::DescribeClusterRequest, DescribeClusterResponse;
     DescribeProducers = 61, 0..=0, flexible 0,
         describe_producers::DescribeProducersRequest, DescribeProducersResponse;
+    DescribeTransactions = 65, 0..=0, flexible 0,
+        describe_transactions::DescribeTransactionsRequest, DescribeTransactionsResponse;
+    ListTransactions = 66, 0..=2, flexible 0,
+        list_transactions::ListTransactionsRequest, ListTransactionsResponse;
     DescribeTopicPartitions = 75, 0..=0, flexible 0,
         describe_topic_partitions::DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
 }

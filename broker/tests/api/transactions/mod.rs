@@ -1,0 +1,4 @@
+//! Transactions over the wire.
+
+mod protocol;
+mod script;
