@@ -105,6 +105,8 @@ impl Log {
                 return Err(AppendError::Storage(self.flush_failed()));
             }
             inner.producers.check_marker(marker)?;
+            // A marker comes from the coordinator, whoever leads, and must not be lost to a change of leaders.
+            let leader_epoch = inner.newer_epoch(leader_epoch).unwrap_or(leader_epoch);
             let batch = ValidBatch { bytes, header };
             let appended = self.write(&mut inner, batch, Some(record), &config, leader_epoch, now_ms)?;
             (appended, inner.unflushed_records >= config.flush_messages)
@@ -126,6 +128,13 @@ impl Log {
     ) -> Result<Appended, AppendError> {
         if inner.failed {
             return Err(AppendError::Storage(self.flush_failed()));
+        }
+        // Under the lock of the log, so that nothing of an old leader comes after the first record of a new one.
+        if let Some(newer) = inner.newer_epoch(leader_epoch) {
+            return Err(AppendError::Fenced {
+                epoch: leader_epoch,
+                newer,
+            });
         }
         if let Some(earlier) = inner.producers.check(&batch.header, guard)? {
             return Ok(inner.duplicate(&earlier, config));
@@ -199,6 +208,12 @@ impl Log {
 }
 
 impl Inner {
+    /// The epoch of the leader that has replaced the one of `epoch`, if one has.
+    fn newer_epoch(&self, epoch: i32) -> Option<i32> {
+        let latest = self.epochs.latest()?.epoch;
+        Some(latest).filter(|latest| *latest > epoch)
+    }
+
     /// Writes the batch to the active segment and takes note of it.
     fn write(
         &mut self,

@@ -54,7 +54,9 @@ impl Coordinator {
             coordinator_epoch: self.epoch,
             transaction_version: decision.client_version,
         };
-        write_markers(targets(broker, decision), marker).await?;
+        let (targets, complete) = targets(broker, decision);
+        write_markers(targets, marker).await?;
+        complete?;
         for group in &decision.groups {
             let ended = broker
                 .groups()
@@ -98,19 +100,25 @@ async fn keep_trying(broker: &Arc<Broker>, id: &str) {
     }
 }
 
-/// The logs of all partitions that there still are.
-fn targets(broker: &Broker, decision: &Metadata) -> Vec<Target> {
+/// The logs of all partitions that there still are. One without a leader has to wait for it.
+fn targets(broker: &Broker, decision: &Metadata) -> (Vec<Target>, Result<(), Unfinished>) {
     let image = broker.image();
-    let mut targets = Vec::new();
+    let (mut targets, mut complete) = (Vec::new(), Ok(()));
     for (name, partitions) in &decision.partitions {
         let Some(topic) = image.topic(name) else { continue };
-        let leader_epoch = image.leader_epoch(topic);
-        let logs = partitions
-            .iter()
-            .filter_map(|index| broker.storage().log(topic, *index));
-        targets.extend(logs.map(|log| Target { log, leader_epoch }));
+        for index in partitions {
+            let Some(partition) = topic.partition(*index) else {
+                continue;
+            };
+            if partition.leader < 0 {
+                complete = Err(Unfinished);
+            } else if let Some(log) = broker.storage().log(topic, *index) {
+                let leader_epoch = image.leader_epoch(topic, *index);
+                targets.push(Target { log, leader_epoch });
+            }
+        }
     }
-    targets
+    (targets, complete)
 }
 
 /// Writes the marker to all targets, and waits until it is as durable as the logs' flush policy asks for.

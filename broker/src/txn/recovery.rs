@@ -47,7 +47,7 @@ fn end_unknown(broker: &Broker, known: &HashMap<i64, Metadata>, coordinator_epoc
                 if producer.transaction_start.is_some() && !is_known(metadata, &log, &producer) {
                     end(
                         &log,
-                        image.leader_epoch(topic),
+                        image.leader_epoch(topic, index),
                         metadata,
                         &producer,
                         coordinator_epoch,
