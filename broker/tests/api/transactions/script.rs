@@ -19,24 +19,17 @@
 //! than the current one, `epoch=+1` one more, `epoch==5` is 5.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use expect_test::Expect;
 use heliostat_wire::{
     ErrorCode,
-    batch::Batches,
     builder::{BatchBuilder, NewRecord},
     message::{
-        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, DescribeProducersRequest,
-        DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
-        InitProducerIdRequest, ListOffsetsRequest, ListTransactionsRequest, OffsetFetchRequest,
-        ProduceRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
+        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, FindCoordinatorRequest,
+        InitProducerIdRequest, ProduceRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
         add_partitions_to_txn::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction},
-        describe_producers::TopicRequest,
-        describe_transactions::TransactionState,
-        fetch::{FetchPartition, FetchTopic},
-        list_offsets::{ListOffsetsPartition, ListOffsetsTopic},
-        offset_fetch::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
         produce::{PartitionProduceData, TopicProduceData},
         txn_offset_commit::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic},
         write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic},
@@ -58,34 +51,20 @@ pub async fn check(script: &str, expected: Expect) {
             (cluster.addresses()[0], Some(cluster))
         }
     };
-    let unique = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    let mut session = Session {
-        client: Client::connect(address).await,
-        id: format!("id-{unique}"),
-        topic: format!("t-{unique}"),
-        group: format!("g-{unique}"),
-        current: (-1, -1),
-        names: Vec::new(),
-        said: String::new(),
-    };
-    session.client.create_topic(&session.topic.clone(), 3, &[]).await;
-    session.patiently(async |session| session.is_there().await).await;
-    session.find_coordinators().await;
-    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let answer = session.run(&Line::new(line)).await;
-        session.said.push_str(&format!("> {line}\n{answer}"));
-    }
+    let mut session = Session::start(address).await;
+    let said = session.run_all(script).await;
     if let Some(cluster) = cluster {
         cluster.shutdown(PATIENCE).await;
     }
-    expected.assert_eq(&session.said);
+    expected.assert_eq(&said);
 }
 
-struct Session {
-    client: Client,
-    id: String,
-    topic: String,
-    group: String,
+/// A script's side of the conversation: a topic with three partitions, a transactional id and a group of its own.
+pub struct Session {
+    pub(super) client: Client,
+    pub(super) id: String,
+    pub(super) topic: String,
+    pub(super) group: String,
     /// The producer id and epoch that requests use.
     current: (i64, i16),
     names: Vec<i64>,
@@ -93,9 +72,9 @@ struct Session {
 }
 
 /// The words and `name=value` options of a line.
-struct Line<'a> {
-    words: Vec<&'a str>,
-    options: BTreeMap<&'a str, &'a str>,
+pub(super) struct Line<'a> {
+    pub(super) words: Vec<&'a str>,
+    pub(super) options: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> Line<'a> {
@@ -108,32 +87,77 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn text(&self, name: &str, default: &str) -> String {
+    pub(super) fn text(&self, name: &str, default: &str) -> String {
         self.options.get(name).copied().unwrap_or(default).to_owned()
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> T {
+    pub(super) fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> T {
         self.options
             .get(name)
             .and_then(|text| text.parse().ok())
             .unwrap_or(default)
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.options.contains_key(name)
     }
 
     /// The n-th word as a number.
-    fn at<T: std::str::FromStr<Err: std::fmt::Debug>>(&self, place: usize) -> T {
+    pub(super) fn at<T: std::str::FromStr<Err: std::fmt::Debug>>(&self, place: usize) -> T {
         self.words[place].parse().unwrap()
     }
 }
 
-fn error(code: i16) -> String {
+pub(super) fn error(code: i16) -> String {
     ErrorCode::from_code(code).to_string()
 }
 
 impl Session {
+    /// Makes the topic, and waits until the coordinators are there.
+    pub async fn start(address: SocketAddr) -> Session {
+        let unique = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+        let mut session = Session {
+            client: Client::connect(address).await,
+            id: format!("id-{unique}"),
+            topic: format!("t-{unique}"),
+            group: format!("g-{unique}"),
+            current: (-1, -1),
+            names: Vec::new(),
+            said: String::new(),
+        };
+        session.client.create_topic(&session.topic.clone(), 3, &[]).await;
+        session.patiently(async |session| session.is_there().await).await;
+        session.find_coordinators().await;
+        session
+    }
+
+    /// Goes on with another process.
+    pub async fn reconnect(&mut self, address: SocketAddr) {
+        self.client = Client::connect(address).await;
+    }
+
+    /// Runs the lines of a script; returns them with the answers.
+    pub async fn run_all(&mut self, script: &str) -> String {
+        self.said.clear();
+        for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let answer = self.run(&Line::new(line)).await;
+            self.said.push_str(&format!("> {line}\n{answer}"));
+        }
+        self.said.clone()
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    pub fn producer_id_and_epoch(&self) -> (i64, i16) {
+        self.current
+    }
+
     async fn run(&mut self, line: &Line<'_>) -> String {
         match line.words[0] {
             "init" => self.init(line).await,
@@ -193,7 +217,7 @@ impl Session {
         }
     }
 
-    fn name(&mut self, producer_id: i64) -> String {
+    pub(super) fn name(&mut self, producer_id: i64) -> String {
         if producer_id < 0 {
             return producer_id.to_string();
         }
@@ -384,182 +408,6 @@ impl Session {
             .await;
         // Kafka's coordinator is done a moment before the group has heard of it.
         String::new()
-    }
-
-    async fn read(&mut self, line: &Line<'_>) -> String {
-        const READ_COMMITTED: i8 = 1;
-        let request = FetchRequest {
-            replica_id: -1,
-            isolation_level: READ_COMMITTED,
-            max_bytes: 1 << 20,
-            session_epoch: -1,
-            topics: vec![FetchTopic {
-                topic: self.topic.clone(),
-                partitions: vec![FetchPartition {
-                    partition: line.at(1),
-                    fetch_offset: line.number("from", 0),
-                    partition_max_bytes: 1 << 20,
-                    ..Default::default()
-                }],
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
-        let response = self.client.send_version(&request, 12).await;
-        let partition = &response.responses[0].partitions[0];
-        let mut said = format!(
-            "  {} stable {} of {}\n",
-            error(partition.error_code),
-            partition.last_stable_offset,
-            partition.high_watermark
-        );
-        for batch in Batches::new(&partition.records) {
-            let header = *batch.unwrap().header();
-            let kind = match (header.is_control(), header.is_transactional()) {
-                (true, _) => "marker",
-                (false, true) => "transactional",
-                (false, false) => "plain",
-            };
-            said += &format!(
-                "  {} to {} {kind} {} epoch {}\n",
-                header.base_offset,
-                header.last_offset(),
-                self.name(header.producer_id),
-                header.producer_epoch
-            );
-        }
-        match &partition.aborted_transactions {
-            None => said += "  aborted: null\n",
-            Some(aborted) => {
-                for transaction in aborted {
-                    let name = self.name(transaction.producer_id);
-                    said += &format!("  aborted: {name} from {}\n", transaction.first_offset);
-                }
-            }
-        }
-        said
-    }
-
-    async fn latest(&mut self, partition_index: i32) -> String {
-        let mut said = String::new();
-        for isolation_level in [0, 1] {
-            let request = ListOffsetsRequest {
-                replica_id: -1,
-                isolation_level,
-                topics: vec![ListOffsetsTopic {
-                    name: self.topic.clone(),
-                    partitions: vec![ListOffsetsPartition {
-                        partition_index,
-                        current_leader_epoch: -1,
-                        timestamp: -1,
-                    }],
-                }],
-                ..Default::default()
-            };
-            let response = self.client.send(&request).await;
-            said += &format!(" {}", response.topics[0].partitions[0].offset);
-        }
-        format!(" {said}\n")
-    }
-
-    async fn offsets(&mut self, line: &Line<'_>) -> String {
-        let request = OffsetFetchRequest {
-            groups: vec![OffsetFetchRequestGroup {
-                group_id: self.group.clone(),
-                topics: Some(vec![OffsetFetchRequestTopics {
-                    name: self.topic.clone(),
-                    partition_indexes: vec![0],
-                }]),
-                ..Default::default()
-            }],
-            require_stable: line.has("stable"),
-            ..Default::default()
-        };
-        let response = self.client.send(&request).await;
-        let partition = &response.groups[0].topics[0].partitions[0];
-        format!(
-            "  {} {}\n",
-            error(partition.error_code),
-            partition.committed_offset
-        )
-    }
-
-    async fn described(&mut self) -> TransactionState {
-        let request = DescribeTransactionsRequest {
-            transactional_ids: vec![self.id.clone()],
-        };
-        self.client.send(&request).await.transaction_states.remove(0)
-    }
-
-    async fn describe(&mut self) -> String {
-        let mut state = self.described().await;
-        state.topics.sort_by(|a, b| a.topic.cmp(&b.topic));
-        let name = self.name(state.producer_id);
-        let topics = state.topics.iter_mut().map(|topic| {
-            topic.partitions.sort_unstable();
-            let of_groups = topic.topic == "__consumer_offsets";
-            match of_groups {
-                true => " offsets".to_owned(),
-                false => format!(" {:?}", topic.partitions),
-            }
-        });
-        let topics: String = topics.collect();
-        format!(
-            "  {} {} {name} epoch {} timeout {} started {}{topics}\n",
-            error(state.error_code),
-            state.transaction_state,
-            state.producer_epoch,
-            state.transaction_timeout_ms,
-            if state.transaction_start_time_ms > 0 {
-                "once"
-            } else {
-                "never"
-            },
-        )
-    }
-
-    async fn producers(&mut self, partition: i32) -> String {
-        let request = DescribeProducersRequest {
-            topics: vec![TopicRequest {
-                name: self.topic.clone(),
-                partition_indexes: vec![partition],
-            }],
-        };
-        let response = self.client.send(&request).await;
-        let partition = &response.topics[0].partitions[0];
-        let mut said = format!("  {}\n", error(partition.error_code));
-        for producer in &partition.active_producers {
-            let coordinator = if producer.coordinator_epoch < 0 { "no" } else { "a" };
-            said += &format!(
-                "  {} epoch {} sequence {} open from {} {coordinator} coordinator\n",
-                self.name(producer.producer_id),
-                producer.producer_epoch,
-                producer.last_sequence,
-                producer.current_txn_start_offset,
-            );
-        }
-        said
-    }
-
-    async fn list(&mut self, line: &Line<'_>) -> String {
-        let states = line.options.get("state").map(|state| (*state).to_owned());
-        let request = ListTransactionsRequest {
-            state_filters: states.into_iter().collect(),
-            producer_id_filters: Vec::new(),
-            duration_filter: line.number("longer", -1),
-            transactional_id_pattern: line.options.get("like").map(|like| (*like).to_owned()),
-        };
-        let response = self.client.send(&request).await;
-        let mine = response
-            .transaction_states
-            .iter()
-            .filter(|state| state.transactional_id == self.id);
-        let mine: Vec<_> = mine.map(|state| state.transaction_state.clone()).collect();
-        format!(
-            "  {} {mine:?} unknown {:?}\n",
-            error(response.error_code),
-            response.unknown_state_filters
-        )
     }
 
     async fn mark(&mut self, line: &Line<'_>) -> String {
