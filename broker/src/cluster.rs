@@ -21,9 +21,11 @@ use crate::{
     configs::{self, PropertyProblem},
     control::Control,
     fault::Faults,
+    fetch_session::FetchSessions,
     group::{Coordinator, GroupConfig, OpenError as GroupsError},
     log::{OpenError as LogsError, StorageError},
     net::Server,
+    quota::{ClientUsage, Quotas, Windows},
     state::{State, StateError, Topic, settings::Settings},
     storage::Storage,
     txn,
@@ -172,7 +174,7 @@ impl Cluster {
         txn::Coordinator::recover(&broker).await;
         txn::Coordinator::start_timers(&broker);
         let connections_max = broker.settings().connections_max.min(file_limit / 2);
-        let server = Arc::new(Server::new(connections_max, drain.clone()));
+        let server = Arc::new(Server::new(connections_max, broker.settings(), drain.clone()));
         for (listener, node) in listeners.into_iter().zip(broker.nodes().to_vec()) {
             server.listen(listener, node.id, broker.clone()).await;
         }
@@ -206,6 +208,11 @@ impl Cluster {
     /// Where the nodes listen, node 1 first.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What clients with quotas have used of late, and how long they were kept waiting.
+    pub fn quota_usage(&self) -> Vec<ClientUsage> {
+        self.broker.quotas().usage()
     }
 
     /// What can be done to the cluster while it runs: stopping nodes, moving leaders.
@@ -279,6 +286,8 @@ impl Opening {
         let groups = Coordinator::open(&directory.join("groups"), group_config(&settings))?;
         let transactions =
             txn::Coordinator::open(&directory.join("transactions"), transaction_config(&settings))?;
+        let quotas = quotas(&settings);
+        let fetch_sessions = FetchSessions::new(settings.fetch_session_cache_slots);
         let broker = Broker {
             nodes,
             directory,
@@ -289,15 +298,30 @@ impl Opening {
             storage,
             groups,
             transactions,
+            quotas,
+            fetch_sessions,
             drain,
             faults: Faults::default(),
         };
         let image = broker.image();
+        broker.quotas.set(image.quotas());
         let values = |topic: &Topic| broker.layers(&image).topic_values(&topic.configs);
         broker.storage.follow(&image, broker.state.deleted(), values)?;
         broker.state.forget_deleted()?;
         Ok(broker)
     }
+}
+
+fn quotas(settings: &Settings) -> Quotas {
+    let windows = Windows {
+        samples: settings.quota_window_num,
+        length: settings.quota_window_size,
+    };
+    let controller_windows = Windows {
+        samples: settings.controller_quota_window_num,
+        length: settings.controller_quota_window_size,
+    };
+    Quotas::new(windows, controller_windows, settings.connection_creation_rate_max)
 }
 
 fn group_config(settings: &Settings) -> GroupConfig {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{Message, api::for_each_message, decode_message};
-use crate::{Uuid, buf::Writer};
+use crate::{Payload, Uuid, buf::Writer};
 
 /// A source of random values for one version of a message.
 pub(super) struct Gen {
@@ -65,6 +65,12 @@ macro_rules! integers {
 
 integers!(i8, i16, i32, i64);
 
+impl Sample for f64 {
+    fn sample(g: &mut Gen) -> Self {
+        [0.0, -1.5, f64::MAX, g.next() as f64][g.below(4) as usize]
+    }
+}
+
 impl Sample for bool {
     fn sample(g: &mut Gen) -> Self {
         g.below(2) == 1
@@ -83,6 +89,12 @@ impl Sample for String {
         (0..length)
             .map(|_| ['a', 'é', '字', '.', '0', '\0'][g.below(6) as usize])
             .collect()
+    }
+}
+
+impl Sample for Payload {
+    fn sample(g: &mut Gen) -> Self {
+        Bytes::sample(g).into()
     }
 }
 
@@ -109,7 +121,7 @@ fn encode<M: Message>(message: &M, version: i16) -> Bytes {
     let mut w = Writer::new(version, M::KEY.is_flexible(version));
     message.encode(&mut w);
     let written = w.written();
-    let bytes: Bytes = w.finish().unwrap().concat().into();
+    let bytes = Payload::join(w.finish().unwrap()).unwrap();
     assert_eq!(bytes.len(), written);
     bytes
 }

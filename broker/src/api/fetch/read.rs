@@ -1,12 +1,9 @@
 //! Which partitions are read, in which order, and how much of each.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use heliostat_wire::{
-    Uuid,
+    FileSlice, Payload, Uuid,
     message::{
         FetchRequest,
         fetch::{
@@ -18,12 +15,12 @@ use heliostat_wire::{
 use tokio::sync::watch;
 
 use super::{
-    memory::reserve,
+    memory::{OpenFile, reserve},
     refused,
 };
 use crate::{
     api::{Context, blocking},
-    log::{self, Isolation, Log, ReadError, Visible},
+    log::{self, Isolation, Log, ReadError, ReadRequest, Visible},
     partitions::{Led, NotServed, TopicKey},
 };
 
@@ -32,10 +29,13 @@ const TOPIC_IDS_SINCE: i16 = 13;
 
 const READ_COMMITTED: i8 = 1;
 
+/// From this size on records are sent from their file: for less, a copy costs less than sending it apart.
+const IN_FILE_BYTES_MIN: usize = 32 * 1024;
+
 /// How much may be read, and up to where.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    max_bytes: usize,
+    pub(super) max_bytes: usize,
     isolation: Isolation,
 }
 
@@ -142,36 +142,30 @@ impl Plan {
             .collect()
     }
 
-    /// Reads what there is. Each time another partition is the first, so that one with much to read does not keep the
-    /// others from ever being read.
+    /// Reads what there is, in the order of the request: clients that have no session rotate it themselves.
     pub(super) async fn read(&self, limits: Limits) -> Read {
-        static TURN: AtomicUsize = AtomicUsize::new(0);
-        let turn = TURN.fetch_add(1, Ordering::Relaxed);
         // Most reads find nothing, or what they find is in memory, but some wait for the disk.
         if !self.partitions().any(PlannedPartition::has_news) {
-            return self.read_all(limits, turn);
+            return self.read_all(limits);
         }
         let plan = self.clone();
-        blocking(move || plan.read_all(limits, turn)).await
+        blocking(move || plan.read_all(limits)).await
     }
 
     fn partitions(&self) -> impl Iterator<Item = &PlannedPartition> {
         self.topics.iter().flat_map(|topic| &topic.partitions)
     }
 
-    fn read_all(&self, limits: Limits, turn: usize) -> Read {
-        let count = self.partitions().count();
-        let partitions: Vec<_> = self.partitions().collect();
-        let mut data: Vec<Option<PartitionData>> = vec![None; count];
+    fn read_all(&self, limits: Limits) -> Read {
+        let mut data = Vec::with_capacity(self.partitions().count());
         let mut read = Read::default();
-        for step in 0..count {
-            let at = (turn + step) % count;
-            let partition = partitions[at].read(limits, read.bytes);
+        for partition in self.partitions() {
+            let partition = partition.read(limits, read.bytes);
             read.bytes += partition.records.len();
             read.has_error |= partition.error_code != 0 || partition.diverging_epoch.end_offset >= 0;
-            data[at] = Some(partition);
+            data.push(partition);
         }
-        read.topics = self.topics(data.into_iter().flatten());
+        read.topics = self.topics(data.into_iter());
         read
     }
 
@@ -223,13 +217,19 @@ impl PlannedPartition {
         let wanted = asked
             .min(limits.max_bytes.saturating_sub(taken))
             .min(usize::try_from(there_is).unwrap_or(usize::MAX));
-        let reserved = reserve(wanted);
-        let result = led.log.read_isolated(
-            self.request.fetch_offset,
-            reserved.bytes(),
-            taken == 0,
-            limits.isolation,
-        );
+        let open_file = OpenFile::reserve();
+        // What is left in its file takes no memory.
+        let (reserved, in_file_from) = match &open_file {
+            Some(_) => (reserve(wanted.min(IN_FILE_BYTES_MIN)), IN_FILE_BYTES_MIN),
+            None => (reserve(wanted), usize::MAX),
+        };
+        let result = led.log.read_some(ReadRequest {
+            offset: self.request.fetch_offset,
+            max_bytes: if open_file.is_some() { wanted } else { reserved.bytes() },
+            min_one_batch: taken == 0,
+            isolation: limits.isolation,
+            in_file_from,
+        });
         match result {
             Ok(result) => PartitionData {
                 partition_index: index,
@@ -237,7 +237,10 @@ impl PlannedPartition {
                 last_stable_offset: result.last_stable_offset,
                 log_start_offset: result.log_start_offset,
                 aborted_transactions: aborted(limits.isolation, &result.aborted_transactions),
-                records: reserved.fill(result.records),
+                records: match result.in_file {
+                    None => reserved.fill(result.records).into(),
+                    Some(slice) => kept_open(slice, open_file),
+                },
                 ..Default::default()
             },
             Err(error) => {
@@ -259,6 +262,14 @@ impl PlannedPartition {
             end_offset,
         })
     }
+}
+
+/// Records in a file that counts as open until they have been sent.
+fn kept_open(slice: FileSlice, open_file: Option<OpenFile>) -> Payload {
+    Payload::File(FileSlice {
+        keeps: open_file.map(|file| Arc::new(file) as _),
+        ..slice
+    })
 }
 
 /// Where a log stands, without records.
