@@ -41,7 +41,8 @@ impl Session {
             partition.last_stable_offset,
             partition.high_watermark
         );
-        for batch in Batches::new(&partition.records) {
+        let records = partition.records.read().unwrap();
+        for batch in Batches::new(&records) {
             let header = *batch.unwrap().header();
             let kind = match (header.is_control(), header.is_transactional()) {
                 (true, _) => "marker",
