@@ -41,7 +41,7 @@ impl Session {
             partition.last_stable_offset,
             partition.high_watermark
         );
-        let records = partition.records.read().unwrap();
+        let records = partition.records.clone().into_bytes().unwrap();
         for batch in Batches::new(&records) {
             let header = *batch.unwrap().header();
             let kind = match (header.is_control(), header.is_transactional()) {
