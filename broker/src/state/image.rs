@@ -8,7 +8,10 @@ use std::{
 use heliostat_wire::Uuid;
 use serde::{Deserialize, Serialize};
 
-use super::partition::Partition;
+use super::{
+    credentials::{Credentials, ScramCredential, ScramMechanism},
+    partition::Partition,
+};
 use crate::quota::{QuotaEntity, QuotaMap, QuotaValues};
 
 /// Names and values of the configuration that was set for a node, or for all of them.
@@ -25,6 +28,7 @@ pub struct Image {
     partitions: usize,
     brokers: BTreeMap<String, BrokerConfigs>,
     quotas: Arc<QuotaMap>,
+    credentials: Arc<Credentials>,
     nodes: Arc<Nodes>,
 }
 
@@ -176,6 +180,32 @@ impl Image {
     /// All quotas.
     pub(crate) fn quotas(&self) -> &QuotaMap {
         &self.quotas
+    }
+
+    /// Passwords, by user and mechanism.
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    pub(super) fn set_credentials(&mut self, credentials: Credentials) {
+        self.credentials = Arc::new(credentials);
+    }
+
+    pub(super) fn put_credential(
+        &mut self,
+        user: &str,
+        mechanism: ScramMechanism,
+        credential: Option<ScramCredential>,
+    ) {
+        let credentials = Arc::make_mut(&mut self.credentials);
+        let of_user = credentials.entry(user.to_owned()).or_default();
+        match credential {
+            Some(credential) => drop(of_user.insert(mechanism, credential)),
+            None => drop(of_user.remove(&mechanism)),
+        }
+        if of_user.is_empty() {
+            credentials.remove(user);
+        }
     }
 
     pub(super) fn set_quotas(&mut self, quotas: QuotaMap) {

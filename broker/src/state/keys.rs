@@ -238,6 +238,13 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "How long a partition remembers a producer that writes no more",
     ),
     key(
+        "queued.max.request.bytes",
+        Kind::Long { min: -1 },
+        "536870912",
+        false,
+        "The memory that the requests of all connections may take. Kafka's default is -1, without a limit",
+    ),
+    key(
         "quota.window.num",
         Kind::Int { min: 1 },
         "11",

@@ -3,6 +3,7 @@
 //! Readers take the current [`Image`], which never changes. Writers are serialised: they `State::begin` a change,
 //! and `Change::commit` writes it to the journal before it becomes the current image.
 
+pub(crate) mod credentials;
 pub mod image;
 pub mod journal;
 pub(crate) mod keys;
@@ -285,6 +286,7 @@ fn read_image(
 ) -> Result<Image, StateError> {
     let mut image = Image::new(incarnation, nodes);
     image.set_quotas(quotas::read(content)?);
+    image.set_credentials(credentials::read(content)?);
     for (key, value) in content {
         let Ok(key) = std::str::from_utf8(key) else {
             continue;

@@ -31,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) offsets_retention_check_interval: Duration,
     pub(crate) offsets_retention: Duration,
     pub(crate) producer_id_expiration: Duration,
+    pub(crate) queued_max_request_bytes: usize,
     pub(crate) quota_window_num: usize,
     pub(crate) quota_window_size: Duration,
     pub(crate) socket_request_max_bytes: usize,
@@ -74,6 +75,10 @@ impl Settings {
             offsets_retention_check_interval: values.millis("offsets.retention.check.interval.ms"),
             offsets_retention: Duration::from_secs(60 * values.number("offsets.retention.minutes") as u64),
             producer_id_expiration: values.millis("producer.id.expiration.ms"),
+            queued_max_request_bytes: match values.number("queued.max.request.bytes") {
+                ..=0 => usize::MAX,
+                bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+            },
             quota_window_num: values.size("quota.window.num"),
             quota_window_size: values.seconds("quota.window.size.seconds"),
             socket_request_max_bytes: values.size("socket.request.max.bytes"),

@@ -12,6 +12,7 @@ mod hostile;
 mod nodes;
 mod quotas;
 mod records;
+mod security;
 mod topics;
 mod transactions;
 mod versions;
