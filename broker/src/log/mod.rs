@@ -15,6 +15,7 @@
 
 mod append;
 mod checkpoint;
+mod clean;
 pub mod config;
 mod epoch;
 mod error;
@@ -22,6 +23,7 @@ mod files;
 mod index;
 mod inflate;
 mod load;
+mod lookup;
 mod manager;
 mod partition;
 mod producers;
@@ -35,6 +37,7 @@ mod validate;
 
 pub use append::Appended;
 pub use checkpoint::{MetaProperties, TopicPartition};
+pub use clean::{CleanError, CleanReport, Cleaner, CleanerFacts, CleanerOptions, ToClean};
 pub use config::{ConfigError, ConfigKey, ConfigKind, TOPIC_CONFIGS, Validator};
 pub use epoch::EpochEntry;
 pub use error::{AppendError, DeleteRecordsError, ReadError, RecordProblem, StorageError};

@@ -1,5 +1,6 @@
 //! Properties of whole logs, on real files.
 
+pub(super) mod compact;
 mod crash;
 mod disk;
 mod idempotence;
