@@ -2,6 +2,7 @@
 //! believed: at a clean start only its last entry was looked at, and a wrong one must cost time, never records.
 
 use std::fs::File;
+use std::sync::atomic::Ordering;
 
 use heliostat_wire::batch::{BatchHeader, HEADER_SIZE};
 
@@ -84,6 +85,28 @@ impl Segment {
         times.dedup_by_key(|entry| entry.timestamp);
         self.set_indexes(&offsets, &times)?;
         tracing::info!(file = %self.path.display(), "indexes were written anew");
+        Ok(())
+    }
+
+    pub(super) fn suspect(&self, what: &str) {
+        if !self.suspect.swap(true, Ordering::Relaxed) {
+            tracing::warn!(file = %self.path.display(), what, "an index has a wrong entry and is done without until it is mended");
+        }
+    }
+
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
+    }
+
+    /// Replaces both indexes, as after a walk through the segment.
+    pub(super) fn set_indexes(
+        &mut self,
+        offsets: &[OffsetEntry],
+        times: &[TimeEntry],
+    ) -> Result<(), StorageError> {
+        self.offsets.rebuild(&self.disk, offsets)?;
+        self.times.rebuild(&self.disk, times)?;
+        self.suspect.store(false, Ordering::Relaxed);
         Ok(())
     }
 

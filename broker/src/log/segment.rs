@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use heliostat_wire::batch::{BatchHeader, BatchView, NO_TIMESTAMP};
 
+use super::aborted::{AbortedIndex, AbortedTransaction};
 use super::error::{AtPath, StorageError};
 use super::files::{Disk, open_or_create, remove_if_there, with_suffix};
 use super::index::{OffsetEntry, OffsetIndex, TimeEntry, TimeIndex, remove_damaged};
@@ -23,7 +24,7 @@ pub(crate) struct Segment {
     pub(super) path: PathBuf,
     /// What the names of its files end with: nothing, except while the cleaner is at it.
     pub(super) suffix: &'static str,
-    disk: Disk,
+    pub(super) disk: Disk,
     size: u64,
     open: Option<Arc<File>>,
     /// A failed write may have left bytes behind the end, which could not be cut off yet.
@@ -31,12 +32,13 @@ pub(crate) struct Segment {
     pub(super) offsets: OffsetIndex,
     pub(super) times: TimeIndex,
     /// An entry of an index was found to be wrong; [`Segment::mend_indexes`] writes them anew.
-    suspect: AtomicBool,
+    pub(super) suspect: AtomicBool,
+    pub(super) aborted: AbortedIndex,
     /// The largest timestamp so far, with the last offset of the first batch that has it.
     largest: Option<TimeEntry>,
     /// The first batch's largest timestamp, once it is known: what segment.ms counts from.
     first_timestamp: Option<i64>,
-    since_index_entry: u64,
+    pub(super) since_index_entry: u64,
     created_ms: i64,
 }
 
@@ -111,6 +113,10 @@ impl Segment {
         let Some(times) = TimeIndex::open(&indexes[1], base_offset)? else {
             return remove_damaged(&indexes[1]).map(|()| None);
         };
+        let aborted_path = file_path(".txnindex");
+        let Some(aborted) = AbortedIndex::open(&aborted_path, base_offset)? else {
+            return remove_damaged(&aborted_path).map(|()| None);
+        };
         let modified = metadata
             .modified()
             .ok()
@@ -128,6 +134,7 @@ impl Segment {
             offsets,
             times,
             suspect: AtomicBool::new(false),
+            aborted,
             first_timestamp: None,
             since_index_entry: 0,
             created_ms: modified
@@ -141,7 +148,8 @@ impl Segment {
         Ok(Some(segment))
     }
 
-    /// Opens a segment whose indexes are not to be trusted: they start empty. [`Segment::recover`] fills them.
+    /// Opens a segment whose indexes are not to be trusted: they start empty. [`Segment::recover`] fills them, and
+    /// [`Segment::set_aborted`] the one of aborted transactions.
     pub(crate) fn open_fresh(dir: &Path, base_offset: i64, disk: &Disk) -> Result<Self, StorageError> {
         Self::open_fresh_named(dir, base_offset, "", disk)
     }
@@ -159,6 +167,7 @@ impl Segment {
             remove_if_there(&path)?;
             open_or_create(&path)?;
         }
+        remove_if_there(&file_path(".txnindex"))?;
         open_or_create(&file_path(".log"))?;
         let path = file_path(".index");
         let mut segment = Self::open_named(dir, base_offset, suffix, disk)?
@@ -219,6 +228,35 @@ impl Segment {
         Ok(())
     }
 
+    /// As [`Segment::append`], for a marker, with the transaction that it aborts. The index comes first: a marker
+    /// without its entry would make aborted records look committed.
+    pub(crate) fn append_marker(
+        &mut self,
+        batch: &[u8],
+        header: &BatchHeader,
+        aborted: Option<&AbortedTransaction>,
+        index_interval: u64,
+    ) -> Result<(), StorageError> {
+        if let Some(aborted) = aborted {
+            self.aborted.append(&self.disk, aborted)?;
+        }
+        let written = self.append(batch, header, index_interval);
+        if written.is_err() && aborted.is_some() {
+            self.aborted.take_back();
+        }
+        written
+    }
+
+    /// The aborted transactions whose markers lie in this segment.
+    pub(crate) fn aborted(&self) -> &AbortedIndex {
+        &self.aborted
+    }
+
+    /// Replaces what is known of aborted transactions, as after a walk through the segment.
+    pub(crate) fn set_aborted(&mut self, aborted: &[AbortedTransaction]) -> Result<(), StorageError> {
+        self.aborted.rebuild(&self.disk, aborted)
+    }
+
     /// Whether this segment must be closed before that batch is appended.
     pub(crate) fn should_roll(
         &mut self,
@@ -271,7 +309,7 @@ impl Segment {
         self.torn = false;
         self.offsets.file().trim()?;
         self.times.file().trim()?;
-        Ok(())
+        self.aborted.trim()
     }
 
     /// Gives the file handles back.
@@ -279,11 +317,13 @@ impl Segment {
         self.open = None;
         self.offsets.file().release();
         self.times.file().release();
+        self.aborted.release();
     }
 
     /// The files that must be forced to disk for the segment to be there after a power cut.
-    pub(crate) fn files(&self) -> Result<[Arc<File>; 3], StorageError> {
-        Ok([self.handle()?, self.offsets.handle()?, self.times.handle()?])
+    pub(crate) fn files(&self) -> Result<impl Iterator<Item = Arc<File>>, StorageError> {
+        let files = [self.handle()?, self.offsets.handle()?, self.times.handle()?];
+        Ok(files.into_iter().chain(self.aborted.file()?))
     }
 
     /// Where the batches lie.
@@ -362,7 +402,9 @@ impl Segment {
             Ok(None) => {}
             Err(ScanError::Io(error)) => return Err(error).at("read", &self.path),
         }
-        Ok(self.recover(index_interval, &mut |_| ())?.next_offset)
+        let next_offset = self.recover(index_interval, &mut |_| ())?.next_offset;
+        self.aborted.truncate_to(&self.disk, next_offset)?;
+        Ok(next_offset)
     }
 
     /// Removes everything from `position` on. The indexes must be rebuilt after it.
@@ -393,42 +435,6 @@ impl Segment {
             }
         }
         Ok(retired)
-    }
-
-    /// One of the segment's files, as it is named now.
-    pub(super) fn file_path(&self, kind: &str) -> PathBuf {
-        with_suffix(&self.final_path(kind), self.suffix)
-    }
-
-    /// One of the segment's files, as it is named when nothing is going on.
-    pub(super) fn final_path(&self, kind: &str) -> PathBuf {
-        file_path(
-            self.path.parent().unwrap_or(Path::new("")),
-            self.base_offset,
-            kind,
-        )
-    }
-
-    pub(super) fn suspect(&self, what: &str) {
-        if !self.suspect.swap(true, Ordering::Relaxed) {
-            tracing::warn!(file = %self.path.display(), what, "an index has a wrong entry and is done without until it is mended");
-        }
-    }
-
-    pub(super) fn is_suspect(&self) -> bool {
-        self.suspect.load(Ordering::Relaxed)
-    }
-
-    /// Replaces both indexes, as after a walk through the segment.
-    pub(super) fn set_indexes(
-        &mut self,
-        offsets: &[OffsetEntry],
-        times: &[TimeEntry],
-    ) -> Result<(), StorageError> {
-        self.offsets.rebuild(&self.disk, offsets)?;
-        self.times.rebuild(&self.disk, times)?;
-        self.suspect.store(false, Ordering::Relaxed);
-        Ok(())
     }
 
     fn follows(&self, header: &BatchHeader, next_offset: i64) -> bool {

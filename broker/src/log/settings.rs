@@ -42,6 +42,8 @@ pub struct LogConfig {
     pub min_cleanable_dirty_ratio: f64,
     /// min.compaction.lag.ms
     pub min_compaction_lag_ms: i64,
+    /// min.insync.replicas
+    pub min_insync_replicas: i32,
     /// preallocate
     pub preallocate: bool,
     /// retention.bytes; `None` is without limit.
@@ -58,6 +60,8 @@ pub struct LogConfig {
     pub segment_ms: i64,
     /// compression.zstd.level
     pub zstd_level: i32,
+    /// unclean.leader.election.enable
+    pub unclean_leader_election: bool,
 }
 
 impl Default for LogConfig {
@@ -79,6 +83,7 @@ impl Default for LogConfig {
             timestamp_type: TimestampType::CreateTime,
             min_cleanable_dirty_ratio: 0.5,
             min_compaction_lag_ms: 0,
+            min_insync_replicas: 1,
             preallocate: false,
             retention_bytes: None,
             retention_ms: Some(604_800_000),
@@ -87,6 +92,7 @@ impl Default for LogConfig {
             segment_jitter_ms: 0,
             segment_ms: 604_800_000,
             zstd_level: 3,
+            unclean_leader_election: false,
         }
     }
 }
@@ -178,6 +184,7 @@ impl LogConfig {
             }
             "min.cleanable.dirty.ratio" => self.min_cleanable_dirty_ratio = value.parse().ok()?,
             "min.compaction.lag.ms" => self.min_compaction_lag_ms = long()?,
+            "min.insync.replicas" => self.min_insync_replicas = value.parse().ok()?,
             "preallocate" => self.preallocate = value.eq_ignore_ascii_case("true"),
             "retention.bytes" => self.retention_bytes = u64::try_from(long()?).ok(),
             "retention.ms" => self.retention_ms = Some(long()?).filter(|ms| *ms >= 0),
@@ -185,7 +192,10 @@ impl LogConfig {
             "segment.index.bytes" => self.segment_index_bytes = number(value)?,
             "segment.jitter.ms" => self.segment_jitter_ms = long()?,
             "segment.ms" => self.segment_ms = long()?,
-            // The rest concerns replication, tiered storage, elections, and the level of lz4, of which there is one.
+            "unclean.leader.election.enable" => {
+                self.unclean_leader_election = value.eq_ignore_ascii_case("true");
+            }
+            // The rest concerns replication, tiered storage, and the level of lz4, of which there is one.
             _ => {}
         }
         Some(())

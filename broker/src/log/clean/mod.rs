@@ -13,6 +13,7 @@ mod pick;
 mod round;
 mod swap;
 mod throttle;
+mod transactions;
 
 use std::path::PathBuf;
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use heliostat_wire::batch::{BatchHeader, BatchView};
 
-use super::super::error::{AtPath, StorageError};
+use super::super::error::{AtPath, ReadError, StorageError};
 use super::super::inflate::inflate;
 use super::super::partition::Log;
 use super::super::scan::{Scan, ScanError, read_batch};
@@ -16,6 +16,7 @@ use super::filter::{Filter, Rest};
 use super::offset_map::OffsetMap;
 use super::parts::{Part, group, modified};
 use super::throttle::Throttle;
+use super::transactions::Transactions;
 use super::{CleanError, CleanReport, CleanerOptions, at_step};
 
 /// One round on one log.
@@ -42,6 +43,8 @@ impl Round<'_> {
         let end_offset = map.latest_offset().saturating_add(1);
         self.report.distinct_keys = u64::try_from(map.len()).unwrap_or(u64::MAX);
         let parts = self.log.parts(i64::MIN, end_offset)?;
+        let from = parts.first().map_or(0, |first| first.base);
+        let mut transactions = self.transactions(from, &parts)?;
         let groups = group(
             parts,
             self.config.segment_bytes,
@@ -49,7 +52,7 @@ impl Round<'_> {
             self.end,
         );
         for parts in &groups {
-            self.clean_group(parts, &map)?;
+            self.clean_group(parts, &map, &mut transactions)?;
         }
         self.report.end_offset = end_offset;
         Ok(self.report)
@@ -66,8 +69,9 @@ impl Round<'_> {
         }
         let (bytes, factor) = (self.options.map_bytes, self.options.map_load_factor);
         let mut map = OffsetMap::new(records, bytes, factor);
+        let mut transactions = self.transactions(self.first_dirty, &parts)?;
         for part in &parts {
-            if !self.map_part(part, &mut map)? {
+            if !self.map_part(part, &mut map, &mut transactions)? {
                 tracing::debug!(
                     log = self.log.name(),
                     "the offset map is full; the rest is left to the next round"
@@ -93,7 +97,12 @@ impl Round<'_> {
     }
 
     /// `false` if the map is full.
-    fn map_part(&mut self, part: &Part, map: &mut OffsetMap) -> Result<bool, CleanError> {
+    fn map_part(
+        &mut self,
+        part: &Part,
+        map: &mut OffsetMap,
+        transactions: &mut Transactions,
+    ) -> Result<bool, CleanError> {
         let (file, position) = self.log.open_part(part, self.first_dirty)?;
         let mut buffer = Vec::new();
         for item in Scan::new(&file, position, part.size) {
@@ -102,11 +111,10 @@ impl Round<'_> {
                 continue;
             }
             let batch = self.read(part, &file, position, &header, &mut buffer)?;
-            if !header.is_control()
-                && !self
-                    .map_batch(&batch, map)
-                    .map_err(|error| self.damage(part, ScanError::Batch(position, error)))?
-            {
+            // What was aborted supersedes nothing.
+            let skipped = transactions.see(&batch).discarded || header.is_control();
+            let damage = |error| self.damage(part, ScanError::Batch(position, error));
+            if !skipped && !self.map_batch(&batch, map).map_err(damage)? {
                 return Ok(false);
             }
             map.covers(header.last_offset());
@@ -132,13 +140,30 @@ impl Round<'_> {
         Ok(true)
     }
 
+    /// Those whose markers lie at `from` or behind it: a walk that begins there sees how each ends.
+    fn transactions(&self, from: i64, parts: &[Part]) -> Result<Transactions, CleanError> {
+        let Some(last) = parts.last() else {
+            return Ok(Transactions::default());
+        };
+        let found = self.log.aborted_transactions(from, last.end);
+        Ok(Transactions::new(found.map_err(|error| match error {
+            ReadError::Storage(error) => CleanError::Storage(error),
+            _ => CleanError::Overtaken,
+        })?))
+    }
+
     /// Writes what is left of neighbours into one segment, which takes their place.
-    fn clean_group(&mut self, parts: &[Part], map: &OffsetMap) -> Result<(), CleanError> {
+    fn clean_group(
+        &mut self,
+        parts: &[Part],
+        map: &OffsetMap,
+        transactions: &mut Transactions,
+    ) -> Result<(), CleanError> {
         let (Some(first), false) = (parts.first(), parts.is_empty()) else {
             return Ok(());
         };
         let mut cleaned = Segment::create_cleaned(&self.log.dir, first.base, &self.log.options.disk)?;
-        let done = self.fill(&mut cleaned, parts, map);
+        let done = self.fill(&mut cleaned, parts, map, transactions);
         let (changed, time) = match done {
             Ok(done) => done,
             Err(error) => {
@@ -165,6 +190,7 @@ impl Round<'_> {
         cleaned: &mut Segment,
         parts: &[Part],
         map: &OffsetMap,
+        transactions: &mut Transactions,
     ) -> Result<(bool, SystemTime), CleanError> {
         let (mut changed, mut time) = (false, SystemTime::UNIX_EPOCH);
         for part in parts {
@@ -177,7 +203,7 @@ impl Round<'_> {
                 round_end: self.end,
                 producers: self.log.last_batches()?,
             };
-            changed |= self.clean_part(cleaned, part, &file, &filter)?;
+            changed |= self.clean_part(cleaned, (part, &file), &filter, transactions)?;
         }
         Ok((changed, time))
     }
@@ -185,9 +211,9 @@ impl Round<'_> {
     fn clean_part(
         &mut self,
         cleaned: &mut Segment,
-        part: &Part,
-        file: &File,
+        (part, file): (&Part, &File),
         filter: &Filter<'_>,
+        transactions: &mut Transactions,
     ) -> Result<bool, CleanError> {
         let (mut changed, mut buffer) = (false, Vec::new());
         for item in Scan::new(file, 0, part.size) {
@@ -195,7 +221,8 @@ impl Round<'_> {
             let batch = self.read(part, file, position, &header, &mut buffer)?;
             let damage = |error| self.damage(part, ScanError::Batch(position, error));
             let records = u64::try_from(header.records_count).unwrap_or(0);
-            let rest = filter.apply(&batch, false).map_err(damage)?;
+            let role = transactions.see(&batch);
+            let rest = filter.apply(&batch, role.discarded).map_err(damage)?;
             let (bytes, kept) = match &rest {
                 Rest::Whole => (Some(batch.bytes()), records),
                 Rest::Part(bytes, kept) => (Some(bytes.as_slice()), *kept),
@@ -203,7 +230,12 @@ impl Round<'_> {
             };
             if let Some(bytes) = bytes {
                 let header = BatchHeader::parse(bytes).map_err(damage)?;
-                cleaned.append(bytes, &header, self.config.index_interval_bytes)?;
+                cleaned.append_marker(
+                    bytes,
+                    &header,
+                    role.ends.as_ref(),
+                    self.config.index_interval_bytes,
+                )?;
                 self.throttle.spend(bytes.len())?;
                 self.report.bytes_written += bytes.len() as u64;
             }

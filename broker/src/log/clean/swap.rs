@@ -6,7 +6,7 @@
 //! a `.swap`. The `.log` is always renamed last, so that it stands for the others.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::checkpoint::lock;
 use super::super::error::{AtPath, StorageError};
@@ -30,6 +30,20 @@ impl Segment {
             remove_if_there(&with_suffix(&file_path(dir, base_offset, kind), CLEANED))?;
         }
         Self::open_fresh_named(dir, base_offset, CLEANED, disk)
+    }
+
+    /// One of the segment's files, as it is named now.
+    pub(in super::super) fn file_path(&self, kind: &str) -> PathBuf {
+        with_suffix(&self.final_path(kind), self.suffix)
+    }
+
+    /// One of the segment's files, as it is named when nothing is going on.
+    pub(in super::super) fn final_path(&self, kind: &str) -> PathBuf {
+        file_path(
+            self.path.parent().unwrap_or(Path::new("")),
+            self.base_offset,
+            kind,
+        )
     }
 
     /// Forces all files to disk.
@@ -75,6 +89,8 @@ impl Segment {
         let (offsets, times) = (self.file_path(".index"), self.file_path(".timeindex"));
         self.offsets.file().set_path(offsets);
         self.times.file().set_path(times);
+        let aborted = self.file_path(".txnindex");
+        self.aborted.set_path(aborted);
         Ok(())
     }
 }
