@@ -280,6 +280,7 @@ impl Log {
     /// Completes the indexes, writes a snapshot of the producers and forces all to disk. Nothing can be appended or
     /// read afterwards; waiting readers are woken.
     pub fn close(&self, now_ms: i64) -> Result<(), StorageError> {
+        let _alone = lock(&self.swapping);
         {
             let mut inner = lock(&self.inner);
             if inner.closed {

@@ -9,6 +9,7 @@ use super::keys::BROKER_KEYS;
 pub(crate) struct Settings {
     pub(crate) auto_create_topics: bool,
     pub(crate) rack: Option<String>,
+    pub(crate) cleaner_enable: bool,
     pub(crate) connections_max_idle: Duration,
     pub(crate) default_replication_factor: i16,
     pub(crate) delete_topic_enable: bool,
@@ -34,6 +35,7 @@ impl Settings {
         Settings {
             auto_create_topics: values.boolean("auto.create.topics.enable"),
             rack: Some(values.text("broker.rack").to_owned()).filter(|rack| !rack.is_empty()),
+            cleaner_enable: values.boolean("log.cleaner.enable"),
             connections_max_idle: values.millis("connections.max.idle.ms"),
             default_replication_factor: values.number("default.replication.factor") as i16,
             delete_topic_enable: values.boolean("delete.topic.enable"),
