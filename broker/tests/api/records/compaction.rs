@@ -69,7 +69,8 @@ async fn the_cleaner_follows_its_configs_while_the_cluster_runs() {
     ];
     assert_eq!(alter(client, BROKER, "", &quick).await, 0);
     let deadline = Instant::now() + PATIENCE;
-    while rows(client).await.len() > 8 {
+    // The records are gone a moment before the round is counted.
+    while rows(client).await.len() > 8 || cluster.cleaner_facts().rounds == 0 {
         assert!(Instant::now() < deadline, "{:?}", rows(client).await);
     }
     let left = rows(client).await;
@@ -77,7 +78,6 @@ async fn the_cleaner_follows_its_configs_while_the_cluster_runs() {
         left.ends_with(&["36".into(), "37".into(), "38".into(), "39".into()]),
         "{left:?}"
     );
-    assert!(cluster.cleaner_facts().rounds > 0);
     cluster.shutdown(PATIENCE).await;
 }
 
