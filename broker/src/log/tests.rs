@@ -4,6 +4,7 @@ pub(super) mod compact;
 mod crash;
 mod disk;
 mod idempotence;
+mod in_file;
 mod lookup;
 mod model;
 mod parallel;
