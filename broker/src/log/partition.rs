@@ -32,7 +32,8 @@ pub struct Log {
     /// Taken for the whole of a flush, so that appends go on meanwhile but flushes do not overtake each other.
     flushing: Mutex<()>,
     /// Taken by whoever replaces, removes or cuts closed segments, so that the cleaner's renames are not interrupted.
-    pub(super) swapping: Mutex<()>,
+    /// Counts how often the end was moved back: what the cleaner has dropped may depend on what went with it.
+    pub(super) swapping: Mutex<u64>,
     visible: watch::Sender<Visible>,
 }
 
@@ -114,7 +115,7 @@ impl Log {
             config: RwLock::new(Arc::new(config)),
             inner: Mutex::new(inner),
             flushing: Mutex::new(()),
-            swapping: Mutex::new(()),
+            swapping: Mutex::new(0),
             visible,
         }
     }

@@ -100,13 +100,14 @@ impl Log {
     /// the offset goes as a whole. Returns the new log end offset.
     pub fn truncate_to(&self, offset: i64, now_ms: i64) -> Result<i64, StorageError> {
         let config = self.config();
-        let _alone = lock(&self.swapping);
+        let mut cuts = lock(&self.swapping);
         let Some(mut inner) = self.open_inner() else {
             return Ok(lock(&self.inner).log_end_offset);
         };
         if offset >= inner.log_end_offset {
             return Ok(inner.log_end_offset);
         }
+        *cuts += 1;
         let offset = offset.max(inner.log_start_offset);
         while let Some(mut last) = inner.segments.last_entry().filter(|last| *last.key() > offset) {
             let retired = last.get_mut().retire()?;

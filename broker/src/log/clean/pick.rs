@@ -56,11 +56,13 @@ pub struct ToClean {
     cleaner: Arc<Cleaner>,
     first_dirty: i64,
     end: i64,
+    cuts: u64,
 }
 
 /// How a log stands with the cleaner.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Standing {
+    cuts: u64,
     first_dirty: i64,
     /// The base offset of the first segment that must be left alone.
     end: i64,
@@ -120,10 +122,11 @@ impl Cleaner {
             first_dirty: to_clean.first_dirty,
             end: to_clean.end,
             now_ms,
+            cuts: to_clean.cuts,
             report: CleanReport::default(),
         };
         let result = round.run().and_then(|report| {
-            log.set_clean_until(report.end_offset)?;
+            log.set_clean_until(report.end_offset, to_clean.cuts)?;
             Ok(report)
         });
         // Whatever went wrong with the files of a log that was closed meanwhile is no news.
@@ -185,6 +188,7 @@ impl Cleaner {
             cleaner: Arc::clone(self),
             first_dirty: standing.first_dirty,
             end: standing.end,
+            cuts: standing.cuts,
         })
     }
 
@@ -256,11 +260,13 @@ impl Log {
         self.options.clean_offsets.get(&self.topic, self.partition)
     }
 
-    fn set_clean_until(&self, offset: i64) -> Result<(), CleanError> {
-        let _alone = lock(&self.swapping);
-        // Of a log that is deleted nothing is written down, and of one that was cut no more than is left.
-        let end = self.open_inner().ok_or(CleanError::Overtaken)?.log_end_offset;
-        let offset = offset.min(end);
+    fn set_clean_until(&self, offset: i64, cuts: u64) -> Result<(), CleanError> {
+        let alone = lock(&self.swapping);
+        if *alone != cuts {
+            return Err(CleanError::Overtaken);
+        }
+        // Of a log that is deleted nothing is written down.
+        drop(self.open_inner().ok_or(CleanError::Overtaken)?);
         Ok(self
             .options
             .clean_offsets
@@ -270,6 +276,7 @@ impl Log {
     /// `None` if the log is closed.
     fn standing(&self, now_ms: i64) -> Result<Option<Standing>, StorageError> {
         let config = self.config();
+        let cuts = self.cuts();
         let Some(mut inner) = self.open_inner() else {
             return Ok(None);
         };
@@ -293,6 +300,7 @@ impl Log {
                 .sum()
         };
         Ok(Some(Standing {
+            cuts,
             first_dirty,
             end,
             clean_bytes: size(&inner, i64::MIN, first_dirty),

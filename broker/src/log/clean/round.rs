@@ -29,16 +29,17 @@ pub(super) struct Round<'a> {
     /// Where the dirty part ends: at the base offset of a segment.
     pub(super) end: i64,
     pub(super) now_ms: i64,
+    /// How often the log had been truncated when it was looked at.
+    pub(super) cuts: u64,
     pub(super) report: CleanReport,
 }
 
 impl Round<'_> {
     /// Cleans; [`CleanReport::end_offset`] is then the offset from which on the log is dirty.
     pub(super) fn run(mut self) -> Result<CleanReport, CleanError> {
-        // What supersedes a record must be on disk before the record goes.
-        if self.log.recovery_point() < self.end {
-            self.log.flush(self.now_ms)?;
-        }
+        // What supersedes a record must be on disk before the record goes, and so must the marker that decides on it,
+        // which may lie in the active segment.
+        self.log.flush(self.now_ms)?;
         let map = self.build_map()?;
         let end_offset = map.latest_offset().saturating_add(1);
         self.report.distinct_keys = u64::try_from(map.len()).unwrap_or(u64::MAX);
@@ -181,7 +182,7 @@ impl Round<'_> {
         }
         at_step(&self.log.dir);
         self.report.segments_replaced += parts.len();
-        self.log.replace(cleaned, parts, self.now_ms)
+        self.log.replace(cleaned, parts, self.cuts, self.now_ms)
     }
 
     /// Whether anything is missing, and when the last part was written to.

@@ -97,16 +97,17 @@ impl Segment {
 
 impl Log {
     /// Puts a cleaned segment, whose files are on disk and closed, in the place of `parts`. Readers go on meanwhile, and
-    /// so do appends. After an error the log is as before, unless the disk refuses to rename what was replaced: then the
+    /// so do appends. `cuts` is [`Log::cuts`] from before the round began. After an error the log is as before, unless the disk refuses to rename what was replaced: then the
     /// next start finishes it.
     pub(super) fn replace(
         &self,
         mut cleaned: Segment,
         parts: &[Part],
+        cuts: u64,
         now_ms: i64,
     ) -> Result<(), CleanError> {
-        let _alone = lock(&self.swapping);
-        if !self.has_parts(parts) {
+        let alone = lock(&self.swapping);
+        if *alone != cuts || !self.has_parts(parts) {
             cleaned.discard();
             return Err(CleanError::Overtaken);
         }
@@ -155,6 +156,11 @@ impl Log {
             offset != base && parts.iter().any(|part| part.base == offset)
         })?;
         sync_dir(&self.dir)
+    }
+
+    /// How often the log was truncated.
+    pub(super) fn cuts(&self) -> u64 {
+        *lock(&self.swapping)
     }
 
     fn has_parts(&self, parts: &[Part]) -> bool {

@@ -4,6 +4,7 @@ mod crash;
 mod keep;
 mod limits;
 mod together;
+mod transactions;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -16,7 +17,7 @@ use super::*;
 /// A record as a consumer sees it: offset, timestamp, key, value.
 pub(super) type Seen = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
-type Watcher = Box<dyn FnMut(&Path)>;
+pub(super) type Watcher = Box<dyn FnMut(&Path)>;
 
 thread_local! {
     static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
@@ -32,7 +33,7 @@ pub(in super::super) fn at_step(path: &Path) {
     }
 }
 
-fn watch(watcher: Option<Watcher>) {
+pub(super) fn watch(watcher: Option<Watcher>) {
     WATCHER.with(|place| *place.borrow_mut() = watcher);
 }
 
@@ -122,6 +123,17 @@ pub(super) fn records(log: &Log) -> Vec<Seen> {
     seen
 }
 
+pub(super) fn read_committed(log: &Log, offset: i64, max_bytes: usize) -> ReadResult {
+    let read = log.read_some(ReadRequest {
+        offset,
+        max_bytes,
+        min_one_batch: true,
+        isolation: Isolation::ReadCommitted,
+        in_file_from: usize::MAX,
+    });
+    read.unwrap()
+}
+
 /// Offset, key and value as text; a tombstone is empty.
 pub(super) fn texts(log: &Log) -> Vec<(i64, String, String)> {
     let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes.unwrap_or_default()).unwrap();
@@ -137,4 +149,22 @@ pub(super) fn expect(log: &Log, expected: &[(i64, &str, &str)]) {
         .map(|(o, k, v)| (*o, (*k).to_owned(), (*v).to_owned()))
         .collect();
     assert_eq!(texts(log), expected);
+}
+
+/// Where forcing to disk costs nothing, if the system has such a place: there are hundreds of copies.
+pub(super) fn in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+pub(super) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

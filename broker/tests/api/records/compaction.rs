@@ -32,6 +32,7 @@ async fn rows(client: &mut Client) -> Vec<String> {
         let partition = fetch(client, "table", next).await;
         let records = partition.records;
         rows.extend(values(&records));
+        let records = records.into_bytes().unwrap();
         let last = Batches::new(&records).last().unwrap();
         next = last.unwrap().header().next_offset();
         if next >= partition.high_watermark {

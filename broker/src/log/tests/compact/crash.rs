@@ -2,24 +2,6 @@
 
 use super::*;
 
-/// Where forcing to disk costs nothing, if the system has such a place: there are hundreds of copies.
-fn in_memory() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 fn fill(bench: &Bench) {
     for i in 0..24 {
         let (a, b) = (format!("k{}", i % 5), format!("only{i}"));
