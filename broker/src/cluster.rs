@@ -283,7 +283,7 @@ impl Opening {
         // Opening the logs locks the directory, so it comes first.
         let storage = Storage::open(&directory, &settings)?;
         let (state, producer_ids) = State::open(&directory.join("state"), nodes.len() as i32)?;
-        let groups = Coordinator::open(&directory.join("groups"), group_config(&settings))?;
+        let groups = Coordinator::open(&directory.join("groups"), group_config(&settings), state.images())?;
         let quotas = quotas(&settings);
         let fetch_sessions = FetchSessions::new(settings.fetch_session_cache_slots);
         let broker = Broker {
@@ -327,6 +327,7 @@ fn group_config(settings: &Settings) -> GroupConfig {
         min_session_timeout: settings.group_min_session_timeout,
         max_session_timeout: settings.group_max_session_timeout,
         max_size: settings.group_max_size,
+        consumer: settings.group_consumer.clone(),
         offset_metadata_max_bytes: settings.offset_metadata_max_bytes,
         offsets_retention: settings.offsets_retention,
         offsets_retention_check_interval: settings.offsets_retention_check_interval,
