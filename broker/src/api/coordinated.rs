@@ -3,7 +3,10 @@
 use heliostat_wire::ErrorCode;
 
 use super::Context;
-use crate::{group::Coordinator, txn};
+use crate::{
+    group::{Client, Coordinator},
+    txn,
+};
 
 impl Context {
     /// The groups, if this node coordinates the one with this id; NOT_COORDINATOR makes clients look for the one that does.
@@ -23,6 +26,16 @@ impl Context {
             Ok(self.broker.transactions())
         } else {
             Err(ErrorCode::NotCoordinator)
+        }
+    }
+
+    /// Who asks, as descriptions of groups show it.
+    pub(super) fn client(&self) -> Client {
+        // Kafka writes addresses as Java does: after a slash, which would follow the name.
+        let host = format!("/{}", self.peer.address.to_canonical());
+        Client {
+            id: self.client_id.clone(),
+            host,
         }
     }
 

@@ -136,6 +136,9 @@ table! {
     ElectLeaders, 0..=2 => elect_leaders;
     AlterPartitionReassignments, 0..=1 => alter_partition_reassignments;
     ListPartitionReassignments, 0..=0 => list_partition_reassignments;
+    ConsumerGroupHeartbeat, 0..=1 => consumer_group_heartbeat;
+    ConsumerGroupDescribe, 0..=1 => consumer_group_describe;
+    ListConfigResources, 0..=1 => list_config_resources;
     DescribeTopicPartitions, 0..=0 => describe_topic_partitions;
 }
 

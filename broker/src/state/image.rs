@@ -27,6 +27,7 @@ pub struct Image {
     plain_names: BTreeMap<String, String>,
     partitions: usize,
     brokers: BTreeMap<String, BrokerConfigs>,
+    groups: BTreeMap<String, BrokerConfigs>,
     quotas: Arc<QuotaMap>,
     credentials: Arc<Credentials>,
     nodes: Arc<Nodes>,
@@ -177,6 +178,17 @@ impl Image {
         self.brokers.get(node).unwrap_or(&NONE)
     }
 
+    /// What was set for a group.
+    pub fn group_configs(&self, group_id: &str) -> &BrokerConfigs {
+        static NONE: BrokerConfigs = BrokerConfigs::new();
+        self.groups.get(group_id).unwrap_or(&NONE)
+    }
+
+    /// The groups for which something was set.
+    pub fn configured_groups(&self) -> impl Iterator<Item = &String> {
+        self.groups.keys()
+    }
+
     /// All quotas.
     pub(crate) fn quotas(&self) -> &QuotaMap {
         &self.quotas
@@ -221,7 +233,7 @@ impl Image {
         }
     }
 
-    pub(super) fn insert(&mut self, topic: Topic) {
+    pub(crate) fn insert(&mut self, topic: Topic) {
         self.remove(&topic.name);
         self.partitions += topic.partitions.len();
         self.names.insert(topic.id, topic.name.clone());
@@ -240,6 +252,14 @@ impl Image {
 
     pub(crate) fn put_broker_configs(&mut self, node: &str, configs: BrokerConfigs) {
         self.brokers.insert(node.to_owned(), configs);
+    }
+
+    pub(crate) fn put_group_configs(&mut self, group_id: &str, configs: BrokerConfigs) {
+        if configs.is_empty() {
+            self.groups.remove(group_id);
+        } else {
+            self.groups.insert(group_id.to_owned(), configs);
+        }
     }
 }
 

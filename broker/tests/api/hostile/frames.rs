@@ -317,6 +317,22 @@ fn members(frames: &mut Frames) {
             ..Default::default()
         }],
     });
+    frames.add(ConsumerGroupHeartbeatRequest {
+        group_id: "modern".to_owned(),
+        member_id: "m".to_owned(),
+        rebalance_timeout_ms: 1000,
+        subscribed_topic_names: Some(vec![name()]),
+        subscribed_topic_regex: Some("t.*".to_owned()),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    });
+    frames.add(ConsumerGroupDescribeRequest {
+        group_ids: vec!["modern".to_owned(), group_id()],
+        include_authorized_operations: true,
+    });
+    frames.add(ListConfigResourcesRequest {
+        resource_types: vec![2, 4, 32],
+    });
     frames.add(ListGroupsRequest::default());
     frames.add(DescribeGroupsRequest {
         groups: vec![group_id()],
