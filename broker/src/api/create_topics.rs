@@ -5,7 +5,7 @@ use heliostat_wire::message::{
     create_topics::{CreatableTopic, CreatableTopicConfigs, CreatableTopicResult},
 };
 
-use super::Context;
+use super::{Context, distinct::once};
 use crate::{
     api_error::ApiError,
     broker::Broker,
@@ -15,10 +15,15 @@ use crate::{
 
 pub(super) async fn handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let broker = &context.broker;
-    let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
-    let new = request.topics.into_iter().map(new_topic).collect();
+    let (asked, repeated) = once(request.topics, |topic| topic.name.clone());
+    let names: Vec<_> = asked.iter().map(|topic| topic.name.clone()).collect();
+    let new = asked.into_iter().map(new_topic).collect();
     let created = broker.create_topics(new, request.validate_only).await;
-    let results = names.into_iter().zip(created);
+    let repeated = repeated.into_iter().map(|name| {
+        let error = ApiError::twice(&name);
+        (name, Err(error))
+    });
+    let results = names.into_iter().zip(created).chain(repeated);
     CreateTopicsResponse {
         topics: results.map(|(name, created)| result(broker, name, created)).collect(),
         ..Default::default()
@@ -45,6 +50,7 @@ fn result(broker: &Broker, name: String, created: Result<topics::Created, ApiErr
             name,
             error_code: error.code.into(),
             error_message: Some(error.message),
+            configs: Some(Vec::new()),
             ..Default::default()
         },
         Ok(topic) => CreatableTopicResult {
