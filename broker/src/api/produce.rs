@@ -28,6 +28,9 @@ const TOPIC_IDS_SINCE: i16 = 13;
 /// The first version whose clients know zstd.
 const ZSTD_SINCE: i16 = 7;
 
+/// The acks of a producer that waits for all in-sync replicas.
+const ALL_REPLICAS: i16 = -1;
+
 /// More bad records are not named in one response: a batch of a few hundred bytes can hold a thousand of them, and a
 /// request many such batches.
 const RECORD_ERRORS_MAX: usize = 1000;
@@ -61,7 +64,7 @@ pub(super) async fn handle(context: Context, request: ProduceRequest) -> Acknowl
     };
     let topics = plan(&context, request, refusal);
     let version = context.api_version;
-    let responses = blocking(move || append_all(topics, version)).await;
+    let responses = blocking(move || append_all(topics, version, acks)).await;
     if acks == 0 {
         let failed = responses
             .iter()
@@ -124,7 +127,7 @@ fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) 
     topics.collect()
 }
 
-fn append_all(topics: Vec<Topic>, version: i16) -> Vec<TopicProduceResponse> {
+fn append_all(topics: Vec<Topic>, version: i16, acks: i16) -> Vec<TopicProduceResponse> {
     let mut errors_left = RECORD_ERRORS_MAX;
     let topics = topics.into_iter().map(|topic| TopicProduceResponse {
         name: topic.name,
@@ -133,7 +136,7 @@ fn append_all(topics: Vec<Topic>, version: i16) -> Vec<TopicProduceResponse> {
             .partitions
             .into_iter()
             .map(|step| {
-                let mut response = append(step, version);
+                let mut response = append(step, version, acks);
                 response.record_errors.truncate(errors_left);
                 response.record_errors.shrink_to_fit();
                 errors_left -= response.record_errors.len();
@@ -144,7 +147,7 @@ fn append_all(topics: Vec<Topic>, version: i16) -> Vec<TopicProduceResponse> {
     topics.collect()
 }
 
-fn append(step: Step, version: i16) -> PartitionProduceResponse {
+fn append(step: Step, version: i16, acks: i16) -> PartitionProduceResponse {
     let refused = |error: ErrorCode| PartitionProduceResponse {
         index: step.index,
         error_code: error.into(),
@@ -167,6 +170,9 @@ fn append(step: Step, version: i16) -> PartitionProduceResponse {
     };
     if version < ZSTD_SINCE && is_zstd(&step.records) {
         return refused(ErrorCode::UnsupportedCompressionType);
+    }
+    if acks == ALL_REPLICAS && led.is_under_min_isr(led.log.config().min_insync_replicas) {
+        return refused(ErrorCode::NotEnoughReplicas);
     }
     match led.log.append(&step.records, led.leader_epoch, now_ms()) {
         Ok(appended) => PartitionProduceResponse {

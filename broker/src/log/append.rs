@@ -1,14 +1,16 @@
 //! Appending: what a producer has sent becomes the end of the log.
 
-use heliostat_wire::batch::{BatchMut, NO_TIMESTAMP, TimestampType};
+use heliostat_wire::batch::{BatchHeader, BatchMut, BatchView, NO_TIMESTAMP, TimestampType};
 
 use super::error::{AppendError, StorageError};
+use super::marker::{Marker, MarkerRecord};
 use super::partition::{Inner, Log};
 use super::producers::AppendedBatch;
 use super::segment::{RollQuestion, Segment};
 use super::settings::LogConfig;
 use super::snapshot::write_snapshot;
 use super::validate::{ValidBatch, validate};
+use super::verification::Guard;
 
 /// What became of a batch that was appended, or was there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,17 @@ impl Log {
     /// appended again. The one exception: a flush that flush.messages asks for comes after the append, and closes the
     /// log to appends when it fails.
     pub fn append(&self, records: &[u8], leader_epoch: i32, now_ms: i64) -> Result<Appended, AppendError> {
+        self.append_guarded(records, None, leader_epoch, now_ms)
+    }
+
+    /// As [`Log::append`], with the guard of [`Log::verify_transaction`], which the first batch of a transaction needs.
+    pub fn append_guarded(
+        &self,
+        records: &[u8],
+        guard: Option<Guard>,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
         let config = self.config();
         let batch = validate(records, &config, now_ms)?;
         let size = u64::try_from(batch.bytes.len()).unwrap_or(u64::MAX);
@@ -47,7 +60,56 @@ impl Log {
             let mut inner = self
                 .open_inner()
                 .ok_or_else(|| AppendError::Closed(self.name()))?;
-            let appended = self.append_valid(&mut inner, batch, &config, leader_epoch, now_ms)?;
+            let appended = self.append_valid(&mut inner, batch, guard, &config, leader_epoch, now_ms)?;
+            (appended, inner.unflushed_records >= config.flush_messages)
+        };
+        if flush {
+            self.flush(now_ms)?;
+        }
+        Ok(appended)
+    }
+
+    /// Begins to verify that the transaction of a batch reaches this partition; to be called before the coordinator is
+    /// asked. `None` if there is nothing to verify: the batch is not transactional, or its transaction is open here.
+    ///
+    /// `bumps_epoch` says that the producer starts each of its transactions with a new epoch.
+    pub fn verify_transaction(&self, records: &[u8], bumps_epoch: bool) -> Option<Guard> {
+        let header = BatchHeader::parse(records).ok()?;
+        if !header.has_producer_id() || !header.is_transactional() {
+            return None;
+        }
+        self.open_inner()?.producers.verify(&header, bumps_epoch)
+    }
+
+    /// Writes the end of a producer's transaction. Without an open transaction the marker is written all the same: it
+    /// keeps older epochs of the producer out.
+    pub fn append_marker(
+        &self,
+        marker: &Marker,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        let config = self.config();
+        let bytes = marker
+            .encode(config.timestamp_type, now_ms)
+            .map_err(AppendError::Corrupt)?;
+        let header = *BatchView::parse(&bytes).map_err(AppendError::Corrupt)?.header();
+        let record = MarkerRecord {
+            commit: marker.commit,
+            coordinator_epoch: marker.coordinator_epoch,
+        };
+        let (appended, flush) = {
+            let mut inner = self
+                .open_inner()
+                .ok_or_else(|| AppendError::Closed(self.name()))?;
+            if inner.failed {
+                return Err(AppendError::Storage(self.flush_failed()));
+            }
+            inner.producers.check_marker(marker)?;
+            // A marker comes from the coordinator, whoever leads, and must not be lost to a change of leaders.
+            let leader_epoch = inner.newer_epoch(leader_epoch).unwrap_or(leader_epoch);
+            let batch = ValidBatch { bytes, header };
+            let appended = self.write(&mut inner, batch, Some(record), &config, leader_epoch, now_ms)?;
             (appended, inner.unflushed_records >= config.flush_messages)
         };
         if flush {
@@ -59,7 +121,8 @@ impl Log {
     fn append_valid(
         &self,
         inner: &mut Inner,
-        mut batch: ValidBatch,
+        batch: ValidBatch,
+        guard: Option<Guard>,
         config: &LogConfig,
         leader_epoch: i32,
         now_ms: i64,
@@ -67,9 +130,29 @@ impl Log {
         if inner.failed {
             return Err(AppendError::Storage(self.flush_failed()));
         }
-        if let Some(earlier) = inner.producers.check(&batch.header)? {
+        // Under the lock of the log, so that nothing of an old leader comes after the first record of a new one.
+        if let Some(newer) = inner.newer_epoch(leader_epoch) {
+            return Err(AppendError::Fenced {
+                epoch: leader_epoch,
+                newer,
+            });
+        }
+        if let Some(earlier) = inner.producers.check(&batch.header, guard)? {
             return Ok(inner.duplicate(&earlier));
         }
+        self.write(inner, batch, None, config, leader_epoch, now_ms)
+    }
+
+    /// Gives the batch its place at the log's end. `marker` is what it says, if it is a marker.
+    fn write(
+        &self,
+        inner: &mut Inner,
+        mut batch: ValidBatch,
+        marker: Option<MarkerRecord>,
+        config: &LogConfig,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
         batch.header.base_offset = inner.log_end_offset;
         batch.header.partition_leader_epoch = leader_epoch;
         let mut patched = BatchMut::parse(&mut batch.bytes).map_err(AppendError::Corrupt)?;
@@ -89,11 +172,7 @@ impl Log {
             self.roll(inner, config, now_ms)?;
         }
         inner.epochs.assign(leader_epoch, batch.header.base_offset)?;
-        let active = inner.active().ok_or_else(|| AppendError::Closed(self.name()))?;
-        active.append(&batch.bytes, &batch.header, config.index_interval_bytes)?;
-        inner.log_end_offset = batch.header.next_offset();
-        inner.unflushed_records += i64::from(batch.header.records_count);
-        inner.producers.update(&batch.header, now_ms);
+        inner.write(&batch, marker, config, now_ms, &self.name())?;
         self.advance(inner);
         Ok(Appended {
             base_offset: batch.header.base_offset,
@@ -130,6 +209,41 @@ impl Log {
 }
 
 impl Inner {
+    /// The epoch of the leader that has replaced the one of `epoch`, if one has.
+    fn newer_epoch(&self, epoch: i32) -> Option<i32> {
+        let latest = self.epochs.latest()?.epoch;
+        Some(latest).filter(|latest| *latest > epoch)
+    }
+
+    /// Writes the batch to the active segment and takes note of it.
+    fn write(
+        &mut self,
+        batch: &ValidBatch,
+        marker: Option<MarkerRecord>,
+        config: &LogConfig,
+        now_ms: i64,
+        name: &str,
+    ) -> Result<(), AppendError> {
+        let header = &batch.header;
+        let ended = marker.and_then(|marker| {
+            self.producers
+                .ended_by(header.producer_id, &marker, header.base_offset)
+        });
+        let aborted = ended.filter(|ended| !ended.commit).map(|ended| ended.entry);
+        let interval = config.index_interval_bytes;
+        let active = self
+            .active()
+            .ok_or_else(|| AppendError::Closed(name.to_owned()))?;
+        active.append_marker(&batch.bytes, header, aborted.as_ref(), interval)?;
+        self.log_end_offset = header.next_offset();
+        self.unflushed_records += i64::from(header.records_count);
+        match marker {
+            Some(marker) => drop(self.producers.update_marker(header, &marker, now_ms)),
+            None => self.producers.update(header, now_ms),
+        }
+        Ok(())
+    }
+
     fn duplicate(&self, earlier: &AppendedBatch) -> Appended {
         Appended {
             base_offset: earlier.first_offset(),

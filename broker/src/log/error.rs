@@ -74,7 +74,19 @@ pub enum AppendError {
         /// The sequence number of the batch.
         sequence: i32,
     },
-    /// Transactions are not there yet, or the batch does not fit the producer's open transaction.
+    /// A newer coordinator has written a marker for the producer.
+    #[error(
+        "the last marker of producer {producer_id} is of coordinator epoch {current}, and this one is of {epoch}"
+    )]
+    CoordinatorFenced {
+        /// The producer.
+        producer_id: i64,
+        /// The coordinator's epoch in the marker.
+        epoch: i32,
+        /// The coordinator's epoch in the log.
+        current: i32,
+    },
+    /// The coordinator knows nothing of the batch's transaction here, or the batch does not fit the open one.
     #[error("{0}")]
     TransactionState(String),
     /// The log could not be written. What was there is still there and readable; the next append tries again.
@@ -83,6 +95,14 @@ pub enum AppendError {
     /// The log has been closed or deleted.
     #[error("the log of {0} is closed")]
     Closed(String),
+    /// The leader that appends has been replaced.
+    #[error("the leader of epoch {epoch} writes no more: epoch {newer} has begun")]
+    Fenced {
+        /// The epoch of the leader that appends.
+        epoch: i32,
+        /// The epoch of its successor.
+        newer: i32,
+    },
 }
 
 /// One record of a batch that is not valid.
@@ -171,9 +191,10 @@ impl AppendError {
             AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
             AppendError::ProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
             AppendError::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
+            AppendError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
             AppendError::TransactionState(_) => ErrorCode::InvalidTxnState,
             AppendError::Storage(_) => ErrorCode::KafkaStorageError,
-            AppendError::Closed(_) => ErrorCode::NotLeaderOrFollower,
+            AppendError::Closed(_) | AppendError::Fenced { .. } => ErrorCode::NotLeaderOrFollower,
         }
     }
 }
@@ -191,6 +212,8 @@ impl AppendError {
             | AppendError::Corrupt(_)
             | AppendError::TooLarge(_)
             | AppendError::LargerThanSegment { .. }
+            | AppendError::CoordinatorFenced { .. }
+            | AppendError::Fenced { .. }
             | AppendError::Storage(_)
             | AppendError::Closed(_) => false,
         }

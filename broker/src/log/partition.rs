@@ -1,6 +1,6 @@
 //! The log of one partition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,7 +12,7 @@ use super::checkpoint::{OffsetCheckpoint, lock, sync_topic_id};
 use super::epoch::{EpochEntry, LeaderEpochs};
 use super::error::{AtPath, StorageError};
 use super::files::{Disk, sync_dir};
-use super::producers::{ProducerInfo, Producers};
+use super::producers::{LastRecord, ProducerInfo, Producers};
 use super::segment::Segment;
 use super::settings::LogConfig;
 use super::snapshot::ensure_snapshot;
@@ -184,6 +184,12 @@ impl Log {
         lock(&self.inner).producers.list()
     }
 
+    /// The newest data of each producer, by its id. The batch that holds it must survive compaction, if need be without
+    /// records, so that the producer's sequence is not forgotten.
+    pub fn last_records(&self) -> HashMap<i64, LastRecord> {
+        lock(&self.inner).producers.last_records()
+    }
+
     /// The leader epochs of the log, oldest first.
     pub fn leader_epochs(&self) -> Vec<EpochEntry> {
         lock(&self.inner).epochs.entries().to_vec()
@@ -320,6 +326,7 @@ impl Log {
             FlushPolicy::Os => inner.log_end_offset,
             FlushPolicy::GroupCommit => inner.recovery_point.max(inner.log_start_offset),
         };
+        inner.producers.replicated(inner.high_watermark);
         self.publish(inner);
     }
 
@@ -369,9 +376,11 @@ impl Inner {
     }
 
     pub(super) fn last_stable_offset(&self) -> i64 {
-        self.producers
-            .first_undecided_offset()
-            .map_or(self.high_watermark, |first| first.min(self.high_watermark))
+        // Of a transaction whose first records have been deleted only what is left is undecided.
+        let unstable = self.producers.first_unstable_offset();
+        unstable.map_or(self.high_watermark, |first| {
+            first.max(self.log_start_offset).min(self.high_watermark)
+        })
     }
 
     pub(super) fn visible(&self) -> Visible {
@@ -398,7 +407,8 @@ impl Inner {
         );
         let mut segments = self.segments.range(first..).map(|(_, segment)| segment);
         for segment in segments.by_ref().take(SEGMENTS_PER_PORTION) {
-            files.extend(segment.files()?.map(|file| (segment.path().to_owned(), file)));
+            let of_segment = segment.files()?;
+            files.extend(of_segment.map(|file| (segment.path().to_owned(), file)));
         }
         let end = segments
             .next()

@@ -14,6 +14,7 @@ use super::frame::{FrameReader, Pieces};
 use crate::{
     api::{self, Peer, Reply},
     broker::Broker,
+    fault,
 };
 
 /// How long a request that waits goes on after its client has closed its end: long enough to answer one that only has
@@ -46,7 +47,7 @@ impl Connection {
         let idle = settings.connections_max_idle;
         while let Some(frame) = self.next_frame(&mut reader, stream, idle).await? {
             let may_wait = api::may_wait(&frame);
-            let handled = api::handle(&self.broker, &self.peer, frame);
+            let handled = fault::handle(&self.broker, &self.peer, frame);
             let reply = if may_wait {
                 // Such a request can take as long as its client likes; without a client it would be for nothing.
                 tokio::select! {

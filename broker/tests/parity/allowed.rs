@@ -19,19 +19,11 @@ pub struct Allowed {
 
 /// APIs that no script asks yet. It is to become empty.
 pub const NOT_YET_COVERED: &[&str] = &[
+    "ElectLeaders",
+    "AlterPartitionReassignments",
     "DescribeConfigs",
     "AlterConfigs",
     "IncrementalAlterConfigs",
-    "JoinGroup",
-    "SyncGroup",
-    "Heartbeat",
-    "LeaveGroup",
-    "OffsetCommit",
-    "OffsetFetch",
-    "ListGroups",
-    "DescribeGroups",
-    "DeleteGroups",
-    "OffsetDelete",
     "DescribeAcls",
     "ListPartitionReassignments",
 ];
@@ -61,6 +53,22 @@ pub const ALLOWED: &[Allowed] = &[
         ours: "(a text)",
         kafka: "\"\"",
         reason: "Kafka leaves some errors without a text for people",
+    },
+    Allowed {
+        api: "DescribeGroups",
+        case: "describing several",
+        path: "*",
+        ours: "*",
+        kafka: "*",
+        reason: "a group that is asked for twice is described once, so that no small request has a huge answer",
+    },
+    Allowed {
+        api: "OffsetFetch",
+        case: "several groups",
+        path: "groups[*]",
+        ours: "(not there)",
+        kafka: "*",
+        reason: "a group that is asked for twice is answered once, so that no small request has a huge answer",
     },
     Allowed {
         api: "ApiVersions",

@@ -143,6 +143,17 @@ impl Parity {
         self.compare::<R>(case, version, &Both { ours, kafka }, (true, true));
     }
 
+    /// Lets both sides do something alike that is not compared.
+    pub fn each(&mut self, what: impl Fn(&mut Side)) {
+        what(&mut self.ours);
+        what(&mut self.kafka);
+    }
+
+    /// Compares answers that were got in another way.
+    pub fn compare_answers<R: Request>(&mut self, case: &str, version: i16, both: &Both<R::Response>) {
+        self.compare::<R>(case, version, both, (true, true));
+    }
+
     /// Keeps a text of both answers under a name, for later requests.
     pub fn keep<T: Clone>(&mut self, name: &str, both: &Both<T>, text: impl Fn(T) -> String) {
         for (side, outcome) in [(&mut self.ours, &both.ours), (&mut self.kafka, &both.kafka)] {

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use heliostat_wire::{
+    ErrorCode,
     builder::{BatchBuilder, NewRecord},
     message::{
-        CreateTopicsRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
-        ProduceRequest,
+        CreateTopicsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
+        ListOffsetsRequest, ProduceRequest,
         create_topics::{CreatableTopic, CreatableTopicConfig},
         fetch::{FetchPartition, FetchTopic},
         list_offsets::{ListOffsetsPartition, ListOffsetsTopic},
@@ -63,6 +64,12 @@ impl Parity {
         self.learn(&[name]).await;
     }
 
+    /// Waits until both clusters have forgotten a topic.
+    pub async fn gone(&mut self, name: &str) {
+        let request = list_offsets(name, &[(0, -1)]);
+        tokio::join!(gone(&mut self.ours, &request), gone(&mut self.kafka, &request));
+    }
+
     /// Waits until both clusters name a coordinator for this key.
     pub async fn coordinated(&mut self, key: &str, key_type: i8) {
         let request = FindCoordinatorRequest {
@@ -89,6 +96,16 @@ impl Parity {
         self.newest("set up", |side| produce(side, topic, 0, records.clone()))
             .await;
     }
+}
+
+async fn gone(side: &mut Side, request: &ListOffsetsRequest) {
+    for _ in 0..TRIES {
+        let answer = side.ask(request, 7).await.answer();
+        if answer.topics[0].partitions[0].error_code != 0 {
+            return;
+        }
+    }
+    panic!("still there after {TRIES} tries: {request:?}");
 }
 
 /// Kafka says that a topic is there a moment before its partitions are.
@@ -124,10 +141,28 @@ async fn gives_producer_ids(side: &mut Side) {
 async fn coordinated(side: &mut Side, request: &FindCoordinatorRequest) {
     for _ in 0..TRIES {
         if side.ask(request, 3).await.answer().error_code == 0 {
-            return;
+            return loaded(side).await;
         }
     }
     panic!("no coordinator after {TRIES} tries: {request:?}");
+}
+
+/// Kafka reads what it knows of groups from several partitions, each by itself: as many groups are asked for as it
+/// takes to meet them all.
+async fn loaded(side: &mut Side) {
+    const GROUPS: usize = 20;
+    for group in 0..GROUPS {
+        let request = HeartbeatRequest {
+            group_id: format!("loaded-{group}"),
+            ..Default::default()
+        };
+        for _ in 0..TRIES {
+            let error = side.ask(&request, 3).await.answer().error_code;
+            if error == ErrorCode::UnknownMemberId.code() {
+                break;
+            }
+        }
+    }
 }
 
 /// A batch with these values, one millisecond apart.

@@ -57,7 +57,7 @@ fn leaf(field: &str, text: &str, side: &mut Side) -> String {
         "session_id" if text != "0" => numbered("session", text, side),
         "log_append_time_ms" | "timestamp" | "base_timestamp" | "max_timestamp" | "txn_start_time_ms"
         | "last_timestamp" => time(text),
-        "member_id" | "leader" => generated(text),
+        "member_id" | "leader" => generated(text, side),
         _ => text.to_owned(),
     }
 }
@@ -96,7 +96,7 @@ fn time(text: &str) -> String {
 }
 
 /// Member ids that end with a random id, in one of the two forms that Kafka writes ids in.
-fn generated(text: &str) -> String {
+fn generated(text: &str, side: &mut Side) -> String {
     const LONG: usize = 36;
     const SHORT: usize = 22;
     let inner = text.trim_matches('"');
@@ -106,11 +106,14 @@ fn generated(text: &str) -> String {
     if let Some(at) = inner.len().checked_sub(LONG)
         && inner.get(at..).is_some_and(is_long)
     {
-        return format!("{:?}", format!("{}<random>", &inner[..at]));
+        return format!(
+            "{:?}",
+            format!("{}{}", &inner[..at], numbered("member", text, side))
+        );
     }
     let is_short = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
     if inner.len() == SHORT && inner.bytes().all(is_short) {
-        return "\"<random>\"".to_owned();
+        return format!("{:?}", numbered("member", text, side));
     }
     text.to_owned()
 }

@@ -77,6 +77,19 @@ impl Side {
         side
     }
 
+    /// Another connection to the same cluster.
+    pub fn beside(&self) -> Side {
+        Side {
+            address: self.address,
+            cluster_id: self.cluster_id.clone(),
+            stream: None,
+            correlation_id: 0,
+            topics: self.topics.clone(),
+            numbers: HashMap::new(),
+            notes: HashMap::new(),
+        }
+    }
+
     /// Forgets what the last script has seen, and its connection.
     pub fn begin(&mut self) {
         self.stream = None;

@@ -75,9 +75,14 @@ impl Tree {
             }
             _ => None,
         });
+        let empty = || {
+            KEYS.iter()
+                .any(|name| self.field(name).is_some())
+                .then(String::new)
+        };
         match self {
             Tree::Leaf(text) => Some(text.clone()),
-            _ => named,
+            _ => named.or_else(empty),
         }
     }
 }

@@ -9,7 +9,10 @@ use heliostat_wire::{
     ErrorCode, Uuid,
     message::{
         FetchRequest,
-        fetch::{EpochEndOffset, FetchPartition, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData},
+        fetch::{
+            AbortedTransaction, EpochEndOffset, FetchPartition, FetchableTopicResponse, LeaderIdAndEpoch,
+            PartitionData,
+        },
     },
 };
 use tokio::sync::watch;
@@ -20,7 +23,7 @@ use super::{
 };
 use crate::{
     api::{Context, blocking, distinct::last},
-    log::{Isolation, Log, ReadError, Visible},
+    log::{self, Isolation, Log, ReadError, Visible},
     partitions::{Led, NotServed, TopicKey},
 };
 
@@ -114,6 +117,32 @@ impl Plan {
         });
         plan.topics = Arc::new(topics.collect());
         plan
+    }
+
+    /// Asks again who leads what.
+    pub(super) fn renew(&mut self, context: &Context) {
+        let image = context.broker.image();
+        let topics = self.topics.iter().map(|topic| {
+            let key = if topic.id.is_zero() {
+                TopicKey::Name(&topic.name)
+            } else {
+                TopicKey::Id(topic.id)
+            };
+            let found = key.find(&image);
+            let partitions = topic.partitions.iter().map(|planned| {
+                let request = planned.request.clone();
+                let (index, epoch) = (request.partition, request.current_leader_epoch);
+                let node = context.node_id();
+                let led = found.and_then(|topic| context.broker.led_by(node, &image, topic, index, epoch));
+                PlannedPartition { request, led }
+            });
+            PlannedTopic {
+                partitions: partitions.collect(),
+                name: topic.name.clone(),
+                id: topic.id,
+            }
+        });
+        self.topics = Arc::new(topics.collect());
     }
 
     /// News of every log that can be read.
@@ -221,7 +250,7 @@ impl PlannedPartition {
                 high_watermark: result.high_watermark,
                 last_stable_offset: result.last_stable_offset,
                 log_start_offset: result.log_start_offset,
-                aborted_transactions: aborted(limits.isolation),
+                aborted_transactions: aborted(limits.isolation, &result.aborted_transactions),
                 records: reserved.fill(result.records),
                 ..Default::default()
             },
@@ -260,10 +289,14 @@ fn standing(partition_index: i32, log: &Log) -> PartitionData {
     }
 }
 
-/// There are no transactions, so none was aborted; who does not ask gets null.
-fn aborted(isolation: Isolation) -> Option<Vec<heliostat_wire::message::fetch::AbortedTransaction>> {
+/// What a reader of committed records must leave out; who reads everything gets null.
+fn aborted(isolation: Isolation, found: &[log::AbortedTransaction]) -> Option<Vec<AbortedTransaction>> {
+    let entry = |aborted: &log::AbortedTransaction| AbortedTransaction {
+        producer_id: aborted.producer_id,
+        first_offset: aborted.first_offset,
+    };
     match isolation {
-        Isolation::ReadCommitted => Some(Vec::new()),
+        Isolation::ReadCommitted => Some(found.iter().map(entry).collect()),
         Isolation::ReadUncommitted => None,
     }
 }

@@ -284,6 +284,7 @@ pub async fn recreated(p: &mut Parity) {
         ..Default::default()
     })
     .await;
+    p.gone("again").await;
     let records = batch(&["d"]);
     p.newest("writing to a topic that is gone", |side| {
         produce(side, "again", 0, records.clone())

@@ -3,6 +3,8 @@
 use crate::harness::Parity;
 
 mod connection;
+mod group_offsets;
+mod groups;
 mod lookup;
 mod metadata;
 mod producers;
@@ -42,5 +44,11 @@ pub async fn run(parity: &mut Parity) {
         producers::ids;
         producers::idempotent;
         producers::coordinators;
+        groups::life;
+        groups::refused;
+        groups::statics;
+        groups::rebalance;
+        group_offsets::commits;
+        group_offsets::fetches;
     );
 }

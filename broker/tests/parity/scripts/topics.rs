@@ -207,6 +207,7 @@ pub async fn delete(p: &mut Parity) {
             by_name(version, &[&name, "delete-none"])
         })
         .await;
+        p.gone(&name).await;
         p.at("gone", version, |_| by_name(version, &[&name])).await;
     }
     p.all("none", |_, version| by_name(version, &[])).await;
