@@ -13,6 +13,9 @@ use heliostat_wire::{
 use super::{Context, distinct::once};
 use crate::{api_error::ApiError, state::Image, topics::TopicRef};
 
+/// The first version whose clients know that a quota may refuse a change.
+const STRICT_QUOTA_SINCE: i16 = 5;
+
 pub(super) async fn handle(context: Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let asked: Vec<DeleteTopicState> = if context.api_version >= 6 {
         request.topics
@@ -23,11 +26,12 @@ pub(super) async fn handle(context: Context, request: DeleteTopicsRequest) -> De
     let disabled = !context.broker.settings().delete_topic_enable;
     let (asked, refused) = once_each(asked, &context.broker.image());
     let mut responses = refused;
+    let mut mutations = context.mutations(STRICT_QUOTA_SINCE);
     for topic in asked {
         let outcome = match reference(&topic) {
             _ if disabled => Err(deletion_disabled(context.api_version)),
             Err(error) => Err(error),
-            Ok(reference) => context.broker.delete_topic(reference).await,
+            Ok(reference) => context.broker.delete_topic(reference, &mut mutations).await,
         };
         responses.push(match outcome {
             Ok(deleted) => DeletableTopicResult {
@@ -38,7 +42,10 @@ pub(super) async fn handle(context: Context, request: DeleteTopicsRequest) -> De
             Err(error) => failed(topic, error),
         });
     }
-    DeleteTopicsResponse { responses, ..Default::default() }
+    DeleteTopicsResponse {
+        throttle_time_ms: mutations.throttle_time_ms(),
+        responses,
+    }
 }
 
 /// The topics that are named once, and the refusals of the others: whoever names a topic twice may mean two of them,

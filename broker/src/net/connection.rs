@@ -57,10 +57,22 @@ impl Connection {
             } else {
                 handled.await
             };
+            let (reply, throttle) = match reply {
+                Reply::Throttled(reply, throttle) => (*reply, Some(throttle)),
+                reply => (reply, None),
+            };
             match reply {
                 Reply::Frame(pieces) => write(Pieces::new(pieces), stream, idle).await?,
-                Reply::Nothing => {}
+                Reply::Nothing | Reply::Throttled(..) => {}
                 Reply::Close(reason) => return Err(io::Error::new(io::ErrorKind::InvalidData, reason)),
+            }
+            if let Some(throttle) = throttle {
+                // The answer is out already: clients that know quotas wait as long, the others are made to (KIP-219).
+                tokio::select! {
+                    () = tokio::time::sleep(throttle) => {}
+                    () = self.drain.cancelled() => {}
+                    () = leaves(&mut reader, stream) => return Ok(()),
+                }
             }
         }
         Ok(())
