@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use heliostat_wire::message::{Message, Request, ThrottleTime, decode_message, encode_response};
+use heliostat_wire::{
+    Payload,
+    message::{Message, Request, ThrottleTime, decode_message, encode_response},
+};
 
 use super::{Call, Context, throttle::Meter};
 
@@ -11,7 +13,7 @@ use super::{Call, Context, throttle::Meter};
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// A frame is written.
-    Frame(Vec<Bytes>),
+    Frame(Vec<Payload>),
     /// Nothing is written: the client asked for no acknowledgement.
     Nothing,
     /// One of the others, after which nothing is read from the client for a while (KIP-219).

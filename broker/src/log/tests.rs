@@ -3,6 +3,7 @@
 mod crash;
 mod disk;
 mod idempotence;
+mod in_file;
 mod lookup;
 mod model;
 mod parallel;

@@ -19,8 +19,15 @@ pub struct Allowed {
 
 /// APIs that no script asks yet. It is to become empty.
 pub const NOT_YET_COVERED: &[&str] = &[
+    "ElectLeaders",
+    "AlterPartitionReassignments",
     "DescribeClientQuotas",
     "AlterClientQuotas",
+    "DescribeConfigs",
+    "AlterConfigs",
+    "IncrementalAlterConfigs",
+    "DescribeAcls",
+    "ListPartitionReassignments",
     "AddPartitionsToTxn",
     "AddOffsetsToTxn",
     "EndTxn",
@@ -42,13 +49,6 @@ pub const NOT_YET_COVERED: &[&str] = &[
     "AlterUserScramCredentials",
     "DescribeQuorum",
     "UpdateFeatures",
-    "ElectLeaders",
-    "AlterPartitionReassignments",
-    "DescribeConfigs",
-    "AlterConfigs",
-    "IncrementalAlterConfigs",
-    "DescribeAcls",
-    "ListPartitionReassignments",
 ];
 
 /// The differences.

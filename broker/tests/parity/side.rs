@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use heliostat_wire::{
-    Uuid,
+    Payload, Uuid,
     message::{
         ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse, Request, ResponseHeader,
         decode_message, encode_request, encode_response, metadata::MetadataRequestTopic,
@@ -259,5 +259,6 @@ fn decode<R: Request>(frame: Bytes, version: i16) -> (R::Response, bool) {
         .or_else(|| read(0, &mut frame.clone()))
         .unwrap_or_else(|| panic!("a response of {:?} {version} cannot be read: {frame:?}", R::KEY));
     let again = encode_response(&message, version, header.correlation_id).expect("a response can be written");
-    (message, again.concat()[4..] == frame)
+    let again = Payload::join(again).expect("a response in memory");
+    (message, again[4..] == frame)
 }

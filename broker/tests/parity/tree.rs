@@ -27,6 +27,8 @@ const KEYS: &[&str] = &[
     "name",
     "topic",
     "partition_index",
+    "partition_id",
+    "entity_type",
     "partition",
     "index",
     "group_id",
@@ -207,11 +209,6 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     fn value(&mut self) -> Tree {
-        if self.eat("Some(") {
-            let inner = self.value();
-            assert!(self.eat(")"), "no end of Some at {:?}", self.rest);
-            return inner;
-        }
         if self.eat("[") {
             let mut elements = Vec::new();
             while !self.eat("]") {
@@ -225,10 +222,16 @@ impl Parser<'_> {
         }
         let end = self
             .rest
-            .find([',', ']', '}', ')', ' '])
+            .find([',', ']', '}', '(', ')', ' '])
             .unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
+        // What is wrapped, in `Some` or in a variant, is taken as it is.
+        if self.eat("(") {
+            let inner = self.value();
+            assert!(self.eat(")"), "no end of {word} at {:?}", self.rest);
+            return inner;
+        }
         if !self.eat(" { ") {
             return Tree::leaf(if word == "None" { "null" } else { word });
         }
