@@ -118,14 +118,6 @@ pub const ALLOWED: &[Allowed] = &[
         reason: "features say which protocols and records a cluster has, and here some are not there",
     },
     Allowed {
-        api: "CreateTopics",
-        case: "*",
-        path: "topics[*].configs[min.insync.replicas].config_source",
-        ours: "5",
-        kafka: "3",
-        reason: "Kafka's format tool sets it for the whole cluster, because it has eligible leader replicas",
-    },
-    Allowed {
         api: "CreatePartitions",
         case: "by 20000, only validated",
         path: "*",
