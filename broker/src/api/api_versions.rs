@@ -29,8 +29,10 @@ pub(super) async fn handle(context: Context, request: ApiVersionsRequest) -> Api
         max_version_level: feature.max,
         min_version_level: feature.max,
     });
+    let mut api_keys: Vec<_> = TABLE.iter().map(advertised).collect();
+    api_keys.sort_by_key(|api| api.api_key);
     ApiVersionsResponse {
-        api_keys: TABLE.iter().map(advertised).collect(),
+        api_keys,
         supported_features: supported.collect(),
         // They never change; clients take an epoch below 0 for "unknown".
         finalized_features_epoch: 0,
