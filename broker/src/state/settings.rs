@@ -10,6 +10,7 @@ use crate::group::ConsumerConfig;
 pub(crate) struct Settings {
     pub(crate) auto_create_topics: bool,
     pub(crate) rack: Option<String>,
+    pub(crate) cleaner_enable: bool,
     pub(crate) connections_max_idle: Duration,
     pub(crate) controller_quota_window_num: usize,
     pub(crate) controller_quota_window_size: Duration,
@@ -37,6 +38,10 @@ pub(crate) struct Settings {
     pub(crate) quota_window_num: usize,
     pub(crate) quota_window_size: Duration,
     pub(crate) socket_request_max_bytes: usize,
+    pub(crate) transaction_timeout_check_interval: Duration,
+    pub(crate) transaction_max_timeout: Duration,
+    pub(crate) transaction_expiration_check_interval: Duration,
+    pub(crate) transactional_id_expiration: Duration,
 }
 
 impl Settings {
@@ -46,6 +51,7 @@ impl Settings {
         Settings {
             auto_create_topics: values.boolean("auto.create.topics.enable"),
             rack: Some(values.text("broker.rack").to_owned()).filter(|rack| !rack.is_empty()),
+            cleaner_enable: values.boolean("log.cleaner.enable"),
             connections_max_idle: values.millis("connections.max.idle.ms"),
             controller_quota_window_num: values.size("controller.quota.window.num"),
             controller_quota_window_size: values.seconds("controller.quota.window.size.seconds"),
@@ -86,6 +92,12 @@ impl Settings {
             quota_window_num: values.size("quota.window.num"),
             quota_window_size: values.seconds("quota.window.size.seconds"),
             socket_request_max_bytes: values.size("socket.request.max.bytes"),
+            transaction_timeout_check_interval: values
+                .millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+            transaction_max_timeout: values.millis("transaction.max.timeout.ms"),
+            transaction_expiration_check_interval: values
+                .millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
+            transactional_id_expiration: values.millis("transactional.id.expiration.ms"),
         }
     }
 }
