@@ -20,7 +20,7 @@ use crate::{
     broker::{Broker, Node},
     configs::{self, PropertyProblem},
     group::{Coordinator, GroupConfig, OpenError as GroupsError},
-    log::{OpenError as LogsError, StorageError},
+    log::{Disk, OpenError as LogsError, StorageError},
     net::Server,
     state::{State, StateError, Topic, settings::Settings},
     storage::Storage,
@@ -196,6 +196,11 @@ impl Cluster {
     /// Where the nodes listen, node 1 first.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The disk under the cluster's data, where faults can be injected.
+    pub fn disk(&self) -> &Disk {
+        self.broker.storage().disk()
     }
 
     /// Stops: no more connections are accepted, requests in progress are answered until the deadline and cut after it,
@@ -381,15 +386,23 @@ fn join(addresses: &[SocketAddr]) -> String {
         .join(",")
 }
 
+/// How often the disk is looked after: a data directory that was removed is noticed within this time.
+const WATCH_PERIOD: Duration = Duration::from_millis(200);
+
 /// What has to be done now and then: at least as often as is good for checkpoints and for what files were deleted.
 async fn keep_house(broker: Arc<Broker>) {
     const PERIOD_MAX: Duration = Duration::from_secs(30);
     let period = broker.settings().retention_check_interval.min(PERIOD_MAX);
+    let maintenance = every(period, || broker.storage().maintain());
+    tokio::join!(maintenance, every(WATCH_PERIOD, || broker.storage().watch()));
+}
+
+async fn every<F: Future<Output = ()>>(period: Duration, work: impl Fn() -> F) {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        broker.storage().maintain().await;
+        work().await;
     }
 }

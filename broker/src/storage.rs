@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::{
     api_error::ApiError,
     clock::now_ms,
-    log::{Log, LogConfig, LogManager, LogManagerOptions, OpenError, StorageError},
+    log::{Disk, FlushPolicy, Log, LogConfig, LogManager, LogManagerOptions, OpenError, StorageError},
     state::{Image, Topic, settings::Settings},
 };
 
@@ -31,16 +31,25 @@ impl Storage {
     /// Opens the directory, which nobody else may use at the same time. Blocks on the disk.
     pub(crate) fn open(directory: &Path, settings: &Settings) -> Result<Storage, OpenError> {
         let mut options = LogManagerOptions::new(directory);
+        options.flush_policy = settings.flush_policy;
         options.producer_expiration_ms = settings.producer_id_expiration.as_millis() as i64;
         // The configuration of topics is known only when the state has been read, which this directory's lock must
         // come before; until `follow` the defaults hold.
         let logs = LogManager::open(options, now_ms(), &|_| LogConfig::default())?;
+        if settings.flush_policy == FlushPolicy::GroupCommit {
+            logs.start_commits(settings.flush_group_interval)?;
+        }
         Ok(Storage { logs: Arc::new(logs) })
     }
 
     /// 22 characters, which stay as long as the data does.
     pub(crate) fn cluster_id(&self) -> &str {
         &self.logs.meta().cluster_id
+    }
+
+    /// The disk under the logs.
+    pub(crate) fn disk(&self) -> &Disk {
+        self.logs.disk()
     }
 
     /// Brings the logs in line with the state at start: every partition has one, and those that a crash has left
@@ -161,6 +170,14 @@ impl Storage {
         let logs = self.logs.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || logs.maintain(now_ms())).await {
             error!(%error, "the maintenance of the logs was interrupted");
+        }
+    }
+
+    /// Notices what has become of the disk since the last call.
+    pub(crate) async fn watch(&self) {
+        let logs = self.logs.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.watch()).await {
+            error!(%error, "looking after the disk was interrupted");
         }
     }
 

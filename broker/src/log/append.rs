@@ -3,7 +3,7 @@
 use heliostat_wire::batch::{BatchMut, NO_TIMESTAMP, TimestampType};
 
 use super::error::{AppendError, StorageError};
-use super::partition::{Inner, Log};
+use super::partition::{FlushPolicy, Inner, Log};
 use super::producers::AppendedBatch;
 use super::segment::{RollQuestion, Segment};
 use super::settings::LogConfig;
@@ -30,8 +30,8 @@ impl Log {
     /// Appends one batch, as a producer has sent it. When this returns it is in the page cache.
     ///
     /// After [`AppendError::Storage`] nothing of the batch is in the log, which stays readable; the same batch may be
-    /// appended again. The one exception: a flush that flush.messages asks for comes after the append, and closes the
-    /// log to appends when it fails.
+    /// appended again. The one exception: a flush, where [`FlushPolicy::Each`] or flush.messages asks for it, comes after
+    /// the append; when it fails, the log is read-only until it was found out what became of the batch.
     pub fn append(&self, records: &[u8], leader_epoch: i32, now_ms: i64) -> Result<Appended, AppendError> {
         let config = self.config();
         let batch = validate(records, &config, now_ms)?;
@@ -46,11 +46,23 @@ impl Log {
             let mut inner = self
                 .open_inner()
                 .ok_or_else(|| AppendError::Closed(self.name()))?;
-            let appended = self.append_valid(&mut inner, batch, &config, leader_epoch, now_ms)?;
-            (appended, inner.unflushed_records >= config.flush_messages)
+            let appended = match self.append_valid(&mut inner, batch, &config, leader_epoch, now_ms) {
+                Err(AppendError::Storage(error)) if !inner.is_unproven() => {
+                    self.note_trouble(&mut inner, &error, false);
+                    return Err(AppendError::Storage(error));
+                }
+                other => other?,
+            };
+            self.note_success(&mut inner);
+            let due = inner.durable <= appended.last_offset;
+            let each = self.options.flush_policy == FlushPolicy::Each;
+            (
+                appended,
+                due && (each || inner.unflushed_records >= config.flush_messages),
+            )
         };
         if flush {
-            self.flush(now_ms)?;
+            self.commit()?;
         }
         Ok(appended)
     }
@@ -63,8 +75,8 @@ impl Log {
         leader_epoch: i32,
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
-        if inner.failed {
-            return Err(AppendError::Storage(self.flush_failed()));
+        if inner.is_unproven() {
+            return Err(AppendError::Storage(self.refused(inner)));
         }
         if let Some(earlier) = inner.producers.check(&batch.header)? {
             return Ok(inner.duplicate(&earlier, config));

@@ -15,10 +15,12 @@
 
 mod append;
 mod checkpoint;
+mod commit;
 pub mod config;
 mod epoch;
 mod error;
 mod files;
+mod flush;
 mod index;
 mod inflate;
 mod load;
@@ -32,15 +34,16 @@ mod segment;
 pub mod settings;
 mod snapshot;
 mod validate;
+mod watch;
 
 pub use append::Appended;
 pub use checkpoint::{MetaProperties, TopicPartition};
 pub use config::{ConfigError, ConfigKey, ConfigKind, TOPIC_CONFIGS, Validator};
 pub use epoch::EpochEntry;
 pub use error::{AppendError, DeleteRecordsError, ReadError, RecordProblem, StorageError};
-pub use files::Disk;
+pub use files::{Disk, DiskFault, DiskOperation, DiskRefusal};
 pub use manager::{LogManager, LogManagerOptions, OpenError};
-pub use partition::{FlushPolicy, Log, Visible};
+pub use partition::{FlushPolicy, Log, LogState, Visible};
 pub use producers::ProducerInfo;
 pub use reading::{FoundOffset, Isolation, MAX_READ_BYTES, ReadResult};
 pub use settings::LogConfig;

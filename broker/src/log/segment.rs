@@ -167,7 +167,7 @@ impl Segment {
             file.set_len(self.size).at("truncate", &self.path)?;
             self.torn = false;
         }
-        if let Err(error) = self.disk.write_all_at(&file, batch, self.size) {
+        if let Err(error) = self.disk.write_all_at(&file, &self.path, batch, self.size) {
             self.torn = file.set_len(self.size).is_err();
             return Err(error).at("write", &self.path);
         }
@@ -272,8 +272,13 @@ impl Segment {
     }
 
     /// The files that must be forced to disk for the segment to be there after a power cut.
-    pub(crate) fn files(&self) -> Result<[Arc<File>; 3], StorageError> {
-        Ok([self.handle()?, self.offsets.handle()?, self.times.handle()?])
+    pub(crate) fn files(&self) -> Result<[(PathBuf, Arc<File>); 3], StorageError> {
+        let index = |suffix: &str| self.path.with_extension(suffix);
+        Ok([
+            (self.path.clone(), self.handle()?),
+            (index("index"), self.offsets.handle()?),
+            (index("timeindex"), self.times.handle()?),
+        ])
     }
 
     /// Where the batches lie.
