@@ -1,14 +1,16 @@
 //! Appending: what a producer has sent becomes the end of the log.
 
-use heliostat_wire::batch::{BatchMut, NO_TIMESTAMP, TimestampType};
+use heliostat_wire::batch::{BatchHeader, BatchMut, BatchView, NO_TIMESTAMP, TimestampType};
 
 use super::error::{AppendError, StorageError};
+use super::marker::{Marker, MarkerRecord};
 use super::partition::{FlushPolicy, Inner, Log};
 use super::producers::AppendedBatch;
 use super::segment::{RollQuestion, Segment};
 use super::settings::LogConfig;
 use super::snapshot::write_snapshot;
 use super::validate::{ValidBatch, validate};
+use super::verification::Guard;
 
 /// What became of a batch that was appended, or was there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,17 @@ impl Log {
     /// appended again. The one exception: a flush, where [`FlushPolicy::Each`] or flush.messages asks for it, comes after
     /// the append; when it fails, the log is read-only until it was found out what became of the batch.
     pub fn append(&self, records: &[u8], leader_epoch: i32, now_ms: i64) -> Result<Appended, AppendError> {
+        self.append_guarded(records, None, leader_epoch, now_ms)
+    }
+
+    /// As [`Log::append`], with the guard of [`Log::verify_transaction`], which the first batch of a transaction needs.
+    pub fn append_guarded(
+        &self,
+        records: &[u8],
+        guard: Option<Guard>,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
         let config = self.config();
         let batch = validate(records, &config, now_ms)?;
         let size = u64::try_from(batch.bytes.len()).unwrap_or(u64::MAX);
@@ -42,11 +55,61 @@ impl Log {
                 limit: config.segment_bytes,
             });
         }
+        self.write_and_flush(&config, |inner| {
+            self.append_valid(inner, batch, guard, &config, leader_epoch, now_ms)
+        })
+    }
+
+    /// Begins to verify that the transaction of a batch reaches this partition; to be called before the coordinator is
+    /// asked. `None` if there is nothing to verify: the batch is not transactional, or its transaction is open here.
+    ///
+    /// `bumps_epoch` says that the producer starts each of its transactions with a new epoch.
+    pub fn verify_transaction(&self, records: &[u8], bumps_epoch: bool) -> Option<Guard> {
+        let header = BatchHeader::parse(records).ok()?;
+        if !header.has_producer_id() || !header.is_transactional() {
+            return None;
+        }
+        self.open_inner()?.producers.verify(&header, bumps_epoch)
+    }
+
+    /// Writes the end of a producer's transaction. Without an open transaction the marker is written all the same: it
+    /// keeps older epochs of the producer out.
+    pub fn append_marker(
+        &self,
+        marker: &Marker,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        let config = self.config();
+        let bytes = marker
+            .encode(config.timestamp_type, now_ms)
+            .map_err(AppendError::Corrupt)?;
+        let header = *BatchView::parse(&bytes).map_err(AppendError::Corrupt)?.header();
+        let record = MarkerRecord {
+            commit: marker.commit,
+            coordinator_epoch: marker.coordinator_epoch,
+        };
+        self.write_and_flush(&config, |inner| {
+            if inner.is_unproven() {
+                return Err(AppendError::Storage(self.refused(inner)));
+            }
+            inner.producers.check_marker(marker)?;
+            let batch = ValidBatch { bytes, header };
+            self.write(inner, batch, Some(record), &config, leader_epoch, now_ms)
+        })
+    }
+
+    /// Lets `write` append something, takes note of what the disk says to it, and flushes where the policy asks for it.
+    fn write_and_flush(
+        &self,
+        config: &LogConfig,
+        write: impl FnOnce(&mut Inner) -> Result<Appended, AppendError>,
+    ) -> Result<Appended, AppendError> {
         let (appended, flush) = {
             let mut inner = self
                 .open_inner()
                 .ok_or_else(|| AppendError::Closed(self.name()))?;
-            let appended = match self.append_valid(&mut inner, batch, &config, leader_epoch, now_ms) {
+            let appended = match write(&mut inner) {
                 Err(AppendError::Storage(error)) if !inner.is_unproven() => {
                     self.note_trouble(&mut inner, &error, false);
                     return Err(AppendError::Storage(error));
@@ -56,10 +119,8 @@ impl Log {
             self.note_success(&mut inner);
             let due = inner.durable <= appended.last_offset;
             let each = self.options.flush_policy == FlushPolicy::Each;
-            (
-                appended,
-                due && (each || inner.unflushed_records >= config.flush_messages),
-            )
+            let flush = due && (each || inner.unflushed_records >= config.flush_messages);
+            (appended, flush)
         };
         if flush {
             self.commit()?;
@@ -70,7 +131,8 @@ impl Log {
     fn append_valid(
         &self,
         inner: &mut Inner,
-        mut batch: ValidBatch,
+        batch: ValidBatch,
+        guard: Option<Guard>,
         config: &LogConfig,
         leader_epoch: i32,
         now_ms: i64,
@@ -78,9 +140,22 @@ impl Log {
         if inner.is_unproven() {
             return Err(AppendError::Storage(self.refused(inner)));
         }
-        if let Some(earlier) = inner.producers.check(&batch.header)? {
+        if let Some(earlier) = inner.producers.check(&batch.header, guard)? {
             return Ok(inner.duplicate(&earlier, config));
         }
+        self.write(inner, batch, None, config, leader_epoch, now_ms)
+    }
+
+    /// Gives the batch its place at the log's end. `marker` is what it says, if it is a marker.
+    fn write(
+        &self,
+        inner: &mut Inner,
+        mut batch: ValidBatch,
+        marker: Option<MarkerRecord>,
+        config: &LogConfig,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
         batch.header.base_offset = inner.log_end_offset;
         batch.header.partition_leader_epoch = leader_epoch;
         let mut patched = BatchMut::parse(&mut batch.bytes).map_err(AppendError::Corrupt)?;
@@ -100,11 +175,7 @@ impl Log {
             self.roll(inner, config, now_ms)?;
         }
         inner.epochs.assign(leader_epoch, batch.header.base_offset)?;
-        let active = inner.active().ok_or_else(|| AppendError::Closed(self.name()))?;
-        active.append(&batch.bytes, &batch.header, config.index_interval_bytes)?;
-        inner.log_end_offset = batch.header.next_offset();
-        inner.unflushed_records += i64::from(batch.header.records_count);
-        inner.producers.update(&batch.header, now_ms);
+        inner.write(&batch, marker, config, now_ms, &self.name())?;
         self.advance(inner);
         Ok(Appended {
             base_offset: batch.header.base_offset,
@@ -141,6 +212,35 @@ impl Log {
 }
 
 impl Inner {
+    /// Writes the batch to the active segment and takes note of it.
+    fn write(
+        &mut self,
+        batch: &ValidBatch,
+        marker: Option<MarkerRecord>,
+        config: &LogConfig,
+        now_ms: i64,
+        name: &str,
+    ) -> Result<(), AppendError> {
+        let header = &batch.header;
+        let ended = marker.and_then(|marker| {
+            self.producers
+                .ended_by(header.producer_id, &marker, header.base_offset)
+        });
+        let aborted = ended.filter(|ended| !ended.commit).map(|ended| ended.entry);
+        let interval = config.index_interval_bytes;
+        let active = self
+            .active()
+            .ok_or_else(|| AppendError::Closed(name.to_owned()))?;
+        active.append_marker(&batch.bytes, header, aborted.as_ref(), interval)?;
+        self.log_end_offset = header.next_offset();
+        self.unflushed_records += i64::from(header.records_count);
+        match marker {
+            Some(marker) => drop(self.producers.update_marker(header, &marker, now_ms)),
+            None => self.producers.update(header, now_ms),
+        }
+        Ok(())
+    }
+
     fn duplicate(&self, earlier: &AppendedBatch, config: &LogConfig) -> Appended {
         Appended {
             base_offset: earlier.first_offset(),

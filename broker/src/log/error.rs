@@ -71,7 +71,19 @@ pub enum AppendError {
         /// The sequence number of the batch.
         sequence: i32,
     },
-    /// Transactions are not there yet, or the batch does not fit the producer's open transaction.
+    /// A newer coordinator has written a marker for the producer.
+    #[error(
+        "the last marker of producer {producer_id} is of coordinator epoch {current}, and this one is of {epoch}"
+    )]
+    CoordinatorFenced {
+        /// The producer.
+        producer_id: i64,
+        /// The coordinator's epoch in the marker.
+        epoch: i32,
+        /// The coordinator's epoch in the log.
+        current: i32,
+    },
+    /// The coordinator knows nothing of the batch's transaction here, or the batch does not fit the open one.
     #[error("{0}")]
     TransactionState(String),
     /// The log could not be written. What was there is still there and readable; the next append tries again.
@@ -168,6 +180,7 @@ impl AppendError {
             AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
             AppendError::ProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
             AppendError::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
+            AppendError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
             AppendError::TransactionState(_) => ErrorCode::InvalidTxnState,
             AppendError::Storage(_) => ErrorCode::KafkaStorageError,
             AppendError::Closed(_) => ErrorCode::NotLeaderOrFollower,

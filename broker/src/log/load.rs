@@ -8,11 +8,13 @@ use std::sync::Arc;
 use heliostat_wire::Uuid;
 use heliostat_wire::batch::{BatchHeader, BatchView};
 
+use super::aborted::AbortedTransaction;
 use super::append::jitter;
 use super::checkpoint::read_topic_id;
 use super::epoch::LeaderEpochs;
 use super::error::{AtPath, StorageError};
 use super::files::remove_if_there;
+use super::marker::MarkerRecord;
 use super::partition::{FlushPolicy, Identity, Inner, Log, LogOptions};
 use super::producers::Producers;
 use super::scan::{Scan, ScanError, read_batch};
@@ -74,6 +76,7 @@ impl Log {
         loader.epochs.save()?;
         loader.epochs.truncate_from_end(log_end_offset)?;
         loader.epochs.truncate_from_start(log_start_offset)?;
+        producers.replicated(log_end_offset);
         let recovery_point = loader
             .recovered
             .map_or(log_end_offset, |from| from.min(open.recovery_point))
@@ -223,11 +226,12 @@ impl Loader<'_> {
                 write_snapshot(dir, base, &producers)?;
             }
             let mut segment = Segment::open_fresh(dir, base, &self.open.options.disk)?;
-            let epochs = &mut self.epochs;
+            let (epochs, mut aborted) = (&mut self.epochs, Vec::new());
             let recovered = segment.recover(self.open.config.index_interval_bytes, &mut |batch| {
                 epochs.replay(batch.header().partition_leader_epoch, batch.header().base_offset);
-                note(&mut producers, batch, self.open.now_ms);
+                aborted.extend(note(&mut producers, batch, self.open.now_ms));
             })?;
+            segment.set_aborted(&aborted)?;
             next_offset = recovered.next_offset;
             ended = recovered.cut > 0;
             if ended {
@@ -350,7 +354,7 @@ pub(super) fn producers_before(
                     // Only of a marker is more than the header of interest.
                     if header.is_control() {
                         let batch = read_batch(&file, position, header.size(), &mut buffer)?;
-                        note(&mut producers, &batch, now_ms);
+                        let _ = note(&mut producers, &batch, now_ms);
                     } else {
                         producers.update(&header, now_ms);
                     }
@@ -374,22 +378,15 @@ pub(super) fn producers_before(
 /// are large, in which case fewer are recognised.
 const WINDOW_BYTES: u64 = 1 << 20;
 
-fn note(producers: &mut Producers, batch: &BatchView<'_>, now_ms: i64) {
-    producers.update(batch.header(), now_ms);
-    if batch.header().is_control() {
-        // A marker's value holds its version (i16) and the coordinator's epoch (i32).
-        let bytes = batch
-            .decompress(super::validate::MAX_DECOMPRESSED_BYTES)
-            .unwrap_or_default();
-        let value = batch
-            .records(&bytes)
-            .next()
-            .and_then(Result::ok)
-            .and_then(|record| record.value);
-        if let Some(epoch) = value.and_then(|value| value.get(2..)?.first_chunk()) {
-            producers.set_coordinator_epoch(batch.header().producer_id, i32::from_be_bytes(*epoch));
-        }
+/// Takes note of a batch that is in the log; returns the transaction that it aborts, if it is a marker that does so.
+fn note(producers: &mut Producers, batch: &BatchView<'_>, now_ms: i64) -> Option<AbortedTransaction> {
+    if !batch.header().is_control() {
+        producers.update(batch.header(), now_ms);
+        return None;
     }
+    let marker = MarkerRecord::decode(batch)?;
+    let ended = producers.update_marker(batch.header(), &marker, now_ms)?;
+    (!ended.commit).then_some(ended.entry)
 }
 
 fn is_known(name: &str) -> bool {

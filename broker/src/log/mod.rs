@@ -13,6 +13,7 @@
 //!   rebuilt from the log if it is missing or damaged.
 //! - Readers cope with holes between batches and within them: compaction leaves both.
 
+mod aborted;
 mod append;
 mod checkpoint;
 mod commit;
@@ -25,6 +26,7 @@ mod index;
 mod inflate;
 mod load;
 mod manager;
+mod marker;
 mod partition;
 mod producers;
 mod reading;
@@ -34,8 +36,10 @@ mod segment;
 pub mod settings;
 mod snapshot;
 mod validate;
+mod verification;
 mod watch;
 
+pub use aborted::AbortedTransaction;
 pub use append::Appended;
 pub use checkpoint::{MetaProperties, TopicPartition};
 pub use config::{ConfigError, ConfigKey, ConfigKind, TOPIC_CONFIGS, Validator};
@@ -43,11 +47,13 @@ pub use epoch::EpochEntry;
 pub use error::{AppendError, DeleteRecordsError, ReadError, RecordProblem, StorageError};
 pub use files::{Disk, DiskFault, DiskOperation, DiskRefusal};
 pub use manager::{LogManager, LogManagerOptions, OpenError};
+pub use marker::Marker;
 pub use partition::{FlushPolicy, Log, LogState, Visible};
-pub use producers::ProducerInfo;
+pub use producers::{LastRecord, ProducerInfo};
 pub use reading::{FoundOffset, Isolation, MAX_READ_BYTES, ReadResult};
 pub use settings::LogConfig;
 pub use validate::MAX_DECOMPRESSED_BYTES;
+pub use verification::Guard;
 
 #[cfg(test)]
 mod tests;

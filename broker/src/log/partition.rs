@@ -1,6 +1,6 @@
 //! The log of one partition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Instant;
@@ -13,7 +13,7 @@ use super::commit::GroupCommit;
 use super::epoch::{EpochEntry, LeaderEpochs};
 use super::error::StorageError;
 use super::files::Disk;
-use super::producers::{ProducerInfo, Producers};
+use super::producers::{LastRecord, ProducerInfo, Producers};
 use super::segment::Segment;
 use super::settings::LogConfig;
 use super::snapshot::ensure_snapshot;
@@ -230,6 +230,12 @@ impl Log {
         lock(&self.inner).producers.list()
     }
 
+    /// The newest data of each producer, by its id. The batch that holds it must survive compaction, if need be without
+    /// records, so that the producer's sequence is not forgotten.
+    pub fn last_records(&self) -> HashMap<i64, LastRecord> {
+        lock(&self.inner).producers.last_records()
+    }
+
     /// The leader epochs of the log, oldest first.
     pub fn leader_epochs(&self) -> Vec<EpochEntry> {
         lock(&self.inner).epochs.entries().to_vec()
@@ -329,6 +335,7 @@ impl Log {
             FlushPolicy::Os => inner.log_end_offset,
             FlushPolicy::GroupCommit | FlushPolicy::Each => inner.durable.max(inner.log_start_offset),
         };
+        inner.producers.replicated(inner.high_watermark);
         self.publish(inner);
         let due = inner.durable < inner.log_end_offset && !inner.closed && inner.trouble.is_none();
         if due && !inner.commit_queued && self.options.flush_policy == FlushPolicy::GroupCommit {
@@ -371,9 +378,11 @@ impl Inner {
     }
 
     pub(super) fn last_stable_offset(&self) -> i64 {
-        self.producers
-            .first_undecided_offset()
-            .map_or(self.high_watermark, |first| first.min(self.high_watermark))
+        // Of a transaction whose first records have been deleted only what is left is undecided.
+        let unstable = self.producers.first_unstable_offset();
+        unstable.map_or(self.high_watermark, |first| {
+            first.max(self.log_start_offset).min(self.high_watermark)
+        })
     }
 
     pub(super) fn visible(&self) -> Visible {

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use heliostat_wire::batch::{BatchHeader, NO_PRODUCER_EPOCH, NO_SEQUENCE, add_sequence, subtract_sequence};
 
+use super::aborted::AbortedTransaction;
 use super::error::AppendError;
+use super::marker::{Marker, MarkerRecord};
+use super::verification::{Guard, Verifications};
 
 /// How many of a producer's last batches are remembered, so that their repetition is recognised: the largest number
 /// of requests in flight that an idempotent producer may have.
@@ -60,76 +63,162 @@ pub(crate) struct Producers {
     producers: HashMap<i64, Producer>,
     /// First offset of each open transaction, with its producer.
     open_transactions: BTreeMap<i64, i64>,
+    /// First and last offset of each ended transaction whose marker is not below the high watermark yet.
+    ended_transactions: BTreeMap<i64, i64>,
+    verifications: Verifications,
+}
+
+/// A transaction that a marker has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EndedTransaction {
+    pub(crate) commit: bool,
+    /// What the index of aborted transactions says of it, if it was aborted.
+    pub(crate) entry: AbortedTransaction,
+}
+
+/// The newest data of a producer, which compaction must keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastRecord {
+    /// The last offset of its newest batch; `None` after a marker of a new epoch.
+    pub last_data_offset: Option<i64>,
+    /// Its epoch.
+    pub epoch: i16,
 }
 
 impl Producers {
-    /// Whether the batch may be appended. `Some` is the earlier batch that it repeats.
-    pub(crate) fn check(&self, header: &BatchHeader) -> Result<Option<AppendedBatch>, AppendError> {
-        let Some(producer) = self
-            .producers
-            .get(&header.producer_id)
-            .filter(|_| header.has_producer_id())
-        else {
-            // A producer that is not known may start anywhere: its records may have been deleted.
+    /// Whether the batch may be appended. `Some` is the earlier batch that it repeats. The first transactional batch
+    /// of a transaction needs the guard of its verification ([`Producers::verify`]).
+    pub(crate) fn check(
+        &self,
+        header: &BatchHeader,
+        guard: Option<Guard>,
+    ) -> Result<Option<AppendedBatch>, AppendError> {
+        if !header.has_producer_id() {
             return Ok(None);
-        };
-        if let Some(earlier) = producer.repeated(header) {
+        }
+        let producer = self.producers.get(&header.producer_id);
+        if let Some(earlier) = producer.and_then(|producer| producer.repeated(header)) {
             return Ok(Some(earlier));
         }
-        if header.producer_epoch < producer.epoch {
-            return Err(AppendError::ProducerEpoch {
-                producer_id: header.producer_id,
-                epoch: header.producer_epoch,
-                current: producer.epoch,
-            });
+        let id = header.producer_id;
+        if header.is_transactional()
+            && !self.has_open_transaction(id, header.producer_epoch)
+            && !self.verifications.holds(id, guard)
+        {
+            return Err(AppendError::TransactionState(format!(
+                "the transaction coordinator does not know that the transaction of producer {id} reaches this partition"
+            )));
         }
-        let expected = if header.producer_epoch != producer.epoch {
-            0
-        } else {
-            producer
-                .batches
-                .back()
-                .map_or(0, |last| add_sequence(last.last_sequence, 1))
+        if let Some(producer) = producer {
+            producer.check_epoch(header)?;
+        }
+        self.verifications
+            .check_sequence(header, producer.is_none_or(|known| known.batches.is_empty()))?;
+        // A producer that is not known may start anywhere: its records may have been deleted.
+        let Some(producer) = producer else {
+            return Ok(None);
         };
-        if header.base_sequence != expected && producer.epoch != NO_PRODUCER_EPOCH {
-            return Err(AppendError::OutOfOrder {
-                producer_id: header.producer_id,
-                epoch: header.producer_epoch,
-                expected,
-                sequence: header.base_sequence,
-            });
-        }
+        producer.check_sequence(header)?;
         if producer.transaction_start.is_some() && !header.is_transactional() {
             return Err(AppendError::TransactionState(format!(
-                "producer {} has a transaction open, and the batch is not part of it",
-                header.producer_id
+                "producer {id} has a transaction open, and the batch is not part of it"
             )));
         }
         Ok(None)
     }
 
-    /// Takes note of a batch that is in the log now. `now_ms` is when.
+    /// Whether a marker may be appended, in the order in which Kafka asks.
+    pub(crate) fn check_marker(&self, marker: &Marker) -> Result<(), AppendError> {
+        let Some(producer) = self.producers.get(&marker.producer_id) else {
+            return Ok(());
+        };
+        // With transaction version 2 the same epoch again is a marker that was written before.
+        let repeated = marker.producer_epoch == producer.epoch && producer.transaction_start.is_none();
+        let stale = marker.producer_epoch < producer.epoch
+            || marker.transaction_version >= 2 && marker.producer_epoch == producer.epoch && !repeated;
+        if stale {
+            return Err(AppendError::ProducerEpoch {
+                producer_id: marker.producer_id,
+                epoch: marker.producer_epoch,
+                current: producer.epoch,
+            });
+        }
+        if marker.coordinator_epoch < producer.coordinator_epoch {
+            return Err(AppendError::CoordinatorFenced {
+                producer_id: marker.producer_id,
+                epoch: marker.coordinator_epoch,
+                current: producer.coordinator_epoch,
+            });
+        }
+        Ok(())
+    }
+
+    /// Begins to verify that a producer's transaction reaches this partition, before its first batch there. `None` if
+    /// there is nothing to verify: the transaction is open here already.
+    pub(crate) fn verify(&mut self, header: &BatchHeader, bumps_epoch: bool) -> Option<Guard> {
+        if self.has_open_transaction(header.producer_id, header.producer_epoch) {
+            return None;
+        }
+        Some(self.verifications.begin(header, bumps_epoch))
+    }
+
+    /// The transaction that a marker at `offset` would end.
+    pub(crate) fn ended_by(
+        &self,
+        producer_id: i64,
+        marker: &MarkerRecord,
+        offset: i64,
+    ) -> Option<EndedTransaction> {
+        let first_offset = self.producers.get(&producer_id)?.transaction_start?;
+        let next_open = self
+            .open_transactions
+            .iter()
+            .find(|(_, producer)| **producer != producer_id);
+        let entry = AbortedTransaction {
+            producer_id,
+            first_offset,
+            last_offset: offset,
+            last_stable_offset: next_open.map_or(offset + 1, |(first, _)| *first),
+        };
+        Some(EndedTransaction {
+            commit: marker.commit,
+            entry,
+        })
+    }
+
+    /// Takes note of a marker that is in the log now. The transaction counts as undecided until
+    /// [`Producers::replicated`] is told that its end is below the high watermark.
+    pub(crate) fn update_marker(
+        &mut self,
+        header: &BatchHeader,
+        marker: &MarkerRecord,
+        now_ms: i64,
+    ) -> Option<EndedTransaction> {
+        let ended = self.ended_by(header.producer_id, marker, header.base_offset);
+        let producer = self.producer(header, now_ms);
+        producer.coordinator_epoch = marker.coordinator_epoch;
+        producer.transaction_start = None;
+        self.verifications.forget(header.producer_id);
+        if let Some(EndedTransaction { entry, .. }) = &ended {
+            self.open_transactions.remove(&entry.first_offset);
+            self.ended_transactions
+                .insert(entry.first_offset, entry.last_offset);
+        }
+        ended
+    }
+
+    /// The high watermark has reached `high_watermark`.
+    pub(crate) fn replicated(&mut self, high_watermark: i64) {
+        self.ended_transactions.retain(|_, last| *last >= high_watermark);
+    }
+
+    /// Takes note of a batch of records that is in the log now. `now_ms` is when.
     pub(crate) fn update(&mut self, header: &BatchHeader, now_ms: i64) {
         if !header.has_producer_id() {
             return;
         }
         let id = header.producer_id;
-        let producer = self
-            .producers
-            .entry(id)
-            .or_insert_with(|| Producer::new(header.producer_epoch));
-        if producer.epoch != header.producer_epoch {
-            producer.epoch = header.producer_epoch;
-            producer.batches.clear();
-        }
-        producer.last_timestamp = header.max_timestamp;
-        producer.last_seen_ms = now_ms;
-        if header.is_control() {
-            if let Some(start) = producer.transaction_start.take() {
-                self.open_transactions.remove(&start);
-            }
-            return;
-        }
+        let producer = self.producer(header, now_ms);
         producer.batches.push_back(AppendedBatch::of(header));
         if producer.batches.len() > BATCHES_KEPT {
             producer.batches.pop_front();
@@ -138,12 +227,8 @@ impl Producers {
             producer.transaction_start = Some(header.base_offset);
             self.open_transactions.insert(header.base_offset, id);
         }
-    }
-
-    /// Which coordinator wrote the marker that [`Producers::update`] has just seen.
-    pub(crate) fn set_coordinator_epoch(&mut self, producer_id: i64, epoch: i32) {
-        if let Some(producer) = self.producers.get_mut(&producer_id) {
-            producer.coordinator_epoch = epoch;
+        if header.is_transactional() {
+            self.verifications.forget(id);
         }
     }
 
@@ -175,9 +260,29 @@ impl Producers {
         }
     }
 
-    /// The first offset of the oldest open transaction.
-    pub(crate) fn first_undecided_offset(&self) -> Option<i64> {
-        self.open_transactions.keys().next().copied()
+    /// The first offset of the oldest transaction that is open, or whose end is not below the high watermark.
+    pub(crate) fn first_unstable_offset(&self) -> Option<i64> {
+        let transactions = [&self.open_transactions, &self.ended_transactions];
+        transactions
+            .iter()
+            .filter_map(|of| of.keys().next())
+            .min()
+            .copied()
+    }
+
+    /// Every producer's newest data, by producer id.
+    pub(crate) fn last_records(&self) -> HashMap<i64, LastRecord> {
+        let last = |(id, producer): (&i64, &Producer)| {
+            let last_data_offset = producer.batches.back().map(|batch| batch.last_offset);
+            (
+                *id,
+                LastRecord {
+                    last_data_offset,
+                    epoch: producer.epoch,
+                },
+            )
+        };
+        self.producers.iter().map(last).collect()
     }
 
     /// Forgets producers that have not been heard of for so long and have no transaction open.
@@ -186,6 +291,26 @@ impl Producers {
             producer.transaction_start.is_some()
                 || now_ms.saturating_sub(producer.last_seen_ms) < expiration_ms
         });
+    }
+
+    fn has_open_transaction(&self, producer_id: i64, epoch: i16) -> bool {
+        let producer = self.producers.get(&producer_id);
+        producer.is_some_and(|producer| producer.epoch == epoch && producer.transaction_start.is_some())
+    }
+
+    /// The producer of a batch that is in the log now, with its epoch and its time.
+    fn producer(&mut self, header: &BatchHeader, now_ms: i64) -> &mut Producer {
+        let producer = self
+            .producers
+            .entry(header.producer_id)
+            .or_insert_with(|| Producer::new(header.producer_epoch));
+        if producer.epoch != header.producer_epoch {
+            producer.epoch = header.producer_epoch;
+            producer.batches.clear();
+        }
+        producer.last_timestamp = header.max_timestamp;
+        producer.last_seen_ms = now_ms;
+        producer
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -237,6 +362,34 @@ impl Producer {
             transaction_start: None,
             last_seen_ms: 0,
         }
+    }
+
+    fn check_epoch(&self, header: &BatchHeader) -> Result<(), AppendError> {
+        if header.producer_epoch >= self.epoch {
+            return Ok(());
+        }
+        Err(AppendError::ProducerEpoch {
+            producer_id: header.producer_id,
+            epoch: header.producer_epoch,
+            current: self.epoch,
+        })
+    }
+
+    fn check_sequence(&self, header: &BatchHeader) -> Result<(), AppendError> {
+        let last = self
+            .batches
+            .back()
+            .filter(|_| header.producer_epoch == self.epoch);
+        let expected = last.map_or(0, |last| add_sequence(last.last_sequence, 1));
+        if header.base_sequence == expected || self.epoch == NO_PRODUCER_EPOCH {
+            return Ok(());
+        }
+        Err(AppendError::OutOfOrder {
+            producer_id: header.producer_id,
+            epoch: header.producer_epoch,
+            expected,
+            sequence: header.base_sequence,
+        })
     }
 
     fn repeated(&self, header: &BatchHeader) -> Option<AppendedBatch> {
@@ -299,13 +452,13 @@ mod tests {
     fn sequences_must_follow_and_the_last_five_batches_are_recognised() {
         let mut producers = Producers::default();
         assert_eq!(
-            code(producers.check(&header(0, 0, 100, 2))),
+            code(producers.check(&header(0, 0, 100, 2), None)),
             Ok(None),
             "unknown producers start anywhere"
         );
         for i in 0..7 {
             let next = header(i64::from(i) * 2, 0, i * 2, 2);
-            assert_eq!(code(producers.check(&next)), Ok(None));
+            assert_eq!(code(producers.check(&next, None)), Ok(None));
             producers.update(&next, 0);
         }
         for i in 0..7i32 {
@@ -315,27 +468,31 @@ mod tests {
                 Ok(Some(i64::from(i) * 2))
             };
             assert_eq!(
-                code(producers.check(&header(99, 0, i * 2, 2))),
+                code(producers.check(&header(99, 0, i * 2, 2), None)),
                 expected,
                 "batch {i}"
             );
         }
         assert_eq!(
-            code(producers.check(&header(99, 0, 12, 3))),
+            code(producers.check(&header(99, 0, 12, 3), None)),
             Err(45),
             "same start, other end"
         );
-        assert_eq!(code(producers.check(&header(99, 0, 15, 1))), Err(45), "a gap");
-        assert_eq!(code(producers.check(&header(99, 0, 14, 1))), Ok(None));
         assert_eq!(
-            code(producers.check(&header(99, 1, 14, 1))),
+            code(producers.check(&header(99, 0, 15, 1), None)),
+            Err(45),
+            "a gap"
+        );
+        assert_eq!(code(producers.check(&header(99, 0, 14, 1), None)), Ok(None));
+        assert_eq!(
+            code(producers.check(&header(99, 1, 14, 1), None)),
             Err(45),
             "a new epoch starts at 0"
         );
-        assert_eq!(code(producers.check(&header(99, 1, 0, 1))), Ok(None));
+        assert_eq!(code(producers.check(&header(99, 1, 0, 1), None)), Ok(None));
         producers.update(&header(14, 1, 0, 1), 0);
         assert_eq!(
-            code(producers.check(&header(99, 0, 14, 1))),
+            code(producers.check(&header(99, 0, 14, 1), None)),
             Err(47),
             "an older epoch"
         );
@@ -346,11 +503,14 @@ mod tests {
         let mut producers = Producers::default();
         producers.update(&header(0, 0, i32::MAX - 1, 3), 0);
         assert_eq!(producers.list()[0].last_sequence, 0);
-        assert_eq!(code(producers.check(&header(9, 0, i32::MAX - 1, 3))), Ok(Some(0)));
-        assert_eq!(code(producers.check(&header(9, 0, 1, 3))), Ok(None));
+        assert_eq!(
+            code(producers.check(&header(9, 0, i32::MAX - 1, 3), None)),
+            Ok(Some(0))
+        );
+        assert_eq!(code(producers.check(&header(9, 0, 1, 3), None)), Ok(None));
         let mut producers = Producers::default();
         producers.update(&header(0, 0, i32::MAX, 1), 0);
-        assert_eq!(code(producers.check(&header(9, 0, 0, 3))), Ok(None));
+        assert_eq!(code(producers.check(&header(9, 0, 0, 3), None)), Ok(None));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heliostat_wire::batch::{BatchError, BatchHeader, Batches, NO_TIMESTAMP};
 
+use super::aborted::AbortedTransaction;
 use super::error::{AtPath, ReadError};
 use super::files::read_up_to;
 use super::inflate::inflate;
@@ -29,6 +30,8 @@ pub struct ReadResult {
     pub log_start_offset: i64,
     /// The offset after the last one that read_committed consumers see.
     pub last_stable_offset: i64,
+    /// The aborted transactions that reach into `records`; only for [`Isolation::ReadCommitted`].
+    pub aborted_transactions: Vec<AbortedTransaction>,
 }
 
 /// How far a reader may see.
@@ -85,7 +88,26 @@ impl Log {
             let Some(next) = place.next_base else { break };
             from = next;
         }
+        if isolation == Isolation::ReadCommitted && !result.records.is_empty() {
+            let last = Batches::new(&result.records).filter_map(Result::ok).last();
+            let end = last.map_or(offset, |batch| batch.header().next_offset());
+            result.aborted_transactions = self.aborted_transactions(offset, end)?;
+        }
         Ok(result)
+    }
+
+    /// The aborted transactions that have records or their marker from `from` on, and records before `to`, in the
+    /// order of their markers. Those whose marker is not written yet are not among them.
+    pub fn aborted_transactions(&self, from: i64, to: i64) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let inner = self.open_inner().ok_or_else(|| ReadError::Closed(self.name()))?;
+        let mut found = Vec::new();
+        let first = floor_segment(&inner, from).map_or(i64::MIN, |segment| segment.base_offset);
+        for segment in inner.segments.range(first..).map(|(_, segment)| segment) {
+            if segment.aborted().collect(from, to, &mut found)? {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// The first visible record whose timestamp is `timestamp` or later (ListOffsets by time).
@@ -200,6 +222,7 @@ impl Log {
             high_watermark: inner.high_watermark,
             log_start_offset: inner.log_start_offset,
             last_stable_offset: inner.last_stable_offset(),
+            aborted_transactions: Vec::new(),
         };
         let limit = match isolation {
             Isolation::ReadUncommitted => result.high_watermark,

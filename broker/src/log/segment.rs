@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use heliostat_wire::batch::{BatchHeader, BatchView, NO_TIMESTAMP};
 
+use super::aborted::{AbortedIndex, AbortedTransaction};
 use super::error::{AtPath, StorageError};
 use super::files::{Disk, open_or_create, remove_if_there, with_suffix};
 use super::index::{OffsetEntry, OffsetIndex, TimeEntry, TimeIndex, remove_damaged};
@@ -25,6 +26,7 @@ pub(crate) struct Segment {
     torn: bool,
     offsets: OffsetIndex,
     times: TimeIndex,
+    aborted: AbortedIndex,
     /// The largest timestamp so far, with the last offset of the first batch that has it.
     largest: Option<TimeEntry>,
     /// The first batch's largest timestamp, once it is known: what segment.ms counts from.
@@ -96,6 +98,10 @@ impl Segment {
         let Some(times) = TimeIndex::open(&indexes[1], base_offset)? else {
             return remove_damaged(&indexes[1]).map(|()| None);
         };
+        let aborted_path = file_path(dir, base_offset, ".txnindex");
+        let Some(aborted) = AbortedIndex::open(&aborted_path, base_offset)? else {
+            return remove_damaged(&aborted_path).map(|()| None);
+        };
         let modified = metadata
             .modified()
             .ok()
@@ -110,6 +116,7 @@ impl Segment {
             largest: times.last(),
             offsets,
             times,
+            aborted,
             first_timestamp: None,
             since_index_entry: 0,
             created_ms: modified
@@ -120,13 +127,15 @@ impl Segment {
         Ok(Some(segment))
     }
 
-    /// Opens a segment whose indexes are not to be trusted: they start empty. [`Segment::recover`] fills them.
+    /// Opens a segment whose indexes are not to be trusted: they start empty. [`Segment::recover`] fills them, and
+    /// [`Segment::set_aborted`] the one of aborted transactions.
     pub(crate) fn open_fresh(dir: &Path, base_offset: i64, disk: &Disk) -> Result<Self, StorageError> {
         for suffix in [".index", ".timeindex"] {
             let path = file_path(dir, base_offset, suffix);
             remove_if_there(&path)?;
             open_or_create(&path)?;
         }
+        remove_if_there(&file_path(dir, base_offset, ".txnindex"))?;
         open_or_create(&file_path(dir, base_offset, ".log"))?;
         let path = file_path(dir, base_offset, ".index");
         let mut segment =
@@ -185,6 +194,35 @@ impl Segment {
         }
         self.since_index_entry += len(batch);
         Ok(())
+    }
+
+    /// As [`Segment::append`], for a marker, with the transaction that it aborts. The index comes first: a marker
+    /// without its entry would make aborted records look committed.
+    pub(crate) fn append_marker(
+        &mut self,
+        batch: &[u8],
+        header: &BatchHeader,
+        aborted: Option<&AbortedTransaction>,
+        index_interval: u64,
+    ) -> Result<(), StorageError> {
+        if let Some(aborted) = aborted {
+            self.aborted.append(&self.disk, aborted)?;
+        }
+        let written = self.append(batch, header, index_interval);
+        if written.is_err() && aborted.is_some() {
+            self.aborted.take_back();
+        }
+        written
+    }
+
+    /// The aborted transactions whose markers lie in this segment.
+    pub(crate) fn aborted(&self) -> &AbortedIndex {
+        &self.aborted
+    }
+
+    /// Replaces what is known of aborted transactions, as after a walk through the segment.
+    pub(crate) fn set_aborted(&mut self, aborted: &[AbortedTransaction]) -> Result<(), StorageError> {
+        self.aborted.rebuild(&self.disk, aborted)
     }
 
     /// Whether this segment must be closed before that batch is appended.
@@ -261,7 +299,7 @@ impl Segment {
         self.torn = false;
         self.offsets.file().trim()?;
         self.times.file().trim()?;
-        Ok(())
+        self.aborted.trim()
     }
 
     /// Gives the file handles back.
@@ -269,16 +307,19 @@ impl Segment {
         self.open = None;
         self.offsets.file().release();
         self.times.file().release();
+        self.aborted.release();
     }
 
     /// The files that must be forced to disk for the segment to be there after a power cut.
-    pub(crate) fn files(&self) -> Result<[(PathBuf, Arc<File>); 3], StorageError> {
+    pub(crate) fn files(&self) -> Result<impl Iterator<Item = (PathBuf, Arc<File>)>, StorageError> {
         let index = |suffix: &str| self.path.with_extension(suffix);
-        Ok([
+        let files = [
             (self.path.clone(), self.handle()?),
             (index("index"), self.offsets.handle()?),
             (index("timeindex"), self.times.handle()?),
-        ])
+        ];
+        let aborted = self.aborted.file()?.map(|file| (index("txnindex"), file));
+        Ok(files.into_iter().chain(aborted))
     }
 
     /// Where the batches lie.
@@ -358,7 +399,9 @@ impl Segment {
             Ok(None) => {}
             Err(ScanError::Io(error)) => return Err(error).at("read", &self.path),
         }
-        Ok(self.recover(index_interval, &mut |_| ())?.next_offset)
+        let next_offset = self.recover(index_interval, &mut |_| ())?.next_offset;
+        self.aborted.truncate_to(&self.disk, next_offset)?;
+        Ok(next_offset)
     }
 
     /// Removes everything from `position` on. The indexes must be rebuilt after it.

@@ -9,6 +9,7 @@ mod model;
 mod parallel;
 mod shrink;
 mod startup;
+mod transactions;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -123,12 +123,6 @@ fn check_header(header: &BatchHeader) -> Result<(), AppendError> {
             header.producer_id, header.base_sequence
         )));
     }
-    if header.is_transactional() {
-        return Err(AppendError::TransactionState(
-            "this broker does not take part in transactions yet; produce without a transactional id"
-                .to_owned(),
-        ));
-    }
     Ok(())
 }
 
@@ -286,7 +280,7 @@ mod tests {
         *torn.last_mut().unwrap() ^= 1;
         let mut old = good.clone();
         old[16] = 1;
-        let cases: [(&str, Vec<u8>, i16); 14] = [
+        let cases: [(&str, Vec<u8>, i16); 13] = [
             ("no batch", Vec::new(), 87),
             ("two batches", two.clone(), 87),
             ("one and a half", two[..good.len() + 70].to_vec(), 0),
@@ -300,11 +294,6 @@ mod tests {
             ("count and delta", patched(23, &[0, 0, 0, 3, 0, 0]), 87),
             ("control", builder(3).control().build().unwrap(), 87),
             ("no sequence", builder(3).producer(4, 0, -1).build().unwrap(), 87),
-            (
-                "transaction",
-                builder(3).producer(4, 0, 0).transactional().build().unwrap(),
-                48,
-            ),
         ];
         for (what, bytes, expected) in cases {
             assert_eq!(code(&bytes, &config), expected, "{what}");

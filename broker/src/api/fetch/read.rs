@@ -9,7 +9,10 @@ use heliostat_wire::{
     Uuid,
     message::{
         FetchRequest,
-        fetch::{EpochEndOffset, FetchPartition, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData},
+        fetch::{
+            AbortedTransaction, EpochEndOffset, FetchPartition, FetchableTopicResponse, LeaderIdAndEpoch,
+            PartitionData,
+        },
     },
 };
 use tokio::sync::watch;
@@ -20,7 +23,7 @@ use super::{
 };
 use crate::{
     api::{Context, blocking},
-    log::{Isolation, Log, ReadError, Visible},
+    log::{self, Isolation, Log, ReadError, Visible},
     partitions::{Led, NotServed, TopicKey},
 };
 
@@ -207,7 +210,7 @@ impl PlannedPartition {
                 high_watermark: result.high_watermark,
                 last_stable_offset: result.last_stable_offset,
                 log_start_offset: result.log_start_offset,
-                aborted_transactions: aborted(limits.isolation),
+                aborted_transactions: aborted(limits.isolation, &result.aborted_transactions),
                 records: reserved.fill(result.records),
                 ..Default::default()
             },
@@ -243,10 +246,14 @@ fn standing(partition_index: i32, log: &Log) -> PartitionData {
     }
 }
 
-/// There are no transactions, so none was aborted; who does not ask gets null.
-fn aborted(isolation: Isolation) -> Option<Vec<heliostat_wire::message::fetch::AbortedTransaction>> {
+/// What a reader of committed records must leave out; who reads everything gets null.
+fn aborted(isolation: Isolation, found: &[log::AbortedTransaction]) -> Option<Vec<AbortedTransaction>> {
+    let entry = |aborted: &log::AbortedTransaction| AbortedTransaction {
+        producer_id: aborted.producer_id,
+        first_offset: aborted.first_offset,
+    };
     match isolation {
-        Isolation::ReadCommitted => Some(Vec::new()),
+        Isolation::ReadCommitted => Some(found.iter().map(entry).collect()),
         Isolation::ReadUncommitted => None,
     }
 }
