@@ -54,6 +54,19 @@ pub struct Cluster {
     temporary: Option<TempDir>,
 }
 
+/// A partition that takes no records for the time being.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOnlyPartition {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// What has failed.
+    pub reason: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: i64,
+}
+
 /// Why a cluster did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -203,6 +216,12 @@ impl Cluster {
         self.broker.storage().disk()
     }
 
+    /// Partitions that take no records because their disk has failed or is full, with the reasons. They can be read, and are
+    /// tried again once a second.
+    pub fn read_only_partitions(&self) -> Vec<ReadOnlyPartition> {
+        self.broker.storage().read_only()
+    }
+
     /// Stops: no more connections are accepted, requests in progress are answered until the deadline and cut after it,
     /// and the logs are closed cleanly.
     pub async fn shutdown(self, deadline: Duration) {
@@ -260,8 +279,16 @@ impl Opening {
         } = self;
         // Opening the logs locks the directory, so it comes first.
         let storage = Storage::open(&directory, &settings)?;
-        let (state, producer_ids) = State::open(&directory.join("state"), nodes.len() as i32)?;
-        let groups = Coordinator::open(&directory.join("groups"), group_config(&settings))?;
+        let (state, producer_ids) = State::open(
+            &directory.join("state"),
+            nodes.len() as i32,
+            storage.disk().clone(),
+        )?;
+        let groups = Coordinator::open_on(
+            &directory.join("groups"),
+            group_config(&settings),
+            storage.disk().clone(),
+        )?;
         let broker = Broker {
             nodes,
             directory,
@@ -389,12 +416,18 @@ fn join(addresses: &[SocketAddr]) -> String {
 /// How often the disk is looked after: a data directory that was removed is noticed within this time.
 const WATCH_PERIOD: Duration = Duration::from_millis(200);
 
+/// How often partitions that a bad disk has made read-only are looked at again: soon enough for their producers, who try
+/// for two minutes, and not all the time.
+const MEND_PERIOD: Duration = Duration::from_secs(1);
+
 /// What has to be done now and then: at least as often as is good for checkpoints and for what files were deleted.
 async fn keep_house(broker: Arc<Broker>) {
     const PERIOD_MAX: Duration = Duration::from_secs(30);
     let period = broker.settings().retention_check_interval.min(PERIOD_MAX);
     let maintenance = every(period, || broker.storage().maintain());
-    tokio::join!(maintenance, every(WATCH_PERIOD, || broker.storage().watch()));
+    let watch = every(WATCH_PERIOD, || broker.storage().watch());
+    let mend = every(MEND_PERIOD, || broker.storage().mend());
+    tokio::join!(maintenance, watch, mend);
 }
 
 async fn every<F: Future<Output = ()>>(period: Duration, work: impl Fn() -> F) {

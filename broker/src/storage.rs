@@ -14,7 +14,10 @@ use tracing::{error, info, warn};
 use crate::{
     api_error::ApiError,
     clock::now_ms,
-    log::{Disk, FlushPolicy, Log, LogConfig, LogManager, LogManagerOptions, OpenError, StorageError},
+    cluster::ReadOnlyPartition,
+    log::{
+        Disk, FlushPolicy, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError, StorageError,
+    },
     state::{Image, Topic, settings::Settings},
 };
 
@@ -50,6 +53,20 @@ impl Storage {
     /// The disk under the logs.
     pub(crate) fn disk(&self) -> &Disk {
         self.logs.disk()
+    }
+
+    /// The partitions that take no records.
+    pub(crate) fn read_only(&self) -> Vec<ReadOnlyPartition> {
+        let describe = |log: &Arc<Log>| match log.state() {
+            LogState::Writable => None,
+            LogState::ReadOnly { reason, since_ms } => Some(ReadOnlyPartition {
+                topic: log.topic().to_owned(),
+                partition: log.partition(),
+                reason,
+                since_ms,
+            }),
+        };
+        self.logs.read_only().iter().filter_map(describe).collect()
     }
 
     /// Brings the logs in line with the state at start: every partition has one, and those that a crash has left
@@ -178,6 +195,14 @@ impl Storage {
         let logs = self.logs.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || logs.watch()).await {
             error!(%error, "looking after the disk was interrupted");
+        }
+    }
+
+    /// Tries to make read-only partitions writable again.
+    pub(crate) async fn mend(&self) {
+        let logs = self.logs.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.mend(now_ms())).await {
+            error!(%error, "mending logs was interrupted");
         }
     }
 

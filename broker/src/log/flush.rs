@@ -121,7 +121,7 @@ impl Log {
         {
             tracing::error!(topic = self.topic, partition = self.partition, %error, "the partition is read-only");
         }
-        if before.is_none() {
+        if !std::mem::replace(&mut inner.listed, true) {
             lock(&self.options.troubled).push(self.me.clone());
         }
         inner.trouble = Some(Trouble {
@@ -191,6 +191,20 @@ impl Log {
             inner.recovery_point = inner.recovery_point.max(commit.end);
         }
         self.advance(inner);
+    }
+
+    /// Forces to disk all that is not, while nothing else happens to the log.
+    pub(super) fn sync_all(&self, inner: &mut Inner) -> Result<(), StorageError> {
+        let mut from = inner.recovery_point;
+        while from < inner.log_end_offset {
+            let (files, end) = inner.unflushed_files(from, Extent::All)?;
+            for (path, file) in files {
+                self.options.disk.sync(&file, &path).at("sync", &path)?;
+            }
+            from = end;
+        }
+        sync_dir(&self.dir)?;
+        sync_topic_id(&self.dir)
     }
 
     fn sync(&self, commit: &Commit) -> Result<(), StorageError> {

@@ -101,6 +101,7 @@ impl Log {
             directory_synced: false,
             names_synced: i64::MIN,
             trouble: None,
+            listed: false,
         };
         let identity = Identity {
             topic: open.topic.to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use heliostat_wire::Uuid;
@@ -17,9 +17,9 @@ use super::checkpoint::{
 };
 use super::commit::Committers;
 use super::error::{AtPath, StorageError};
-use super::files::{Disk, open_or_create, remove_if_there, sync_dir};
+use super::files::{Disk, DiskOperation, open_or_create, remove_if_there, sync_dir};
 use super::load::OpenLog;
-use super::partition::{FlushPolicy, Log, LogOptions};
+use super::partition::{FlushPolicy, Log, LogOptions, LogState};
 use super::settings::LogConfig;
 use super::watch::DirectoryWatch;
 
@@ -194,6 +194,9 @@ impl LogManager {
             log.abandon();
         }
         // Not with its parents: a data directory that was removed under us must not come back empty, as if all were well.
+        let disk = &self.options.disk;
+        disk.allow(DiskOperation::Create { path: &dir })
+            .at("create", &dir)?;
         match fs::create_dir(&dir) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             created => created.at("create", &dir)?,
@@ -264,6 +267,33 @@ impl LogManager {
     /// Looks whether the data directory is still there; to be called a few times a second.
     pub fn watch(&self) {
         self.watch.look(&self.options.disk);
+    }
+
+    /// Tries to make read-only logs writable again; to be called about once a second.
+    pub fn mend(&self, now_ms: i64) {
+        let troubled = lock(&self.options.troubled).clone();
+        for listed in troubled {
+            let log = listed.upgrade();
+            if let Some(log) = &log
+                && let Err(error) = log.mend(now_ms)
+            {
+                tracing::debug!(topic = log.topic(), partition = log.partition(), %error, "still read-only");
+            }
+            if log.is_none_or(|log| !log.stays_listed()) {
+                let mut troubled = lock(&self.options.troubled);
+                // Only this entry: the log may have become read-only again, and have added another.
+                if let Some(place) = troubled.iter().position(|other| other.ptr_eq(&listed)) {
+                    troubled.remove(place);
+                }
+            }
+        }
+    }
+
+    /// The logs that are read-only because their disk has failed or is full.
+    pub fn read_only(&self) -> Vec<Arc<Log>> {
+        let troubled = lock(&self.options.troubled);
+        let logs = troubled.iter().filter_map(Weak::upgrade);
+        logs.filter(|log| log.state() != LogState::Writable).collect()
     }
 
     /// Forces all logs to disk that have something to force.

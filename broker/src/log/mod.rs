@@ -27,6 +27,7 @@ mod inflate;
 mod load;
 mod manager;
 mod marker;
+mod mend;
 mod partition;
 mod producers;
 mod reading;

@@ -125,6 +125,8 @@ pub(super) struct Inner {
     /// The names of the segments up to this base offset were forced to disk.
     pub(super) names_synced: i64,
     pub(super) trouble: Option<Trouble>,
+    /// The log is among those that are to be mended.
+    pub(super) listed: bool,
 }
 
 /// Why a log is read-only.
@@ -337,7 +339,7 @@ impl Log {
         };
         inner.producers.replicated(inner.high_watermark);
         self.publish(inner);
-        let due = inner.durable < inner.log_end_offset && !inner.closed && inner.trouble.is_none();
+        let due = inner.durable < inner.log_end_offset && !inner.closed && !inner.is_unproven();
         if due && !inner.commit_queued && self.options.flush_policy == FlushPolicy::GroupCommit {
             inner.commit_queued = self.options.commits.enqueue(&self.me, inner.last_commit);
         }

@@ -394,14 +394,29 @@ impl Segment {
     /// Removes the batch that holds `offset` and all behind it; returns the offset after the last one left.
     pub(crate) fn truncate_to(&mut self, offset: i64, index_interval: u64) -> Result<i64, StorageError> {
         let file = self.handle()?;
-        match Scan::new(&file, self.floor_position(offset)?, self.size).find_offset(offset) {
-            Ok(Some((position, _))) | Err(ScanError::Batch(position, _)) => self.cut(position)?,
-            Ok(None) => {}
-            Err(ScanError::Io(error)) => return Err(error).at("read", &self.path),
-        }
+        self.cut(self.position_of(&file, offset)?)?;
         let next_offset = self.recover(index_interval, &mut |_| ())?.next_offset;
         self.aborted.truncate_to(&self.disk, next_offset)?;
         Ok(next_offset)
+    }
+
+    /// Where the batch starts that holds `offset`, or the next one.
+    pub(crate) fn position_of(&self, file: &File, offset: i64) -> Result<u64, StorageError> {
+        match Scan::new(file, self.floor_position(offset)?, self.size).find_offset(offset) {
+            Ok(Some((position, _))) | Err(ScanError::Batch(position, _)) => Ok(position),
+            Ok(None) => Ok(self.size),
+            Err(ScanError::Io(error)) => Err(error).at("read", &self.path),
+        }
+    }
+
+    /// Tries whether the disk takes so many bytes more. Nothing is left of them.
+    pub(crate) fn probe(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        let file = self.handle()?;
+        let written = self.disk.write_all_at(&file, &self.path, bytes, self.size);
+        self.torn = true;
+        file.set_len(self.size).at("truncate", &self.path)?;
+        self.torn = false;
+        written.at("write", &self.path)
     }
 
     /// Removes everything from `position` on. The indexes must be rebuilt after it.

@@ -47,6 +47,31 @@ pub(super) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// The same, and what a failed flush was about never reaches the disk: zeros are there instead, from the size on that is
+/// given.
+#[derive(Debug)]
+struct Lossy {
+    keep: u64,
+    armed: Mutex<bool>,
+}
+
+impl DiskFault for Lossy {
+    fn before(&self, operation: DiskOperation<'_>) -> Result<(), DiskRefusal> {
+        use std::os::unix::fs::FileExt;
+        let DiskOperation::Sync { path } = operation else {
+            return Ok(());
+        };
+        if !path.ends_with(LOG) || !std::mem::take(&mut *self.armed.lock().unwrap()) {
+            return Ok(());
+        }
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        let size = file.metadata().unwrap().len();
+        let lost = vec![0; usize::try_from(size - self.keep).unwrap()];
+        file.write_all_at(&lost, self.keep).unwrap();
+        Err(std::io::Error::other("the page is lost").into())
+    }
+}
+
 const LOG: &str = "00000000000000000000.log";
 
 #[test]
@@ -181,4 +206,112 @@ fn a_directory_that_was_moved_or_removed_takes_nothing_until_it_is_back() {
     std::fs::remove_dir_all(bench.dir()).unwrap();
     let error = bench.log().append(&produced(1, 0, 2, 1), 0, NOW).unwrap_err();
     assert!(error.to_string().contains("removed"), "{error}");
+}
+
+/// What there is to read, batch by batch.
+fn offsets(log: &Log) -> Vec<i64> {
+    let all = read_all(log, log.log_start_offset(), 1000);
+    Batches::new(&all)
+        .map(|batch| batch.unwrap().header().base_offset)
+        .collect()
+}
+
+#[test]
+fn what_a_failed_flush_left_in_memory_is_written_again() {
+    for policy in [FlushPolicy::Each, FlushPolicy::GroupCommit, FlushPolicy::Os] {
+        // Several segments, so that the tail is in more than one of them.
+        let mut bench = Bench::with_policy(small(), policy);
+        let flushes = Flushes::on(&bench);
+        bench.append(&produced(1, 0, 0, 1));
+        bench.log().commit().unwrap();
+        *flushes.fail.lock().unwrap() = true;
+        let sent = if policy == FlushPolicy::Each { 2 } else { 20 };
+        for sequence in 1..sent {
+            let appended = bench.log().append(&produced(1, 0, sequence, 1), 0, NOW);
+            assert_eq!(appended.is_err(), policy == FlushPolicy::Each);
+        }
+        assert!(bench.log().commit().is_err());
+        bench.manager().mend(NOW);
+        assert_ne!(
+            bench.log().state(),
+            LogState::Writable,
+            "the disk is still broken"
+        );
+        assert_eq!(bench.manager().read_only().len(), 1);
+        *flushes.fail.lock().unwrap() = false;
+        bench.manager().mend(NOW);
+        assert_eq!(bench.log().state(), LogState::Writable);
+        assert!(bench.manager().read_only().is_empty());
+        assert_eq!(bench.log().durable_offset(), i64::from(sent));
+        assert_eq!(bench.log().high_watermark(), i64::from(sent));
+        assert!(bench.append(&produced(1, 0, sent - 1, 1)).duplicate);
+        assert_eq!(
+            bench.append(&produced(1, 0, sent, 1)).base_offset,
+            i64::from(sent)
+        );
+        let all: Vec<i64> = (0..=i64::from(sent)).collect();
+        bench.log().commit().unwrap();
+        assert_eq!(offsets(&bench.log()), all);
+        bench.kill();
+        bench.start();
+        assert_eq!(offsets(&bench.log()), all);
+    }
+}
+
+#[test]
+fn what_a_failed_flush_has_lost_is_cut_off() {
+    for policy in [FlushPolicy::GroupCommit, FlushPolicy::Os] {
+        let config = LogConfig {
+            index_interval_bytes: 100,
+            ..LogConfig::default()
+        };
+        let mut bench = Bench::with_policy(config, policy);
+        for sequence in 0..3 {
+            bench.append(&produced(1, 0, sequence, 1));
+        }
+        bench.log().commit().unwrap();
+        bench.append(&produced(1, 0, 3, 1));
+        let keep = bench.log().size_bytes();
+        bench.append(&produced(1, 0, 4, 1));
+        bench.append(&produced(1, 0, 5, 1));
+        let lossy = Lossy {
+            keep,
+            armed: Mutex::new(true),
+        };
+        bench.manager().disk().inject(Some(Arc::new(lossy)));
+        assert!(bench.log().commit().is_err());
+        bench.manager().mend(NOW);
+        assert_eq!(bench.log().state(), LogState::Writable);
+        // The producer's state is that of the log: what is lost can be sent again.
+        let again = bench.append(&produced(1, 0, 4, 1));
+        // Where consumers had seen the lost offsets, they stand for no other record.
+        let expected = if policy == FlushPolicy::Os { 6 } else { 4 };
+        assert_eq!((again.duplicate, again.base_offset), (false, expected));
+        bench.log().commit().unwrap();
+        assert_eq!(offsets(&bench.log()), [0, 1, 2, 3, expected]);
+        bench.kill();
+        bench.start();
+        assert_eq!(offsets(&bench.log()), [0, 1, 2, 3, expected]);
+        assert!(bench.append(&produced(1, 0, 4, 1)).duplicate);
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_of_and_comes_back_without_an_append() {
+    let bench = Bench::new(LogConfig::default());
+    bench.append(&batch(&[NOW]));
+    bench.manager().disk().limit(Some(10));
+    assert!(bench.log().append(&batch(&[NOW]), 0, NOW).is_err());
+    let LogState::ReadOnly { reason, .. } = bench.log().state() else {
+        panic!("the log says that it can be written");
+    };
+    assert!(reason.contains(LOG), "{reason}");
+    bench.manager().mend(NOW);
+    assert_ne!(bench.log().state(), LogState::Writable);
+    bench.manager().disk().limit(Some(100_000));
+    bench.manager().mend(NOW);
+    assert_eq!(bench.log().state(), LogState::Writable);
+    let file = bench.dir().join(LOG);
+    assert_eq!(std::fs::metadata(file).unwrap().len(), bench.log().size_bytes());
+    assert_eq!(bench.append(&batch(&[NOW])).base_offset, 1);
 }
