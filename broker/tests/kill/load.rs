@@ -105,15 +105,11 @@ async fn produce(
     let mut client = Client::connect(address).await;
     let mut next = partition.records.len();
     let mut waiting = VecDeque::new();
-    if let Some(last) = partition.records.last() {
-        waiting.push_back((next - 1, vec![last.clone()], true));
-        let repeated = request(
-            topic_id,
-            index,
-            partition.producer_id,
-            next - 1,
-            std::slice::from_ref(last),
-        );
+    if next > 0 {
+        let first = partition.last_batch;
+        let last = partition.records[first..].to_vec();
+        let repeated = request(topic_id, index, partition.producer_id, first, &last);
+        waiting.push_back((first, last));
         if !write(&mut client, &repeated).await {
             return partition;
         }
