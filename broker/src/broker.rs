@@ -13,6 +13,7 @@ use tracing::warn;
 use crate::{
     api::Peer,
     configs::{ConfigEntry, Layers, Setting, Source},
+    fault::Faults,
     group::Coordinator,
     state::{Image, ProducerIds, State, StateError, Topic, settings::Settings},
     storage::Storage,
@@ -42,6 +43,7 @@ pub(crate) struct Broker {
     pub(crate) storage: Storage,
     pub(crate) groups: Coordinator,
     pub(crate) drain: CancellationToken,
+    pub(crate) faults: Faults,
 }
 
 impl Node {
@@ -55,7 +57,7 @@ impl Node {
         address.to_string()
     }
 
-    fn socket_address(&self) -> SocketAddr {
+    pub(crate) fn socket_address(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.port)
     }
 }
@@ -66,9 +68,10 @@ impl Broker {
         &self.nodes
     }
 
-    /// The node that is said to be the controller.
-    pub(crate) fn controller_id(&self) -> i32 {
-        self.nodes.first().map_or(-1, |node| node.id)
+    /// The nodes that are up in this image, by ascending id.
+    pub(crate) fn live_nodes<'a>(&'a self, image: &'a Image) -> impl Iterator<Item = &'a Node> {
+        let nodes = self.nodes.iter();
+        nodes.filter(|node| image.live().contains(&node.id))
     }
 
     /// 22 characters, which stay as long as the data does.
@@ -100,15 +103,19 @@ impl Broker {
         &self.groups
     }
 
-    /// The node that coordinates the group, or whatever else has this name.
+    /// The node that coordinates the group, or whatever else has this name; `None` if none is up.
     pub(crate) fn coordinator(&self, key: &str) -> Option<&Node> {
-        self.nodes
-            .get(crc32c::crc32c(key.as_bytes()) as usize % self.nodes.len().max(1))
+        self.node(self.image().coordinator(key))
     }
 
     /// Is cancelled when the cluster shuts down: whatever waits then answers with what it has.
     pub(crate) fn drain(&self) -> &CancellationToken {
         &self.drain
+    }
+
+    /// What is to go wrong.
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// A producer id that was never given out before.

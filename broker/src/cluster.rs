@@ -19,6 +19,8 @@ use tracing::{info, warn};
 use crate::{
     broker::{Broker, Node},
     configs::{self, PropertyProblem},
+    control::Control,
+    fault::Faults,
     group::{Coordinator, GroupConfig, OpenError as GroupsError},
     log::{Disk, OpenError as LogsError, StorageError},
     net::Server,
@@ -46,7 +48,8 @@ pub struct ClusterConfig {
 /// A running cluster. Dropping it stops it without waiting; see [`Cluster::shutdown`].
 pub struct Cluster {
     broker: Arc<Broker>,
-    server: Server,
+    server: Arc<Server>,
+    control: Control,
     addresses: Vec<SocketAddr>,
     drain: CancellationToken,
     housekeeping: JoinHandle<()>,
@@ -176,9 +179,9 @@ impl Cluster {
         let broker = Arc::new(tokio::task::spawn_blocking(move || parts.open()).await??);
 
         let connections_max = broker.settings().connections_max.min(file_limit / 2);
-        let server = Server::new(connections_max, drain.clone());
+        let server = Arc::new(Server::new(connections_max, drain.clone()));
         for (listener, node) in listeners.into_iter().zip(broker.nodes().to_vec()) {
-            server.listen(listener, node.id, broker.clone());
+            server.listen(listener, node.id, broker.clone()).await;
         }
         let housekeeping = tokio::spawn(keep_house(broker.clone()));
         info!(
@@ -187,6 +190,7 @@ impl Cluster {
             "cluster started"
         );
         Ok(Cluster {
+            control: Control::new(broker.clone(), server.clone()),
             broker,
             server,
             addresses,
@@ -220,6 +224,11 @@ impl Cluster {
     /// tried again once a second.
     pub fn read_only_partitions(&self) -> Vec<ReadOnlyPartition> {
         self.broker.storage().read_only()
+    }
+
+    /// What can be done to the cluster while it runs: stopping nodes, moving leaders.
+    pub fn control(&self) -> &Control {
+        &self.control
     }
 
     /// Stops: no more connections are accepted, requests in progress are answered until the deadline and cut after it,
@@ -299,6 +308,7 @@ impl Opening {
             storage,
             groups,
             drain,
+            faults: Faults::default(),
         };
         let image = broker.image();
         let values = |topic: &Topic| broker.layers(&image).topic_values(&topic.configs);

@@ -16,6 +16,10 @@ use crate::{
 pub(crate) struct Led {
     pub(crate) log: Arc<Log>,
     pub(crate) leader_epoch: i32,
+    /// How many replicas are in sync.
+    pub(crate) in_sync: usize,
+    /// How many replicas there are.
+    pub(crate) replicas: usize,
 }
 
 /// Why a partition cannot be served here.
@@ -24,6 +28,13 @@ pub(crate) struct NotServed {
     pub(crate) error: ErrorCode,
     /// The leader and its epoch, where knowing them helps the client to go on (KIP-951).
     pub(crate) leader: Option<(i32, i32)>,
+}
+
+impl Led {
+    /// Whether too few replicas are in sync for a producer that wants all of them to have its records.
+    pub(crate) fn is_under_min_isr(&self, min_isr: i32) -> bool {
+        self.in_sync < usize::try_from(min_isr).unwrap_or(0).min(self.replicas)
+    }
 }
 
 /// How a request names a topic: by its name, or in newer versions by its id.
@@ -67,14 +78,19 @@ impl Broker {
         epoch: i32,
     ) -> Result<Led, NotServed> {
         let partition = topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let leader_epoch = image.leader_epoch(topic);
+        let leader_epoch = image.leader_epoch(topic, index);
         check_leader(node, partition, leader_epoch, epoch)?;
         // The state knows a topic a little longer than its logs are there when it is deleted.
         let log = self
             .storage
             .log(topic, index)
             .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        Ok(Led { log, leader_epoch })
+        Ok(Led {
+            log,
+            leader_epoch,
+            in_sync: partition.isr.len(),
+            replicas: partition.replicas.len(),
+        })
     }
 
     /// The node with this id.

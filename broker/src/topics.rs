@@ -142,7 +142,9 @@ impl Broker {
             .ok_or_else(|| ApiError::unknown_topic(name))?;
         let before = topic.partitions.len();
         let mut grown = Topic::clone(topic);
-        grown.partitions.extend(self.plan_growth(topic, growth)?);
+        grown
+            .partitions
+            .extend(self.plan_growth(change.image(), topic, growth)?);
         if validate_only {
             return Ok(());
         }
@@ -243,11 +245,14 @@ impl Broker {
         let replicas = self.plan_replicas(image, &new)?;
         *partitions += replicas.len();
         check_request_size(*partitions)?;
+        let replicas = replicas.into_iter();
         Ok(Topic {
             name: new.name,
             id: random_uuid(),
             created_in: image.incarnation(),
-            partitions: replicas.into_iter().map(Partition::new).collect(),
+            partitions: replicas
+                .map(|replicas| placement::settled(image, replicas))
+                .collect(),
             configs,
         })
     }
@@ -274,7 +279,7 @@ impl Broker {
                     "with an assignment, the number of partitions and the replication factor must both be -1",
                 ));
             }
-            return self.assigned(&new.assignments);
+            return self.assigned(image, &new.assignments);
         }
         let settings = self.settings();
         let partitions = match new.partitions {
@@ -296,16 +301,13 @@ impl Broker {
                 format!("a replication factor of {replication_factor} is not possible with {nodes} brokers");
             return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, message));
         }
-        Ok(placement::spread(
-            partitions as usize,
-            replication_factor,
-            nodes,
-            image.partitions(),
-        ))
+        check_live(image)?;
+        let spread = placement::spread(partitions as usize, replication_factor, nodes, image.partitions());
+        Ok(placement::prefer_live(spread, image.live(), nodes))
     }
 
     /// The replicas of partitions 0, 1, and so on, as a client wants them.
-    fn assigned(&self, assignments: &[(i32, Vec<i32>)]) -> Result<Vec<Vec<i32>>, ApiError> {
+    fn assigned(&self, image: &Image, assignments: &[(i32, Vec<i32>)]) -> Result<Vec<Vec<i32>>, ApiError> {
         check_request_size(assignments.len())?;
         let by_partition = assignments.iter().cloned().collect::<BTreeMap<_, _>>();
         let consecutive = by_partition.keys().copied().eq(0..assignments.len() as i32);
@@ -317,6 +319,7 @@ impl Broker {
         }
         let replicas = by_partition.into_values().collect::<Vec<_>>();
         self.check_replicas(&replicas, replicas[0].len())?;
+        check_assigned_live(image, &replicas, 0)?;
         Ok(replicas)
     }
 
@@ -340,7 +343,7 @@ impl Broker {
         Ok(())
     }
 
-    fn plan_growth(&self, topic: &Topic, growth: Growth) -> Result<Vec<Partition>, ApiError> {
+    fn plan_growth(&self, image: &Image, topic: &Topic, growth: Growth) -> Result<Vec<Partition>, ApiError> {
         let before = topic.partitions.len();
         let added = usize::try_from(growth.count).unwrap_or(0).saturating_sub(before);
         if added == 0 {
@@ -357,7 +360,11 @@ impl Broker {
             None => (1, 0),
         };
         let replicas = match growth.assignments {
-            None => placement::spread(added, replication_factor as i16, nodes as i32, offset),
+            None => {
+                check_live(image)?;
+                let spread = placement::spread(added, replication_factor as i16, nodes as i32, offset);
+                placement::prefer_live(spread, image.live(), nodes as i32)
+            }
             Some(assignments) if assignments.len() != added => {
                 let message = format!(
                     "{added} partitions are added, but {} are assigned",
@@ -367,10 +374,14 @@ impl Broker {
             }
             Some(assignments) => {
                 self.check_replicas(&assignments, replication_factor)?;
+                check_assigned_live(image, &assignments, before)?;
                 assignments
             }
         };
-        Ok(replicas.into_iter().map(Partition::new).collect())
+        let replicas = replicas.into_iter();
+        Ok(replicas
+            .map(|replicas| placement::settled(image, replicas))
+            .collect())
     }
 
     /// Makes the logs of a topic's partitions from `first` on.
@@ -386,4 +397,28 @@ fn check_request_size(partitions: usize) -> Result<(), ApiError> {
         return Err(ApiError::new(ErrorCode::PolicyViolation, message));
     }
     Ok(())
+}
+
+fn check_live(image: &Image) -> Result<(), ApiError> {
+    if image.live().is_empty() {
+        return Err(ApiError::new(
+            ErrorCode::InvalidReplicationFactor,
+            "all brokers are down",
+        ));
+    }
+    Ok(())
+}
+
+/// A partition needs a node that is up when it is made.
+fn check_assigned_live(image: &Image, assignments: &[Vec<i32>], first: usize) -> Result<(), ApiError> {
+    let offline = assignments
+        .iter()
+        .position(|replicas| !replicas.iter().any(|node| image.live().contains(node)));
+    match offline {
+        Some(index) => Err(ApiError::new(
+            ErrorCode::InvalidReplicaAssignment,
+            format!("all brokers of partition {} are down", first + index),
+        )),
+        None => Ok(()),
+    }
 }

@@ -6,6 +6,7 @@ use heliostat_wire::{
 };
 
 use super::{Context, operations};
+use crate::broker::Node;
 
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
@@ -25,18 +26,21 @@ pub(super) async fn handle(context: Context, request: DescribeClusterRequest) ->
         };
     }
     let rack = context.broker.settings().rack.clone();
+    let image = context.broker.image();
+    let is_fenced = |node: &Node| !image.live().contains(&node.id);
     let nodes = context.broker.nodes().iter();
+    let nodes = nodes.filter(|node| request.include_fenced_brokers || !is_fenced(node));
     DescribeClusterResponse {
         endpoint_type: BROKERS,
         cluster_id: context.broker.cluster_id().to_owned(),
-        controller_id: context.broker.controller_id(),
+        controller_id: image.controller(),
         brokers: nodes
             .map(|node| DescribeClusterBroker {
                 broker_id: node.id,
                 host: node.host_for(&context.peer),
                 port: node.port.into(),
                 rack: rack.clone(),
-                ..Default::default()
+                is_fenced: is_fenced(node),
             })
             .collect(),
         cluster_authorized_operations: operations::if_asked(

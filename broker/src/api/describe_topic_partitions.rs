@@ -11,7 +11,7 @@ use heliostat_wire::{
 };
 
 use super::{Context, operations};
-use crate::state::{Image, Topic, names};
+use crate::state::{Image, Topic, names, partition::NO_LEADER};
 
 /// Kafka's `max.request.partition.size.limit`.
 const PARTITIONS_MAX: usize = 2000;
@@ -64,22 +64,26 @@ fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
 }
 
 fn page(image: &Image, topic: &Topic, first: usize, last: usize) -> DescribeTopicPartitionsResponseTopic {
-    let leader_epoch = image.leader_epoch(topic);
-    let partitions = topic.partitions.iter().enumerate().take(last).skip(first);
+    let indexes = 0..topic.partitions.len() as i32;
+    let partitions = indexes.zip(&topic.partitions).take(last).skip(first);
     DescribeTopicPartitionsResponseTopic {
         name: Some(topic.name.clone()),
         topic_id: topic.id,
         topic_authorized_operations: operations::TOPIC,
         partitions: partitions
             .map(|(index, partition)| DescribeTopicPartitionsResponsePartition {
-                partition_index: index as i32,
+                error_code: match partition.leader {
+                    NO_LEADER => ErrorCode::LeaderNotAvailable.into(),
+                    _ => ErrorCode::None.into(),
+                },
+                partition_index: index,
                 leader_id: partition.leader,
-                leader_epoch,
+                leader_epoch: image.leader_epoch(topic, index),
                 replica_nodes: partition.replicas.clone(),
-                isr_nodes: partition.replicas.clone(),
-                eligible_leader_replicas: Some(Vec::new()),
+                isr_nodes: partition.isr.clone(),
+                eligible_leader_replicas: Some(partition.eligible.clone()),
                 last_known_elr: Some(Vec::new()),
-                ..Default::default()
+                offline_replicas: partition.offline_replicas(image.live()),
             })
             .collect(),
         ..Default::default()

@@ -1,12 +1,40 @@
-//! ListPartitionReassignments (46), version 0: partitions never move from node to node here.
+//! ListPartitionReassignments (46), version 0: the partitions that wait for a node that is down to move there.
 
-use heliostat_wire::message::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
+use heliostat_wire::message::{
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+    list_partition_reassignments::{OngoingPartitionReassignment, OngoingTopicReassignment},
+};
 
 use super::Context;
+use crate::state::Topic;
 
 pub(super) async fn handle(
-    _: Context,
-    _: ListPartitionReassignmentsRequest,
+    context: Context,
+    request: ListPartitionReassignmentsRequest,
 ) -> ListPartitionReassignmentsResponse {
-    ListPartitionReassignmentsResponse::default()
+    let image = context.broker.image();
+    let topics: Vec<_> = match request.topics {
+        None => image.topics().filter_map(|topic| ongoing(topic, |_| true)).collect(),
+        Some(asked) => asked
+            .iter()
+            .filter_map(|asked| {
+                ongoing(image.topic(&asked.name)?, |index| asked.partition_indexes.contains(&index))
+            })
+            .collect(),
+    };
+    ListPartitionReassignmentsResponse { topics, ..Default::default() }
+}
+
+fn ongoing(topic: &Topic, is_asked: impl Fn(i32) -> bool) -> Option<OngoingTopicReassignment> {
+    let partitions = (0..).zip(&topic.partitions);
+    let moving = partitions.filter(|(index, partition)| partition.is_reassigning() && is_asked(*index));
+    let partitions: Vec<_> = moving
+        .map(|(partition_index, partition)| OngoingPartitionReassignment {
+            partition_index,
+            replicas: partition.replicas.clone(),
+            adding_replicas: partition.adding.clone(),
+            removing_replicas: partition.removing.clone(),
+        })
+        .collect();
+    (!partitions.is_empty()).then(|| OngoingTopicReassignment { name: topic.name.clone(), partitions })
 }

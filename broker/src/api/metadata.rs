@@ -1,8 +1,9 @@
 //! Metadata (3), versions 0-13: nodes, topics, and who leads what. May create topics on the way.
 //!
-//! A topic that is created here is ready at once: it is never answered with LEADER_NOT_AVAILABLE.
+//! A topic that is created here is ready at once: LEADER_NOT_AVAILABLE is answered only where all nodes that may lead
+//! a partition are down.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use heliostat_wire::{
     ErrorCode, Uuid,
@@ -16,7 +17,7 @@ use heliostat_wire::{
 
 use super::{Context, distinct::distinct, operations};
 use crate::{
-    state::{Image, Topic, names},
+    state::{Image, Partition, Topic, names, partition::NO_LEADER},
     topics::NewTopic,
 };
 
@@ -26,10 +27,11 @@ pub(super) async fn handle(context: Context, request: MetadataRequest) -> Metada
     let asked = request.topics.filter(|topics| context.api_version > 0 || !topics.is_empty());
     let may_create = (context.api_version < 4 || request.allow_auto_topic_creation)
         && broker.settings().auto_create_topics;
+    let version = context.api_version;
     let mut topics = match asked {
         None => {
             let image = broker.image();
-            image.topics().map(|topic| describe(&image, topic)).collect()
+            image.topics().map(|topic| describe(&image, topic, version)).collect()
         }
         Some(asked) => {
             let asked = distinct(asked, |topic| (topic.name.clone(), topic.topic_id));
@@ -41,10 +43,11 @@ pub(super) async fn handle(context: Context, request: MetadataRequest) -> Metada
             topic.topic_authorized_operations = operations::TOPIC;
         }
     }
+    let image = broker.image();
     MetadataResponse {
-        brokers: brokers(&context),
+        brokers: brokers(&context, &image),
         cluster_id: Some(broker.cluster_id().to_owned()),
-        controller_id: broker.controller_id(),
+        controller_id: image.controller(),
         topics,
         cluster_authorized_operations: operations::if_asked(
             request.include_cluster_authorized_operations,
@@ -54,9 +57,9 @@ pub(super) async fn handle(context: Context, request: MetadataRequest) -> Metada
     }
 }
 
-fn brokers(context: &Context) -> Vec<MetadataResponseBroker> {
+fn brokers(context: &Context, image: &Image) -> Vec<MetadataResponseBroker> {
     let rack = context.broker.settings().rack.clone();
-    let nodes = context.broker.nodes().iter();
+    let nodes = context.broker.live_nodes(image);
     nodes
         .map(|node| MetadataResponseBroker {
             node_id: node.id,
@@ -87,18 +90,18 @@ async fn describe_asked(
         }
     }
     let image = broker.image();
-    asked.into_iter().map(|topic| describe_one(&image, topic)).collect()
+    asked.into_iter().map(|topic| describe_one(&image, topic, context.api_version)).collect()
 }
 
-fn describe_one(image: &Image, asked: MetadataRequestTopic) -> MetadataResponseTopic {
+fn describe_one(image: &Image, asked: MetadataRequestTopic, version: i16) -> MetadataResponseTopic {
     let Some(name) = asked.name else {
         return match image.topic_by_id(asked.topic_id) {
-            Some(topic) => describe(image, topic),
+            Some(topic) => describe(image, topic, version),
             None => failed(None, asked.topic_id, ErrorCode::UnknownTopicId),
         };
     };
     match image.topic(&name) {
-        Some(topic) => describe(image, topic),
+        Some(topic) => describe(image, topic, version),
         None if names::problem(&name).is_some() || names::collision(&name, image).is_some() => {
             failed(Some(name), Uuid::ZERO, ErrorCode::InvalidTopicException)
         }
@@ -110,22 +113,44 @@ fn failed(name: Option<String>, topic_id: Uuid, error: ErrorCode) -> MetadataRes
     MetadataResponseTopic { error_code: error.into(), name, topic_id, ..Default::default() }
 }
 
-fn describe(image: &Image, topic: &Arc<Topic>) -> MetadataResponseTopic {
-    let leader_epoch = image.leader_epoch(topic);
-    let partitions = topic.partitions.iter().enumerate();
+fn describe(image: &Image, topic: &Arc<Topic>, version: i16) -> MetadataResponseTopic {
+    let indexes = 0..topic.partitions.len() as i32;
+    let partitions = indexes.zip(&topic.partitions);
     MetadataResponseTopic {
         name: Some(topic.name.clone()),
         topic_id: topic.id,
         partitions: partitions
             .map(|(index, partition)| MetadataResponsePartition {
-                partition_index: index as i32,
-                leader_id: partition.leader,
-                leader_epoch,
-                replica_nodes: partition.replicas.clone(),
-                isr_nodes: partition.replicas.clone(),
-                ..Default::default()
+                partition_index: index,
+                leader_epoch: image.leader_epoch(topic, index),
+                ..describe_partition(partition, image.live(), version)
             })
             .collect(),
+        ..Default::default()
+    }
+}
+
+fn describe_partition(
+    partition: &Partition,
+    live: &BTreeSet<i32>,
+    version: i16,
+) -> MetadataResponsePartition {
+    let mut replica_nodes = partition.replicas.clone();
+    // The first version shows only what is up, and says that something is missing.
+    if version == 0 {
+        replica_nodes.retain(|node| live.contains(node));
+    }
+    let error = match partition.leader {
+        NO_LEADER => ErrorCode::LeaderNotAvailable,
+        _ if replica_nodes.len() < partition.replicas.len() => ErrorCode::ReplicaNotAvailable,
+        _ => ErrorCode::None,
+    };
+    MetadataResponsePartition {
+        error_code: error.into(),
+        leader_id: partition.leader,
+        replica_nodes,
+        isr_nodes: partition.isr.clone(),
+        offline_replicas: partition.offline_replicas(live),
         ..Default::default()
     }
 }

@@ -113,6 +113,8 @@ table! {
     DeleteGroups, 0..=2 => delete_groups;
     OffsetDelete, 0..=0 => offset_delete;
     DescribeAcls, 1..=3 => describe_acls;
+    ElectLeaders, 0..=2 => elect_leaders;
+    AlterPartitionReassignments, 0..=1 => alter_partition_reassignments;
     ListPartitionReassignments, 0..=0 => list_partition_reassignments;
     DescribeTopicPartitions, 0..=0 => describe_topic_partitions;
 }

@@ -36,6 +36,9 @@ const TOPIC_IDS_SINCE: i16 = 13;
 /// The first version whose clients know zstd.
 const ZSTD_SINCE: i16 = 7;
 
+/// The acks of a producer that waits for all in-sync replicas.
+const ALL_REPLICAS: i16 = -1;
+
 /// More bad records are not named in one response: a batch of a few hundred bytes can hold a thousand of them, and a
 /// request many such batches.
 const RECORD_ERRORS_MAX: usize = 1000;
@@ -72,7 +75,7 @@ pub(super) async fn handle(context: Context, request: ProduceRequest) -> Acknowl
     };
     let topics = plan(&context, request, refusal);
     let version = context.api_version;
-    let (responses, awaited) = blocking(move || append_all(topics, version)).await;
+    let (responses, awaited) = blocking(move || append_all(topics, version, acks)).await;
     if acks == 0 {
         let failed = responses
             .iter()
@@ -145,6 +148,7 @@ fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) 
 fn append_all(
     topics: Vec<Topic>,
     version: i16,
+    acks: i16,
 ) -> (Vec<TopicProduceResponse>, Vec<(Place, Awaited)>) {
     let mut errors_left = RECORD_ERRORS_MAX;
     let mut awaited = Vec::new();
@@ -157,7 +161,7 @@ fn append_all(
             .enumerate()
             .map(|(index, step)| {
                 let watched = step.led.as_ref().ok().map(|led| Watched::new(&led.log));
-                let (mut response, last_offset) = append(step, version);
+                let (mut response, last_offset) = append(step, version, acks);
                 let unsettled = watched.zip(last_offset).and_then(|(watched, last)| watched.appended(last));
                 awaited.extend(unsettled.map(|one| ((place, index), one)));
                 response.record_errors.truncate(errors_left);
@@ -171,7 +175,7 @@ fn append_all(
 }
 
 /// The response, and the offset of the last record that was appended.
-fn append(step: Step, version: i16) -> (PartitionProduceResponse, Option<i64>) {
+fn append(step: Step, version: i16, acks: i16) -> (PartitionProduceResponse, Option<i64>) {
     let refused = |error: ErrorCode| PartitionProduceResponse {
         index: step.index,
         error_code: error.into(),
@@ -195,6 +199,9 @@ fn append(step: Step, version: i16) -> (PartitionProduceResponse, Option<i64>) {
     };
     if version < ZSTD_SINCE && is_zstd(&step.records) {
         return (refused(ErrorCode::UnsupportedCompressionType), None);
+    }
+    if acks == ALL_REPLICAS && led.is_under_min_isr(led.log.config().min_insync_replicas) {
+        return (refused(ErrorCode::NotEnoughReplicas), None);
     }
     match led.log.append(&step.records, led.leader_epoch, now_ms()) {
         Ok(appended) => {

@@ -94,6 +94,8 @@ impl Log {
                 return Err(AppendError::Storage(self.refused(inner)));
             }
             inner.producers.check_marker(marker)?;
+            // A marker comes from the coordinator, whoever leads, and must not be lost to a change of leaders.
+            let leader_epoch = inner.newer_epoch(leader_epoch).unwrap_or(leader_epoch);
             let batch = ValidBatch { bytes, header };
             self.write(inner, batch, Some(record), &config, leader_epoch, now_ms)
         })
@@ -139,6 +141,13 @@ impl Log {
     ) -> Result<Appended, AppendError> {
         if inner.is_unproven() {
             return Err(AppendError::Storage(self.refused(inner)));
+        }
+        // Under the lock of the log, so that nothing of an old leader comes after the first record of a new one.
+        if let Some(newer) = inner.newer_epoch(leader_epoch) {
+            return Err(AppendError::Fenced {
+                epoch: leader_epoch,
+                newer,
+            });
         }
         if let Some(earlier) = inner.producers.check(&batch.header, guard)? {
             return Ok(inner.duplicate(&earlier, config));
@@ -212,6 +221,12 @@ impl Log {
 }
 
 impl Inner {
+    /// The epoch of the leader that has replaced the one of `epoch`, if one has.
+    fn newer_epoch(&self, epoch: i32) -> Option<i32> {
+        let latest = self.epochs.latest()?.epoch;
+        Some(latest).filter(|latest| *latest > epoch)
+    }
+
     /// Writes the batch to the active segment and takes note of it.
     fn write(
         &mut self,

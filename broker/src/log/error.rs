@@ -92,6 +92,14 @@ pub enum AppendError {
     /// The log has been closed or deleted.
     #[error("the log of {0} is closed")]
     Closed(String),
+    /// The leader that appends has been replaced.
+    #[error("the leader of epoch {epoch} writes no more: epoch {newer} has begun")]
+    Fenced {
+        /// The epoch of the leader that appends.
+        epoch: i32,
+        /// The epoch of its successor.
+        newer: i32,
+    },
 }
 
 /// One record of a batch that is not valid.
@@ -183,7 +191,7 @@ impl AppendError {
             AppendError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
             AppendError::TransactionState(_) => ErrorCode::InvalidTxnState,
             AppendError::Storage(_) => ErrorCode::KafkaStorageError,
-            AppendError::Closed(_) => ErrorCode::NotLeaderOrFollower,
+            AppendError::Closed(_) | AppendError::Fenced { .. } => ErrorCode::NotLeaderOrFollower,
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct LogConfig {
     pub min_cleanable_dirty_ratio: f64,
     /// min.compaction.lag.ms
     pub min_compaction_lag_ms: i64,
+    /// min.insync.replicas
+    pub min_insync_replicas: i32,
     /// preallocate
     pub preallocate: bool,
     /// retention.bytes; `None` is without limit.
@@ -56,6 +58,8 @@ pub struct LogConfig {
     pub segment_jitter_ms: i64,
     /// segment.ms
     pub segment_ms: i64,
+    /// unclean.leader.election.enable
+    pub unclean_leader_election: bool,
 }
 
 impl Default for LogConfig {
@@ -77,6 +81,7 @@ impl Default for LogConfig {
             timestamp_type: TimestampType::CreateTime,
             min_cleanable_dirty_ratio: 0.5,
             min_compaction_lag_ms: 0,
+            min_insync_replicas: 1,
             preallocate: false,
             retention_bytes: None,
             retention_ms: Some(604_800_000),
@@ -84,6 +89,7 @@ impl Default for LogConfig {
             segment_index_bytes: 10 << 20,
             segment_jitter_ms: 0,
             segment_ms: 604_800_000,
+            unclean_leader_election: false,
         }
     }
 }
@@ -161,6 +167,7 @@ impl LogConfig {
             }
             "min.cleanable.dirty.ratio" => self.min_cleanable_dirty_ratio = value.parse().ok()?,
             "min.compaction.lag.ms" => self.min_compaction_lag_ms = long()?,
+            "min.insync.replicas" => self.min_insync_replicas = value.parse().ok()?,
             "preallocate" => self.preallocate = value.eq_ignore_ascii_case("true"),
             "retention.bytes" => self.retention_bytes = u64::try_from(long()?).ok(),
             "retention.ms" => self.retention_ms = Some(long()?).filter(|ms| *ms >= 0),
@@ -168,7 +175,10 @@ impl LogConfig {
             "segment.index.bytes" => self.segment_index_bytes = number(value)?,
             "segment.jitter.ms" => self.segment_jitter_ms = long()?,
             "segment.ms" => self.segment_ms = long()?,
-            // The rest concerns replication, tiered storage, elections, and levels that are read together with the codec.
+            "unclean.leader.election.enable" => {
+                self.unclean_leader_election = value.eq_ignore_ascii_case("true");
+            }
+            // The rest concerns replication, tiered storage, and levels that are read together with the codec.
             _ => {}
         }
         Some(())

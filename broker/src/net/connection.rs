@@ -17,6 +17,7 @@ use super::frame::{FrameReader, Pieces};
 use crate::{
     api::{self, Later, Peer, Reply},
     broker::Broker,
+    fault,
 };
 
 /// How long a request that waits goes on after its client has closed its end: long enough to answer one that only has
@@ -57,7 +58,7 @@ impl Connection {
                 owed.answer_all(stream, idle).await?;
             }
             let may_wait = api::may_wait(&frame);
-            let handled = api::handle(&self.broker, &self.peer, frame);
+            let handled = fault::handle(&self.broker, &self.peer, frame);
             let reply = if may_wait {
                 // Such a request can take as long as its client likes; without a client it would be for nothing.
                 tokio::select! {

@@ -5,18 +5,20 @@
 
 mod connection;
 mod frame;
+mod port;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
-    sync::Semaphore,
+    sync::{Mutex, Semaphore},
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use crate::{api::Peer, broker::Broker};
+use port::Port;
 
 /// How long to pause when the system refuses another connection, for want of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -30,6 +32,8 @@ pub(crate) struct Server {
     /// Ends connections wherever they are.
     abort: CancellationToken,
     connections: Arc<Semaphore>,
+    /// The nodes' ports, by node.
+    ports: Mutex<BTreeMap<i32, Port>>,
 }
 
 impl Server {
@@ -40,17 +44,42 @@ impl Server {
             drain,
             abort: CancellationToken::new(),
             connections: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
+            ports: Mutex::default(),
         }
     }
 
-    /// Accepts connections for one node until shutdown.
-    pub(crate) fn listen(&self, listener: TcpListener, node_id: i32, broker: Arc<Broker>) {
-        let (drain, abort) = (self.drain.clone(), self.abort.clone());
+    /// Accepts connections for one node until shutdown, or until its port is closed.
+    pub(crate) async fn listen(&self, listener: TcpListener, node_id: i32, broker: Arc<Broker>) {
+        let mut ports = self.ports.lock().await;
+        ports.insert(node_id, self.serve(listener, node_id, broker));
+    }
+
+    /// Closes a node's port, and cuts its connections. The port is kept, so that nobody else gets it meanwhile.
+    pub(crate) async fn close(&self, node_id: i32) {
+        if let Some(port) = self.ports.lock().await.get_mut(&node_id) {
+            port.close().await;
+        }
+    }
+
+    /// Opens a port that was closed.
+    pub(crate) async fn open(&self, node_id: i32, broker: Arc<Broker>) -> io::Result<()> {
+        let mut ports = self.ports.lock().await;
+        if let Some(listener) = ports.get_mut(&node_id).map(Port::listener).transpose()?.flatten() {
+            ports.insert(node_id, self.serve(listener, node_id, broker));
+        }
+        Ok(())
+    }
+
+    fn serve(&self, listener: TcpListener, node_id: i32, broker: Arc<Broker>) -> Port {
+        let address = listener.local_addr();
+        let (drain, cut) = (self.drain.clone(), self.abort.child_token());
         let (tasks, connections) = (self.tasks.clone(), self.connections.clone());
-        self.tasks.spawn(async move {
+        let ended = cut.clone();
+        let accepting = self.tasks.spawn(async move {
             loop {
                 let accepted = tokio::select! {
                     () = drain.cancelled() => return,
+                    () = cut.cancelled() => return,
                     accepted = listener.accept() => accepted,
                 };
                 let (socket, address) = match accepted {
@@ -69,16 +98,17 @@ impl Server {
                     continue;
                 };
                 let connection = connection::Connection::new(broker.clone(), peer, drain.clone());
-                let abort = abort.clone();
+                let cut = cut.clone();
                 tasks.spawn(async move {
                     let _permit = permit;
                     tokio::select! {
-                        () = abort.cancelled() => {}
+                        () = cut.cancelled() => {}
                         () = connection.run(socket) => {}
                     }
                 });
             }
         });
+        Port::open(address, ended, accepting)
     }
 
     /// Stops accepting, lets requests in progress finish until the deadline, then cuts what is left.

@@ -1,9 +1,14 @@
 //! Topics, partitions and dynamic configuration at one moment.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use heliostat_wire::Uuid;
 use serde::{Deserialize, Serialize};
+
+use super::partition::Partition;
 
 /// Names and values of the configuration that was set for a node, or for all of them.
 pub type BrokerConfigs = BTreeMap<String, String>;
@@ -18,7 +23,23 @@ pub struct Image {
     plain_names: BTreeMap<String, String>,
     partitions: usize,
     brokers: BTreeMap<String, BrokerConfigs>,
+    nodes: Arc<Nodes>,
 }
+
+/// Which nodes are up, and which of them coordinate.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Nodes {
+    /// How many there are, up or not.
+    count: usize,
+    live: BTreeSet<i32>,
+    /// The node that is said to be the controller; -1 if none is up.
+    controller: i32,
+    /// The coordinator of each slot, as the leaders of Kafka's internal topics; -1 if none is up.
+    coordinators: Vec<i32>,
+}
+
+/// Groups and transactional ids are spread over as many slots, as over the partitions of Kafka's internal topics.
+const COORDINATOR_SLOTS: usize = 50;
 
 /// A topic.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,15 +56,6 @@ pub struct Topic {
     pub configs: BTreeMap<String, String>,
 }
 
-/// A partition.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Partition {
-    /// The node that serves it.
-    pub leader: i32,
-    /// The nodes that are said to hold it, the preferred leader first.
-    pub replicas: Vec<i32>,
-}
-
 /// A topic as it is written to the journal, under its name.
 #[derive(Serialize, Deserialize)]
 struct StoredTopic {
@@ -54,11 +66,65 @@ struct StoredTopic {
 }
 
 impl Image {
-    pub(super) fn new(incarnation: i32) -> Self {
+    /// An image of nodes 1 to `nodes`, all of which are up.
+    pub(super) fn new(incarnation: i32, nodes: i32) -> Self {
+        let coordinators = (0..COORDINATOR_SLOTS as i32).map(|slot| slot % nodes.max(1) + 1);
         Image {
             incarnation,
+            nodes: Arc::new(Nodes {
+                count: usize::try_from(nodes).unwrap_or(0),
+                live: (1..=nodes).collect(),
+                controller: 1,
+                coordinators: coordinators.collect(),
+            }),
             ..Default::default()
         }
+    }
+
+    /// The nodes that are up.
+    pub fn live(&self) -> &BTreeSet<i32> {
+        &self.nodes.live
+    }
+
+    /// How many nodes there are, up or not.
+    pub(crate) fn nodes(&self) -> usize {
+        self.nodes.count
+    }
+
+    /// The node that is said to be the controller; -1 if none is up.
+    pub fn controller(&self) -> i32 {
+        self.nodes.controller
+    }
+
+    /// The node that coordinates the group, or whatever else has this name; -1 if none is up.
+    pub fn coordinator(&self, key: &str) -> i32 {
+        let slot = crc32c::crc32c(key.as_bytes()) as usize % COORDINATOR_SLOTS;
+        self.nodes.coordinators.get(slot).copied().unwrap_or(-1)
+    }
+
+    /// Takes note of which nodes are up. Who coordinates goes on doing so while it is up; `preferred` gives each slot back
+    /// to the node that it had at first.
+    pub(super) fn set_live(&mut self, live: BTreeSet<i32>, preferred: bool) {
+        let nodes = self.nodes.count as i32;
+        let mut coordinators = self.nodes.coordinators.clone();
+        for (slot, node) in coordinators.iter_mut().enumerate() {
+            let first = slot as i32 % nodes.max(1);
+            if preferred || !live.contains(node) {
+                // The preferred node, or else the next one that is up.
+                let mut turns = (0..nodes).map(|turn| (first + turn) % nodes + 1);
+                *node = turns.find(|node| live.contains(node)).unwrap_or(-1);
+            }
+        }
+        let controller = match self.nodes.controller {
+            node if live.contains(&node) => node,
+            _ => live.first().copied().unwrap_or(-1),
+        };
+        self.nodes = Arc::new(Nodes {
+            count: self.nodes.count,
+            live,
+            controller,
+            coordinators,
+        });
     }
 
     /// How many times the cluster was started before.
@@ -91,9 +157,12 @@ impl Image {
         self.partitions
     }
 
-    /// The epoch of a topic's leaders: 0 at first, and one more with each start of the cluster.
-    pub fn leader_epoch(&self, topic: &Topic) -> i32 {
-        self.incarnation.saturating_sub(topic.created_in).max(0)
+    /// The epoch of a partition's leader: 0 at first, and one more with each start of the cluster and with each change of
+    /// the leader.
+    pub fn leader_epoch(&self, topic: &Topic, index: i32) -> i32 {
+        let starts = self.incarnation.saturating_sub(topic.created_in).max(0);
+        let elections = topic.partition(index).map_or(0, |partition| partition.elections);
+        starts.saturating_add(elections)
     }
 
     /// What was set for a node, or for all nodes if `node` is empty.
@@ -130,29 +199,12 @@ impl Topic {
         self.partitions.get(usize::try_from(index).ok()?)
     }
 
-    /// The topic as it is on nodes 1 to `nodes`: what a node led that is there no more is led by another replica,
-    /// or by any node if there is none. All nodes share their storage, so none of them lacks the data.
+    /// The topic as it is on nodes 1 to `nodes` after a start.
     pub(super) fn on_nodes(mut self, nodes: i32) -> Topic {
         for (index, partition) in self.partitions.iter_mut().enumerate() {
-            partition.replicas.retain(|node| (1..=nodes).contains(node));
-            if partition.replicas.is_empty() {
-                partition.replicas.push(index as i32 % nodes + 1);
-            }
-            if !partition.replicas.contains(&partition.leader) {
-                partition.leader = partition.replicas[0];
-            }
+            partition.on_nodes(index, nodes);
         }
         self
-    }
-}
-
-impl Partition {
-    /// A partition that its first replica leads. `replicas` must not be empty.
-    pub fn new(replicas: Vec<i32>) -> Self {
-        Partition {
-            leader: replicas[0],
-            replicas,
-        }
     }
 }
 

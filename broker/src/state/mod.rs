@@ -7,6 +7,7 @@ pub mod image;
 pub mod journal;
 pub(crate) mod keys;
 pub(crate) mod names;
+pub mod partition;
 pub(crate) mod placement;
 pub(crate) mod producer_ids;
 pub(crate) mod settings;
@@ -19,11 +20,12 @@ use std::{
 
 use heliostat_wire::Uuid;
 use thiserror::Error;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::log::Disk;
-pub use image::{BrokerConfigs, Image, Partition, Topic};
+pub use image::{BrokerConfigs, Image, Topic};
 use journal::{Journal, JournalError};
+pub use partition::Partition;
 pub(crate) use producer_ids::ProducerIds;
 
 /// The durable state of a cluster.
@@ -32,6 +34,7 @@ pub(crate) struct State {
     image: Arc<RwLock<Arc<Image>>>,
     journal: Arc<Mutex<Journal>>,
     deleted: BTreeSet<Uuid>,
+    leadership: Arc<watch::Sender<()>>,
 }
 
 /// Why the state could not be read or changed.
@@ -60,6 +63,9 @@ pub(crate) struct Change {
     entries: Vec<Entry>,
     published: Arc<RwLock<Arc<Image>>>,
     journal: OwnedMutexGuard<Journal>,
+    /// Leaders or nodes have changed, which those who wait are told through this.
+    moves: Option<Arc<watch::Sender<()>>>,
+    leadership: Arc<watch::Sender<()>>,
 }
 
 /// Keeps other changes waiting after a commit.
@@ -94,6 +100,7 @@ impl State {
             image: Arc::new(RwLock::new(Arc::new(image))),
             journal: journal.clone(),
             deleted,
+            leadership: Arc::default(),
         };
         Ok((state, ProducerIds::new(producer_ids, journal)))
     }
@@ -126,7 +133,14 @@ impl State {
             entries: Vec::new(),
             published: self.image.clone(),
             journal,
+            moves: None,
+            leadership: self.leadership.clone(),
         }
+    }
+
+    /// Tells of every change of leaders or nodes from now on.
+    pub(crate) fn leadership(&self) -> watch::Receiver<()> {
+        self.leadership.subscribe()
     }
 }
 
@@ -141,6 +155,18 @@ impl Change {
         self.entries
             .push((topic_key(&topic.name), Some(image::encode_topic(&topic))));
         self.image.insert(topic);
+    }
+
+    /// Replaces a topic whose leaders or replicas have changed.
+    pub(crate) fn move_topic(&mut self, topic: Topic) {
+        self.put_topic(topic);
+        self.moves = Some(self.leadership.clone());
+    }
+
+    /// Says which nodes are up. `preferred` gives coordinators back to the nodes that they had at first.
+    pub(crate) fn set_live(&mut self, live: BTreeSet<i32>, preferred: bool) {
+        self.image.set_live(live, preferred);
+        self.moves = Some(self.leadership.clone());
     }
 
     /// Removes a topic.
@@ -172,16 +198,23 @@ impl Change {
             entries,
             published,
             mut journal,
+            moves,
+            ..
         } = self;
         let image = Arc::new(image);
-        if entries.is_empty() {
+        if entries.is_empty() && moves.is_none() {
             return Ok((image, Held { _journal: journal }));
         }
         tokio::task::spawn_blocking(move || {
-            journal.put(&entries)?;
+            if !entries.is_empty() {
+                journal.put(&entries)?;
+            }
             *published
                 .write()
                 .unwrap_or_else(std::sync::PoisonError::into_inner) = image.clone();
+            if let Some(moves) = moves {
+                moves.send_replace(());
+            }
             Ok((image, Held { _journal: journal }))
         })
         .await?
@@ -250,7 +283,7 @@ fn read_image(
     incarnation: i32,
     nodes: i32,
 ) -> Result<Image, StateError> {
-    let mut image = Image::new(incarnation);
+    let mut image = Image::new(incarnation, nodes);
     for (key, value) in content {
         let Ok(key) = std::str::from_utf8(key) else {
             continue;
@@ -336,7 +369,7 @@ mod tests {
                 change.commit().await.unwrap();
             }
             let image = state.image();
-            epochs.push(image.leader_epoch(image.topic("t").unwrap()));
+            epochs.push(image.leader_epoch(image.topic("t").unwrap(), 0));
         }
         assert_eq!(epochs, [0, 1, 2]);
     }

@@ -1,5 +1,9 @@
 //! Which nodes hold a partition.
 
+use std::collections::BTreeSet;
+
+use super::{Image, Partition};
+
 /// Replicas for `partitions` new partitions on nodes 1 to `nodes`: leaders take turns, beginning with the node after
 /// `offset` others, and each partition's other replicas are on the nodes after its leader.
 ///
@@ -17,6 +21,32 @@ pub(crate) fn spread(partitions: usize, replication_factor: i16, nodes: i32, off
                 .collect()
         })
         .collect()
+}
+
+/// The same placement with the nodes that are up first: as long as there are enough of them, no new replica is put on one
+/// that is down, and none that is down is to lead.
+pub(crate) fn prefer_live(spread: Vec<Vec<i32>>, live: &BTreeSet<i32>, nodes: i32) -> Vec<Vec<i32>> {
+    if live.len() as i32 == nodes {
+        return spread;
+    }
+    let order = |replicas: Vec<i32>| {
+        let first = replicas[0];
+        let ring: Vec<_> = (0..nodes).map(|turn| (first - 1 + turn) % nodes + 1).collect();
+        let (up, down): (Vec<_>, Vec<_>) = ring.into_iter().partition(|node| live.contains(node));
+        up.into_iter().chain(down).take(replicas.len()).collect()
+    };
+    spread.into_iter().map(order).collect()
+}
+
+/// A new partition, led and in sync as the nodes that are up allow.
+pub(crate) fn settled(image: &Image, replicas: Vec<i32>) -> Partition {
+    let mut partition = Partition::new(replicas);
+    if image.live().len() == image.nodes() {
+        return partition;
+    }
+    partition.isr.retain(|node| image.live().contains(node));
+    partition.leader = partition.isr.first().copied().unwrap_or(partition.leader);
+    partition
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod group_offsets;
 mod group_script;
 mod groups;
 mod hostile;
+mod nodes;
 mod records;
 mod topics;
 mod versions;

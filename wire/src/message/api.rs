@@ -137,8 +137,11 @@ apis! {
     CreatePartitions = 37, 0..=3, flexible 2,
         create_partitions::CreatePartitionsRequest, CreatePartitionsResponse;
     DeleteGroups = 42, 0..=2, flexible 2, delete_groups::DeleteGroupsRequest, DeleteGroupsResponse;
+    ElectLeaders = 43, 0..=2, flexible 2, elect_leaders::ElectLeadersRequest, ElectLeadersResponse;
     IncrementalAlterConfigs = 44, 0..=1, flexible 1,
         incremental_alter_configs::IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
+    AlterPartitionReassignments = 45, 0..=1, flexible 0,
+        alter_partition_reassignments::AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
     ListPartitionReassignments = 46, 0..=0, flexible 0,
         list_partition_reassignments::ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
     OffsetDelete = 47, 0..=0, flexible NEVER, offset_delete::OffsetDeleteRequest, OffsetDeleteResponse;

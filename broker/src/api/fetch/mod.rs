@@ -38,7 +38,8 @@ pub(super) async fn handle(context: Context, request: FetchRequest) -> FetchResp
     let deadline = Instant::now() + max_wait;
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
     let limits = Limits::new(&request, context.broker.settings().fetch_max_bytes);
-    let plan = Plan::new(&context, request);
+    let mut leadership = context.broker.state().leadership();
+    let mut plan = Plan::new(&context, request);
     loop {
         // Subscribed before reading, so that nothing that comes in between is missed.
         let mut news = plan.watch();
@@ -50,6 +51,8 @@ pub(super) async fn handle(context: Context, request: FetchRequest) -> FetchResp
         tokio::select! {
             () = context.broker.drain().cancelled() => {}
             _ = timeout_at(deadline, wait::any_change(&mut news)) => {}
+            // What this node leads no more is answered at once, so that the client goes to the new leader.
+            _ = leadership.changed() => plan.renew(&context),
         }
     }
 }

@@ -109,6 +109,32 @@ impl Plan {
         plan
     }
 
+    /// Asks again who leads what.
+    pub(super) fn renew(&mut self, context: &Context) {
+        let image = context.broker.image();
+        let topics = self.topics.iter().map(|topic| {
+            let key = if topic.id.is_zero() {
+                TopicKey::Name(&topic.name)
+            } else {
+                TopicKey::Id(topic.id)
+            };
+            let found = key.find(&image);
+            let partitions = topic.partitions.iter().map(|planned| {
+                let request = planned.request.clone();
+                let (index, epoch) = (request.partition, request.current_leader_epoch);
+                let node = context.node_id();
+                let led = found.and_then(|topic| context.broker.led_by(node, &image, topic, index, epoch));
+                PlannedPartition { request, led }
+            });
+            PlannedTopic {
+                partitions: partitions.collect(),
+                name: topic.name.clone(),
+                id: topic.id,
+            }
+        });
+        self.topics = Arc::new(topics.collect());
+    }
+
     /// News of every log that can be read.
     pub(super) fn watch(&self) -> Vec<watch::Receiver<Visible>> {
         self.partitions()

@@ -118,6 +118,24 @@ fn topics(frames: &mut Frames, topic_id: Uuid) {
         ..Default::default()
     });
     frames.add(ListPartitionReassignmentsRequest::default());
+    frames.add(ElectLeadersRequest {
+        topic_partitions: Some(vec![elect_leaders::TopicPartitions {
+            topic: name(),
+            partitions: vec![0, 1],
+        }]),
+        ..Default::default()
+    });
+    let partition = alter_partition_reassignments::ReassignablePartition {
+        partition_index: 0,
+        replicas: Some(vec![1]),
+    };
+    frames.add(AlterPartitionReassignmentsRequest {
+        topics: vec![alter_partition_reassignments::ReassignableTopic {
+            name: name(),
+            partitions: vec![partition],
+        }],
+        ..Default::default()
+    });
     frames.add(DescribeTopicPartitionsRequest {
         topics: vec![describe_topic_partitions::TopicRequest { name: name() }],
         response_partition_limit: 5,
