@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -116,15 +116,7 @@ impl Disk {
     /// Forces a file's content to disk.
     pub(crate) fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
         self.allow(DiskOperation::Sync { path })?;
-        file.sync_data()?;
-        // The data of a file without a name is on disk for as long as it is open.
-        if file.metadata()?.nlink() == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the file was removed under the broker",
-            ));
-        }
-        Ok(())
+        file.sync_data()
     }
 
     /// Whether the operation may happen.
@@ -174,6 +166,15 @@ impl Disk {
             lock(&shared.room).is_some() || lock(&shared.fault).is_some() || lock(&shared.gone).is_some();
         shared.armed.store(armed, Ordering::Relaxed);
     }
+}
+
+/// Opens a file for reading and writing. It must be there.
+pub(crate) fn open_existing(path: &Path) -> Result<File, StorageError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .at("open", path)
 }
 
 /// Opens a file for reading and writing, and creates it if it is not there.

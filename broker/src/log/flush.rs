@@ -3,7 +3,8 @@
 //! Appends go on meanwhile. What a flush has proven counts only if the log's end was not moved back in between.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -166,6 +167,13 @@ impl Log {
     fn finish(&self, commit: Commit, whole: bool) -> Result<i64, StorageError> {
         let synced = self.sync(&commit);
         let mut inner = lock(&self.inner);
+        let synced = synced.and_then(|removed| match removed.iter().find(|path| inner.holds(path)) {
+            None => Ok(()),
+            Some(path) => {
+                let kind = std::io::ErrorKind::NotFound;
+                Err(std::io::Error::new(kind, "the file was removed under the broker")).at("sync", path)
+            }
+        });
         if let Err(error) = synced {
             self.note_trouble(&mut inner, &error, true);
             return Err(error);
@@ -207,9 +215,14 @@ impl Log {
         sync_topic_id(&self.dir)
     }
 
-    fn sync(&self, commit: &Commit) -> Result<(), StorageError> {
+    /// Returns the segments whose files have no names any more: what is in them is on disk only until they are closed.
+    fn sync(&self, commit: &Commit) -> Result<Vec<PathBuf>, StorageError> {
+        let mut removed = Vec::new();
         for (path, file) in &commit.files {
             self.options.disk.sync(file, path).at("sync", path)?;
+            if file.metadata().at("examine", path)?.nlink() == 0 {
+                removed.push(path.clone());
+            }
         }
         if !commit.names_synced {
             sync_dir(&self.dir)?;
@@ -217,11 +230,16 @@ impl Log {
         if !commit.directory_synced {
             sync_topic_id(&self.dir)?;
         }
-        Ok(())
+        Ok(removed)
     }
 }
 
 impl Inner {
+    /// Whether that is the file of a segment. Retention may have removed it since, and others replace their files.
+    fn holds(&self, path: &Path) -> bool {
+        self.segments.values().any(|segment| segment.path() == path)
+    }
+
     /// The files of the first segments from `from` on, and the offset up to which they reach.
     fn unflushed_files(&mut self, from: i64, extent: Extent) -> Result<(Vec<NamedFile>, i64), StorageError> {
         if extent == Extent::None {

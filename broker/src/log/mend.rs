@@ -11,7 +11,7 @@ use heliostat_wire::batch::BatchView;
 
 use super::checkpoint::lock;
 use super::error::{AtPath, StorageError};
-use super::files::{open_or_create, remove_if_there};
+use super::files::{open_existing, remove_if_there};
 use super::load::producers_before;
 use super::partition::{FlushPolicy, Inner, Log};
 use super::scan::{Scan, ScanError, read_batch};
@@ -103,7 +103,7 @@ impl Log {
             };
             segment.release();
             let path = segment.path().to_owned();
-            let file = open_or_create(&path)?;
+            let file = open_existing(&path)?;
             let (from, to) = (segment.position_of(&file, durable)?, segment.size());
             let good = walk(&file, &path, from, to, |position, batch| {
                 disk.write_all_at(&file, &path, batch.bytes(), position)

@@ -9,7 +9,7 @@ use heliostat_wire::batch::{BatchHeader, BatchView, NO_TIMESTAMP};
 
 use super::aborted::{AbortedIndex, AbortedTransaction};
 use super::error::{AtPath, StorageError};
-use super::files::{Disk, open_or_create, remove_if_there, with_suffix};
+use super::files::{Disk, open_existing, open_or_create, remove_if_there, with_suffix};
 use super::index::{OffsetEntry, OffsetIndex, TimeEntry, TimeIndex, remove_damaged};
 use super::scan::{Scan, ScanError, read_batch};
 use super::settings::LogConfig;
@@ -153,7 +153,8 @@ impl Segment {
     pub(crate) fn handle(&self) -> Result<Arc<File>, StorageError> {
         match &self.open {
             Some(file) => Ok(Arc::clone(file)),
-            None => Ok(Arc::new(open_or_create(&self.path)?)),
+            // Somebody may have removed it: an empty one in its place would pass for a log that has lost its records.
+            None => Ok(Arc::new(open_existing(&self.path)?)),
         }
     }
 

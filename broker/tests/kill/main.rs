@@ -74,6 +74,7 @@ async fn prepare(node: &Node, model: &mut Model) {
     let configs = [
         ("internal.segment.bytes", "4000"),
         ("index.interval.bytes", "300"),
+        ("retention.ms", "-1"),
     ];
     client.create_topic(TOPIC, PARTITIONS, &configs).await;
     model.topic_id = client.metadata(&[TOPIC]).await.topics[0].topic_id;

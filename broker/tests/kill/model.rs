@@ -58,7 +58,8 @@ impl Model {
     pub async fn check(&mut self, node: &Node, percent: usize, context: &str) {
         let mut client = Client::connect(node.address).await;
         for (index, partition) in self.partitions.iter_mut().enumerate() {
-            let from = partition.records.len() * percent / 100;
+            // The last batch is among what was sent again.
+            let from = (partition.records.len() * percent / 100).min(partition.last_batch);
             let (found, last_batch) = read(&mut client, self.topic_id, index, from).await;
             let at = |offset: usize| found.get(offset - from).map(String::as_str);
             for (offset, value) in partition.records.iter().enumerate().skip(from) {
