@@ -174,7 +174,6 @@ async fn commit(address: std::net::SocketAddr, from: i64, answers: Answers) -> (
                     committed_offset: sent + 1,
                     ..Default::default()
                 }],
-                ..Default::default()
             }],
             ..Default::default()
         };

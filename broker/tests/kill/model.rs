@@ -187,7 +187,6 @@ async fn fetch_offset(client: &mut Client) -> i64 {
         topics: Some(vec![OffsetFetchRequestTopics {
             name: TOPIC.to_owned(),
             partition_indexes: vec![0],
-            ..Default::default()
         }]),
         ..Default::default()
     };
