@@ -303,6 +303,7 @@ impl Opening {
         let groups = Coordinator::open_on(
             &directory.join("groups"),
             group_config(&settings),
+            state.images(),
             storage.disk().clone(),
         )?;
         let quotas = quotas(&settings);
@@ -348,6 +349,7 @@ fn group_config(settings: &Settings) -> GroupConfig {
         min_session_timeout: settings.group_min_session_timeout,
         max_session_timeout: settings.group_max_session_timeout,
         max_size: settings.group_max_size,
+        consumer: settings.group_consumer.clone(),
         offset_metadata_max_bytes: settings.offset_metadata_max_bytes,
         offsets_retention: settings.offsets_retention,
         offsets_retention_check_interval: settings.offsets_retention_check_interval,

@@ -14,6 +14,7 @@ mod control;
 mod fault;
 mod fetch_session;
 pub mod group;
+mod group_configs;
 pub mod log;
 mod net;
 mod nodes;

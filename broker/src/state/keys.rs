@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Text,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// Names of assignors, with commas between them.
+    Assignors,
     /// IP addresses with a number each: `127.0.0.1:100,10.1.2.3:20`.
     AddressCounts,
 }
@@ -133,6 +135,62 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "57671680",
         false,
         "The most bytes of records in one answer to a fetch, whole batches aside",
+    ),
+    key(
+        "group.consumer.assignors",
+        Kind::Assignors,
+        "uniform,range",
+        false,
+        "The assignors that consumers may ask for; the first is that of groups that ask for none",
+    ),
+    key(
+        "group.consumer.heartbeat.interval.ms",
+        Kind::Int { min: 1 },
+        "5000",
+        false,
+        "How often members of the consumer protocol are told to send heartbeats",
+    ),
+    key(
+        "group.consumer.max.heartbeat.interval.ms",
+        Kind::Int { min: 1 },
+        "15000",
+        false,
+        "The longest heartbeat interval that can be set for a group",
+    ),
+    key(
+        "group.consumer.max.session.timeout.ms",
+        Kind::Int { min: 1 },
+        "60000",
+        false,
+        "The longest session timeout that can be set for a group",
+    ),
+    key(
+        "group.consumer.max.size",
+        Kind::Int { min: 1 },
+        "2147483647",
+        false,
+        "The most members of a group of the consumer protocol",
+    ),
+    key(
+        "group.consumer.min.heartbeat.interval.ms",
+        Kind::Int { min: 1 },
+        "5000",
+        false,
+        "The shortest heartbeat interval that can be set for a group",
+    ),
+    key(
+        "group.consumer.min.session.timeout.ms",
+        Kind::Int { min: 1 },
+        "45000",
+        false,
+        "The shortest session timeout that can be set for a group",
+    ),
+    key(
+        "group.consumer.session.timeout.ms",
+        Kind::Int { min: 1 },
+        "45000",
+        false,
+        "After this time without a heartbeat a member of the consumer protocol is taken out",
     ),
     key(
         "group.initial.rebalance.delay.ms",
@@ -255,6 +313,13 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "How long a partition remembers a producer that writes no more",
     ),
     key(
+        "queued.max.request.bytes",
+        Kind::Long { min: -1 },
+        "536870912",
+        false,
+        "The memory that the requests of all connections may take. Kafka's default is -1, without a limit",
+    ),
+    key(
         "quota.window.num",
         Kind::Int { min: 1 },
         "11",
@@ -370,6 +435,19 @@ impl Kind {
             Kind::OneOf(words) => Err(BadValue {
                 expected: format!("one of {}", words.join(", ")),
             }),
+            Kind::Assignors => {
+                let mut names = value
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|name| !name.is_empty())
+                    .peekable();
+                if names.peek().is_some() && names.all(crate::group::is_assignor) {
+                    return Ok(());
+                }
+                Err(BadValue {
+                    expected: "uniform, range, or both with a comma between them".to_owned(),
+                })
+            }
             Kind::AddressCounts if address_counts(value).is_some() => Ok(()),
             Kind::AddressCounts => Err(BadValue {
                 expected: "IP addresses with a number each, such as 127.0.0.1:100,10.1.2.3:20".to_owned(),
@@ -384,6 +462,7 @@ impl Kind {
             Kind::Text | Kind::AddressCounts | Kind::OneOf(_) => 2,
             Kind::Int { .. } => 3,
             Kind::Long { .. } => 5,
+            Kind::Assignors => 7,
         }
     }
 }
