@@ -194,6 +194,12 @@ impl<'a> Layers<'a> {
         })
     }
 
+    /// The value of one of the broker's own keys.
+    pub(crate) fn broker_value(self, name: &str) -> &'a str {
+        let set = self.each().into_iter().find_map(|(layer, _)| layer.get(name));
+        set.map_or_else(|| broker_key(name).map_or("", |key| key.default), String::as_str)
+    }
+
     /// Every key of a broker with its value.
     pub(crate) fn describe_broker(self) -> Vec<ConfigEntry> {
         let own = BROKER_KEYS.iter().map(|key| {
@@ -344,7 +350,8 @@ impl Schema {
             Schema::Broker
                 if SYNONYMS
                     .iter()
-                    .any(|synonym| synonym.dynamic && synonym.name == name) =>
+                    .any(|synonym| synonym.dynamic && synonym.name == name)
+                    || broker_key(name).is_some_and(|key| key.dynamic) =>
             {
                 Ok(())
             }
@@ -364,7 +371,8 @@ impl Schema {
             Schema::Topic => check_topic_config(name, value).map_err(|error| error.to_string()),
             Schema::Broker => match SYNONYMS.iter().find(|synonym| synonym.name == name) {
                 Some(synonym) => check_synonym(synonym, value),
-                None => Ok(()),
+                None => broker_key(name)
+                    .map_or(Ok(()), |key| key.kind.check(value).map_err(|bad| bad.to_string())),
             },
         };
         outcome

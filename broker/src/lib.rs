@@ -7,6 +7,7 @@
 mod api;
 mod api_error;
 mod broker;
+mod cleaning;
 mod clock;
 mod cluster;
 mod configs;
@@ -25,6 +26,7 @@ mod storage;
 mod topics;
 
 pub use api::{SupportedApi, supported_apis};
+pub use cleaning::CompactError;
 pub use cluster::{Cluster, ClusterConfig, ReadOnlyPartition, StartError};
 pub use configs::{BrokerConfig, PropertyProblem, broker_configs, check_property};
 pub use control::{Control, ControlError, Isolation, NodeState, NodeStatus};

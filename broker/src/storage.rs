@@ -16,7 +16,8 @@ use crate::{
     clock::now_ms,
     cluster::ReadOnlyPartition,
     log::{
-        Disk, FlushPolicy, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError, StorageError,
+        Cleaner, Disk, FlushPolicy, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError,
+        StorageError, ToClean,
     },
     state::{Image, Topic, settings::Settings},
 };
@@ -43,6 +44,16 @@ impl Storage {
             logs.start_commits(settings.flush_group_interval)?;
         }
         Ok(Storage { logs: Arc::new(logs) })
+    }
+
+    /// What compacts logs.
+    pub(crate) fn cleaner(&self) -> &Arc<Cleaner> {
+        self.logs.cleaner()
+    }
+
+    /// The log that is to be cleaned next, if any is dirty enough.
+    pub(crate) fn next_to_clean(&self, now_ms: i64) -> Option<ToClean> {
+        self.logs.cleaner().next(&self.logs.logs(), now_ms)
     }
 
     /// 22 characters, which stay as long as the data does.

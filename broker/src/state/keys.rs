@@ -14,6 +14,8 @@ pub(crate) enum Kind {
     Int { min: i64 },
     /// A 64-bit number.
     Long { min: i64 },
+    /// A floating-point number.
+    Double { min: f64, max: f64 },
     /// Any text.
     Text,
     /// One of these words.
@@ -219,6 +221,51 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "6000",
         false,
         "The shortest session timeout that a member may ask for",
+    ),
+    key(
+        "log.cleaner.backoff.ms",
+        Kind::Long { min: 0 },
+        "15000",
+        true,
+        "How long the log cleaner rests when no log is dirty enough",
+    ),
+    key(
+        "log.cleaner.dedupe.buffer.size",
+        Kind::Long { min: 1_048_577 },
+        "134217728",
+        true,
+        "The most bytes in which the cleaner's threads, all together, keep the offsets of keys: 24 for each key. What does not fit takes another round",
+    ),
+    key(
+        "log.cleaner.enable",
+        Kind::Boolean,
+        "true",
+        false,
+        "Whether logs are compacted",
+    ),
+    key(
+        "log.cleaner.io.buffer.load.factor",
+        Kind::Double { min: 0.01, max: 1.0 },
+        "0.9",
+        true,
+        "How much of that is used; the fuller, the slower",
+    ),
+    key(
+        "log.cleaner.io.max.bytes.per.second",
+        Kind::Double {
+            min: 1.0,
+            max: f64::MAX,
+        },
+        "1.7976931348623157E308",
+        true,
+        "The most bytes that the cleaner reads and writes in a second",
+    ),
+    key(
+        "log.cleaner.threads",
+        Kind::Int { min: 1 },
+        "1",
+        true,
+        "How many logs are compacted at the same time",
     ),
     key(
         "log.flush.group.interval.ms",
@@ -430,6 +477,16 @@ impl Kind {
             }),
             Kind::Int { min } => between(min, i32::MAX.into()),
             Kind::Long { min } => between(min, i64::MAX),
+            Kind::Double { min, max } => match value.trim().parse::<f64>() {
+                Ok(number) if (min..=max).contains(&number) => Ok(()),
+                _ => Err(BadValue {
+                    expected: if max < f64::MAX {
+                        format!("a number from {min} to {max}")
+                    } else {
+                        format!("a number from {min} on")
+                    },
+                }),
+            },
             Kind::Text => Ok(()),
             Kind::OneOf(words) if words.contains(&value.trim()) => Ok(()),
             Kind::OneOf(words) => Err(BadValue {
@@ -462,6 +519,7 @@ impl Kind {
             Kind::Text | Kind::AddressCounts | Kind::OneOf(_) => 2,
             Kind::Int { .. } => 3,
             Kind::Long { .. } => 5,
+            Kind::Double { .. } => 6,
             Kind::Assignors => 7,
         }
     }

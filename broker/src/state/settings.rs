@@ -11,6 +11,7 @@ use crate::log::FlushPolicy;
 pub(crate) struct Settings {
     pub(crate) auto_create_topics: bool,
     pub(crate) rack: Option<String>,
+    pub(crate) cleaner_enable: bool,
     pub(crate) connections_max_idle: Duration,
     pub(crate) controller_quota_window_num: usize,
     pub(crate) controller_quota_window_size: Duration,
@@ -49,6 +50,7 @@ impl Settings {
         Settings {
             auto_create_topics: values.boolean("auto.create.topics.enable"),
             rack: Some(values.text("broker.rack").to_owned()).filter(|rack| !rack.is_empty()),
+            cleaner_enable: values.boolean("log.cleaner.enable"),
             connections_max_idle: values.millis("connections.max.idle.ms"),
             controller_quota_window_num: values.size("controller.quota.window.num"),
             controller_quota_window_size: values.seconds("controller.quota.window.size.seconds"),

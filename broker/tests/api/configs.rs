@@ -13,15 +13,15 @@ use heliostat_wire::{
 
 use crate::client::{Client, start, start_nodes};
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const SET: i8 = 0;
+pub const TOPIC: i8 = 2;
+pub const BROKER: i8 = 4;
+pub const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
 /// A key, what is done to it, and with which value.
-type Change<'a> = (&'a str, i8, Option<&'a str>);
+pub type Change<'a> = (&'a str, i8, Option<&'a str>);
 
 async fn describe(client: &mut Client, resource_type: i8, name: &str) -> DescribeConfigsResult {
     let request = DescribeConfigsRequest {
@@ -50,7 +50,7 @@ async fn configs(
         .collect()
 }
 
-async fn alter(client: &mut Client, resource_type: i8, name: &str, changes: &[Change<'_>]) -> i16 {
+pub async fn alter(client: &mut Client, resource_type: i8, name: &str, changes: &[Change<'_>]) -> i16 {
     let request = IncrementalAlterConfigsRequest {
         resources: vec![AlterConfigsResource {
             resource_type,
