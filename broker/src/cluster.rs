@@ -266,6 +266,7 @@ impl Opening {
         let storage = Storage::open(&directory, &settings)?;
         let (state, producer_ids) = State::open(&directory.join("state"), nodes.len() as i32)?;
         let groups = Coordinator::open(&directory.join("groups"), group_config(&settings))?;
+        let faults = Faults::new(storage.clock().clone());
         let broker = Broker {
             nodes,
             directory,
@@ -276,7 +277,7 @@ impl Opening {
             storage,
             groups,
             drain,
-            faults: Faults::default(),
+            faults,
         };
         let image = broker.image();
         let values = |topic: &Topic| broker.layers(&image).topic_values(&topic.configs);

@@ -25,3 +25,4 @@ pub use api::{SupportedApi, supported_apis};
 pub use cluster::{Cluster, ClusterConfig, StartError};
 pub use configs::{BrokerConfig, PropertyProblem, broker_configs, check_property};
 pub use control::{Control, ControlError, Isolation, NodeState, NodeStatus};
+pub use fault::{Fault, FaultError, FaultKind, FaultStatus};

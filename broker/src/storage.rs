@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     api_error::ApiError,
-    clock::now_ms,
+    clock::Clock,
     log::{Log, LogConfig, LogManager, LogManagerOptions, OpenError, StorageError},
     state::{Image, Topic, settings::Settings},
 };
@@ -25,6 +25,7 @@ pub(crate) type Values = BTreeMap<String, String>;
 #[derive(Debug, Clone)]
 pub(crate) struct Storage {
     logs: Arc<LogManager>,
+    clock: Clock,
 }
 
 impl Storage {
@@ -34,8 +35,17 @@ impl Storage {
         options.producer_expiration_ms = settings.producer_id_expiration.as_millis() as i64;
         // The configuration of topics is known only when the state has been read, which this directory's lock must
         // come before; until `follow` the defaults hold.
-        let logs = LogManager::open(options, now_ms(), &|_| LogConfig::default())?;
-        Ok(Storage { logs: Arc::new(logs) })
+        let clock = Clock::default();
+        let logs = LogManager::open(options, clock.now_ms(), &|_| LogConfig::default())?;
+        Ok(Storage {
+            logs: Arc::new(logs),
+            clock,
+        })
+    }
+
+    /// The clock that records are stamped with, and that their age is counted by.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// 22 characters, which stay as long as the data does.
@@ -78,7 +88,7 @@ impl Storage {
             let config = log_config(topic, &values(topic));
             for index in 0..topic.partitions.len() as i32 {
                 self.logs
-                    .create(&topic.name, index, topic.id, config.clone(), now_ms())?;
+                    .create(&topic.name, index, topic.id, config.clone(), self.clock.now_ms())?;
             }
         }
         Ok(())
@@ -118,10 +128,13 @@ impl Storage {
         let (storage, topic, config) = (self.clone(), topic.clone(), log_config(topic, values));
         let created = tokio::task::spawn_blocking(move || {
             for index in first..topic.partitions.len() {
-                let created =
-                    storage
-                        .logs
-                        .create(&topic.name, index as i32, topic.id, config.clone(), now_ms());
+                let created = storage.logs.create(
+                    &topic.name,
+                    index as i32,
+                    topic.id,
+                    config.clone(),
+                    storage.clock.now_ms(),
+                );
                 if let Err(error) = created {
                     storage.delete_logs(&topic, first..index);
                     return Err(error);
@@ -158,16 +171,16 @@ impl Storage {
 
     /// Retention, expiry, flushes and checkpoints, as far as they are due.
     pub(crate) async fn maintain(&self) {
-        let logs = self.logs.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || logs.maintain(now_ms())).await {
+        let (logs, now) = (self.logs.clone(), self.clock.now_ms());
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.maintain(now)).await {
             error!(%error, "the maintenance of the logs was interrupted");
         }
     }
 
     /// Closes the logs cleanly, so that the next start needs no recovery.
     pub(crate) async fn close(&self) {
-        let logs = self.logs.clone();
-        let closed = tokio::task::spawn_blocking(move || logs.close(now_ms()));
+        let (logs, now) = (self.logs.clone(), self.clock.now_ms());
+        let closed = tokio::task::spawn_blocking(move || logs.close(now));
         let problem = match closed.await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),

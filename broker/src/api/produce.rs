@@ -17,7 +17,7 @@ use heliostat_wire::{
 
 use super::{Context, blocking, reply::Outcome};
 use crate::{
-    clock::now_ms,
+    clock::Clock,
     log::AppendError,
     partitions::{Led, NotServed, TopicKey},
 };
@@ -64,7 +64,8 @@ pub(super) async fn handle(context: Context, request: ProduceRequest) -> Acknowl
     };
     let topics = plan(&context, request, refusal);
     let version = context.api_version;
-    let responses = blocking(move || append_all(topics, version, acks)).await;
+    let clock = context.broker.storage().clock().clone();
+    let responses = blocking(move || append_all(topics, version, acks, &clock)).await;
     if acks == 0 {
         let failed = responses
             .iter()
@@ -125,7 +126,7 @@ fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) 
     topics.collect()
 }
 
-fn append_all(topics: Vec<Topic>, version: i16, acks: i16) -> Vec<TopicProduceResponse> {
+fn append_all(topics: Vec<Topic>, version: i16, acks: i16, clock: &Clock) -> Vec<TopicProduceResponse> {
     let mut errors_left = RECORD_ERRORS_MAX;
     let topics = topics.into_iter().map(|topic| TopicProduceResponse {
         name: topic.name,
@@ -134,7 +135,7 @@ fn append_all(topics: Vec<Topic>, version: i16, acks: i16) -> Vec<TopicProduceRe
             .partitions
             .into_iter()
             .map(|step| {
-                let mut response = append(step, version, acks);
+                let mut response = append(step, version, acks, clock.now_ms());
                 response.record_errors.truncate(errors_left);
                 response.record_errors.shrink_to_fit();
                 errors_left -= response.record_errors.len();
@@ -145,7 +146,7 @@ fn append_all(topics: Vec<Topic>, version: i16, acks: i16) -> Vec<TopicProduceRe
     topics.collect()
 }
 
-fn append(step: Step, version: i16, acks: i16) -> PartitionProduceResponse {
+fn append(step: Step, version: i16, acks: i16, now_ms: i64) -> PartitionProduceResponse {
     let refused = |error: ErrorCode| PartitionProduceResponse {
         index: step.index,
         error_code: error.into(),
@@ -172,7 +173,7 @@ fn append(step: Step, version: i16, acks: i16) -> PartitionProduceResponse {
     if acks == ALL_REPLICAS && led.is_under_min_isr(led.log.config().min_insync_replicas) {
         return refused(ErrorCode::NotEnoughReplicas);
     }
-    match led.log.append(&step.records, led.leader_epoch, now_ms()) {
+    match led.log.append(&step.records, led.leader_epoch, now_ms) {
         Ok(appended) => PartitionProduceResponse {
             index: step.index,
             base_offset: appended.base_offset,

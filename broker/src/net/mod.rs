@@ -89,6 +89,9 @@ impl Server {
                         continue;
                     }
                 };
+                if broker.faults().refuses(node_id) {
+                    continue;
+                }
                 // Closing at once tells a client more than a connection on which nothing ever happens.
                 let Ok(permit) = connections.clone().try_acquire_owned() else {
                     debug!(%address, "connection refused: max.connections is reached");

@@ -4,6 +4,7 @@ mod client;
 mod cluster;
 mod configs;
 mod connections;
+mod faults;
 mod group_offsets;
 mod group_script;
 mod groups;
