@@ -1,12 +1,13 @@
 //! From a decoded request to an encoded response.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use heliostat_wire::message::{Message, Request, decode_message, encode_response};
 
 use super::{Call, Context};
 
 /// What happens after a request.
-#[derive(Debug)]
 pub(crate) enum Reply {
     /// A frame is written.
     Frame(Vec<Bytes>),
@@ -14,24 +15,36 @@ pub(crate) enum Reply {
     Nothing,
     /// The connection is closed, because the request cannot be understood. The text says why.
     Close(String),
+    /// The request is done, and its reply comes when the future is ready. The next request may begin meanwhile.
+    Later(Later<Reply>),
+}
+
+/// Something that is waited for while other requests begin.
+pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What a handler has come to.
+pub(super) enum Settled<M> {
+    /// The response; `None` if the client asked for none; or why the connection has to be closed.
+    Now(Result<Option<M>, String>),
+    /// The same, but it has to be waited for.
+    Later(Later<Result<Option<M>, String>>),
 }
 
 /// What a handler may return.
 pub(super) trait Outcome<M> {
-    /// The response; `None` if the client asked for none; or why the connection has to be closed.
-    fn response(self) -> Result<Option<M>, String>;
+    fn settle(self) -> Settled<M>;
 }
 
 impl<M: Message> Outcome<M> for M {
-    fn response(self) -> Result<Option<M>, String> {
-        Ok(Some(self))
+    fn settle(self) -> Settled<M> {
+        Settled::Now(Ok(Some(self)))
     }
 }
 
 /// Decodes the request, calls its handler, and encodes the response.
 pub(super) async fn run<R, F, O>(call: Call, handler: impl FnOnce(Context, R) -> F) -> Reply
 where
-    R: Request,
+    R: Request<Response: 'static>,
     F: Future<Output = O>,
     O: Outcome<R::Response>,
 {
@@ -40,10 +53,14 @@ where
         Ok(request) => request,
         Err(error) => return Reply::Close(format!("a {} request cannot be read: {error}", R::KEY.name())),
     };
-    match handler(call.context, request).await.response() {
+    let reply = move |response: Result<Option<R::Response>, String>| match response {
         Ok(Some(response)) => encode(&response, version, call.correlation_id),
         Ok(None) => Reply::Nothing,
         Err(reason) => Reply::Close(reason),
+    };
+    match handler(call.context, request).await.settle() {
+        Settled::Now(response) => reply(response),
+        Settled::Later(response) => Reply::Later(Box::pin(async move { reply(response.await) })),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! While nothing is asked for, a request passes by one relaxed load of an atomic flag, before it is handled and after.
 
+mod disk;
 mod refusal;
 mod spec;
 
@@ -27,7 +28,9 @@ use crate::{
     api::{self, Peer, Reply},
     broker::Broker,
     clock::Clock,
+    log::Disk,
 };
+use disk::DiskRules;
 use refusal::Refusal;
 use spec::{Effect, FAULTS_MAX};
 pub use spec::{Fault, FaultError, FaultKind};
@@ -40,6 +43,8 @@ pub(crate) struct Faults {
     plan: Mutex<Plan>,
     /// Tells when a node answers again.
     heard: watch::Sender<()>,
+    disk: Disk,
+    disk_rules: Arc<DiskRules>,
     clock: Clock,
 }
 
@@ -97,12 +102,14 @@ struct Head<'a> {
 }
 
 impl Faults {
-    /// Nothing goes wrong at first. `clock` is the one that the cluster uses.
-    pub(crate) fn new(clock: Clock) -> Self {
+    /// Nothing goes wrong at first. `disk` and `clock` are those that the cluster uses.
+    pub(crate) fn new(disk: Disk, clock: Clock) -> Self {
         Faults {
             armed: AtomicBool::new(false),
             plan: Mutex::default(),
             heard: watch::Sender::default(),
+            disk,
+            disk_rules: Arc::default(),
             clock,
         }
     }
@@ -131,6 +138,9 @@ impl Faults {
         info!(id, ?fault, "a fault was added");
         match effect {
             Effect::Clock { ahead_ms } => self.clock.set_ahead(ahead_ms),
+            _ if is_of_disk(&effect) => {
+                self.disk_rules.add(id, effect, fault.topic.clone(), &self.disk);
+            }
             _ => {}
         }
         plan.rules.push(Rule {
@@ -224,12 +234,12 @@ impl Faults {
     fn end(&self, rule: &Rule) {
         match rule.effect {
             Effect::Clock { .. } => self.clock.set_ahead(0),
-            _ => {}
+            _ => self.disk_rules.remove(rule.id, &self.disk),
         }
     }
 
     fn status(&self, rule: &Rule) -> FaultStatus {
-        let disk: Option<u64> = None;
+        let disk = is_of_disk(&rule.effect).then(|| self.disk_rules.hits(rule.id));
         FaultStatus {
             id: rule.id,
             fault: rule.fault.clone(),
@@ -329,9 +339,19 @@ pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, frame: Bytes) -> R
     }
     let reply = api::handle(broker, peer, frame).await;
     if faults.is_armed() {
+        let reply = Box::pin(settled(reply)).await;
         Box::pin(faults.answers(peer.node_id)).await;
+        return reply;
     }
     reply
+}
+
+/// The reply when it is there: what is done to it has to come after that.
+async fn settled(reply: Reply) -> Reply {
+    match reply {
+        Reply::Later(reply) => reply.await,
+        reply => reply,
+    }
 }
 
 async fn misbehave(broker: &Arc<Broker>, peer: &Peer, frame: Bytes) -> Reply {
@@ -362,15 +382,15 @@ async fn misbehave(broker: &Arc<Broker>, peer: &Peer, frame: Bytes) -> Reply {
     let reply = match verdict.effect {
         Some(Effect::Error(error)) => match refuse(broker, peer, &head, error) {
             Some(refused) => refused,
-            None => api::handle(broker, peer, frame).await,
+            None => settled(api::handle(broker, peer, frame).await).await,
         },
         Some(Effect::Cut { takes_effect }) => {
             if takes_effect {
-                api::handle(broker, peer, frame).await;
+                settled(api::handle(broker, peer, frame).await).await;
             }
             Reply::Close("a fault cuts the connection".to_owned())
         }
-        _ => api::handle(broker, peer, frame).await,
+        _ => settled(api::handle(broker, peer, frame).await).await,
     };
     faults.answers(peer.node_id).await;
     reply

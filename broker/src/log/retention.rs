@@ -123,6 +123,9 @@ impl Log {
         }
         inner.log_end_offset = end;
         inner.recovery_point = inner.recovery_point.min(end);
+        inner.durable = inner.durable.min(end);
+        inner.truncations += 1;
+        inner.names_synced = i64::MIN;
         inner.epochs.truncate_from_end(end)?;
         remove_snapshots(&self.dir, |snapshot| snapshot > end)?;
         inner.producers = producers_before(&self.dir, &inner.segments, end, now_ms)?;

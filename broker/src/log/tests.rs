@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk;
+mod durable;
 mod idempotence;
 mod lookup;
 mod model;

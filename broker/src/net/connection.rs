@@ -1,6 +1,9 @@
-//! One connection: requests are read, handled and answered one at a time.
+//! One connection: requests are handled one at a time, and answered in their order.
+//!
+//! What was done may have to become durable before it is answered. The requests behind it begin meanwhile, if they are
+//! of the same kind; all others wait until everything before them was answered.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 
 use bytes::{Buf, Bytes};
 use tokio::{
@@ -12,7 +15,7 @@ use tracing::debug;
 
 use super::frame::{FrameReader, Pieces};
 use crate::{
-    api::{self, Peer, Reply},
+    api::{self, Later, Peer, Reply},
     broker::Broker,
     fault,
 };
@@ -20,6 +23,10 @@ use crate::{
 /// How long a request that waits goes on after its client has closed its end: long enough to answer one that only has
 /// nothing more to say.
 const GONE_GRACE: Duration = Duration::from_secs(5);
+
+/// So many answers may be waited for at the same time; the requests behind them stay in the socket. Producers have five
+/// on their way, and those that fear no disorder a few more.
+const UNANSWERED_MAX: usize = 64;
 
 /// The server's end of a connection. Whatever reads and writes bytes can carry it.
 #[derive(Debug)]
@@ -45,7 +52,11 @@ impl Connection {
         let settings = self.broker.settings();
         let mut reader = FrameReader::new(settings.socket_request_max_bytes);
         let idle = settings.connections_max_idle;
-        while let Some(frame) = self.next_frame(&mut reader, stream, idle).await? {
+        let mut owed = Owed::default();
+        while let Some(frame) = self.next_frame_or_answer(&mut reader, stream, &mut owed).await? {
+            if !api::may_be_answered_later(&frame) {
+                owed.answer_all(stream, idle).await?;
+            }
             let may_wait = api::may_wait(&frame);
             let handled = fault::handle(&self.broker, &self.peer, frame);
             let reply = if may_wait {
@@ -58,12 +69,35 @@ impl Connection {
                 handled.await
             };
             match reply {
-                Reply::Frame(pieces) => write(Pieces::new(pieces), stream, idle).await?,
-                Reply::Nothing => {}
-                Reply::Close(reason) => return Err(io::Error::new(io::ErrorKind::InvalidData, reason)),
+                Reply::Later(reply) => owed.0.push_back(reply),
+                // What is said at once must not overtake what is still owed.
+                reply if owed.0.is_empty() => answer(reply, stream, idle).await?,
+                reply => owed.0.push_back(Box::pin(std::future::ready(reply))),
             }
         }
-        Ok(())
+        owed.answer_all(stream, idle).await
+    }
+
+    /// The next frame. Until it comes, answers are written as they become ready; it is not waited for while too many
+    /// are owed.
+    async fn next_frame_or_answer(
+        &self,
+        reader: &mut FrameReader,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        owed: &mut Owed,
+    ) -> io::Result<Option<Bytes>> {
+        let idle = self.broker.settings().connections_max_idle;
+        loop {
+            if owed.0.is_empty() {
+                return self.next_frame(reader, stream, idle).await;
+            }
+            let reply = tokio::select! {
+                biased;
+                reply = owed.next() => reply,
+                frame = self.next_frame(reader, stream, idle), if owed.0.len() < UNANSWERED_MAX => return frame,
+            };
+            answer(reply, stream, idle).await?;
+        }
     }
 
     /// The next frame; `None` at the end of the stream and at shutdown.
@@ -98,6 +132,43 @@ impl Connection {
                 },
             }
         }
+    }
+}
+
+/// Replies that are not ready yet, in the order of their requests.
+#[derive(Default)]
+struct Owed(VecDeque<Later<Reply>>);
+
+impl Owed {
+    /// The first reply, when it is ready. There must be one.
+    ///
+    /// Cancel safe: a reply that was not returned is still owed.
+    async fn next(&mut self) -> Reply {
+        let reply = poll_fn(|context| match self.0.front_mut() {
+            Some(first) => first.as_mut().poll(context),
+            None => Poll::Ready(Reply::Nothing),
+        })
+        .await;
+        self.0.pop_front();
+        reply
+    }
+
+    async fn answer_all(&mut self, stream: &mut (impl AsyncWrite + Unpin), idle: Duration) -> io::Result<()> {
+        while !self.0.is_empty() {
+            let reply = self.next().await;
+            answer(reply, stream, idle).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn answer(reply: Reply, stream: &mut (impl AsyncWrite + Unpin), idle: Duration) -> io::Result<()> {
+    match reply {
+        Reply::Frame(pieces) => write(Pieces::new(pieces), stream, idle).await,
+        Reply::Nothing => Ok(()),
+        Reply::Close(reason) => Err(io::Error::new(io::ErrorKind::InvalidData, reason)),
+        // A reply is waited for once; nothing makes one that is later still.
+        Reply::Later(_) => Err(io::Error::other("a reply was put off twice")),
     }
 }
 

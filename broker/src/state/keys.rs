@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Long { min: i64 },
     /// Any text.
     Text,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
 }
 
 /// A key of the broker that no topic has.
@@ -143,6 +145,21 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "6000",
         false,
         "The shortest session timeout that a member may ask for",
+    ),
+    key(
+        "log.flush.group.interval.ms",
+        Kind::Int { min: 0 },
+        "2",
+        false,
+        "With log.flush.policy=group: a partition is forced to disk at most once in this time. Kafka has no such key",
+    ),
+    key(
+        "log.flush.policy",
+        Kind::OneOf(&["os", "group", "each"]),
+        "group",
+        false,
+        "What acks=all promises: os, as Kafka, in memory; group, on disk, many appends with one flush; each, on disk, \
+         each append with its own flush. Kafka has no such key",
     ),
     key(
         "log.retention.check.interval.ms",
@@ -279,6 +296,10 @@ impl Kind {
             Kind::Int { min } => between(min, i32::MAX.into()),
             Kind::Long { min } => between(min, i64::MAX),
             Kind::Text => Ok(()),
+            Kind::OneOf(words) if words.contains(&value.trim()) => Ok(()),
+            Kind::OneOf(words) => Err(BadValue {
+                expected: format!("one of {}", words.join(", ")),
+            }),
         }
     }
 
@@ -286,7 +307,7 @@ impl Kind {
     pub(crate) fn code(self) -> i8 {
         match self {
             Kind::Boolean => 1,
-            Kind::Text => 2,
+            Kind::Text | Kind::OneOf(_) => 2,
             Kind::Int { .. } => 3,
             Kind::Long { .. } => 5,
         }
