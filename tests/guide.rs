@@ -36,8 +36,21 @@ fn every_command_and_option_is_in_the_guide_and_no_other() {
             !text.is_empty(),
             "docs/command-line.md has no section `## {name}`"
         );
+        // What the actions of a command take is in the section of the command.
+        let actions = command
+            .get_subcommands()
+            .filter(|action| action.get_name() != "help");
+        for action in actions.clone() {
+            let call = format!("] {}", action.get_name());
+            assert!(
+                text.contains(&call),
+                "{name} {} is not in docs/command-line.md",
+                action.get_name()
+            );
+        }
         let own: Vec<&clap::Arg> = command
             .get_arguments()
+            .chain(actions.iter().flat_map(|action| action.get_arguments()))
             .filter(|argument| !global.contains_key(&long(argument)))
             .collect();
         for argument in &own {

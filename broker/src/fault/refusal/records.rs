@@ -73,6 +73,12 @@ impl Refusable for FetchRequest {
             ErrorCode::InvalidFetchSessionEpoch,
             ErrorCode::FetchSessionTopicIdError,
         ];
+        // What is left out of a session's request has no place for a code, and the session goes on.
+        let session_id = if self.session_epoch > 0 {
+            self.session_id
+        } else {
+            0
+        };
         let has_session_error = refusal.version >= 7;
         if has_session_error && (OF_SESSION.contains(&refusal.error) || self.topics.is_empty()) {
             return Some(FetchResponse {
@@ -95,6 +101,7 @@ impl Refusable for FetchRequest {
             topic_id: topic.topic_id,
         });
         Some(FetchResponse {
+            session_id,
             responses: topics.collect(),
             ..Default::default()
         })
