@@ -1,12 +1,15 @@
 //! Refusals of what admin clients ask about topics, configs and access rules.
 
 use heliostat_wire::message::{
-    AlterConfigsRequest, AlterConfigsResponse, AlterPartitionReassignmentsRequest,
-    AlterPartitionReassignmentsResponse, CreateAclsRequest, CreateAclsResponse, CreatePartitionsRequest,
-    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
-    DeleteTopicsResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeTopicPartitionsRequest,
-    DescribeTopicPartitionsResponse, ElectLeadersRequest, ElectLeadersResponse,
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, alter_configs,
+    AlterClientQuotasRequest, AlterClientQuotasResponse, AlterConfigsRequest, AlterConfigsResponse,
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, CreateAclsRequest,
+    CreateAclsResponse, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
+    CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeClientQuotasRequest,
+    DescribeClientQuotasResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, ElectLeadersRequest,
+    ElectLeadersResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    alter_client_quotas::EntryResult,
+    alter_configs,
     alter_partition_reassignments::{ReassignablePartitionResponse, ReassignableTopicResponse},
     create_acls::AclCreationResult,
     create_partitions::CreatePartitionsTopicResult,
@@ -248,6 +251,30 @@ impl Refusable for CreateAclsRequest {
         });
         Some(CreateAclsResponse {
             results: results.collect(),
+            ..Default::default()
+        })
+    }
+}
+
+impl Refusable for DescribeClientQuotasRequest {
+    fn refuse(self, refusal: &Refusal<'_>) -> Option<DescribeClientQuotasResponse> {
+        Some(DescribeClientQuotasResponse {
+            error_code: refusal.code(),
+            error_message: refusal.message(),
+            ..Default::default()
+        })
+    }
+}
+
+impl Refusable for AlterClientQuotasRequest {
+    fn refuse(self, refusal: &Refusal<'_>) -> Option<AlterClientQuotasResponse> {
+        let entries = self.entries.into_iter().map(|entry| EntryResult {
+            error_code: refusal.code(),
+            error_message: refusal.message(),
+            entity: entry.entity,
+        });
+        Some(AlterClientQuotasResponse {
+            entries: entries.collect(),
             ..Default::default()
         })
     }
