@@ -37,10 +37,9 @@ fn every_command_and_option_is_in_the_guide_and_no_other() {
             "docs/command-line.md has no section `## {name}`"
         );
         // What the actions of a command take is in the section of the command.
-        let actions = command
-            .get_subcommands()
-            .filter(|action| action.get_name() != "help");
-        for action in actions.clone() {
+        let is_own = |action: &&Command| action.get_name() != "help";
+        let actions: Vec<&Command> = command.get_subcommands().filter(is_own).collect();
+        for action in &actions {
             let call = format!("] {}", action.get_name());
             assert!(
                 text.contains(&call),
