@@ -16,7 +16,8 @@ use crate::{
     clock::Clock,
     cluster::ReadOnlyPartition,
     log::{
-        Disk, FlushPolicy, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError, StorageError,
+        Cleaner, Disk, FlushPolicy, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError,
+        StorageError, ToClean,
     },
     state::{Image, Topic, settings::Settings},
 };
@@ -53,6 +54,16 @@ impl Storage {
     /// The clock that records are stamped with, and that their age is counted by.
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What compacts logs.
+    pub(crate) fn cleaner(&self) -> &Arc<Cleaner> {
+        self.logs.cleaner()
+    }
+
+    /// The log that is to be cleaned next, if any is dirty enough.
+    pub(crate) fn next_to_clean(&self, now_ms: i64) -> Option<ToClean> {
+        self.logs.cleaner().next(&self.logs.logs(), now_ms)
     }
 
     /// 22 characters, which stay as long as the data does.

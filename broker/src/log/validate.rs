@@ -208,7 +208,7 @@ fn stored_form(
     let codec = header.compression().map_err(|error| invalid(error.to_string()))?;
     let mut bytes = match config.compression {
         Some(wanted) if wanted != codec => {
-            let rebuilt = batch.recompress(wanted, config.compression_level, MAX_DECOMPRESSED_BYTES);
+            let rebuilt = batch.recompress(wanted, config.level(wanted), MAX_DECOMPRESSED_BYTES);
             let rebuilt = rebuilt.map_err(|error| invalid(error.to_string()))?;
             check_size(&rebuilt, config)?;
             rebuilt

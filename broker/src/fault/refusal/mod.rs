@@ -1,6 +1,7 @@
 //! Answers that refuse a request with one error code, in the places where a broker of its version puts it.
 
 mod groups;
+mod others;
 mod records;
 mod topics;
 mod transactions;
@@ -130,6 +131,12 @@ refusable! {
     DescribeCluster DescribeClusterRequest,
     DescribeProducers DescribeProducersRequest,
     DescribeTopicPartitions DescribeTopicPartitionsRequest,
+    ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest,
+    ConsumerGroupDescribe ConsumerGroupDescribeRequest,
+    ListConfigResources ListConfigResourcesRequest,
+    DeleteAcls DeleteAclsRequest,
+    DescribeUserScramCredentials DescribeUserScramCredentialsRequest,
+    AlterUserScramCredentials AlterUserScramCredentialsRequest,
 }
 
 fn answer<R: Refusable>(correlation_id: i32, body: Bytes, refusal: &Refusal<'_>) -> Option<Reply> {
