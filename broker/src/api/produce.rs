@@ -119,7 +119,9 @@ impl Outcome<ProduceResponse> for Acknowledgement {
 fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) -> Vec<Topic> {
     let image = context.broker.image();
     let by_id = context.api_version >= TOPIC_IDS_SINCE;
-    let topics = request.topic_data.into_iter().map(|topic| {
+    // Kafka goes by partitions: a topic without any leaves no trace.
+    let topics = request.topic_data.into_iter().filter(|topic| !topic.partition_data.is_empty());
+    let topics = topics.map(|topic| {
         let found = TopicKey::of(&topic.name, topic.topic_id, by_id).find(&image);
         let partitions = topic.partition_data.into_iter().map(|partition| {
             let led = match refusal {
@@ -219,6 +221,7 @@ fn append(step: Step, version: i16, acks: i16, now_ms: i64) -> (PartitionProduce
         Err(error) => {
             // A disk that fails is told of once, by the log; it would be told of with every request here.
             let response = PartitionProduceResponse {
+                log_start_offset: if error.was_examined() { led.log.log_start_offset() } else { -1 },
                 record_errors: record_errors(&error),
                 error_message: Some(error.to_string()),
                 ..refused(error.code())
