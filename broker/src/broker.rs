@@ -19,6 +19,7 @@ use crate::{
     quota::Quotas,
     state::{Image, ProducerIds, State, StateError, Topic, settings::Settings},
     storage::Storage,
+    txn,
 };
 
 /// One node of the cluster.
@@ -44,6 +45,7 @@ pub(crate) struct Broker {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) storage: Storage,
     pub(crate) groups: Coordinator,
+    pub(crate) transactions: txn::Coordinator,
     pub(crate) quotas: Quotas,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) drain: CancellationToken,
@@ -115,6 +117,11 @@ impl Broker {
     /// [`Broker::coordinator`].
     pub(crate) fn groups(&self) -> &Coordinator {
         &self.groups
+    }
+
+    /// The transactions of all nodes. Whether a node may speak for a transactional id is to be asked first, as for groups.
+    pub(crate) fn transactions(&self) -> &txn::Coordinator {
+        &self.transactions
     }
 
     /// The node that coordinates the group, or whatever else has this name; `None` if none is up.

@@ -29,6 +29,7 @@ use crate::{
     quota::{ClientUsage, Quotas, Windows},
     state::{State, StateError, Topic, settings::Settings},
     storage::Storage,
+    txn,
 };
 
 /// How a cluster is to be started.
@@ -126,6 +127,9 @@ pub enum StartError {
     /// The groups cannot be read.
     #[error(transparent)]
     Groups(#[from] GroupsError),
+    /// The transactions cannot be read.
+    #[error(transparent)]
+    Transactions(#[from] txn::OpenError),
     /// The data directory is in use, or its logs cannot be opened.
     #[error(transparent)]
     Logs(#[from] LogsError),
@@ -182,6 +186,8 @@ impl Cluster {
         };
         let broker = Arc::new(tokio::task::spawn_blocking(move || parts.open()).await??);
 
+        txn::Coordinator::recover(&broker).await;
+        txn::Coordinator::start_timers(&broker);
         let connections_max = broker.settings().connections_max.min(file_limit / 2);
         let server = Arc::new(Server::new(connections_max, broker.settings(), drain.clone()));
         for (listener, node) in listeners.into_iter().zip(broker.nodes().to_vec()) {
@@ -251,7 +257,12 @@ impl Cluster {
     pub async fn shutdown(mut self, deadline: Duration) {
         let deadline = Instant::now() + deadline;
         // Members that wait for others to join are among the requests in progress; the groups answer them.
-        tokio::join!(self.server.shutdown(deadline), self.broker.groups().shutdown());
+        // Transactions that are ending tell the groups so.
+        let transactions_then_groups = async {
+            self.broker.transactions().shutdown().await;
+            self.broker.groups().shutdown().await;
+        };
+        tokio::join!(self.server.shutdown(deadline), transactions_then_groups);
         self.housekeeping.abort();
         if let Err(error) = (&mut self.cleaning).await {
             warn!(%error, "the log cleaner was interrupted");
@@ -318,6 +329,8 @@ impl Opening {
             storage.disk().clone(),
         )?;
         let faults = Faults::new(storage.disk().clone(), storage.clock().clone());
+        let transactions =
+            txn::Coordinator::open(&directory.join("transactions"), transaction_config(&settings))?;
         let quotas = quotas(&settings);
         let fetch_sessions = FetchSessions::new(settings.fetch_session_cache_slots);
         let broker = Broker {
@@ -329,6 +342,7 @@ impl Opening {
             producer_ids,
             storage,
             groups,
+            transactions,
             quotas,
             fetch_sessions,
             drain,
@@ -365,6 +379,15 @@ fn group_config(settings: &Settings) -> GroupConfig {
         offset_metadata_max_bytes: settings.offset_metadata_max_bytes,
         offsets_retention: settings.offsets_retention,
         offsets_retention_check_interval: settings.offsets_retention_check_interval,
+    }
+}
+
+fn transaction_config(settings: &Settings) -> txn::TransactionConfig {
+    txn::TransactionConfig {
+        max_timeout: settings.transaction_max_timeout,
+        id_expiration: settings.transactional_id_expiration,
+        timeout_check_interval: settings.transaction_timeout_check_interval,
+        expiration_check_interval: settings.transaction_expiration_check_interval,
     }
 }
 

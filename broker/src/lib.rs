@@ -24,6 +24,7 @@ mod quota;
 pub mod state;
 mod storage;
 mod topics;
+mod txn;
 
 pub use api::{SupportedApi, supported_apis};
 pub use cleaning::CompactError;

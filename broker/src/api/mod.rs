@@ -105,6 +105,14 @@ table! {
     DeleteRecords, 0..=2 => delete_records;
     OffsetForLeaderEpoch, 2..=4 => offset_for_leader_epoch;
     InitProducerId, 0..=5 => init_producer_id;
+    AddPartitionsToTxn, 0..=5 => add_partitions_to_txn;
+    AddOffsetsToTxn, 0..=4 => add_offsets_to_txn;
+    EndTxn, 0..=5 => end_txn;
+    TxnOffsetCommit, 0..=5 => txn_offset_commit;
+    WriteTxnMarkers, 1..=1 => write_txn_markers;
+    DescribeProducers, 0..=0 => describe_producers;
+    DescribeTransactions, 0..=0 => describe_transactions;
+    ListTransactions, 0..=2 => list_transactions;
     FindCoordinator, 0..=6 => find_coordinator;
     JoinGroup, 0..=9 => join_group;
     SyncGroup, 0..=5 => sync_group;

@@ -82,7 +82,7 @@ impl Coordinator {
         let (journal, content) = Journal::open_on(path, disk)?;
         let clock = Clock::start();
         let found = restore(path, &content, &config, clock.now().timer)?;
-        let (store, thread) = Store::start(journal).map_err(|source| OpenError::Thread {
+        let (store, thread) = Store::start("group-journal", journal).map_err(|source| OpenError::Thread {
             path: path.to_owned(),
             source,
         })?;

@@ -387,6 +387,34 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         false,
         "The largest request; the connection of a larger one is closed",
     ),
+    key(
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        Kind::Int { min: 1 },
+        "10000",
+        false,
+        "How often transactions are looked at for those that are open for longer than their producers allowed",
+    ),
+    key(
+        "transaction.max.timeout.ms",
+        Kind::Int { min: 1 },
+        "900000",
+        false,
+        "The longest timeout that a transactional producer may ask for",
+    ),
+    key(
+        "transaction.remove.expired.transaction.cleanup.interval.ms",
+        Kind::Int { min: 1 },
+        "3600000",
+        false,
+        "How often transactional ids are looked at for those that nobody uses",
+    ),
+    key(
+        "transactional.id.expiration.ms",
+        Kind::Int { min: 1 },
+        "604800000",
+        false,
+        "How long a transactional id without a transaction is remembered",
+    ),
 ];
 
 const fn synonym(name: &'static str, topic_key: &'static str) -> Synonym {

@@ -41,6 +41,10 @@ pub(crate) struct Settings {
     pub(crate) quota_window_num: usize,
     pub(crate) quota_window_size: Duration,
     pub(crate) socket_request_max_bytes: usize,
+    pub(crate) transaction_timeout_check_interval: Duration,
+    pub(crate) transaction_max_timeout: Duration,
+    pub(crate) transaction_expiration_check_interval: Duration,
+    pub(crate) transactional_id_expiration: Duration,
 }
 
 impl Settings {
@@ -97,6 +101,12 @@ impl Settings {
             quota_window_num: values.size("quota.window.num"),
             quota_window_size: values.seconds("quota.window.size.seconds"),
             socket_request_max_bytes: values.size("socket.request.max.bytes"),
+            transaction_timeout_check_interval: values
+                .millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+            transaction_max_timeout: values.millis("transaction.max.timeout.ms"),
+            transaction_expiration_check_interval: values
+                .millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
+            transactional_id_expiration: values.millis("transactional.id.expiration.ms"),
         }
     }
 }

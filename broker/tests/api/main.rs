@@ -19,4 +19,5 @@ mod quotas;
 mod records;
 mod security;
 mod topics;
+mod transactions;
 mod versions;

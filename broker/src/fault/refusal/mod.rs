@@ -134,6 +134,8 @@ refusable! {
     ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest,
     ConsumerGroupDescribe ConsumerGroupDescribeRequest,
     ListConfigResources ListConfigResourcesRequest,
+    DescribeTransactions DescribeTransactionsRequest,
+    ListTransactions ListTransactionsRequest,
     DeleteAcls DeleteAclsRequest,
     DescribeUserScramCredentials DescribeUserScramCredentialsRequest,
     AlterUserScramCredentials AlterUserScramCredentialsRequest,

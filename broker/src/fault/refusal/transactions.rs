@@ -2,12 +2,14 @@
 
 use heliostat_wire::message::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
-    EndTxnRequest, EndTxnResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse, WriteTxnMarkersRequest,
-    WriteTxnMarkersResponse,
+    DescribeTransactionsRequest, DescribeTransactionsResponse, EndTxnRequest, EndTxnResponse,
+    ListTransactionsRequest, ListTransactionsResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    WriteTxnMarkersRequest, WriteTxnMarkersResponse,
     add_partitions_to_txn::{
         AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResult, AddPartitionsToTxnTopic,
         AddPartitionsToTxnTopicResult,
     },
+    describe_transactions::TransactionState,
     txn_offset_commit::{TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic},
     write_txn_markers::{
         WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
@@ -132,6 +134,32 @@ impl Refusable for WriteTxnMarkersRequest {
         });
         Some(WriteTxnMarkersResponse {
             markers: markers.collect(),
+        })
+    }
+}
+
+impl Refusable for DescribeTransactionsRequest {
+    fn refuse(self, refusal: &Refusal<'_>) -> Option<DescribeTransactionsResponse> {
+        let states = self
+            .transactional_ids
+            .into_iter()
+            .map(|transactional_id| TransactionState {
+                error_code: refusal.code(),
+                transactional_id,
+                ..Default::default()
+            });
+        Some(DescribeTransactionsResponse {
+            transaction_states: states.collect(),
+            ..Default::default()
+        })
+    }
+}
+
+impl Refusable for ListTransactionsRequest {
+    fn refuse(self, refusal: &Refusal<'_>) -> Option<ListTransactionsResponse> {
+        Some(ListTransactionsResponse {
+            error_code: refusal.code(),
+            ..Default::default()
         })
     }
 }

@@ -434,6 +434,8 @@ fn shown(key: ApiKey, version: i16, frame: bytes::Bytes) -> String {
         ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest,
         ConsumerGroupDescribe ConsumerGroupDescribeRequest,
         ListConfigResources ListConfigResourcesRequest,
+        DescribeTransactions DescribeTransactionsRequest,
+        ListTransactions ListTransactionsRequest,
         DeleteAcls DeleteAclsRequest,
         DescribeUserScramCredentials DescribeUserScramCredentialsRequest,
         AlterUserScramCredentials AlterUserScramCredentialsRequest,
