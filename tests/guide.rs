@@ -99,7 +99,13 @@ fn every_example_is_one_that_the_program_takes() {
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {}
                 // A command's name alone, within a sentence.
-                Err(error) if words.len() == 2 && error.kind() == ErrorKind::MissingRequiredArgument => {}
+                Err(error)
+                    if words.len() == 2
+                        && matches!(
+                            error.kind(),
+                            ErrorKind::MissingRequiredArgument
+                                | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                        ) => {}
                 Err(error) => panic!("{file}: {line}: {error}"),
             }
         }

@@ -221,7 +221,7 @@ impl Control {
         states.insert(id, state);
         info!(node = id, ?isolation, "a node was isolated");
         if let Some(delay) = noticed_after {
-            tokio::spawn(self.clone().lose(id, state, delay));
+            self.server.runtime().spawn(self.clone().lose(id, state, delay));
         }
         Ok(())
     }
