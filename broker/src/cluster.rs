@@ -329,8 +329,11 @@ impl Opening {
             storage.disk().clone(),
         )?;
         let faults = Faults::new(storage.disk().clone(), storage.clock().clone());
-        let transactions =
-            txn::Coordinator::open(&directory.join("transactions"), transaction_config(&settings))?;
+        let transactions = txn::Coordinator::open(
+            &directory.join("transactions"),
+            transaction_config(&settings),
+            storage.disk().clone(),
+        )?;
         let quotas = quotas(&settings);
         let fetch_sessions = FetchSessions::new(settings.fetch_session_cache_slots);
         let broker = Broker {

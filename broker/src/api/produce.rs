@@ -236,10 +236,10 @@ fn append(step: Step, version: i16, acks: i16, now_ms: i64) -> (PartitionProduce
     if acks == ALL_REPLICAS && led.is_under_min_isr(led.log.config().min_insync_replicas) {
         return (refused(ErrorCode::NotEnoughReplicas), None);
     }
-    match led
+    let appended = led
         .log
-        .append_guarded(&step.records, step.guard, led.leader_epoch, now_ms)
-    {
+        .append_guarded(&step.records, step.guard, led.leader_epoch, now_ms);
+    match appended {
         Ok(appended) => {
             let response = PartitionProduceResponse {
                 index: step.index,
