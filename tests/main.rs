@@ -11,6 +11,7 @@ mod guide;
 mod java_tools;
 mod layouts;
 mod mirror;
+mod nodes;
 mod real_kafka;
 mod refusals;
 mod support;
