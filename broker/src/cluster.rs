@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::{
     broker::{Broker, Node},
+    cleaning::keep_clean,
     configs::{self, PropertyProblem},
     control::Control,
     fault::Faults,
@@ -55,6 +56,7 @@ pub struct Cluster {
     addresses: Vec<SocketAddr>,
     drain: CancellationToken,
     housekeeping: JoinHandle<()>,
+    cleaning: JoinHandle<()>,
     /// Kept for its end, at which it removes the directory.
     temporary: Option<TempDir>,
 }
@@ -173,6 +175,7 @@ impl Cluster {
             server.listen(listener, node.id, broker.clone()).await;
         }
         let housekeeping = tokio::spawn(keep_house(broker.clone()));
+        let cleaning = tokio::spawn(keep_clean(broker.clone()));
         info!(
             cluster_id = broker.cluster_id(),
             bootstrap_servers = join(&addresses),
@@ -185,6 +188,7 @@ impl Cluster {
             addresses,
             drain,
             housekeeping,
+            cleaning,
             temporary,
         })
     }
@@ -204,6 +208,10 @@ impl Cluster {
         &self.addresses
     }
 
+    pub(crate) fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
     /// What clients with quotas have used of late, and how long they were kept waiting.
     pub fn quota_usage(&self) -> Vec<ClientUsage> {
         self.broker.quotas().usage()
@@ -216,11 +224,14 @@ impl Cluster {
 
     /// Stops: no more connections are accepted, requests in progress are answered until the deadline and cut after it,
     /// and the logs are closed cleanly.
-    pub async fn shutdown(self, deadline: Duration) {
+    pub async fn shutdown(mut self, deadline: Duration) {
         let deadline = Instant::now() + deadline;
         // Members that wait for others to join are among the requests in progress; the groups answer them.
         tokio::join!(self.server.shutdown(deadline), self.broker.groups().shutdown());
         self.housekeeping.abort();
+        if let Err(error) = (&mut self.cleaning).await {
+            warn!(%error, "the log cleaner was interrupted");
+        }
         self.broker.storage().close().await;
         if let Some(temporary) = self.temporary_directory()
             && let Err(error) = temporary.close()
@@ -272,7 +283,7 @@ impl Opening {
         // Opening the logs locks the directory, so it comes first.
         let storage = Storage::open(&directory, &settings)?;
         let (state, producer_ids) = State::open(&directory.join("state"), nodes.len() as i32)?;
-        let groups = Coordinator::open(&directory.join("groups"), group_config(&settings))?;
+        let groups = Coordinator::open(&directory.join("groups"), group_config(&settings), state.images())?;
         let quotas = quotas(&settings);
         let fetch_sessions = FetchSessions::new(settings.fetch_session_cache_slots);
         let broker = Broker {
@@ -316,6 +327,7 @@ fn group_config(settings: &Settings) -> GroupConfig {
         min_session_timeout: settings.group_min_session_timeout,
         max_session_timeout: settings.group_max_session_timeout,
         max_size: settings.group_max_size,
+        consumer: settings.group_consumer.clone(),
         offset_metadata_max_bytes: settings.offset_metadata_max_bytes,
         offsets_retention: settings.offsets_retention,
         offsets_retention_check_interval: settings.offsets_retention_check_interval,

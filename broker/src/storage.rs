@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::{
     api_error::ApiError,
     clock::now_ms,
-    log::{Log, LogConfig, LogManager, LogManagerOptions, OpenError, StorageError},
+    log::{Cleaner, Log, LogConfig, LogManager, LogManagerOptions, OpenError, StorageError, ToClean},
     state::{Image, Topic, settings::Settings},
 };
 
@@ -36,6 +36,16 @@ impl Storage {
         // come before; until `follow` the defaults hold.
         let logs = LogManager::open(options, now_ms(), &|_| LogConfig::default())?;
         Ok(Storage { logs: Arc::new(logs) })
+    }
+
+    /// What compacts logs.
+    pub(crate) fn cleaner(&self) -> &Arc<Cleaner> {
+        self.logs.cleaner()
+    }
+
+    /// The log that is to be cleaned next, if any is dirty enough.
+    pub(crate) fn next_to_clean(&self, now_ms: i64) -> Option<ToClean> {
+        self.logs.cleaner().next(&self.logs.logs(), now_ms)
     }
 
     /// 22 characters, which stay as long as the data does.

@@ -15,7 +15,9 @@ pub(super) async fn handle(context: Context, request: ApiVersionsRequest) -> Api
     if !named {
         return ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.into(), ..Default::default() };
     }
-    ApiVersionsResponse { api_keys: TABLE.iter().map(advertised).collect(), ..Default::default() }
+    let mut api_keys: Vec<_> = TABLE.iter().map(advertised).collect();
+    api_keys.sort_by_key(|api| api.api_key);
+    ApiVersionsResponse { api_keys, ..Default::default() }
 }
 
 /// The answer to a version of this very API that is not known: in the format of version 0, which every client can

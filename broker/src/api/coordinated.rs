@@ -3,7 +3,7 @@
 use heliostat_wire::ErrorCode;
 
 use super::Context;
-use crate::group::Coordinator;
+use crate::group::{Client, Coordinator};
 
 impl Context {
     /// The groups, if this node coordinates the one with this id; NOT_COORDINATOR makes clients look for the one that does.
@@ -12,6 +12,16 @@ impl Context {
             Ok(self.broker.groups())
         } else {
             Err(ErrorCode::NotCoordinator)
+        }
+    }
+
+    /// Who asks, as descriptions of groups show it.
+    pub(super) fn client(&self) -> Client {
+        // Kafka writes addresses as Java does: after a slash, which would follow the name.
+        let host = format!("/{}", self.peer.address.to_canonical());
+        Client {
+            id: self.client_id.clone(),
+            host,
         }
     }
 

@@ -1,4 +1,4 @@
-//! DescribeConfigs (32), versions 1-4: every key of topics and brokers, with where its value comes from.
+//! DescribeConfigs (32), versions 1-4: every key of topics, brokers and groups, with where its value comes from.
 
 use heliostat_wire::{
     ErrorCode,
@@ -66,6 +66,7 @@ fn entries(broker: &Broker, resource_type: i8, name: &str) -> Result<Vec<ConfigE
             Some(node) => Ok(broker.describe_broker_configs(node)),
             None => Err(ApiError::invalid_request(format!("there is no broker {name:?}"))),
         },
+        resource::GROUP => broker.describe_group_configs(name),
         other => Err(resource::unsupported(other)),
     }
 }

@@ -11,6 +11,9 @@ use tracing::error;
 
 use super::Context;
 
+/// Stands for "no id" and for "no epoch": a client has both, or neither.
+const NONE: i64 = -1;
+
 pub(super) async fn handle(context: Context, request: InitProducerIdRequest) -> InitProducerIdResponse {
     let refused = |error: ErrorCode| InitProducerIdResponse {
         error_code: error.into(),
@@ -21,6 +24,9 @@ pub(super) async fn handle(context: Context, request: InitProducerIdRequest) -> 
         Some("") => return refused(ErrorCode::InvalidRequest),
         Some(_) => return refused(ErrorCode::UnsupportedVersion),
         None => {}
+    }
+    if (request.producer_id == NONE) != (i64::from(request.producer_epoch) == NONE) {
+        return refused(ErrorCode::InvalidRequest);
     }
     // Without transactions an id is not kept for anybody: whoever asks to bump an epoch gets a new id, as in Kafka.
     match context.broker.next_producer_id().await {

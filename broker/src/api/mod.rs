@@ -118,9 +118,19 @@ table! {
     DescribeClientQuotas, 0..=1 => describe_client_quotas;
     AlterClientQuotas, 0..=1 => alter_client_quotas;
     DescribeAcls, 1..=3 => describe_acls;
+    CreateAcls, 1..=3 => create_acls;
+    DeleteAcls, 1..=3 => delete_acls;
+    SaslHandshake, 0..=1 => sasl_handshake;
+    SaslAuthenticate, 0..=2 => sasl_authenticate;
+    DescribeUserScramCredentials, 0..=0 => describe_user_scram_credentials;
+    AlterUserScramCredentials, 0..=0 => alter_user_scram_credentials;
+    DescribeLogDirs, 1..=4 => describe_log_dirs;
     ElectLeaders, 0..=2 => elect_leaders;
     AlterPartitionReassignments, 0..=1 => alter_partition_reassignments;
     ListPartitionReassignments, 0..=0 => list_partition_reassignments;
+    ConsumerGroupHeartbeat, 0..=1 => consumer_group_heartbeat;
+    ConsumerGroupDescribe, 0..=1 => consumer_group_describe;
+    ListConfigResources, 0..=1 => list_config_resources;
     DescribeTopicPartitions, 0..=0 => describe_topic_partitions;
 }
 

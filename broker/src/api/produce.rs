@@ -99,7 +99,9 @@ impl Outcome<ProduceResponse> for Acknowledgement {
 fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) -> Vec<Topic> {
     let image = context.broker.image();
     let by_id = context.api_version >= TOPIC_IDS_SINCE;
-    let topics = request.topic_data.into_iter().map(|topic| {
+    // Kafka goes by partitions: a topic without any leaves no trace.
+    let topics = request.topic_data.into_iter().filter(|topic| !topic.partition_data.is_empty());
+    let topics = topics.map(|topic| {
         let found = TopicKey::of(&topic.name, topic.topic_id, by_id).find(&image);
         let partitions = topic.partition_data.into_iter().map(|partition| {
             let led = match refusal {
@@ -185,6 +187,7 @@ fn append(step: Step, version: i16, acks: i16) -> PartitionProduceResponse {
                 tracing::error!(%error, topic = led.log.topic(), partition = step.index, "records were not appended");
             }
             PartitionProduceResponse {
+                log_start_offset: if error.was_examined() { led.log.log_start_offset() } else { -1 },
                 record_errors: record_errors(&error),
                 error_message: Some(error.to_string()),
                 ..refused(error.code())

@@ -11,9 +11,10 @@ use rustix::fs::FlockOperation;
 use thiserror::Error;
 
 use super::checkpoint::{
-    LOG_START_OFFSETS, MetaProperties, OffsetCheckpoint, RECOVERY_POINTS, TopicPartition, lock,
-    mark_clean_shutdown, take_clean_shutdown, write_topic_id,
+    CLEANER_OFFSETS, LOG_START_OFFSETS, MetaProperties, OffsetCheckpoint, RECOVERY_POINTS, TopicPartition,
+    lock, mark_clean_shutdown, take_clean_shutdown, write_topic_id,
 };
+use super::clean::Cleaner;
 use super::error::{AtPath, StorageError};
 use super::files::{Disk, open_or_create, remove_if_there, sync_dir};
 use super::load::OpenLog;
@@ -42,6 +43,7 @@ pub struct LogManager {
     meta: MetaProperties,
     options: LogOptions,
     recovery_points: OffsetCheckpoint,
+    cleaner: Arc<Cleaner>,
     logs: RwLock<BTreeMap<TopicPartition, Arc<Log>>>,
     clean_start: bool,
     /// Held open: the lock ends with it.
@@ -97,12 +99,18 @@ impl LogManager {
         let clean = take_clean_shutdown(&dir)?;
         let start_offsets = Arc::new(OffsetCheckpoint::open(dir.join(LOG_START_OFFSETS))?);
         let mut manager = LogManager {
-            recovery_points: open_recovery_points(&dir)?,
+            recovery_points: open_forgiving(&dir, RECOVERY_POINTS, "logs are recovered from their start")?,
+            cleaner: Arc::default(),
             options: LogOptions {
                 flush_policy: options.flush_policy,
                 producer_expiration_ms: options.producer_expiration_ms,
                 disk: Disk::default(),
                 start_offsets,
+                clean_offsets: Arc::new(open_forgiving(
+                    &dir,
+                    CLEANER_OFFSETS,
+                    "logs are compacted from their start",
+                )?),
             },
             dir,
             meta,
@@ -111,10 +119,9 @@ impl LogManager {
             _lock: lock,
         };
         let logs = manager.load(clean, now_ms, config_of)?;
-        manager
-            .options
-            .start_offsets
-            .update(|kept| kept.retain(|key, _| logs.contains_key(key)))?;
+        for offsets in [&manager.options.start_offsets, &manager.options.clean_offsets] {
+            offsets.update(|kept| kept.retain(|key, _| logs.contains_key(key)))?;
+        }
         manager.logs = RwLock::new(logs);
         Ok(manager)
     }
@@ -137,6 +144,11 @@ impl LogManager {
     /// The disk under all logs, where faults can be injected.
     pub fn disk(&self) -> &Disk {
         &self.options.disk
+    }
+
+    /// What compacts the logs, if it is asked to.
+    pub fn cleaner(&self) -> &Arc<Cleaner> {
+        &self.cleaner
     }
 
     /// One log.
@@ -213,10 +225,12 @@ impl LogManager {
             fs::rename(log.dir(), &renamed).at("rename", log.dir())?;
             sync_dir(&self.dir)?;
             logs.remove(&key);
+            self.cleaner.forget(&key);
             renamed
         };
         self.options.start_offsets.set(topic, partition, None)?;
         self.recovery_points.set(topic, partition, None)?;
+        self.options.clean_offsets.set(topic, partition, None)?;
         if let Err(error) = fs::remove_dir_all(&renamed).at("remove", &renamed) {
             tracing::warn!(%error, "deleted log stays behind until the next start");
         }
@@ -411,11 +425,11 @@ fn random_id() -> Uuid {
     }
 }
 
-/// Without the file more is scanned, and nothing lost: a damaged one is no reason not to start.
-fn open_recovery_points(dir: &Path) -> Result<OffsetCheckpoint, StorageError> {
-    let path = dir.join(RECOVERY_POINTS);
+/// Without the file there is more to do, and nothing is lost: a damaged one is no reason not to start.
+fn open_forgiving(dir: &Path, name: &str, without: &str) -> Result<OffsetCheckpoint, StorageError> {
+    let path = dir.join(name);
     OffsetCheckpoint::open(path.clone()).or_else(|error| {
-        tracing::warn!(%error, "recovery points are not known; logs are recovered from their start");
+        tracing::warn!(%error, "{without}");
         remove_if_there(&path)?;
         OffsetCheckpoint::open(path)
     })

@@ -1,7 +1,9 @@
 //! Properties of whole logs, on real files.
 
+pub(super) mod compact;
 mod crash;
 mod disk;
+mod history;
 mod idempotence;
 mod in_file;
 mod lookup;
@@ -10,6 +12,7 @@ mod parallel;
 mod shrink;
 mod startup;
 mod transactions;
+mod wrong_index;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,9 +39,18 @@ impl Bench {
         Self::with_policy(config, FlushPolicy::Os)
     }
 
+    /// Where forcing to disk costs nothing, if the system has such a place: for tests of very many histories.
+    fn in_memory(config: LogConfig) -> Self {
+        Self::at(compact::in_memory(), config, FlushPolicy::Os)
+    }
+
     fn with_policy(config: LogConfig, policy: FlushPolicy) -> Self {
+        Self::at(tempfile::tempdir().unwrap(), config, policy)
+    }
+
+    fn at(root: tempfile::TempDir, config: LogConfig, policy: FlushPolicy) -> Self {
         let mut bench = Bench {
-            root: tempfile::tempdir().unwrap(),
+            root,
             manager: None,
             config,
             policy,

@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::{
     frame::{FrameReader, Pieces},
+    memory::FrameMemory,
     transport::Transport,
 };
 use crate::{
@@ -27,11 +28,22 @@ pub(crate) struct Connection {
     broker: Arc<Broker>,
     peer: Peer,
     drain: CancellationToken,
+    memory: Arc<FrameMemory>,
 }
 
 impl Connection {
-    pub(crate) fn new(broker: Arc<Broker>, peer: Peer, drain: CancellationToken) -> Self {
-        Connection { broker, peer, drain }
+    pub(super) fn new(
+        broker: Arc<Broker>,
+        peer: Peer,
+        drain: CancellationToken,
+        memory: Arc<FrameMemory>,
+    ) -> Self {
+        Connection {
+            broker,
+            peer,
+            drain,
+            memory,
+        }
     }
 
     /// Serves requests until the client leaves, breaks the protocol or is idle for too long, or until shutdown.
@@ -43,7 +55,7 @@ impl Connection {
 
     async fn serve(&self, stream: &mut impl Transport) -> io::Result<()> {
         let settings = self.broker.settings();
-        let mut reader = FrameReader::new(settings.socket_request_max_bytes);
+        let mut reader = FrameReader::new(settings.socket_request_max_bytes, self.memory.clone());
         let idle = settings.connections_max_idle;
         while let Some(frame) = self.next_frame(&mut reader, stream, idle).await? {
             let may_wait = api::may_wait(&frame);
@@ -113,8 +125,8 @@ impl Connection {
     }
 }
 
-/// Returns a while after the client has closed its end, which is only noticed if it has not sent much more before.
-async fn leaves(reader: &mut FrameReader, stream: &mut (impl AsyncRead + Unpin)) {
+/// Returns a while after the client has closed its end.
+async fn leaves(reader: &mut FrameReader, stream: &mut impl Transport) {
     reader.read_until_end(stream).await;
     tokio::time::sleep(GONE_GRACE).await;
 }
