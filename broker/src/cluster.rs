@@ -24,11 +24,12 @@ use crate::{
     fault::Faults,
     fetch_session::FetchSessions,
     group::{Coordinator, GroupConfig, OpenError as GroupsError},
-    log::{OpenError as LogsError, StorageError},
+    log::{Disk, OpenError as LogsError, StorageError},
     net::Server,
     quota::{ClientUsage, Quotas, Windows},
     state::{State, StateError, Topic, settings::Settings},
     storage::Storage,
+    txn,
 };
 
 /// How a cluster is to be started.
@@ -59,6 +60,19 @@ pub struct Cluster {
     cleaning: JoinHandle<()>,
     /// Kept for its end, at which it removes the directory.
     temporary: Option<TempDir>,
+}
+
+/// A partition that takes no records for the time being.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOnlyPartition {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// What has failed.
+    pub reason: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: i64,
 }
 
 /// Why a cluster did not start.
@@ -113,6 +127,9 @@ pub enum StartError {
     /// The groups cannot be read.
     #[error(transparent)]
     Groups(#[from] GroupsError),
+    /// The transactions cannot be read.
+    #[error(transparent)]
+    Transactions(#[from] txn::OpenError),
     /// The data directory is in use, or its logs cannot be opened.
     #[error(transparent)]
     Logs(#[from] LogsError),
@@ -169,6 +186,8 @@ impl Cluster {
         };
         let broker = Arc::new(tokio::task::spawn_blocking(move || parts.open()).await??);
 
+        txn::Coordinator::recover(&broker).await;
+        txn::Coordinator::start_timers(&broker);
         let connections_max = broker.settings().connections_max.min(file_limit / 2);
         let server = Arc::new(Server::new(connections_max, broker.settings(), drain.clone()));
         for (listener, node) in listeners.into_iter().zip(broker.nodes().to_vec()) {
@@ -208,6 +227,17 @@ impl Cluster {
         &self.addresses
     }
 
+    /// The disk under the cluster's data, where faults can be injected.
+    pub fn disk(&self) -> &Disk {
+        self.broker.storage().disk()
+    }
+
+    /// Partitions that take no records because their disk has failed or is full, with the reasons. They can be read, and are
+    /// tried again once a second.
+    pub fn read_only_partitions(&self) -> Vec<ReadOnlyPartition> {
+        self.broker.storage().read_only()
+    }
+
     pub(crate) fn broker(&self) -> &Arc<Broker> {
         &self.broker
     }
@@ -227,7 +257,12 @@ impl Cluster {
     pub async fn shutdown(mut self, deadline: Duration) {
         let deadline = Instant::now() + deadline;
         // Members that wait for others to join are among the requests in progress; the groups answer them.
-        tokio::join!(self.server.shutdown(deadline), self.broker.groups().shutdown());
+        // Transactions that are ending tell the groups so.
+        let transactions_then_groups = async {
+            self.broker.transactions().shutdown().await;
+            self.broker.groups().shutdown().await;
+        };
+        tokio::join!(self.server.shutdown(deadline), transactions_then_groups);
         self.housekeeping.abort();
         if let Err(error) = (&mut self.cleaning).await {
             warn!(%error, "the log cleaner was interrupted");
@@ -282,8 +317,22 @@ impl Opening {
         } = self;
         // Opening the logs locks the directory, so it comes first.
         let storage = Storage::open(&directory, &settings)?;
-        let (state, producer_ids) = State::open(&directory.join("state"), nodes.len() as i32)?;
-        let groups = Coordinator::open(&directory.join("groups"), group_config(&settings), state.images())?;
+        let (state, producer_ids) = State::open(
+            &directory.join("state"),
+            nodes.len() as i32,
+            storage.disk().clone(),
+        )?;
+        let groups = Coordinator::open_on(
+            &directory.join("groups"),
+            group_config(&settings),
+            state.images(),
+            storage.disk().clone(),
+        )?;
+        let transactions = txn::Coordinator::open(
+            &directory.join("transactions"),
+            transaction_config(&settings),
+            storage.disk().clone(),
+        )?;
         let quotas = quotas(&settings);
         let fetch_sessions = FetchSessions::new(settings.fetch_session_cache_slots);
         let broker = Broker {
@@ -295,6 +344,7 @@ impl Opening {
             producer_ids,
             storage,
             groups,
+            transactions,
             quotas,
             fetch_sessions,
             drain,
@@ -331,6 +381,15 @@ fn group_config(settings: &Settings) -> GroupConfig {
         offset_metadata_max_bytes: settings.offset_metadata_max_bytes,
         offsets_retention: settings.offsets_retention,
         offsets_retention_check_interval: settings.offsets_retention_check_interval,
+    }
+}
+
+fn transaction_config(settings: &Settings) -> txn::TransactionConfig {
+    txn::TransactionConfig {
+        max_timeout: settings.transaction_max_timeout,
+        id_expiration: settings.transactional_id_expiration,
+        timeout_check_interval: settings.transaction_timeout_check_interval,
+        expiration_check_interval: settings.transaction_expiration_check_interval,
     }
 }
 
@@ -427,15 +486,29 @@ fn join(addresses: &[SocketAddr]) -> String {
         .join(",")
 }
 
+/// How often the disk is looked after: a data directory that was removed is noticed within this time.
+const WATCH_PERIOD: Duration = Duration::from_millis(200);
+
+/// How often partitions that a bad disk has made read-only are looked at again: soon enough for their producers, who try
+/// for two minutes, and not all the time.
+const MEND_PERIOD: Duration = Duration::from_secs(1);
+
 /// What has to be done now and then: at least as often as is good for checkpoints and for what files were deleted.
 async fn keep_house(broker: Arc<Broker>) {
     const PERIOD_MAX: Duration = Duration::from_secs(30);
     let period = broker.settings().retention_check_interval.min(PERIOD_MAX);
+    let maintenance = every(period, || broker.storage().maintain());
+    let watch = every(WATCH_PERIOD, || broker.storage().watch());
+    let mend = every(MEND_PERIOD, || broker.storage().mend());
+    tokio::join!(maintenance, watch, mend);
+}
+
+async fn every<F: Future<Output = ()>>(period: Duration, work: impl Fn() -> F) {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        broker.storage().maintain().await;
+        work().await;
     }
 }

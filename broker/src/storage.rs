@@ -14,7 +14,11 @@ use tracing::{error, info, warn};
 use crate::{
     api_error::ApiError,
     clock::now_ms,
-    log::{Cleaner, Log, LogConfig, LogManager, LogManagerOptions, OpenError, StorageError, ToClean},
+    cluster::ReadOnlyPartition,
+    log::{
+        Cleaner, Disk, FlushPolicy, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError,
+        StorageError, ToClean,
+    },
     state::{Image, Topic, settings::Settings},
 };
 
@@ -31,10 +35,14 @@ impl Storage {
     /// Opens the directory, which nobody else may use at the same time. Blocks on the disk.
     pub(crate) fn open(directory: &Path, settings: &Settings) -> Result<Storage, OpenError> {
         let mut options = LogManagerOptions::new(directory);
+        options.flush_policy = settings.flush_policy;
         options.producer_expiration_ms = settings.producer_id_expiration.as_millis() as i64;
         // The configuration of topics is known only when the state has been read, which this directory's lock must
         // come before; until `follow` the defaults hold.
         let logs = LogManager::open(options, now_ms(), &|_| LogConfig::default())?;
+        if settings.flush_policy == FlushPolicy::GroupCommit {
+            logs.start_commits(settings.flush_group_interval)?;
+        }
         Ok(Storage { logs: Arc::new(logs) })
     }
 
@@ -51,6 +59,25 @@ impl Storage {
     /// 22 characters, which stay as long as the data does.
     pub(crate) fn cluster_id(&self) -> &str {
         &self.logs.meta().cluster_id
+    }
+
+    /// The disk under the logs.
+    pub(crate) fn disk(&self) -> &Disk {
+        self.logs.disk()
+    }
+
+    /// The partitions that take no records.
+    pub(crate) fn read_only(&self) -> Vec<ReadOnlyPartition> {
+        let describe = |log: &Arc<Log>| match log.state() {
+            LogState::Writable => None,
+            LogState::ReadOnly { reason, since_ms } => Some(ReadOnlyPartition {
+                topic: log.topic().to_owned(),
+                partition: log.partition(),
+                reason,
+                since_ms,
+            }),
+        };
+        self.logs.read_only().iter().filter_map(describe).collect()
     }
 
     /// Brings the logs in line with the state at start: every partition has one, and those that a crash has left
@@ -171,6 +198,22 @@ impl Storage {
         let logs = self.logs.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || logs.maintain(now_ms())).await {
             error!(%error, "the maintenance of the logs was interrupted");
+        }
+    }
+
+    /// Notices what has become of the disk since the last call.
+    pub(crate) async fn watch(&self) {
+        let logs = self.logs.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.watch()).await {
+            error!(%error, "looking after the disk was interrupted");
+        }
+    }
+
+    /// Tries to make read-only partitions writable again.
+    pub(crate) async fn mend(&self) {
+        let logs = self.logs.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.mend(now_ms())).await {
+            error!(%error, "mending logs was interrupted");
         }
     }
 

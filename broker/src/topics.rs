@@ -65,6 +65,15 @@ impl NewTopic {
     }
 }
 
+/// Kafka tells a name that no topic can have from one that no topic has.
+fn no_topic_to_configure(name: &str) -> ApiError {
+    match names::problem(name) {
+        Some(problem) if name.is_empty() => ApiError::invalid_request(problem),
+        Some(problem) => ApiError::new(ErrorCode::InvalidTopicException, problem),
+        None => ApiError::unknown_topic(name),
+    }
+}
+
 impl Broker {
     /// Creates topics, each on its own: one result for each, in order. The names are distinct.
     pub(crate) async fn create_topics(
@@ -168,7 +177,7 @@ impl Broker {
         let topic = change
             .image()
             .topic(name)
-            .ok_or_else(|| ApiError::unknown_topic(name))?;
+            .ok_or_else(|| no_topic_to_configure(name))?;
         let configs = configs::alter(Schema::Topic, &topic.configs, &alterations(&topic.configs))?;
         self.storage()
             .check_configs(&self.layers(change.image()).topic_values(&configs))?;

@@ -3,13 +3,27 @@
 use heliostat_wire::ErrorCode;
 
 use super::Context;
-use crate::group::{Client, Coordinator};
+use crate::{
+    group::{Client, Coordinator},
+    txn,
+};
 
 impl Context {
     /// The groups, if this node coordinates the one with this id; NOT_COORDINATOR makes clients look for the one that does.
     pub(super) fn groups_for(&self, group_id: &str) -> Result<&Coordinator, ErrorCode> {
         if self.is_coordinator(group_id) {
             Ok(self.broker.groups())
+        } else {
+            Err(ErrorCode::NotCoordinator)
+        }
+    }
+
+    /// The transactions, if this node coordinates those of this id.
+    pub(super) fn transactions_for(&self, transactional_id: &str) -> Result<&txn::Coordinator, ErrorCode> {
+        if transactional_id.is_empty() {
+            Err(ErrorCode::InvalidRequest)
+        } else if self.is_coordinator(transactional_id) {
+            Ok(self.broker.transactions())
         } else {
             Err(ErrorCode::NotCoordinator)
         }

@@ -17,7 +17,7 @@ use heliostat_wire::message::{ApiKey, RequestHeader};
 use tracing::warn;
 
 use crate::broker::Broker;
-pub(crate) use reply::Reply;
+pub(crate) use reply::{Later, Reply};
 
 /// Who is at the other end of a connection, and where it ends.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +104,14 @@ table! {
     DeleteRecords, 0..=2 => delete_records;
     OffsetForLeaderEpoch, 2..=4 => offset_for_leader_epoch;
     InitProducerId, 0..=5 => init_producer_id;
+    AddPartitionsToTxn, 0..=5 => add_partitions_to_txn;
+    AddOffsetsToTxn, 0..=4 => add_offsets_to_txn;
+    EndTxn, 0..=5 => end_txn;
+    TxnOffsetCommit, 0..=5 => txn_offset_commit;
+    WriteTxnMarkers, 1..=1 => write_txn_markers;
+    DescribeProducers, 0..=0 => describe_producers;
+    DescribeTransactions, 0..=0 => describe_transactions;
+    ListTransactions, 0..=2 => list_transactions;
     FindCoordinator, 0..=6 => find_coordinator;
     JoinGroup, 0..=9 => join_group;
     SyncGroup, 0..=5 => sync_group;
@@ -169,6 +177,13 @@ pub(crate) fn may_wait(frame: &[u8]) -> bool {
     let waiting = [ApiKey::Fetch, ApiKey::JoinGroup, ApiKey::SyncGroup];
     let key = frame.first_chunk().map(|key| i16::from_be_bytes(*key));
     waiting.iter().any(|api| Some(api.code()) == key)
+}
+
+/// Whether the request may begin before those in front of it are answered, because the order of its own kind is all
+/// that matters to it.
+pub(crate) fn may_be_answered_later(frame: &[u8]) -> bool {
+    let key = frame.first_chunk().map(|key| i16::from_be_bytes(*key));
+    key == Some(ApiKey::Produce.code())
 }
 
 /// Answers one frame.

@@ -1,7 +1,9 @@
 //! Produce (0), versions 3-13: appends one record batch to each partition; topics go by id since version 13.
 //!
-//! A batch is acknowledged when consumers can see it; what that takes is the storage's flush policy. With acks=0
-//! nothing is answered, and an error closes the connection: the client learns of it in no other way.
+//! A batch is acknowledged when consumers can see it; what that takes is the storage's flush policy. There is one copy of
+//! it, so that acks=1 and acks=all are the same, as in Kafka with one replica. Other produce requests of the connection
+//! go on meanwhile. With acks=0 nothing is answered, and an error closes the connection: the client learns of it in no
+//! other way.
 
 use bytes::Bytes;
 use heliostat_wire::{
@@ -15,12 +17,19 @@ use heliostat_wire::{
     },
 };
 
-use super::{Context, blocking, reply::Outcome};
+mod durable;
+
+use super::{
+    Context, blocking,
+    reply::{Later, Outcome, Settled},
+};
 use crate::{
     clock::now_ms,
-    log::AppendError,
+    log::{AppendError, Guard},
     partitions::{Led, NotServed, TopicKey},
+    txn::{self, Arrival},
 };
+use durable::{Awaited, Place, Watched};
 
 /// The first version in which topics are named by their ids.
 const TOPIC_IDS_SINCE: i16 = 13;
@@ -40,6 +49,9 @@ pub(super) enum Acknowledgement {
     Response(ProduceResponse),
     Nothing,
     Close(String),
+    /// The batches are appended, and not yet as durable as an acknowledgement promises. Nothing comes of it with acks=0,
+    /// except that the connection's other requests find the batches where they would find them in Kafka.
+    Later(Later<Option<ProduceResponse>>),
 }
 
 /// A topic of the request, with what is to be done for each of its partitions.
@@ -54,44 +66,56 @@ struct Step {
     index: i32,
     records: Bytes,
     led: Result<Led, NotServed>,
+    /// Allows the first batch of a transaction.
+    guard: Option<Guard>,
 }
 
 pub(super) async fn handle(context: Context, request: ProduceRequest) -> Acknowledgement {
-    let acks = request.acks;
+    let (acks, timeout_ms) = (request.acks, request.timeout_ms);
     let refusal = match acks {
         -1..=1 => None,
         _ => Some(ErrorCode::InvalidRequiredAcks),
     };
-    let topics = plan(&context, request, refusal);
+    let transactional_id = request.transactional_id.clone();
+    let mut topics = plan(&context, request, refusal);
+    admit(&context, transactional_id.as_deref(), &mut topics).await;
     let version = context.api_version;
-    let responses = blocking(move || append_all(topics, version, acks)).await;
+    let (responses, awaited) = blocking(move || append_all(topics, version, acks)).await;
     if acks == 0 {
         let failed = responses
             .iter()
             .flat_map(|topic| &topic.partition_responses)
             .find(|p| p.error_code != 0);
-        return match failed {
-            None => Acknowledgement::Nothing,
-            Some(partition) => {
-                let error = ErrorCode::from_code(partition.error_code);
-                Acknowledgement::Close(format!("records sent with acks=0 were not appended: {error}"))
-            }
-        };
+        if let Some(partition) = failed {
+            let error = ErrorCode::from_code(partition.error_code);
+            return Acknowledgement::Close(format!("records sent with acks=0 were not appended: {error}"));
+        }
     }
     let node_endpoints = node_endpoints(&context, &responses);
-    Acknowledgement::Response(ProduceResponse {
+    let response = ProduceResponse {
         responses,
         node_endpoints,
         ..Default::default()
-    })
+    };
+    match awaited.is_empty() {
+        true if acks == 0 => Acknowledgement::Nothing,
+        true => Acknowledgement::Response(response),
+        false => Acknowledgement::Later(Box::pin(async move {
+            let response = durable::settle(response, awaited, timeout_ms).await;
+            (acks != 0).then_some(response)
+        })),
+    }
 }
 
 impl Outcome<ProduceResponse> for Acknowledgement {
-    fn response(self) -> Result<Option<ProduceResponse>, String> {
+    fn settle(self) -> Settled<ProduceResponse> {
         match self {
-            Acknowledgement::Response(response) => Ok(Some(response)),
-            Acknowledgement::Nothing => Ok(None),
-            Acknowledgement::Close(reason) => Err(reason),
+            Acknowledgement::Response(response) => Settled::Now(Ok(Some(response))),
+            Acknowledgement::Nothing => Settled::Now(Ok(None)),
+            Acknowledgement::Close(reason) => Settled::Now(Err(reason)),
+            Acknowledgement::Later(response) => {
+                Settled::Later(Box::pin(async move { Ok(response.await) }))
+            }
         }
     }
 }
@@ -116,6 +140,7 @@ fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) 
                 index: partition.index,
                 records: partition.records,
                 led,
+                guard: None,
             }
         });
         Topic {
@@ -127,16 +152,49 @@ fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) 
     topics.collect()
 }
 
-fn append_all(topics: Vec<Topic>, version: i16, acks: i16) -> Vec<TopicProduceResponse> {
+/// Lets transactional batches in, or refuses every partition that would otherwise be appended to.
+async fn admit(context: &Context, transactional_id: Option<&str>, topics: &mut [Topic]) {
+    let served = topics.iter().flat_map(|topic| &topic.partitions);
+    let arrivals: Vec<_> = served
+        .filter_map(|step| {
+            let led = step.led.as_ref().ok()?;
+            let (log, records) = (&*led.log, &step.records);
+            Some(Arrival { log, records })
+        })
+        .collect();
+    let admitted = txn::admit(&context.broker, transactional_id, context.api_version, &arrivals).await;
+    let served = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    let served = served.filter(|step| step.led.is_ok());
+    match admitted {
+        Ok(guards) => {
+            for (step, guard) in served.zip(guards) {
+                step.guard = guard;
+            }
+        }
+        Err(error) => served.for_each(|step| step.led = Err(error.into())),
+    }
+}
+
+/// The responses, and what must still become durable.
+fn append_all(
+    topics: Vec<Topic>,
+    version: i16,
+    acks: i16,
+) -> (Vec<TopicProduceResponse>, Vec<(Place, Awaited)>) {
     let mut errors_left = RECORD_ERRORS_MAX;
-    let topics = topics.into_iter().map(|topic| TopicProduceResponse {
+    let mut awaited = Vec::new();
+    let topics = topics.into_iter().enumerate().map(|(place, topic)| TopicProduceResponse {
         name: topic.name,
         topic_id: topic.id,
         partition_responses: topic
             .partitions
             .into_iter()
-            .map(|step| {
-                let mut response = append(step, version, acks);
+            .enumerate()
+            .map(|(index, step)| {
+                let watched = step.led.as_ref().ok().map(|led| Watched::new(&led.log));
+                let (mut response, last_offset) = append(step, version, acks);
+                let unsettled = watched.zip(last_offset).and_then(|(watched, last)| watched.appended(last));
+                awaited.extend(unsettled.map(|one| ((place, index), one)));
                 response.record_errors.truncate(errors_left);
                 response.record_errors.shrink_to_fit();
                 errors_left -= response.record_errors.len();
@@ -144,10 +202,11 @@ fn append_all(topics: Vec<Topic>, version: i16, acks: i16) -> Vec<TopicProduceRe
             })
             .collect(),
     });
-    topics.collect()
+    (topics.collect(), awaited)
 }
 
-fn append(step: Step, version: i16, acks: i16) -> PartitionProduceResponse {
+/// The response, and the offset of the last record that was appended.
+fn append(step: Step, version: i16, acks: i16) -> (PartitionProduceResponse, Option<i64>) {
     let refused = |error: ErrorCode| PartitionProduceResponse {
         index: step.index,
         error_code: error.into(),
@@ -162,36 +221,42 @@ fn append(step: Step, version: i16, acks: i16) -> PartitionProduceResponse {
                 leader_id,
                 leader_epoch,
             };
-            return PartitionProduceResponse {
+            let response = PartitionProduceResponse {
                 current_leader,
                 ..refused(error)
             };
+            return (response, None);
         }
     };
     if version < ZSTD_SINCE && is_zstd(&step.records) {
-        return refused(ErrorCode::UnsupportedCompressionType);
+        return (refused(ErrorCode::UnsupportedCompressionType), None);
     }
     if acks == ALL_REPLICAS && led.is_under_min_isr(led.log.config().min_insync_replicas) {
-        return refused(ErrorCode::NotEnoughReplicas);
+        return (refused(ErrorCode::NotEnoughReplicas), None);
     }
-    match led.log.append(&step.records, led.leader_epoch, now_ms()) {
-        Ok(appended) => PartitionProduceResponse {
-            index: step.index,
-            base_offset: appended.base_offset,
-            log_append_time_ms: appended.log_append_time_ms,
-            log_start_offset: appended.log_start_offset,
-            ..Default::default()
-        },
+    let appended = led
+        .log
+        .append_guarded(&step.records, step.guard, led.leader_epoch, now_ms());
+    match appended {
+        Ok(appended) => {
+            let response = PartitionProduceResponse {
+                index: step.index,
+                base_offset: appended.base_offset,
+                log_append_time_ms: appended.log_append_time_ms,
+                log_start_offset: appended.log_start_offset,
+                ..Default::default()
+            };
+            (response, Some(appended.last_offset))
+        }
         Err(error) => {
-            if let AppendError::Storage(error) = &error {
-                tracing::error!(%error, topic = led.log.topic(), partition = step.index, "records were not appended");
-            }
-            PartitionProduceResponse {
+            // A disk that fails is told of once, by the log; it would be told of with every request here.
+            let response = PartitionProduceResponse {
                 log_start_offset: if error.was_examined() { led.log.log_start_offset() } else { -1 },
                 record_errors: record_errors(&error),
                 error_message: Some(error.to_string()),
                 ..refused(error.code())
-            }
+            };
+            (response, None)
         }
     }
 }

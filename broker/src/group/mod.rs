@@ -33,6 +33,7 @@ pub(crate) use config::{HEARTBEAT_INTERVAL, SESSION_TIMEOUT};
 pub use coordinator::{Coordinator, OpenError};
 pub use member::Client;
 pub use offset_requests::NotStored;
+pub(crate) use store::Store;
 
 /// Stands for a request whose answer may come later.
 type Ticket = u64;

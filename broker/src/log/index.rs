@@ -277,7 +277,7 @@ impl EntryFile {
     fn append(&mut self, disk: &Disk, entry: &[u8]) -> Result<(), StorageError> {
         // A failed write may leave part of an entry behind; the next one starts at the same place, over it.
         let file = self.handle()?;
-        disk.write_all_at(&file, entry, self.entries * self.entry_size)
+        disk.write_all_at(&file, &self.path, entry, self.entries * self.entry_size)
             .at("write", &self.path)?;
         self.entries += 1;
         Ok(())
@@ -311,7 +311,8 @@ impl EntryFile {
         let file = self.handle()?;
         self.entries = 0;
         file.set_len(0).at("truncate", &self.path)?;
-        disk.write_all_at(&file, entries, 0).at("write", &self.path)?;
+        disk.write_all_at(&file, &self.path, entries, 0)
+            .at("write", &self.path)?;
         self.entries = u64::try_from(entries.len()).unwrap_or(0) / self.entry_size;
         Ok(())
     }

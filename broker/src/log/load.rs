@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use heliostat_wire::Uuid;
 use heliostat_wire::batch::{BatchHeader, BatchView};
@@ -39,7 +40,7 @@ pub(super) struct OpenLog<'a> {
 
 impl Log {
     /// Opens the log in a directory that exists. What was acknowledged is there afterwards; a torn tail is not.
-    pub(super) fn open(open: OpenLog<'_>) -> Result<Log, StorageError> {
+    pub(super) fn open(open: OpenLog<'_>) -> Result<Arc<Log>, StorageError> {
         let start = open
             .options
             .start_offsets
@@ -85,13 +86,18 @@ impl Log {
         producers.replicated(log_end_offset);
         let recovery_point = loader
             .recovered
-            .map_or(log_end_offset, |from| from.min(open.recovery_point));
+            .map_or(log_end_offset, |from| from.min(open.recovery_point))
+            .clamp(log_start_offset, log_end_offset);
         let inner = Inner {
             segments: loader.segments,
             log_start_offset,
             log_end_offset,
             high_watermark: log_end_offset,
-            recovery_point: recovery_point.clamp(log_start_offset, log_end_offset),
+            recovery_point,
+            durable: recovery_point,
+            truncations: 0,
+            commit_queued: false,
+            last_commit: None,
             epochs: loader.epochs,
             producers,
             unflushed_records: 0,
@@ -100,7 +106,9 @@ impl Log {
             retired: Vec::new(),
             closed: false,
             directory_synced: false,
-            failed: false,
+            names_synced: i64::MIN,
+            trouble: None,
+            listed: false,
         };
         let identity = Identity {
             topic: open.topic.to_owned(),
@@ -109,7 +117,7 @@ impl Log {
             dir: open.dir.to_owned(),
         };
         let log = Log::new(identity, open.options, open.config, inner);
-        if log.options.flush_policy == FlushPolicy::GroupCommit {
+        if log.options.flush_policy != FlushPolicy::Os {
             // What consumers may have seen must not be lost by a power cut after this start.
             log.flush(open.now_ms)?;
         }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use heliostat_wire::Uuid;
 use rustix::fs::FlockOperation;
@@ -15,11 +16,13 @@ use super::checkpoint::{
     lock, mark_clean_shutdown, take_clean_shutdown, write_topic_id,
 };
 use super::clean::Cleaner;
+use super::commit::Committers;
 use super::error::{AtPath, StorageError};
-use super::files::{Disk, open_or_create, remove_if_there, sync_dir};
+use super::files::{Disk, DiskOperation, open_or_create, remove_if_there, sync_dir};
 use super::load::OpenLog;
-use super::partition::{FlushPolicy, Log, LogOptions};
+use super::partition::{FlushPolicy, Log, LogOptions, LogState};
 use super::settings::LogConfig;
+use super::watch::DirectoryWatch;
 
 /// How to open a data directory.
 #[derive(Debug, Clone)]
@@ -34,6 +37,8 @@ pub struct LogManagerOptions {
     pub flush_policy: FlushPolicy,
     /// producer.id.expiration.ms: after how long a producer that is silent is forgotten.
     pub producer_expiration_ms: i64,
+    /// The disk under all logs, where faults can be injected.
+    pub disk: Disk,
 }
 
 /// All logs of a data directory. It belongs to one process at a time.
@@ -46,6 +51,9 @@ pub struct LogManager {
     cleaner: Arc<Cleaner>,
     logs: RwLock<BTreeMap<TopicPartition, Arc<Log>>>,
     clean_start: bool,
+    /// Dropped before the lock is.
+    committers: Mutex<Option<Committers>>,
+    watch: DirectoryWatch,
     /// Held open: the lock ends with it.
     _lock: File,
 }
@@ -80,6 +88,7 @@ impl LogManagerOptions {
             node_id: 1,
             flush_policy: FlushPolicy::Os,
             producer_expiration_ms: 86_400_000,
+            disk: Disk::default(),
         }
     }
 }
@@ -95,6 +104,7 @@ impl LogManager {
         let dir = options.dir;
         fs::create_dir_all(&dir).at("create", &dir)?;
         let lock = lock_dir(&dir)?;
+        let watch = DirectoryWatch::new(&dir, &dir.join(LOCK_FILE), &lock)?;
         let meta = identify(&dir, options.cluster_id, options.node_id)?;
         let clean = take_clean_shutdown(&dir)?;
         let start_offsets = Arc::new(OffsetCheckpoint::open(dir.join(LOG_START_OFFSETS))?);
@@ -104,8 +114,10 @@ impl LogManager {
             options: LogOptions {
                 flush_policy: options.flush_policy,
                 producer_expiration_ms: options.producer_expiration_ms,
-                disk: Disk::default(),
+                disk: options.disk,
                 start_offsets,
+                commits: Arc::default(),
+                troubled: Arc::default(),
                 clean_offsets: Arc::new(open_forgiving(
                     &dir,
                     CLEANER_OFFSETS,
@@ -116,6 +128,8 @@ impl LogManager {
             meta,
             logs: RwLock::default(),
             clean_start: clean,
+            committers: Mutex::default(),
+            watch,
             _lock: lock,
         };
         let logs = manager.load(clean, now_ms, config_of)?;
@@ -192,12 +206,15 @@ impl LogManager {
             log.abandon();
         }
         // Not with its parents: a data directory that was removed under us must not come back empty, as if all were well.
+        let disk = &self.options.disk;
+        disk.allow(DiskOperation::Create { path: &dir })
+            .at("create", &dir)?;
         match fs::create_dir(&dir) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             created => created.at("create", &dir)?,
         }
         write_topic_id(&dir, topic_id)?;
-        let log = Arc::new(Log::open(OpenLog {
+        let log = Log::open(OpenLog {
             topic,
             partition,
             dir: &dir,
@@ -206,7 +223,7 @@ impl LogManager {
             recovery_point: 0,
             clean: false,
             now_ms,
-        })?);
+        })?;
         logs.insert(key, Arc::clone(&log));
         Ok(log)
     }
@@ -250,8 +267,50 @@ impl LogManager {
         }
     }
 
-    /// Forces all logs to disk that have something to force; under [`FlushPolicy::GroupCommit`] to be called every few
-    /// milliseconds.
+    /// From now on logs under [`FlushPolicy::GroupCommit`] are forced to disk at once after an append, but at most once
+    /// in `interval`. Without this call only [`Log::flush`] and [`Log::commit`] do that.
+    pub fn start_commits(&self, interval: Duration) -> Result<(), StorageError> {
+        let started = self
+            .options
+            .commits
+            .start(interval, &self.options.disk, &self.dir.join(LOCK_FILE));
+        *lock(&self.committers) = Some(started.at("start threads for", &self.dir)?);
+        Ok(())
+    }
+
+    /// Looks whether the data directory is still there; to be called a few times a second.
+    pub fn watch(&self) {
+        self.watch.look(&self.options.disk);
+    }
+
+    /// Tries to make read-only logs writable again; to be called about once a second.
+    pub fn mend(&self, now_ms: i64) {
+        let troubled = lock(&self.options.troubled).clone();
+        for listed in troubled {
+            let log = listed.upgrade();
+            if let Some(log) = &log
+                && let Err(error) = log.mend(now_ms)
+            {
+                tracing::debug!(topic = log.topic(), partition = log.partition(), %error, "still read-only");
+            }
+            if log.is_none_or(|log| !log.stays_listed()) {
+                let mut troubled = lock(&self.options.troubled);
+                // Only this entry: the log may have become read-only again, and have added another.
+                if let Some(place) = troubled.iter().position(|other| other.ptr_eq(&listed)) {
+                    troubled.remove(place);
+                }
+            }
+        }
+    }
+
+    /// The logs that are read-only because their disk has failed or is full.
+    pub fn read_only(&self) -> Vec<Arc<Log>> {
+        let troubled = lock(&self.options.troubled);
+        let logs = troubled.iter().filter_map(Weak::upgrade);
+        logs.filter(|log| log.state() != LogState::Writable).collect()
+    }
+
+    /// Forces all logs to disk that have something to force.
     pub fn flush(&self, now_ms: i64) {
         for log in self.logs() {
             if let Err(error) = log.flush(now_ms) {
@@ -336,7 +395,7 @@ impl LogManager {
                 now_ms,
             })
         });
-        let keyed = |log: Log| ((log.topic().to_owned(), log.partition()), Arc::new(log));
+        let keyed = |log: Arc<Log>| ((log.topic().to_owned(), log.partition()), log);
         opened.into_iter().map(|log| log.map(keyed)).collect()
     }
 }

@@ -128,6 +128,9 @@ impl Log {
         }
         inner.log_end_offset = end;
         inner.recovery_point = inner.recovery_point.min(end);
+        inner.durable = inner.durable.min(end);
+        inner.truncations += 1;
+        inner.names_synced = i64::MIN;
         inner.epochs.truncate_from_end(end)?;
         if self.clean_until().is_some_and(|clean| clean > end) {
             let clean = &self.options.clean_offsets;

@@ -10,7 +10,7 @@ use heliostat_wire::batch::{BatchHeader, BatchView, NO_TIMESTAMP};
 
 use super::aborted::{AbortedIndex, AbortedTransaction};
 use super::error::{AtPath, StorageError};
-use super::files::{Disk, open_or_create, remove_if_there, with_suffix};
+use super::files::{Disk, open_existing, open_or_create, remove_if_there, with_suffix};
 use super::index::{OffsetEntry, OffsetIndex, TimeEntry, TimeIndex, remove_damaged};
 use super::scan::{Scan, ScanError, read_batch};
 use super::settings::LogConfig;
@@ -185,7 +185,8 @@ impl Segment {
     pub(crate) fn handle(&self) -> Result<Arc<File>, StorageError> {
         match &self.open {
             Some(file) => Ok(Arc::clone(file)),
-            None => Ok(Arc::new(open_or_create(&self.path)?)),
+            // Somebody may have removed it: an empty one in its place would pass for a log that has lost its records.
+            None => Ok(Arc::new(open_existing(&self.path)?)),
         }
     }
 
@@ -208,7 +209,7 @@ impl Segment {
             file.set_len(self.size).at("truncate", &self.path)?;
             self.torn = false;
         }
-        if let Err(error) = self.disk.write_all_at(&file, batch, self.size) {
+        if let Err(error) = self.disk.write_all_at(&file, &self.path, batch, self.size) {
             self.torn = file.set_len(self.size).is_err();
             return Err(error).at("write", &self.path);
         }
@@ -321,9 +322,15 @@ impl Segment {
     }
 
     /// The files that must be forced to disk for the segment to be there after a power cut.
-    pub(crate) fn files(&self) -> Result<impl Iterator<Item = Arc<File>>, StorageError> {
-        let files = [self.handle()?, self.offsets.handle()?, self.times.handle()?];
-        Ok(files.into_iter().chain(self.aborted.file()?))
+    pub(crate) fn files(&self) -> Result<impl Iterator<Item = (PathBuf, Arc<File>)>, StorageError> {
+        let index = |suffix: &str| self.path.with_extension(suffix);
+        let files = [
+            (self.path.clone(), self.handle()?),
+            (index("index"), self.offsets.handle()?),
+            (index("timeindex"), self.times.handle()?),
+        ];
+        let aborted = self.aborted.file()?.map(|file| (index("txnindex"), file));
+        Ok(files.into_iter().chain(aborted))
     }
 
     /// Where the batches lie.
@@ -397,14 +404,29 @@ impl Segment {
     /// Removes the batch that holds `offset` and all behind it; returns the offset after the last one left.
     pub(crate) fn truncate_to(&mut self, offset: i64, index_interval: u64) -> Result<i64, StorageError> {
         let file = self.handle()?;
-        match Scan::new(&file, self.floor_position(offset)?, self.size).find_offset(offset) {
-            Ok(Some((position, _))) | Err(ScanError::Batch(position, _)) => self.cut(position)?,
-            Ok(None) => {}
-            Err(ScanError::Io(error)) => return Err(error).at("read", &self.path),
-        }
+        self.cut(self.position_of(&file, offset)?)?;
         let next_offset = self.recover(index_interval, &mut |_| ())?.next_offset;
         self.aborted.truncate_to(&self.disk, next_offset)?;
         Ok(next_offset)
+    }
+
+    /// Where the batch starts that holds `offset`, or the next one.
+    pub(crate) fn position_of(&self, file: &File, offset: i64) -> Result<u64, StorageError> {
+        match Scan::new(file, self.floor_position(offset)?, self.size).find_offset(offset) {
+            Ok(Some((position, _))) | Err(ScanError::Batch(position, _)) => Ok(position),
+            Ok(None) => Ok(self.size),
+            Err(ScanError::Io(error)) => Err(error).at("read", &self.path),
+        }
+    }
+
+    /// Tries whether the disk takes so many bytes more. Nothing is left of them.
+    pub(crate) fn probe(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        let file = self.handle()?;
+        let written = self.disk.write_all_at(&file, &self.path, bytes, self.size);
+        self.torn = true;
+        file.set_len(self.size).at("truncate", &self.path)?;
+        self.torn = false;
+        written.at("write", &self.path)
     }
 
     /// Removes everything from `position` on. The indexes must be rebuilt after it.

@@ -3,6 +3,7 @@
 pub(super) mod compact;
 mod crash;
 mod disk;
+mod durable;
 mod history;
 mod idempotence;
 mod in_file;

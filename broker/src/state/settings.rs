@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::keys::{self, BROKER_KEYS};
 use crate::group::ConsumerConfig;
+use crate::log::FlushPolicy;
 
 /// What the broker itself goes by. Topics' defaults are not here: see [`crate::configs`].
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) group_max_session_timeout: Duration,
     pub(crate) group_max_size: usize,
     pub(crate) group_min_session_timeout: Duration,
+    pub(crate) flush_group_interval: Duration,
+    pub(crate) flush_policy: FlushPolicy,
     pub(crate) retention_check_interval: Duration,
     /// `None` without a limit.
     pub(crate) connection_creation_rate_max: Option<f64>,
@@ -38,6 +41,10 @@ pub(crate) struct Settings {
     pub(crate) quota_window_num: usize,
     pub(crate) quota_window_size: Duration,
     pub(crate) socket_request_max_bytes: usize,
+    pub(crate) transaction_timeout_check_interval: Duration,
+    pub(crate) transaction_max_timeout: Duration,
+    pub(crate) transaction_expiration_check_interval: Duration,
+    pub(crate) transactional_id_expiration: Duration,
 }
 
 impl Settings {
@@ -64,6 +71,12 @@ impl Settings {
             group_max_session_timeout: values.millis("group.max.session.timeout.ms"),
             group_max_size: values.size("group.max.size"),
             group_min_session_timeout: values.millis("group.min.session.timeout.ms"),
+            flush_group_interval: values.millis("log.flush.group.interval.ms"),
+            flush_policy: match values.text("log.flush.policy") {
+                "os" => FlushPolicy::Os,
+                "each" => FlushPolicy::Each,
+                _ => FlushPolicy::GroupCommit,
+            },
             retention_check_interval: values.millis("log.retention.check.interval.ms"),
             connection_creation_rate_max: match values.number("max.connection.creation.rate") {
                 number if number >= i64::from(i32::MAX) => None,
@@ -88,6 +101,12 @@ impl Settings {
             quota_window_num: values.size("quota.window.num"),
             quota_window_size: values.seconds("quota.window.size.seconds"),
             socket_request_max_bytes: values.size("socket.request.max.bytes"),
+            transaction_timeout_check_interval: values
+                .millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+            transaction_max_timeout: values.millis("transaction.max.timeout.ms"),
+            transaction_expiration_check_interval: values
+                .millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
+            transactional_id_expiration: values.millis("transactional.id.expiration.ms"),
         }
     }
 }
@@ -151,5 +170,6 @@ mod tests {
         assert_eq!(settings.offsets_retention, Duration::from_secs(7 * 24 * 60 * 60));
         assert!(settings.auto_create_topics);
         assert_eq!(settings.rack, None);
+        assert_eq!(settings.flush_policy, FlushPolicy::GroupCommit);
     }
 }

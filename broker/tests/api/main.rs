@@ -18,4 +18,5 @@ mod quotas;
 mod records;
 mod security;
 mod topics;
+mod transactions;
 mod versions;

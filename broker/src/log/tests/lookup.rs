@@ -159,9 +159,9 @@ fn flush_messages_forces_every_append_to_disk() {
         ..LogConfig::default()
     });
     bench.append(&batch(&[NOW; 2]));
-    assert_eq!(bench.log().recovery_point(), 0);
+    assert_eq!(bench.log().durable_offset(), 0);
     bench.append(&batch(&[NOW]));
-    assert_eq!(bench.log().recovery_point(), 3);
+    assert_eq!(bench.log().durable_offset(), 3);
 }
 
 proptest! {

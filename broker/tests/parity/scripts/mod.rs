@@ -2,6 +2,8 @@
 
 use crate::harness::Parity;
 
+mod administration;
+mod configs;
 mod connection;
 mod group_offsets;
 mod groups;
@@ -50,5 +52,13 @@ pub async fn run(parity: &mut Parity) {
         groups::rebalance;
         group_offsets::commits;
         group_offsets::fetches;
+        configs::describe;
+        configs::incremental;
+        configs::replace;
+        administration::acls;
+        administration::reassignments;
+        administration::moves;
+        administration::elections;
+        administration::quotas;
     );
 }
