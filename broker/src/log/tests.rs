@@ -9,6 +9,7 @@ mod model;
 mod parallel;
 mod shrink;
 mod startup;
+mod tail;
 mod transactions;
 
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ struct Bench {
     manager: Option<LogManager>,
     config: LogConfig,
     policy: FlushPolicy,
+    open_files_max: usize,
 }
 
 impl Bench {
@@ -42,6 +44,7 @@ impl Bench {
             manager: None,
             config,
             policy,
+            open_files_max: 1024,
         };
         bench.start();
         let id = Uuid::from_bytes([7; 16]);
@@ -55,6 +58,7 @@ impl Bench {
     fn start(&mut self) {
         let options = LogManagerOptions {
             flush_policy: self.policy,
+            open_files_max: self.open_files_max,
             ..LogManagerOptions::new(self.root.path())
         };
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);

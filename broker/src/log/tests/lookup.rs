@@ -121,7 +121,7 @@ fn a_waiting_reader_is_told_when_there_is_more() {
     bench.append(&batch(&[NOW; 3]));
     assert!(watch.has_changed().unwrap());
     assert_eq!(watch.borrow_and_update().high_watermark, 3);
-    bench.manager().delete(TOPIC, 0).unwrap();
+    bench.manager().delete(TOPIC, 0, NOW).unwrap();
     assert!(watch.borrow_and_update().closed);
 }
 
