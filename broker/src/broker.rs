@@ -14,7 +14,9 @@ use crate::{
     api::Peer,
     configs::{ConfigEntry, Layers, Setting, Source},
     fault::Faults,
+    fetch_session::FetchSessions,
     group::Coordinator,
+    quota::Quotas,
     state::{Image, ProducerIds, State, StateError, Topic, settings::Settings},
     storage::Storage,
 };
@@ -42,6 +44,8 @@ pub(crate) struct Broker {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) storage: Storage,
     pub(crate) groups: Coordinator,
+    pub(crate) quotas: Quotas,
+    pub(crate) fetch_sessions: FetchSessions,
     pub(crate) drain: CancellationToken,
     pub(crate) faults: Faults,
 }
@@ -95,6 +99,16 @@ impl Broker {
 
     pub(crate) fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    /// What clients may use, and have used.
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// What clients fetch, as far as they need not say it again.
+    pub(crate) fn fetch_sessions(&self) -> &FetchSessions {
+        &self.fetch_sessions
     }
 
     /// The groups of all nodes. Whether a node may speak for a group is to be asked first: see

@@ -21,9 +21,11 @@ use crate::{
     configs::{self, PropertyProblem},
     control::Control,
     fault::Faults,
+    fetch_session::FetchSessions,
     group::{Coordinator, GroupConfig, OpenError as GroupsError},
     log::{Disk, OpenError as LogsError, StorageError},
     net::Server,
+    quota::{ClientUsage, Quotas, Windows},
     state::{State, StateError, Topic, settings::Settings},
     storage::Storage,
 };
@@ -180,7 +182,7 @@ impl Cluster {
         let broker = Arc::new(tokio::task::spawn_blocking(move || parts.open()).await??);
 
         let connections_max = broker.settings().connections_max.min(file_limit / 2);
-        let server = Arc::new(Server::new(connections_max, drain.clone()));
+        let server = Arc::new(Server::new(connections_max, broker.settings(), drain.clone()));
         for (listener, node) in listeners.into_iter().zip(broker.nodes().to_vec()) {
             server.listen(listener, node.id, broker.clone()).await;
         }
@@ -225,6 +227,11 @@ impl Cluster {
     /// tried again once a second.
     pub fn read_only_partitions(&self) -> Vec<ReadOnlyPartition> {
         self.broker.storage().read_only()
+    }
+
+    /// What clients with quotas have used of late, and how long they were kept waiting.
+    pub fn quota_usage(&self) -> Vec<ClientUsage> {
+        self.broker.quotas().usage()
     }
 
     /// What can be done to the cluster while it runs: stopping nodes, moving leaders.
@@ -301,6 +308,8 @@ impl Opening {
             group_config(&settings),
             storage.disk().clone(),
         )?;
+        let quotas = quotas(&settings);
+        let fetch_sessions = FetchSessions::new(settings.fetch_session_cache_slots);
         let broker = Broker {
             nodes,
             directory,
@@ -310,15 +319,30 @@ impl Opening {
             producer_ids,
             storage,
             groups,
+            quotas,
+            fetch_sessions,
             drain,
             faults: Faults::default(),
         };
         let image = broker.image();
+        broker.quotas.set(image.quotas());
         let values = |topic: &Topic| broker.layers(&image).topic_values(&topic.configs);
         broker.storage.follow(&image, broker.state.deleted(), values)?;
         broker.state.forget_deleted()?;
         Ok(broker)
     }
+}
+
+fn quotas(settings: &Settings) -> Quotas {
+    let windows = Windows {
+        samples: settings.quota_window_num,
+        length: settings.quota_window_size,
+    };
+    let controller_windows = Windows {
+        samples: settings.controller_quota_window_num,
+        length: settings.controller_quota_window_size,
+    };
+    Quotas::new(windows, controller_windows, settings.connection_creation_rate_max)
 }
 
 fn group_config(settings: &Settings) -> GroupConfig {

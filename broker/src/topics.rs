@@ -11,6 +11,7 @@ use crate::{
     api_error::ApiError,
     broker::Broker,
     configs::{self, Alteration, Operation, Schema},
+    quota::Mutations,
     state::{Image, Partition, Topic, names, placement, random_uuid},
 };
 
@@ -70,6 +71,7 @@ impl Broker {
         &self,
         new: Vec<NewTopic>,
         validate_only: bool,
+        mutations: &mut Mutations<'_>,
     ) -> Vec<Result<Created, ApiError>> {
         let mut counts = BTreeMap::<String, usize>::new();
         for topic in &new {
@@ -83,6 +85,7 @@ impl Broker {
                 Some(2..) => Err(ApiError::twice(&topic.name)),
                 _ => self.plan_topic(change.image(), topic, &mut partitions),
             };
+            let planned = planned.and_then(|topic| mutations.charge(topic.partitions.len()).map(|()| topic));
             let made = match planned {
                 Ok(topic) if validate_only => Ok(topic),
                 Ok(topic) => self.make_logs(&topic, 0).await.map(|()| {
@@ -105,7 +108,11 @@ impl Broker {
     }
 
     /// Deletes a topic, its logs, and what groups committed in it.
-    pub(crate) async fn delete_topic(&self, which: TopicRef<'_>) -> Result<Arc<Topic>, ApiError> {
+    pub(crate) async fn delete_topic(
+        &self,
+        which: TopicRef<'_>,
+        mutations: &mut Mutations<'_>,
+    ) -> Result<Arc<Topic>, ApiError> {
         let mut change = self.state().begin().await;
         let topic = match which {
             TopicRef::Name(name) => change
@@ -120,6 +127,7 @@ impl Broker {
                 )
             }),
         }?;
+        mutations.charge(topic.partitions.len())?;
         change.remove_topic(&topic.name);
         // Whoever creates a topic of the same name meanwhile must find neither its logs nor its offsets.
         let (_, _held) = change.commit_and_hold().await?;
@@ -134,6 +142,7 @@ impl Broker {
         name: &str,
         growth: Growth,
         validate_only: bool,
+        mutations: &mut Mutations<'_>,
     ) -> Result<(), ApiError> {
         let mut change = self.state().begin().await;
         let topic = change
@@ -145,6 +154,7 @@ impl Broker {
         grown
             .partitions
             .extend(self.plan_growth(change.image(), topic, growth)?);
+        mutations.charge(grown.partitions.len() - before)?;
         if validate_only {
             return Ok(());
         }

@@ -7,8 +7,12 @@ use heliostat_wire::message::{
 use super::Context;
 use crate::topics::Growth;
 
+/// The first version whose clients know that a quota may refuse a change.
+const STRICT_QUOTA_SINCE: i16 = 3;
+
 pub(super) async fn handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    let mut mutations = context.mutations(STRICT_QUOTA_SINCE);
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let growth = Growth {
@@ -21,7 +25,10 @@ pub(super) async fn handle(context: Context, request: CreatePartitionsRequest) -
         let outcome = if twice {
             Err(crate::api_error::ApiError::twice(&topic.name))
         } else {
-            context.broker.create_partitions(&topic.name, growth, request.validate_only).await
+            context
+                .broker
+                .create_partitions(&topic.name, growth, request.validate_only, &mut mutations)
+                .await
         };
         let (error_code, error_message) = match outcome {
             Ok(()) => (0, None),
@@ -29,5 +36,8 @@ pub(super) async fn handle(context: Context, request: CreatePartitionsRequest) -
         };
         results.push(CreatePartitionsTopicResult { name: topic.name, error_code, error_message });
     }
-    CreatePartitionsResponse { results, ..Default::default() }
+    CreatePartitionsResponse {
+        throttle_time_ms: mutations.throttle_time_ms(),
+        results,
+    }
 }

@@ -13,15 +13,20 @@ use crate::{
     topics::{self, NewTopic},
 };
 
+/// The first version whose clients know that a quota may refuse a change.
+const STRICT_QUOTA_SINCE: i16 = 6;
+
 pub(super) async fn handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let broker = &context.broker;
     let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     let new = request.topics.into_iter().map(new_topic).collect();
-    let created = broker.create_topics(new, request.validate_only).await;
+    let mut mutations = context.mutations(STRICT_QUOTA_SINCE);
+    let created = broker.create_topics(new, request.validate_only, &mut mutations).await;
+    let throttle_time_ms = mutations.throttle_time_ms();
     let results = names.into_iter().zip(created);
     CreateTopicsResponse {
+        throttle_time_ms,
         topics: results.map(|(name, created)| result(broker, name, created)).collect(),
-        ..Default::default()
     }
 }
 

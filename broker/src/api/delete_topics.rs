@@ -11,6 +11,9 @@ use heliostat_wire::{
 use super::Context;
 use crate::{api_error::ApiError, topics::TopicRef};
 
+/// The first version whose clients know that a quota may refuse a change.
+const STRICT_QUOTA_SINCE: i16 = 5;
+
 pub(super) async fn handle(context: Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let asked: Vec<DeleteTopicState> = if context.api_version >= 6 {
         request.topics
@@ -19,12 +22,13 @@ pub(super) async fn handle(context: Context, request: DeleteTopicsRequest) -> De
         names.map(|name| DeleteTopicState { name: Some(name), topic_id: Uuid::ZERO }).collect()
     };
     let disabled = !context.broker.settings().delete_topic_enable;
+    let mut mutations = context.mutations(STRICT_QUOTA_SINCE);
     let mut responses = Vec::with_capacity(asked.len());
     for topic in asked {
         let outcome = match reference(&topic) {
             _ if disabled => Err(deletion_disabled(context.api_version)),
             Err(error) => Err(error),
-            Ok(reference) => context.broker.delete_topic(reference).await,
+            Ok(reference) => context.broker.delete_topic(reference, &mut mutations).await,
         };
         responses.push(match outcome {
             Ok(deleted) => DeletableTopicResult {
@@ -40,7 +44,10 @@ pub(super) async fn handle(context: Context, request: DeleteTopicsRequest) -> De
             },
         });
     }
-    DeleteTopicsResponse { responses, ..Default::default() }
+    DeleteTopicsResponse {
+        throttle_time_ms: mutations.throttle_time_ms(),
+        responses,
+    }
 }
 
 fn reference(topic: &DeleteTopicState) -> Result<TopicRef<'_>, ApiError> {

@@ -86,7 +86,7 @@ async fn describe_asked(
             .collect::<Vec<_>>();
         if !missing.is_empty() {
             // What cannot be created is described as unknown below, or as invalid by its name.
-            broker.create_topics(missing, false).await;
+            broker.create_topics(missing, false, &mut context.mutations(0)).await;
         }
     }
     let image = broker.image();

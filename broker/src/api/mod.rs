@@ -8,6 +8,7 @@ mod distinct;
 mod operations;
 mod reply;
 mod resource;
+mod throttle;
 
 use std::{fmt, net::IpAddr, ops::RangeInclusive, pin::Pin, sync::Arc};
 
@@ -66,6 +67,8 @@ pub struct SupportedApi {
 struct Call {
     context: Context,
     correlation_id: i32,
+    /// Bytes of the whole request, without its size.
+    request_bytes: usize,
     body: Bytes,
 }
 
@@ -112,6 +115,8 @@ table! {
     DescribeGroups, 0..=6 => describe_groups;
     DeleteGroups, 0..=2 => delete_groups;
     OffsetDelete, 0..=0 => offset_delete;
+    DescribeClientQuotas, 0..=1 => describe_client_quotas;
+    AlterClientQuotas, 0..=1 => alter_client_quotas;
     DescribeAcls, 1..=3 => describe_acls;
     ElectLeaders, 0..=2 => elect_leaders;
     AlterPartitionReassignments, 0..=1 => alter_partition_reassignments;
@@ -165,6 +170,7 @@ pub(crate) fn may_be_answered_later(frame: &[u8]) -> bool {
 
 /// Answers one frame.
 pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, mut frame: Bytes) -> Reply {
+    let request_bytes = frame.len();
     let header = match RequestHeader::decode(&mut frame) {
         Ok(header) => header,
         Err(error) => return Reply::Close(format!("a request has no readable header: {error}")),
@@ -191,6 +197,7 @@ pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, mut frame: Bytes) 
     let call = Call {
         context,
         correlation_id: header.correlation_id,
+        request_bytes,
         body: frame,
     };
     let reply = (api.handler)(call).await;
@@ -207,7 +214,7 @@ pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, mut frame: Bytes) 
 
 /// Does what blocks for as long as the file system does, without keeping other connections waiting.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+    match tokio::task::spawn_blocking(throttle::counted(work)).await {
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

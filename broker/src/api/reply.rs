@@ -1,11 +1,11 @@
 //! From a decoded request to an encoded response.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use heliostat_wire::message::{Message, Request, decode_message, encode_response};
+use heliostat_wire::message::{Message, Request, ThrottleTime, decode_message, encode_response};
 
-use super::{Call, Context};
+use super::{Call, Context, throttle::Meter};
 
 /// What happens after a request.
 pub(crate) enum Reply {
@@ -13,6 +13,8 @@ pub(crate) enum Reply {
     Frame(Vec<Bytes>),
     /// Nothing is written: the client asked for no acknowledgement.
     Nothing,
+    /// One of the others, after which nothing is read from the client for a while (KIP-219).
+    Throttled(Box<Reply>, Duration),
     /// The connection is closed, because the request cannot be understood. The text says why.
     Close(String),
     /// The request is done, and its reply comes when the future is ready. The next request may begin meanwhile.
@@ -49,18 +51,33 @@ where
     O: Outcome<R::Response>,
 {
     let version = call.context.api_version;
+    let meter = Meter::new(&call, R::KEY);
     let request = match decode_message::<R>(call.body, version) {
         Ok(request) => request,
         Err(error) => return Reply::Close(format!("a {} request cannot be read: {error}", R::KEY.name())),
     };
+    let outcome = meter.run(handler(call.context, request)).await.settle();
     let reply = move |response: Result<Option<R::Response>, String>| match response {
-        Ok(Some(response)) => encode(&response, version, call.correlation_id),
-        Ok(None) => Reply::Nothing,
+        Ok(Some(mut response)) => {
+            let throttle_time_ms = meter.throttle_time_ms(response.throttle_time_ms());
+            response.set_throttle_time_ms(throttle_time_ms);
+            encode(&response, version, call.correlation_id).and_throttle(throttle_time_ms)
+        }
+        Ok(None) => Reply::Nothing.and_throttle(meter.throttle_time_ms(0)),
         Err(reason) => Reply::Close(reason),
     };
-    match handler(call.context, request).await.settle() {
+    match outcome {
         Settled::Now(response) => reply(response),
         Settled::Later(response) => Reply::Later(Box::pin(async move { reply(response.await) })),
+    }
+}
+
+impl Reply {
+    fn and_throttle(self, throttle_time_ms: i32) -> Reply {
+        match u64::try_from(throttle_time_ms) {
+            Ok(ms @ 1..) => Reply::Throttled(Box::new(self), Duration::from_millis(ms)),
+            _ => self,
+        }
     }
 }
 

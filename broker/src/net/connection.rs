@@ -55,7 +55,10 @@ impl Connection {
         let mut owed = Owed::default();
         while let Some(frame) = self.next_frame_or_answer(&mut reader, stream, &mut owed).await? {
             if !api::may_be_answered_later(&frame) {
-                owed.answer_all(stream, idle).await?;
+                let throttle = owed.answer_all(stream, idle).await?;
+                if !self.mute(throttle, &mut reader, stream).await {
+                    return Ok(());
+                }
             }
             let may_wait = api::may_wait(&frame);
             let handled = fault::handle(&self.broker, &self.peer, frame);
@@ -71,11 +74,32 @@ impl Connection {
             match reply {
                 Reply::Later(reply) => owed.0.push_back(reply),
                 // What is said at once must not overtake what is still owed.
-                reply if owed.0.is_empty() => answer(reply, stream, idle).await?,
+                reply if owed.0.is_empty() => {
+                    let throttle = answer(reply, stream, idle).await?;
+                    if !self.mute(throttle, &mut reader, stream).await {
+                        return Ok(());
+                    }
+                }
                 reply => owed.0.push_back(Box::pin(std::future::ready(reply))),
             }
         }
-        owed.answer_all(stream, idle).await
+        owed.answer_all(stream, idle).await.map(drop)
+    }
+
+    /// Reads nothing from the client for a while. `false` if it has left meanwhile.
+    async fn mute(
+        &self,
+        throttle: Option<Duration>,
+        reader: &mut FrameReader,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> bool {
+        let Some(throttle) = throttle else { return true };
+        // The answer is out already: clients that know quotas wait as long, the others are made to (KIP-219).
+        tokio::select! {
+            () = tokio::time::sleep(throttle) => true,
+            () = self.drain.cancelled() => true,
+            () = leaves(reader, stream) => false,
+        }
     }
 
     /// The next frame. Until it comes, answers are written as they become ready; it is not waited for while too many
@@ -96,7 +120,10 @@ impl Connection {
                 reply = owed.next() => reply,
                 frame = self.next_frame(reader, stream, idle), if owed.0.len() < UNANSWERED_MAX => return frame,
             };
-            answer(reply, stream, idle).await?;
+            let throttle = answer(reply, stream, idle).await?;
+            if !self.mute(throttle, reader, stream).await {
+                return Ok(None);
+            }
         }
     }
 
@@ -153,23 +180,39 @@ impl Owed {
         reply
     }
 
-    async fn answer_all(&mut self, stream: &mut (impl AsyncWrite + Unpin), idle: Duration) -> io::Result<()> {
+    /// Answers all, and returns the longest time for which nothing is to be read then.
+    async fn answer_all(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        idle: Duration,
+    ) -> io::Result<Option<Duration>> {
+        let mut longest = None;
         while !self.0.is_empty() {
             let reply = self.next().await;
-            answer(reply, stream, idle).await?;
+            longest = longest.max(answer(reply, stream, idle).await?);
         }
-        Ok(())
+        Ok(longest)
     }
 }
 
-async fn answer(reply: Reply, stream: &mut (impl AsyncWrite + Unpin), idle: Duration) -> io::Result<()> {
+/// Writes a reply. Returns for how long nothing is to be read then, if the client is over its quota.
+async fn answer(
+    reply: Reply,
+    stream: &mut (impl AsyncWrite + Unpin),
+    idle: Duration,
+) -> io::Result<Option<Duration>> {
+    let (reply, throttle) = match reply {
+        Reply::Throttled(reply, throttle) => (*reply, Some(throttle)),
+        reply => (reply, None),
+    };
     match reply {
-        Reply::Frame(pieces) => write(Pieces::new(pieces), stream, idle).await,
-        Reply::Nothing => Ok(()),
-        Reply::Close(reason) => Err(io::Error::new(io::ErrorKind::InvalidData, reason)),
-        // A reply is waited for once; nothing makes one that is later still.
-        Reply::Later(_) => Err(io::Error::other("a reply was put off twice")),
+        Reply::Frame(pieces) => write(Pieces::new(pieces), stream, idle).await?,
+        Reply::Nothing => {}
+        Reply::Close(reason) => return Err(io::Error::new(io::ErrorKind::InvalidData, reason)),
+        // A reply is waited for once, and throttled once; nothing makes another.
+        Reply::Later(_) | Reply::Throttled(..) => return Err(io::Error::other("a reply was put off twice")),
     }
+    Ok(throttle)
 }
 
 /// Returns a while after the client has closed its end, which is only noticed if it has not sent much more before.

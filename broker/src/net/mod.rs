@@ -3,6 +3,7 @@
 //! Each node has a listener. A connection handles one request at a time and answers in order, as Kafka does: the
 //! next request is not even read before the answer to the last one is written.
 
+mod admission;
 mod connection;
 mod frame;
 mod port;
@@ -11,13 +12,14 @@ use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration}
 
 use tokio::{
     net::TcpListener,
-    sync::{Mutex, Semaphore},
+    sync::Mutex,
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::{api::Peer, broker::Broker};
+use crate::{api::Peer, broker::Broker, state::settings::Settings};
+use admission::{Admission, Verdict};
 use port::Port;
 
 /// How long to pause when the system refuses another connection, for want of file descriptors say.
@@ -31,19 +33,19 @@ pub(crate) struct Server {
     drain: CancellationToken,
     /// Ends connections wherever they are.
     abort: CancellationToken,
-    connections: Arc<Semaphore>,
+    admission: Arc<Admission>,
     /// The nodes' ports, by node.
     ports: Mutex<BTreeMap<i32, Port>>,
 }
 
 impl Server {
     /// A server for at most `connections_max` connections at a time, over all of its listeners.
-    pub(crate) fn new(connections_max: usize, drain: CancellationToken) -> Self {
+    pub(crate) fn new(connections_max: usize, settings: &Settings, drain: CancellationToken) -> Self {
         Server {
             tasks: TaskTracker::new(),
             drain,
             abort: CancellationToken::new(),
-            connections: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
+            admission: Arc::new(Admission::new(connections_max, settings)),
             ports: Mutex::default(),
         }
     }
@@ -73,7 +75,7 @@ impl Server {
     fn serve(&self, listener: TcpListener, node_id: i32, broker: Arc<Broker>) -> Port {
         let address = listener.local_addr();
         let (drain, cut) = (self.drain.clone(), self.abort.child_token());
-        let (tasks, connections) = (self.tasks.clone(), self.connections.clone());
+        let (tasks, admission) = (self.tasks.clone(), self.admission.clone());
         let ended = cut.clone();
         let accepting = self.tasks.spawn(async move {
             loop {
@@ -89,10 +91,27 @@ impl Server {
                         continue;
                     }
                 };
-                // Closing at once tells a client more than a connection on which nothing ever happens.
-                let Ok(permit) = connections.clone().try_acquire_owned() else {
-                    debug!(%address, "connection refused: max.connections is reached");
-                    continue;
+                let pause = broker.quotas().record_accept();
+                if !pause.is_zero() {
+                    tokio::select! {
+                        () = drain.cancelled() => return,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+                let place = match admission.judge(address.ip(), broker.quotas()) {
+                    Verdict::Serve(place) => place,
+                    Verdict::Delay(delay, permit) => {
+                        let drain = drain.clone();
+                        tasks.spawn(async move {
+                            let (_permit, _socket) = (permit, socket);
+                            let _ = tokio::time::timeout(delay, drain.cancelled()).await;
+                        });
+                        continue;
+                    }
+                    Verdict::Close(reason) => {
+                        debug!(%address, reason, "connection refused");
+                        continue;
+                    }
                 };
                 let Some(peer) = peer_of(&socket, address, node_id) else {
                     continue;
@@ -100,7 +119,7 @@ impl Server {
                 let connection = connection::Connection::new(broker.clone(), peer, drain.clone());
                 let cut = cut.clone();
                 tasks.spawn(async move {
-                    let _permit = permit;
+                    let _place = place;
                     tokio::select! {
                         () = cut.cancelled() => {}
                         () = connection.run(socket) => {}

@@ -9,6 +9,7 @@ use heliostat_wire::Uuid;
 use serde::{Deserialize, Serialize};
 
 use super::partition::Partition;
+use crate::quota::{QuotaEntity, QuotaMap, QuotaValues};
 
 /// Names and values of the configuration that was set for a node, or for all of them.
 pub type BrokerConfigs = BTreeMap<String, String>;
@@ -23,6 +24,7 @@ pub struct Image {
     plain_names: BTreeMap<String, String>,
     partitions: usize,
     brokers: BTreeMap<String, BrokerConfigs>,
+    quotas: Arc<QuotaMap>,
     nodes: Arc<Nodes>,
 }
 
@@ -169,6 +171,24 @@ impl Image {
     pub fn broker_configs(&self, node: &str) -> &BrokerConfigs {
         static NONE: BrokerConfigs = BrokerConfigs::new();
         self.brokers.get(node).unwrap_or(&NONE)
+    }
+
+    /// All quotas.
+    pub(crate) fn quotas(&self) -> &QuotaMap {
+        &self.quotas
+    }
+
+    pub(super) fn set_quotas(&mut self, quotas: QuotaMap) {
+        self.quotas = Arc::new(quotas);
+    }
+
+    pub(super) fn put_quotas(&mut self, entity: QuotaEntity, values: QuotaValues) {
+        let quotas = Arc::make_mut(&mut self.quotas);
+        if values.is_empty() {
+            quotas.remove(&entity);
+        } else {
+            quotas.insert(entity, values);
+        }
     }
 
     pub(super) fn insert(&mut self, topic: Topic) {

@@ -3,7 +3,7 @@
 //! Only keys that change something here can be set. Those that merely tell a client about the broker are shown with
 //! their values.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 /// What a value looks like, with the bounds that Kafka has.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Text,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// IP addresses with a number each: `127.0.0.1:100,10.1.2.3:20`.
+    AddressCounts,
 }
 
 /// A key of the broker that no topic has.
@@ -98,6 +100,20 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "After this time without a request a connection is closed",
     ),
     key(
+        "controller.quota.window.num",
+        Kind::Int { min: 1 },
+        "11",
+        false,
+        "How many samples the use of a controller mutation quota is counted in",
+    ),
+    key(
+        "controller.quota.window.size.seconds",
+        Kind::Int { min: 1 },
+        "1",
+        false,
+        "How long each of these samples is",
+    ),
+    key(
         "default.replication.factor",
         Kind::Int { min: 1 },
         "1",
@@ -169,11 +185,39 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "How often logs are looked at for segments that are due for deletion",
     ),
     key(
+        "max.connection.creation.rate",
+        Kind::Int { min: 1 },
+        "2147483647",
+        false,
+        "The most connections that are accepted in a second, over all nodes; others wait",
+    ),
+    key(
         "max.connections",
         Kind::Int { min: 1 },
         "2147483647",
         false,
         "The most connections, over all nodes",
+    ),
+    key(
+        "max.connections.per.ip",
+        Kind::Int { min: 0 },
+        "2147483647",
+        false,
+        "The most connections from one address, over all nodes",
+    ),
+    key(
+        "max.connections.per.ip.overrides",
+        Kind::AddressCounts,
+        "",
+        false,
+        "The same for single addresses, as ADDRESS:NUMBER with commas between them",
+    ),
+    key(
+        "max.incremental.fetch.session.cache.slots",
+        Kind::Int { min: 0 },
+        "1000",
+        false,
+        "The most fetch sessions of each node",
     ),
     key(
         "num.partitions",
@@ -209,6 +253,20 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "86400000",
         false,
         "How long a partition remembers a producer that writes no more",
+    ),
+    key(
+        "quota.window.num",
+        Kind::Int { min: 1 },
+        "11",
+        false,
+        "How many samples the use of a quota is counted in",
+    ),
+    key(
+        "quota.window.size.seconds",
+        Kind::Int { min: 1 },
+        "1",
+        false,
+        "How long each of these samples is",
     ),
     key(
         "socket.request.max.bytes",
@@ -277,6 +335,18 @@ pub(crate) const SYNONYMS: &[Synonym] = &[
     synonym("unclean.leader.election.enable", "unclean.leader.election.enable"),
 ];
 
+/// Reads a value of [`Kind::AddressCounts`].
+pub(crate) fn address_counts(text: &str) -> Option<BTreeMap<IpAddr, usize>> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            let (address, count) = part.rsplit_once(':')?;
+            let address: IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
+            Some((address.to_canonical(), count.trim().parse::<u32>().ok()? as usize))
+        })
+        .collect()
+}
+
 impl Kind {
     /// Checks a value.
     pub(crate) fn check(self, value: &str) -> Result<(), BadValue> {
@@ -300,6 +370,10 @@ impl Kind {
             Kind::OneOf(words) => Err(BadValue {
                 expected: format!("one of {}", words.join(", ")),
             }),
+            Kind::AddressCounts if address_counts(value).is_some() => Ok(()),
+            Kind::AddressCounts => Err(BadValue {
+                expected: "IP addresses with a number each, such as 127.0.0.1:100,10.1.2.3:20".to_owned(),
+            }),
         }
     }
 
@@ -307,7 +381,7 @@ impl Kind {
     pub(crate) fn code(self) -> i8 {
         match self {
             Kind::Boolean => 1,
-            Kind::Text | Kind::OneOf(_) => 2,
+            Kind::Text | Kind::AddressCounts | Kind::OneOf(_) => 2,
             Kind::Int { .. } => 3,
             Kind::Long { .. } => 5,
         }

@@ -10,6 +10,7 @@ pub(crate) mod names;
 pub mod partition;
 pub(crate) mod placement;
 pub(crate) mod producer_ids;
+mod quotas;
 pub(crate) mod settings;
 
 use std::{
@@ -284,6 +285,7 @@ fn read_image(
     nodes: i32,
 ) -> Result<Image, StateError> {
     let mut image = Image::new(incarnation, nodes);
+    image.set_quotas(quotas::read(content)?);
     for (key, value) in content {
         let Ok(key) = std::str::from_utf8(key) else {
             continue;

@@ -1,8 +1,8 @@
 //! The properties that a cluster was started with, as typed values.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use super::keys::BROKER_KEYS;
+use super::keys::{self, BROKER_KEYS};
 use crate::log::FlushPolicy;
 
 /// What the broker itself goes by. Topics' defaults are not here: see [`crate::configs`].
@@ -11,6 +11,8 @@ pub(crate) struct Settings {
     pub(crate) auto_create_topics: bool,
     pub(crate) rack: Option<String>,
     pub(crate) connections_max_idle: Duration,
+    pub(crate) controller_quota_window_num: usize,
+    pub(crate) controller_quota_window_size: Duration,
     pub(crate) default_replication_factor: i16,
     pub(crate) delete_topic_enable: bool,
     pub(crate) fetch_max_bytes: usize,
@@ -21,12 +23,19 @@ pub(crate) struct Settings {
     pub(crate) flush_group_interval: Duration,
     pub(crate) flush_policy: FlushPolicy,
     pub(crate) retention_check_interval: Duration,
+    /// `None` without a limit.
+    pub(crate) connection_creation_rate_max: Option<f64>,
     pub(crate) connections_max: usize,
+    pub(crate) fetch_session_cache_slots: usize,
+    pub(crate) connections_per_ip_max: usize,
+    pub(crate) connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     pub(crate) num_partitions: i32,
     pub(crate) offset_metadata_max_bytes: usize,
     pub(crate) offsets_retention_check_interval: Duration,
     pub(crate) offsets_retention: Duration,
     pub(crate) producer_id_expiration: Duration,
+    pub(crate) quota_window_num: usize,
+    pub(crate) quota_window_size: Duration,
     pub(crate) socket_request_max_bytes: usize,
 }
 
@@ -38,6 +47,8 @@ impl Settings {
             auto_create_topics: values.boolean("auto.create.topics.enable"),
             rack: Some(values.text("broker.rack").to_owned()).filter(|rack| !rack.is_empty()),
             connections_max_idle: values.millis("connections.max.idle.ms"),
+            controller_quota_window_num: values.size("controller.quota.window.num"),
+            controller_quota_window_size: values.seconds("controller.quota.window.size.seconds"),
             default_replication_factor: values.number("default.replication.factor") as i16,
             delete_topic_enable: values.boolean("delete.topic.enable"),
             fetch_max_bytes: values.size("fetch.max.bytes"),
@@ -52,12 +63,24 @@ impl Settings {
                 _ => FlushPolicy::GroupCommit,
             },
             retention_check_interval: values.millis("log.retention.check.interval.ms"),
+            connection_creation_rate_max: match values.number("max.connection.creation.rate") {
+                number if number >= i64::from(i32::MAX) => None,
+                number => Some(number as f64),
+            },
             connections_max: values.size("max.connections"),
+            fetch_session_cache_slots: values.size("max.incremental.fetch.session.cache.slots"),
+            connections_per_ip_max: values.size("max.connections.per.ip"),
+            connections_per_ip_overrides: keys::address_counts(
+                values.text("max.connections.per.ip.overrides"),
+            )
+            .unwrap_or_default(),
             num_partitions: values.number("num.partitions") as i32,
             offset_metadata_max_bytes: values.size("offset.metadata.max.bytes"),
             offsets_retention_check_interval: values.millis("offsets.retention.check.interval.ms"),
             offsets_retention: Duration::from_secs(60 * values.number("offsets.retention.minutes") as u64),
             producer_id_expiration: values.millis("producer.id.expiration.ms"),
+            quota_window_num: values.size("quota.window.num"),
+            quota_window_size: values.seconds("quota.window.size.seconds"),
             socket_request_max_bytes: values.size("socket.request.max.bytes"),
         }
     }
@@ -91,6 +114,10 @@ impl Values<'_> {
 
     fn size(&self, name: &str) -> usize {
         self.number(name).max(0) as usize
+    }
+
+    fn seconds(&self, name: &str) -> Duration {
+        Duration::from_secs(self.number(name).max(0) as u64)
     }
 
     fn millis(&self, name: &str) -> Duration {

@@ -5,9 +5,18 @@ use std::ops::RangeInclusive;
 use crate::buf::Wire;
 
 /// A request or a response.
-pub trait Message: Wire + std::fmt::Debug + Clone + Default {
+pub trait Message: Wire + ThrottleTime + std::fmt::Debug + Clone + Default {
     /// The API that it belongs to.
     const KEY: ApiKey;
+}
+
+/// The field `throttle_time_ms` of those messages that have it: all responses but the oldest.
+pub trait ThrottleTime {
+    /// For how long the broker is going to keep the client waiting, in milliseconds; 0 where there is no such field.
+    fn throttle_time_ms(&self) -> i32;
+
+    /// Sets the field; does nothing where there is none.
+    fn set_throttle_time_ms(&mut self, throttle_time_ms: i32);
 }
 
 /// A request, which knows its response.
@@ -127,6 +136,7 @@ apis! {
         txn_offset_commit::TxnOffsetCommitRequest, TxnOffsetCommitResponse;
     DescribeAcls = 29, 1..=3, flexible 2, describe_acls::DescribeAclsRequest, DescribeAclsResponse;
     CreateAcls = 30, 1..=3, flexible 2, create_acls::CreateAclsRequest, CreateAclsResponse;
+    DeleteAcls = 31, 1..=3, flexible 2, delete_acls::DeleteAclsRequest, DeleteAclsResponse;
     DescribeConfigs = 32, 1..=4, flexible 4,
         describe_configs::DescribeConfigsRequest, DescribeConfigsResponse;
     AlterConfigs = 33, 0..=2, flexible 2, alter_configs::AlterConfigsRequest, AlterConfigsResponse;
@@ -145,6 +155,14 @@ apis! {
     ListPartitionReassignments = 46, 0..=0, flexible 0,
         list_partition_reassignments::ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
     OffsetDelete = 47, 0..=0, flexible NEVER, offset_delete::OffsetDeleteRequest, OffsetDeleteResponse;
+    DescribeClientQuotas = 48, 0..=1, flexible 1,
+        describe_client_quotas::DescribeClientQuotasRequest, DescribeClientQuotasResponse;
+    AlterClientQuotas = 49, 0..=1, flexible 1,
+        alter_client_quotas::AlterClientQuotasRequest, AlterClientQuotasResponse;
+    DescribeUserScramCredentials = 50, 0..=0, flexible 0,
+        describe_user_scram_credentials::DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse;
+    AlterUserScramCredentials = 51, 0..=0, flexible 0,
+        alter_user_scram_credentials::AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse;
     DescribeCluster = 60, 0..=2, flexible 0,
         describe_cluster::DescribeClusterRequest, DescribeClusterResponse;
     DescribeProducers = 61, 0..=0, flexible 0,

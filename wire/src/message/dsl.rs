@@ -70,6 +70,20 @@ macro_rules! messages {
             }
         }
 
+        impl $crate::message::ThrottleTime for $name {
+            #[allow(unused_mut, unused_assignments)]
+            fn throttle_time_ms(&self) -> i32 {
+                let mut throttle_time_ms = 0;
+                $(messages!(@throttle $field, throttle_time_ms = self.$field);)*
+                throttle_time_ms
+            }
+
+            #[allow(unused_variables)]
+            fn set_throttle_time_ms(&mut self, throttle_time_ms: i32) {
+                $(messages!(@throttle $field, self.$field = throttle_time_ms);)*
+            }
+        }
+
         #[cfg(test)]
         impl $crate::message::sample::Sample for $name {
             fn sample(g: &mut $crate::message::sample::Gen) -> Self {
@@ -80,6 +94,9 @@ macro_rules! messages {
             }
         }
     )* };
+
+    (@throttle throttle_time_ms, $($assignment:tt)*) => { $($assignment)* };
+    (@throttle $other:ident, $($assignment:tt)*) => {};
 
     (@default) => { Default::default() };
     (@default $default:expr) => { $default };

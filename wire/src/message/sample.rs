@@ -65,6 +65,12 @@ macro_rules! integers {
 
 integers!(i8, i16, i32, i64);
 
+impl Sample for f64 {
+    fn sample(g: &mut Gen) -> Self {
+        [0.0, -1.5, f64::MAX, g.next() as f64][g.below(4) as usize]
+    }
+}
+
 impl Sample for bool {
     fn sample(g: &mut Gen) -> Self {
         g.below(2) == 1

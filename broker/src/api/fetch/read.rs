@@ -1,9 +1,6 @@
 //! Which partitions are read, in which order, and how much of each.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use heliostat_wire::{
     Uuid,
@@ -35,7 +32,7 @@ const READ_COMMITTED: i8 = 1;
 /// How much may be read, and up to where.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    max_bytes: usize,
+    pub(super) max_bytes: usize,
     isolation: Isolation,
 }
 
@@ -142,36 +139,30 @@ impl Plan {
             .collect()
     }
 
-    /// Reads what there is. Each time another partition is the first, so that one with much to read does not keep the
-    /// others from ever being read.
+    /// Reads what there is, in the order of the request: clients that have no session rotate it themselves.
     pub(super) async fn read(&self, limits: Limits) -> Read {
-        static TURN: AtomicUsize = AtomicUsize::new(0);
-        let turn = TURN.fetch_add(1, Ordering::Relaxed);
         // Most reads find nothing, or what they find is in memory, but some wait for the disk.
         if !self.partitions().any(PlannedPartition::has_news) {
-            return self.read_all(limits, turn);
+            return self.read_all(limits);
         }
         let plan = self.clone();
-        blocking(move || plan.read_all(limits, turn)).await
+        blocking(move || plan.read_all(limits)).await
     }
 
     fn partitions(&self) -> impl Iterator<Item = &PlannedPartition> {
         self.topics.iter().flat_map(|topic| &topic.partitions)
     }
 
-    fn read_all(&self, limits: Limits, turn: usize) -> Read {
-        let count = self.partitions().count();
-        let partitions: Vec<_> = self.partitions().collect();
-        let mut data: Vec<Option<PartitionData>> = vec![None; count];
+    fn read_all(&self, limits: Limits) -> Read {
+        let mut data = Vec::with_capacity(self.partitions().count());
         let mut read = Read::default();
-        for step in 0..count {
-            let at = (turn + step) % count;
-            let partition = partitions[at].read(limits, read.bytes);
+        for partition in self.partitions() {
+            let partition = partition.read(limits, read.bytes);
             read.bytes += partition.records.len();
             read.has_error |= partition.error_code != 0 || partition.diverging_epoch.end_offset >= 0;
-            data[at] = Some(partition);
+            data.push(partition);
         }
-        read.topics = self.topics(data.into_iter().flatten());
+        read.topics = self.topics(data.into_iter());
         read
     }
 

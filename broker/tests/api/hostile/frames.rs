@@ -15,6 +15,7 @@ pub fn good_frames(topic_id: Uuid) -> Vec<Vec<u8>> {
     records(&mut frames, topic_id);
     topics(&mut frames, topic_id);
     configs(&mut frames);
+    quotas(&mut frames);
     members(&mut frames);
     offsets(&mut frames);
     let supported: usize = supported_apis()
@@ -180,6 +181,32 @@ fn configs(frames: &mut Frames) {
         validate_only: true,
     });
     frames.add(DescribeAclsRequest::default());
+}
+
+fn quotas(frames: &mut Frames) {
+    let entity_type = "user".to_owned();
+    frames.add(DescribeClientQuotasRequest {
+        components: vec![describe_client_quotas::ComponentData {
+            entity_type: entity_type.clone(),
+            match_type: 0,
+            match_name: Some("u".to_owned()),
+        }],
+        strict: true,
+    });
+    frames.add(AlterClientQuotasRequest {
+        entries: vec![alter_client_quotas::EntryData {
+            entity: vec![alter_client_quotas::EntityData {
+                entity_type,
+                entity_name: Some("u".to_owned()),
+            }],
+            ops: vec![alter_client_quotas::OpData {
+                key: "producer_byte_rate".to_owned(),
+                value: 1e6,
+                remove: false,
+            }],
+        }],
+        validate_only: true,
+    });
 }
 
 fn members(frames: &mut Frames) {
