@@ -15,9 +15,7 @@ use crate::{
     api_error::ApiError,
     clock::now_ms,
     cluster::ReadOnlyPartition,
-    log::{
-        Disk, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError, StorageError,
-    },
+    log::{Disk, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError, StorageError},
     state::{Image, Topic, settings::Settings},
 };
 

@@ -346,7 +346,10 @@ impl LogManager {
         if self.options.flush_policy == FlushPolicy::Os {
             return Ok(());
         }
-        let tails: Vec<&Arc<Log>> = logs.values().filter(|log| log.durable_offset() < log.log_end_offset()).collect();
+        let tails: Vec<&Arc<Log>> = logs
+            .values()
+            .filter(|log| log.durable_offset() < log.log_end_offset())
+            .collect();
         commit_together(&tails, &self.options.disk, &self.dir.join(LOCK_FILE));
         let committed = in_parallel(&tails, |log| log.commit());
         committed.into_iter().try_for_each(|durable| durable.map(drop))

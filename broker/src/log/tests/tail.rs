@@ -17,7 +17,9 @@ fn indexed() -> LogConfig {
 
 fn offsets(log: &Log) -> Vec<i64> {
     let all = read_all(log, 0, 1000);
-    Batches::new(&all).map(|batch| batch.unwrap().header().base_offset).collect()
+    Batches::new(&all)
+        .map(|batch| batch.unwrap().header().base_offset)
+        .collect()
 }
 
 #[test]
@@ -89,7 +91,11 @@ fn only_what_lies_behind_the_recovery_point_is_looked_at() {
     fs::write(&path, &bytes).unwrap();
     bench.start();
     assert_eq!(bench.log().log_end_offset(), 60);
-    assert_eq!(index(&bench), before, "the entries are those that an append makes");
+    assert_eq!(
+        index(&bench),
+        before,
+        "the entries are those that an append makes"
+    );
     for sequence in 55..60 {
         assert!(bench.append(&produced(1, 0, sequence, 1)).duplicate);
     }
@@ -124,7 +130,11 @@ fn an_index_that_leads_astray_is_made_anew() {
         assert_eq!(offsets(&log), (0..50).collect::<Vec<_>>(), "damage {number}");
         for offset in 0..50 {
             let records = log.read(offset, 1, true).unwrap().records;
-            assert_eq!(first_batch(&records).header().base_offset, offset, "damage {number}");
+            assert_eq!(
+                first_batch(&records).header().base_offset,
+                offset,
+                "damage {number}"
+            );
         }
         assert!(bench.append(&produced(1, 0, 49, 1)).duplicate);
     }
@@ -132,7 +142,10 @@ fn an_index_that_leads_astray_is_made_anew() {
 
 #[test]
 fn torn_checkpoints_cost_time_and_nothing_else() {
-    for name in ["recovery-point-offset-checkpoint", "00000000000000000010.snapshot"] {
+    for name in [
+        "recovery-point-offset-checkpoint",
+        "00000000000000000010.snapshot",
+    ] {
         for content in [&b""[..], b"0\n1\norders 0", b"0\n1\norders 0 999999\n", &[0; 30]] {
             let mut bench = Bench::new(indexed());
             for sequence in 0..20 {
@@ -187,7 +200,10 @@ fn a_topic_that_was_deleted_leaves_nothing_for_one_of_its_name() {
     let mut bench = Bench::new(small());
     for partition in 1..20 {
         let id = bench.log().topic_id();
-        let log = bench.manager().create(TOPIC, partition, id, small(), NOW).unwrap();
+        let log = bench
+            .manager()
+            .create(TOPIC, partition, id, small(), NOW)
+            .unwrap();
         (0..20).for_each(|_| drop(log.append(&batch(&[NOW; 3]), 0, NOW).unwrap()));
         log.delete_records(5).unwrap();
     }
@@ -209,7 +225,11 @@ fn a_topic_that_was_deleted_leaves_nothing_for_one_of_its_name() {
     assert_eq!((log.log_start_offset(), log.log_end_offset()), (0, 0));
     assert_eq!(bench.manager().logs().len(), 2);
     bench.manager().remove_deleted(NOW);
-    assert_eq!(names(&bench), with_rests - 18, "nineteen rests are gone, and one log has come");
+    assert_eq!(
+        names(&bench),
+        with_rests - 18,
+        "nineteen rests are gone, and one log has come"
+    );
 }
 
 #[test]
@@ -221,13 +241,18 @@ fn few_files_are_enough_for_many_logs() {
     bench.start();
     let open = |bench: &Bench| {
         let root = bench.root.path().canonicalize().unwrap();
-        let links = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let links = fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
         links.filter(|path| path.starts_with(&root)).count()
     };
     let logs: Vec<_> = (1..200)
         .map(|partition| {
             let id = bench.log().topic_id();
-            bench.manager().create(TOPIC, partition, id, small(), NOW).unwrap()
+            bench
+                .manager()
+                .create(TOPIC, partition, id, small(), NOW)
+                .unwrap()
         })
         .collect();
     assert!(open(&bench) < 10, "{}", open(&bench));
