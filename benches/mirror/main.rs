@@ -4,15 +4,17 @@
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
+#[path = "../common/table.rs"]
+mod table;
+#[path = "../common/usage.rs"]
+mod usage;
 
 mod copier;
 mod data;
 mod ends;
 mod latency;
 mod start;
-mod table;
 mod throughput;
-mod usage;
 
 use clap::{Parser, Subcommand};
 

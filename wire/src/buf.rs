@@ -7,7 +7,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
-    Uuid,
+    Payload, Uuid,
     error::{DecodeError, EncodeError},
 };
 
@@ -36,7 +36,7 @@ pub struct Reader {
 /// Writes values of one message. Large byte fields are kept as they are, beside the rest: see [`Writer::finish`].
 #[derive(Debug)]
 pub struct Writer {
-    chunks: Vec<Bytes>,
+    chunks: Vec<Payload>,
     chunked_bytes: usize,
     tail: BytesMut,
     version: i16,
@@ -264,12 +264,12 @@ impl Writer {
     }
 
     /// What was written, in order, in one or more pieces.
-    pub fn finish(mut self) -> Result<Vec<Bytes>, EncodeError> {
+    pub fn finish(mut self) -> Result<Vec<Payload>, EncodeError> {
         if let Some(error) = self.error {
             return Err(error);
         }
         if !self.tail.is_empty() {
-            self.chunks.push(self.tail.freeze());
+            self.chunks.push(self.tail.freeze().into());
         }
         Ok(self.chunks)
     }
@@ -298,18 +298,19 @@ impl Writer {
         self.tail.put_u8(value as u8);
     }
 
-    fn put_payload(&mut self, bytes: &Bytes) {
-        if bytes.len() < CHAIN_BYTES_MIN {
-            self.tail.put_slice(bytes);
-            return;
+    pub(crate) fn put_payload(&mut self, payload: &Payload) {
+        match payload {
+            Payload::Memory(bytes) if bytes.len() < CHAIN_BYTES_MIN => return self.tail.put_slice(bytes),
+            payload if payload.is_empty() => return,
+            _ => {}
         }
         if !self.tail.is_empty() {
             let head = self.tail.split().freeze();
             self.chunked_bytes += head.len();
-            self.chunks.push(head);
+            self.chunks.push(head.into());
         }
-        self.chunked_bytes += bytes.len();
-        self.chunks.push(bytes.clone());
+        self.chunked_bytes += payload.len();
+        self.chunks.push(payload.clone());
     }
 
     fn put_string_length(&mut self, length: Option<usize>) {
@@ -324,7 +325,7 @@ impl Writer {
         }
     }
 
-    fn put_bytes_length(&mut self, length: Option<usize>) {
+    pub(crate) fn put_bytes_length(&mut self, length: Option<usize>) {
         if self.flexible {
             return self.put_compact_length(length);
         }
@@ -350,7 +351,7 @@ impl Writer {
     }
 
     /// Writes one tagged field's value to a buffer of its own, since its size comes before it.
-    pub fn tagged_field<T: Wire>(&mut self, fields: &mut Vec<(u32, Vec<Bytes>)>, tag: u32, value: &T) {
+    pub fn tagged_field<T: Wire>(&mut self, fields: &mut Vec<(u32, Vec<Payload>)>, tag: u32, value: &T) {
         let mut inner = Writer::new(self.version, self.flexible);
         value.encode(&mut inner);
         match inner.finish() {
@@ -360,12 +361,12 @@ impl Writer {
     }
 
     /// Appends the tagged fields that end a struct, in the order of their tags.
-    pub fn put_tagged_fields(&mut self, mut fields: Vec<(u32, Vec<Bytes>)>) {
+    pub fn put_tagged_fields(&mut self, mut fields: Vec<(u32, Vec<Payload>)>) {
         fields.sort_by_key(|(tag, _)| *tag);
         self.put_unsigned_varint(fields.len() as u32);
         for (tag, chunks) in fields {
             self.put_unsigned_varint(tag);
-            self.put_unsigned_varint(chunks.iter().map(Bytes::len).sum::<usize>() as u32);
+            self.put_unsigned_varint(chunks.iter().map(Payload::len).sum::<usize>() as u32);
             for chunk in chunks {
                 self.put_payload(&chunk);
             }
@@ -445,7 +446,7 @@ impl Wire for Bytes {
     fn encode_nullable(value: Option<&Self>, w: &mut Writer) {
         w.put_bytes_length(value.map(Bytes::len));
         if let Some(value) = value {
-            w.put_payload(value);
+            w.put_payload(&Payload::Memory(value.clone()));
         }
     }
 
@@ -497,7 +498,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn joined(w: Writer) -> Bytes {
-        w.finish().unwrap().concat().into()
+        Payload::join(w.finish().unwrap()).unwrap()
     }
 
     #[test]
@@ -545,7 +546,8 @@ mod tests {
         assert_eq!(w.written(), 4 + 2 + payload.len() + 4);
         let chunks = w.finish().unwrap();
         assert_eq!(chunks.len(), 3);
-        assert_eq!(chunks[1].as_ptr(), payload.as_ptr());
+        let chunk = chunks[1].clone().into_bytes().unwrap();
+        assert_eq!(chunk.as_ptr(), payload.as_ptr());
     }
 
     #[test]

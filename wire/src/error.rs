@@ -56,6 +56,12 @@ pub enum EncodeError {
         /// Its length, in bytes or elements.
         length: usize,
     },
+    /// A part of the message is in a file that cannot be read.
+    #[error("a part of a message cannot be read from its file: {reason}")]
+    Unreadable {
+        /// What the system said.
+        reason: String,
+    },
 }
 
 macro_rules! error_codes {

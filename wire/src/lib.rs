@@ -10,8 +10,10 @@ pub mod builder;
 pub mod compression;
 pub mod error;
 pub mod message;
+mod payload;
 pub mod record;
 mod uuid;
 
 pub use error::{DecodeError, EncodeError, ErrorCode};
+pub use payload::{FileSlice, Payload};
 pub use uuid::{ParseUuidError, Uuid};

@@ -2,15 +2,17 @@
 
 use std::{pin::Pin, time::Duration};
 
-use bytes::Bytes;
-use heliostat_wire::message::{Message, Request, ThrottleTime, decode_message, encode_response};
+use heliostat_wire::{
+    Payload,
+    message::{Message, Request, ThrottleTime, decode_message, encode_response},
+};
 
 use super::{Call, Context, throttle::Meter};
 
 /// What happens after a request.
 pub(crate) enum Reply {
     /// A frame is written.
-    Frame(Vec<Bytes>),
+    Frame(Vec<Payload>),
     /// Nothing is written: the client asked for no acknowledgement.
     Nothing,
     /// One of the others, after which nothing is read from the client for a while (KIP-219).

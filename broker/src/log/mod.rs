@@ -54,7 +54,7 @@ pub use manager::{LogManager, LogManagerOptions, OpenError};
 pub use marker::Marker;
 pub use partition::{FlushPolicy, Log, LogState, Visible};
 pub use producers::{LastRecord, ProducerInfo};
-pub use reading::{FoundOffset, Isolation, MAX_READ_BYTES, ReadResult};
+pub use reading::{FoundOffset, Isolation, MAX_READ_BYTES, ReadRequest, ReadResult};
 pub use settings::LogConfig;
 pub use validate::MAX_DECOMPRESSED_BYTES;
 pub use verification::Guard;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heliostat_wire::batch::{BatchError, BatchHeader, Batches, NO_TIMESTAMP};
+use heliostat_wire::{FileSlice, Payload};
 
 use super::aborted::AbortedTransaction;
 use super::error::{AtPath, ReadError};
@@ -24,6 +25,8 @@ use super::segment::Segment;
 pub struct ReadResult {
     /// Whole batches, one after another. The first one may begin before the offset asked for.
     pub records: Bytes,
+    /// The batches instead, if they are left in their file: see [`ReadRequest::in_file_from`].
+    pub in_file: Option<FileSlice>,
     /// The offset after the last one that read_uncommitted consumers see.
     pub high_watermark: i64,
     /// The first offset of the log.
@@ -42,6 +45,21 @@ pub enum Isolation {
     ReadUncommitted,
     /// Up to the last stable offset.
     ReadCommitted,
+}
+
+/// What of a log is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// Where to begin: with the batch that holds this offset, or the next one if it lies in a hole.
+    pub offset: i64,
+    /// How many bytes of batches are wanted at most.
+    pub max_bytes: usize,
+    /// Whether the first batch is wanted even if it is larger.
+    pub min_one_batch: bool,
+    /// Up to where.
+    pub isolation: Isolation,
+    /// At least so many bytes may be left in their file, for the system to send from there.
+    pub in_file_from: usize,
 }
 
 /// A record that was looked for by its timestamp.
@@ -63,35 +81,37 @@ impl Log {
     /// `max_bytes` and the high watermark. With `min_one_batch` the first batch is read even if it is larger. At the
     /// log's end the result is empty.
     pub fn read(&self, offset: i64, max_bytes: usize, min_one_batch: bool) -> Result<ReadResult, ReadError> {
-        self.read_isolated(offset, max_bytes, min_one_batch, Isolation::ReadUncommitted)
+        self.read_some(ReadRequest {
+            offset,
+            max_bytes,
+            min_one_batch,
+            isolation: Isolation::ReadUncommitted,
+            in_file_from: usize::MAX,
+        })
     }
 
-    /// As [`Log::read`], but not beyond what `isolation` allows. Aborted records are not filtered.
-    pub fn read_isolated(
-        &self,
-        offset: i64,
-        max_bytes: usize,
-        min_one_batch: bool,
-        isolation: Isolation,
-    ) -> Result<ReadResult, ReadError> {
-        let (mut result, limit) = self.bounds(offset, isolation)?;
-        let mut from = offset;
+    /// As [`Log::read`], but not beyond what the isolation allows. Aborted records are not filtered. What is left in
+    /// its file is not looked at: it is for the client to check it.
+    pub fn read_some(&self, request: ReadRequest) -> Result<ReadResult, ReadError> {
+        let (mut result, limit) = self.bounds(request.offset, request.isolation)?;
+        let mut from = request.offset;
         while from < limit {
             let Some(place) = self.place(from, None)? else {
                 break;
             };
-            if let Some(records) = self.read_place(&place, from, limit, max_bytes, min_one_batch)? {
-                result.records = records;
+            if let Some((records, end)) = self.read_place(&place, from, limit, request)? {
+                if request.isolation == Isolation::ReadCommitted && !records.is_empty() {
+                    result.aborted_transactions = self.aborted_transactions(request.offset, end)?;
+                }
+                match records {
+                    Payload::Memory(bytes) => result.records = bytes,
+                    Payload::File(slice) => result.in_file = Some(slice),
+                }
                 break;
             }
             // Everything from the offset on has been compacted away in this segment.
             let Some(next) = place.next_base else { break };
             from = next;
-        }
-        if isolation == Isolation::ReadCommitted && !result.records.is_empty() {
-            let last = Batches::new(&result.records).filter_map(Result::ok).last();
-            let end = last.map_or(offset, |batch| batch.header().next_offset());
-            result.aborted_transactions = self.aborted_transactions(offset, end)?;
         }
         Ok(result)
     }
@@ -219,6 +239,7 @@ impl Log {
         }
         let result = ReadResult {
             records: Bytes::new(),
+            in_file: None,
             high_watermark: inner.high_watermark,
             log_start_offset: inner.log_start_offset,
             last_stable_offset: inner.last_stable_offset(),
@@ -247,6 +268,7 @@ impl Log {
         Ok(Some(Place {
             file: segment.handle()?,
             path: segment.path().to_owned(),
+            base_offset: segment.base_offset,
             position,
             end: segment.size(),
             offset,
@@ -254,15 +276,14 @@ impl Log {
         }))
     }
 
-    /// `None` if no batch of the segment holds `offset` or a later one.
+    /// Batches, and the offset after their last one; `None` if no batch of the segment holds `offset` or a later one.
     fn read_place(
         &self,
         place: &Place,
         offset: i64,
         limit: i64,
-        max_bytes: usize,
-        min_one_batch: bool,
-    ) -> Result<Option<Bytes>, ReadError> {
+        request: ReadRequest,
+    ) -> Result<Option<(Payload, i64)>, ReadError> {
         let mut scan = Scan::new(&place.file, place.position, place.end);
         let found = scan
             .find_offset(offset)
@@ -271,24 +292,81 @@ impl Log {
             return Ok(None);
         };
         let left = usize::try_from(place.end - position).unwrap_or(usize::MAX);
-        let mut size = max_bytes.min(MAX_READ_BYTES).min(left);
-        if header.base_offset >= limit || (size < header.size() && !min_one_batch) {
-            return Ok(Some(Bytes::new()));
+        let mut size = request.max_bytes.min(MAX_READ_BYTES).min(left);
+        if header.base_offset >= limit || (size < header.size() && !request.min_one_batch) {
+            return Ok(Some((Payload::default(), offset)));
         }
         size = size.max(header.size());
+        if size < request.in_file_from {
+            return self.read_batches(place, position, limit, size).map(Some);
+        }
+        let (len, end_offset) = self.whole_batches(place, position, limit, size)?;
+        let slice = FileSlice {
+            file: Arc::clone(&place.file),
+            position,
+            len,
+            keeps: None,
+        };
+        // The disk, where it is needed at all, begins now to read what is sent in a moment.
+        read_ahead(&slice);
+        Ok(Some((Payload::File(slice), end_offset)))
+    }
+
+    /// Reads the whole batches among the `size` bytes from `position` on, as far as they begin before `limit`.
+    fn read_batches(
+        &self,
+        place: &Place,
+        position: u64,
+        limit: i64,
+        size: usize,
+    ) -> Result<(Payload, i64), ReadError> {
         let mut buffer = vec![0; size];
         let filled = read_up_to(&place.file, &mut buffer, position).at("read", &place.path)?;
         let mut batches = Batches::new(&buffer[..filled]);
-        let mut whole = 0;
+        let (mut whole, mut end_offset) = (0, place.offset);
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(|error| self.damage(place, ScanError::Batch(position, error)))?;
             if batch.header().base_offset >= limit {
                 break;
             }
+            end_offset = batch.header().next_offset();
             whole = batches.consumed();
         }
         buffer.truncate(whole);
-        Ok(Some(Bytes::from(buffer)))
+        Ok((Bytes::from(buffer).into(), end_offset))
+    }
+
+    /// How many of the `size` bytes from `position` on are whole batches that begin before `limit`, and the offset after
+    /// them.
+    fn whole_batches(
+        &self,
+        place: &Place,
+        position: u64,
+        limit: i64,
+        size: usize,
+    ) -> Result<(usize, i64), ReadError> {
+        let end = position.saturating_add(size as u64);
+        let near = self.floor_of_end(place, end, limit)?.max(position);
+        // An entry of the index that is wrong costs a longer walk, and no more.
+        let whole = match near {
+            near if near == position => Err(()),
+            near => whole_until(place, near, end, limit).map_err(drop),
+        };
+        let (whole, end_offset) = whole.or_else(|()| {
+            whole_until(place, position, end, limit).map_err(|error| self.damage(place, error))
+        })?;
+        Ok((usize::try_from(whole - position).unwrap_or(size), end_offset))
+    }
+
+    /// The last indexed place in the segment that lies neither beyond `end` nor beyond the batch with the offset
+    /// `limit`; 0 if the segment is gone meanwhile.
+    fn floor_of_end(&self, place: &Place, end: u64, limit: i64) -> Result<u64, ReadError> {
+        let inner = self.open_inner().ok_or_else(|| ReadError::Closed(self.name()))?;
+        let Some(segment) = inner.segments.get(&place.base_offset) else {
+            return Ok(0);
+        };
+        let by_position = segment.floor_of_position(end)?;
+        Ok(by_position.min(segment.floor_position(limit)?))
     }
 
     fn find_record(
@@ -341,10 +419,38 @@ impl Log {
 struct Place {
     file: Arc<File>,
     path: PathBuf,
+    base_offset: i64,
     position: u64,
     end: u64,
     offset: i64,
     next_base: Option<i64>,
+}
+
+/// Where the last whole batch ends that begins before `limit` and ends not beyond `end`, and the offset after it; a
+/// batch begins at `from`.
+fn whole_until(place: &Place, from: u64, end: u64, limit: i64) -> Result<(u64, i64), ScanError> {
+    let (mut whole, mut end_offset) = (from, place.offset);
+    for item in Scan::new(&place.file, from, place.end) {
+        let (position, header) = item?;
+        end_offset = header.base_offset;
+        let next = position + header.size() as u64;
+        if header.base_offset >= limit || next > end {
+            break;
+        }
+        (whole, end_offset) = (next, header.next_offset());
+    }
+    Ok((whole, end_offset))
+}
+
+fn read_ahead(slice: &FileSlice) {
+    #[cfg(target_os = "linux")]
+    {
+        let len = std::num::NonZeroU64::new(slice.len as u64);
+        // It is advice: if it is not taken, sending waits for the disk.
+        let _ = rustix::fs::fadvise(&*slice.file, slice.position, len, rustix::fs::Advice::WillNeed);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = slice;
 }
 
 fn floor_segment(inner: &Inner, offset: i64) -> Option<&Segment> {

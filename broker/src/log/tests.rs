@@ -4,6 +4,7 @@ mod crash;
 mod disk;
 mod durable;
 mod idempotence;
+mod in_file;
 mod lookup;
 mod model;
 mod parallel;

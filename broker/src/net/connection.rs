@@ -5,15 +5,15 @@
 
 use std::{collections::VecDeque, future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 
-use bytes::{Buf, Bytes};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::timeout,
-};
+use bytes::Bytes;
+use tokio::{io::AsyncRead, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::frame::{FrameReader, Pieces};
+use super::{
+    frame::{FrameReader, Pieces},
+    transport::Transport,
+};
 use crate::{
     api::{self, Later, Peer, Reply},
     broker::Broker,
@@ -42,13 +42,13 @@ impl Connection {
     }
 
     /// Serves requests until the client leaves, breaks the protocol or is idle for too long, or until shutdown.
-    pub(crate) async fn run(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    pub(crate) async fn run(self, mut stream: impl Transport) {
         if let Err(error) = self.serve(&mut stream).await {
             debug!(address = %self.peer.address, node = self.peer.node_id, %error, "connection closed");
         }
     }
 
-    async fn serve(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    async fn serve(&self, stream: &mut impl Transport) -> io::Result<()> {
         let settings = self.broker.settings();
         let mut reader = FrameReader::new(settings.socket_request_max_bytes);
         let idle = settings.connections_max_idle;
@@ -221,8 +221,8 @@ async fn leaves(reader: &mut FrameReader, stream: &mut (impl AsyncRead + Unpin))
     tokio::time::sleep(GONE_GRACE).await;
 }
 
-async fn write(mut pieces: Pieces, stream: &mut (impl AsyncWrite + Unpin), idle: Duration) -> io::Result<()> {
-    while pieces.has_remaining() {
+async fn write(mut pieces: Pieces, stream: &mut impl Transport, idle: Duration) -> io::Result<()> {
+    while !pieces.is_empty() {
         match timeout(idle, pieces.write_some(stream)).await {
             Ok(written) => written?,
             Err(_) => {

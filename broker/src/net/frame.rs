@@ -6,7 +6,10 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use heliostat_wire::Payload;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+use super::transport::Transport;
 
 const SIZE_BYTES: usize = 4;
 
@@ -99,35 +102,64 @@ impl FrameReader {
 
 /// The pieces of a frame, written one after the other without joining them.
 #[derive(Debug)]
-pub(crate) struct Pieces(VecDeque<Bytes>);
+pub(crate) struct Pieces(VecDeque<Payload>);
+
+/// The first pieces, as far as they are in memory.
+struct InMemory<'a>(&'a mut VecDeque<Payload>);
 
 impl Pieces {
     /// The pieces, in order.
-    pub(crate) fn new(pieces: Vec<Bytes>) -> Self {
+    pub(crate) fn new(pieces: Vec<Payload>) -> Self {
         Pieces(pieces.into_iter().filter(|piece| !piece.is_empty()).collect())
     }
 
+    /// Whether all of it has been written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Writes once to the stream.
-    pub(crate) async fn write_some(&mut self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
-        match stream.write_buf(self).await? {
+    pub(crate) async fn write_some(&mut self, stream: &mut impl Transport) -> io::Result<()> {
+        let written = match self.0.front_mut() {
+            None => return Ok(()),
+            Some(Payload::Memory(_)) => stream.write_buf(&mut InMemory(&mut self.0)).await?,
+            Some(Payload::File(slice)) => {
+                let sent = stream.send_file(slice).await?;
+                slice.advance(sent);
+                if slice.len == 0 {
+                    self.0.pop_front();
+                }
+                sent
+            }
+        };
+        match written {
             0 => Err(io::ErrorKind::WriteZero.into()),
             _ => Ok(()),
         }
     }
 }
 
-impl Buf for Pieces {
+impl InMemory<'_> {
+    fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        self.0.iter().map_while(|piece| match piece {
+            Payload::Memory(bytes) => Some(bytes),
+            Payload::File(_) => None,
+        })
+    }
+}
+
+impl Buf for InMemory<'_> {
     fn remaining(&self) -> usize {
-        self.0.iter().map(Bytes::len).sum()
+        self.pieces().map(Bytes::len).sum()
     }
 
     fn chunk(&self) -> &[u8] {
-        self.0.front().map_or(&[], |piece| piece)
+        self.pieces().next().map_or(&[], |piece| piece)
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
-        for (slice, piece) in slices.iter_mut().zip(&self.0) {
+        for (slice, piece) in slices.iter_mut().zip(self.pieces()) {
             *slice = IoSlice::new(piece);
             filled += 1;
         }
@@ -135,7 +167,7 @@ impl Buf for Pieces {
     }
 
     fn advance(&mut self, mut bytes: usize) {
-        while let Some(piece) = self.0.front_mut() {
+        while let Some(Payload::Memory(piece)) = self.0.front_mut() {
             if bytes < piece.len() {
                 piece.advance(bytes);
                 return;
@@ -149,6 +181,10 @@ impl Buf for Pieces {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use heliostat_wire::FileSlice;
+
     use super::*;
 
     async fn frames(mut input: &[u8], size_max: usize) -> io::Result<Vec<Bytes>> {
@@ -199,22 +235,57 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn pieces_are_written_in_order() {
+    async fn written(pieces: Vec<Payload>) -> Vec<u8> {
         let (mut client, mut server) = tokio::io::duplex(5);
-        let mut pieces = Pieces::new(vec![
-            Bytes::from_static(b"abc"),
-            Bytes::new(),
-            Bytes::from_static(b"defgh"),
-        ]);
+        let mut pieces = Pieces::new(pieces);
         let writer = tokio::spawn(async move {
-            while pieces.has_remaining() {
+            while !pieces.is_empty() {
                 pieces.write_some(&mut server).await.unwrap();
             }
         });
         let mut all = Vec::new();
         client.read_to_end(&mut all).await.unwrap();
         writer.await.unwrap();
-        assert_eq!(all, b"abcdefgh");
+        all
+    }
+
+    #[tokio::test]
+    async fn pieces_are_written_in_order() {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, b"0123456789").unwrap();
+        let file = Arc::new(file);
+        let slice = |position, len| {
+            let file = file.clone();
+            Payload::File(FileSlice {
+                file,
+                position,
+                len,
+                keeps: None,
+            })
+        };
+        let memory = |bytes: &'static [u8]| Payload::Memory(Bytes::from_static(bytes));
+        let pieces = vec![
+            memory(b"abc"),
+            memory(b""),
+            memory(b"defgh"),
+            slice(1, 8),
+            slice(3, 0),
+            memory(b"ij"),
+            slice(0, 2),
+        ];
+        assert_eq!(written(pieces).await, b"abcdefgh12345678ij01");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_has_become_shorter_is_an_error() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let mut pieces = Pieces::new(vec![Payload::File(FileSlice {
+            file,
+            position: 0,
+            len: 4,
+            keeps: None,
+        })]);
+        let (_client, mut server) = tokio::io::duplex(5);
+        assert!(pieces.write_some(&mut server).await.is_err());
     }
 }

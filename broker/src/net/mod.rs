@@ -7,6 +7,7 @@ mod admission;
 mod connection;
 mod frame;
 mod port;
+mod transport;
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 

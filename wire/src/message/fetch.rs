@@ -1,8 +1,6 @@
 //! Fetch (1) reads record batches, waiting for them if asked to. Topics go by id since version 13 (KIP-516).
 
-use bytes::Bytes;
-
-use crate::Uuid;
+use crate::{Payload, Uuid};
 
 messages! {
     /// The request of Fetch.
@@ -75,7 +73,7 @@ messages! {
         snapshot_id: SnapshotId [12..; tag 2],
         aborted_transactions: Option<Vec<AbortedTransaction>>,
         preferred_read_replica: i32 [11..] = -1,
-        records: Bytes,
+        records: Payload,
     }
 
     EpochEndOffset {

@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{ApiKey, Message, Request};
 use crate::{
+    Payload,
     buf::{Reader, Wire, Writer},
     error::{DecodeError, EncodeError},
 };
@@ -80,7 +81,12 @@ pub fn encode_request<R: Request>(
     }
     w.set_flexible(R::KEY.is_flexible(version));
     request.encode(&mut w);
-    with_size(w)
+    let in_memory = |piece: Payload| {
+        piece.into_bytes().map_err(|error| EncodeError::Unreadable {
+            reason: error.to_string(),
+        })
+    };
+    with_size(w)?.into_iter().map(in_memory).collect()
 }
 
 /// A whole response frame, its size first, in one or more pieces.
@@ -88,7 +94,7 @@ pub fn encode_response<M: Message>(
     response: &M,
     version: i16,
     correlation_id: i32,
-) -> Result<Vec<Bytes>, EncodeError> {
+) -> Result<Vec<Payload>, EncodeError> {
     let mut w = Writer::new(version, M::KEY.is_flexible(version));
     w.put_i32(correlation_id);
     if M::KEY.response_header_version(version) >= 1 {
@@ -122,7 +128,7 @@ impl ResponseHeader {
     }
 }
 
-fn with_size(w: Writer) -> Result<Vec<Bytes>, EncodeError> {
+fn with_size(w: Writer) -> Result<Vec<Payload>, EncodeError> {
     let length = w.written();
     let size = i32::try_from(length).map_err(|_| EncodeError::TooLarge { length })?;
     let mut head = BytesMut::with_capacity(size_of::<i32>());
@@ -130,11 +136,11 @@ fn with_size(w: Writer) -> Result<Vec<Bytes>, EncodeError> {
     let mut chunks = w.finish()?;
     match chunks.first_mut() {
         // A small first piece takes the size in, so that most frames are one piece.
-        Some(first) if first.len() <= SMALL_PIECE_BYTES => {
+        Some(Payload::Memory(first)) if first.len() <= SMALL_PIECE_BYTES => {
             head.extend_from_slice(first);
             *first = head.freeze();
         }
-        _ => chunks.insert(0, head.freeze()),
+        _ => chunks.insert(0, head.freeze().into()),
     }
     Ok(chunks)
 }

@@ -6,7 +6,7 @@ use super::{
     create_topics::CreatableTopicResult, describe_topic_partitions as pages, fetch, join_group::*,
     metadata::*, offset_commit as commit, offset_fetch as offsets, produce, *,
 };
-use crate::{Uuid, buf::Writer};
+use crate::{Payload, Uuid, buf::Writer};
 
 const ID: Uuid = Uuid::from_bytes([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
 
@@ -14,10 +14,10 @@ const ID: Uuid = Uuid::from_bytes([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
 fn check<M: Message + PartialEq>(message: M, version: i16, kafkas: &str) {
     let mut w = Writer::new(version, M::KEY.is_flexible(version));
     message.encode(&mut w);
-    let ours = w.finish().unwrap().concat();
+    let ours = Payload::join(w.finish().unwrap()).unwrap();
     let ours_hex: String = ours.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(ours_hex, kafkas);
-    assert_eq!(decode_message::<M>(ours.into(), version).unwrap(), message);
+    assert_eq!(decode_message::<M>(ours, version).unwrap(), message);
 }
 
 fn text(text: &str) -> String {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{Message, api::for_each_message, decode_message};
-use crate::{Uuid, buf::Writer};
+use crate::{Payload, Uuid, buf::Writer};
 
 /// A source of random values for one version of a message.
 pub(super) struct Gen {
@@ -92,6 +92,12 @@ impl Sample for String {
     }
 }
 
+impl Sample for Payload {
+    fn sample(g: &mut Gen) -> Self {
+        Bytes::sample(g).into()
+    }
+}
+
 impl Sample for Bytes {
     fn sample(g: &mut Gen) -> Self {
         let length = if g.below(16) == 0 { 5000 } else { g.below(40) };
@@ -115,7 +121,7 @@ fn encode<M: Message>(message: &M, version: i16) -> Bytes {
     let mut w = Writer::new(version, M::KEY.is_flexible(version));
     message.encode(&mut w);
     let written = w.written();
-    let bytes: Bytes = w.finish().unwrap().concat().into();
+    let bytes = Payload::join(w.finish().unwrap()).unwrap();
     assert_eq!(bytes.len(), written);
     bytes
 }

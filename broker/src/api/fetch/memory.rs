@@ -2,6 +2,8 @@
 //!
 //! A client may take its time, and there may be many such clients. The less memory is left for answers, the smaller
 //! they become; each still holds one batch, so that every client gets on.
+//!
+//! Records that are sent from their files take no memory, but a file that stays open.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -49,6 +51,30 @@ impl Drop for Reserved {
     }
 }
 
+/// How many files may be kept open by answers that wait for their clients. Beyond it records are read into memory.
+const OPEN_FILES_MAX: usize = 512;
+
+static OPEN_FILES: AtomicUsize = AtomicUsize::new(0);
+
+/// A file that an answer may keep open until this is dropped.
+#[derive(Debug)]
+pub(super) struct OpenFile(());
+
+impl OpenFile {
+    /// None if too many are open already.
+    pub(super) fn reserve() -> Option<OpenFile> {
+        let more = |open: usize| (open < OPEN_FILES_MAX).then_some(open + 1);
+        let reserved = OPEN_FILES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        reserved.ok().map(|_| OpenFile(()))
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        OPEN_FILES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 struct Counted(Bytes);
 
 impl AsRef<[u8]> for Counted {
@@ -66,6 +92,14 @@ impl Drop for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_kept_open_up_to_a_number() {
+        let held: Vec<_> = std::iter::from_fn(OpenFile::reserve).collect();
+        assert!(held.len() <= OPEN_FILES_MAX && OpenFile::reserve().is_none());
+        drop(held);
+        assert!(OpenFile::reserve().is_some());
+    }
 
     #[test]
     fn answers_shrink_while_many_are_on_their_way() {

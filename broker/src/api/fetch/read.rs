@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heliostat_wire::{
-    Uuid,
+    FileSlice, Payload, Uuid,
     message::{
         FetchRequest,
         fetch::{
@@ -15,12 +15,12 @@ use heliostat_wire::{
 use tokio::sync::watch;
 
 use super::{
-    memory::reserve,
+    memory::{OpenFile, reserve},
     refused,
 };
 use crate::{
     api::{Context, blocking},
-    log::{self, Isolation, Log, ReadError, Visible},
+    log::{self, Isolation, Log, ReadError, ReadRequest, Visible},
     partitions::{Led, NotServed, TopicKey},
 };
 
@@ -28,6 +28,9 @@ use crate::{
 const TOPIC_IDS_SINCE: i16 = 13;
 
 const READ_COMMITTED: i8 = 1;
+
+/// From this size on records are sent from their file: for less, a copy costs less than sending it apart.
+const IN_FILE_BYTES_MIN: usize = 32 * 1024;
 
 /// How much may be read, and up to where.
 #[derive(Debug, Clone, Copy)]
@@ -214,13 +217,19 @@ impl PlannedPartition {
         let wanted = asked
             .min(limits.max_bytes.saturating_sub(taken))
             .min(usize::try_from(there_is).unwrap_or(usize::MAX));
-        let reserved = reserve(wanted);
-        let result = led.log.read_isolated(
-            self.request.fetch_offset,
-            reserved.bytes(),
-            taken == 0,
-            limits.isolation,
-        );
+        let open_file = OpenFile::reserve();
+        // What is left in its file takes no memory.
+        let (reserved, in_file_from) = match &open_file {
+            Some(_) => (reserve(wanted.min(IN_FILE_BYTES_MIN)), IN_FILE_BYTES_MIN),
+            None => (reserve(wanted), usize::MAX),
+        };
+        let result = led.log.read_some(ReadRequest {
+            offset: self.request.fetch_offset,
+            max_bytes: if open_file.is_some() { wanted } else { reserved.bytes() },
+            min_one_batch: taken == 0,
+            isolation: limits.isolation,
+            in_file_from,
+        });
         match result {
             Ok(result) => PartitionData {
                 partition_index: index,
@@ -228,7 +237,10 @@ impl PlannedPartition {
                 last_stable_offset: result.last_stable_offset,
                 log_start_offset: result.log_start_offset,
                 aborted_transactions: aborted(limits.isolation, &result.aborted_transactions),
-                records: reserved.fill(result.records),
+                records: match result.in_file {
+                    None => reserved.fill(result.records).into(),
+                    Some(slice) => kept_open(slice, open_file),
+                },
                 ..Default::default()
             },
             Err(error) => {
@@ -250,6 +262,14 @@ impl PlannedPartition {
             end_offset,
         })
     }
+}
+
+/// Records in a file that counts as open until they have been sent.
+fn kept_open(slice: FileSlice, open_file: Option<OpenFile>) -> Payload {
+    Payload::File(FileSlice {
+        keeps: open_file.map(|file| Arc::new(file) as _),
+        ..slice
+    })
 }
 
 /// Where a log stands, without records.

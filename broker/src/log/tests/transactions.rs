@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 const BUMPS_EPOCH: bool = true;
 
-fn transactional(id: i64, epoch: i16, sequence: i32, count: usize) -> Vec<u8> {
+pub(super) fn transactional(id: i64, epoch: i16, sequence: i32, count: usize) -> Vec<u8> {
     fill(
         BatchBuilder::new().producer(id, epoch, sequence).transactional(),
         &vec![NOW; count],
@@ -13,7 +13,7 @@ fn transactional(id: i64, epoch: i16, sequence: i32, count: usize) -> Vec<u8> {
 }
 
 /// Appends as the broker does after the coordinator has agreed.
-fn add(log: &Log, batch: &[u8]) -> Result<i64, i16> {
+pub(super) fn add(log: &Log, batch: &[u8]) -> Result<i64, i16> {
     let guard = log.verify_transaction(batch, !BUMPS_EPOCH);
     let appended = log.append_guarded(batch, guard, 0, NOW);
     appended
@@ -31,7 +31,7 @@ fn marker(producer_id: i64, producer_epoch: i16, commit: bool) -> Marker {
     }
 }
 
-fn end(log: &Log, id: i64, epoch: i16, commit: bool) -> i64 {
+pub(super) fn end(log: &Log, id: i64, epoch: i16, commit: bool) -> i64 {
     let appended = log.append_marker(&marker(id, epoch, commit), 0, NOW);
     appended.unwrap().base_offset
 }
@@ -43,7 +43,13 @@ fn refused(log: &Log, marker: Marker) -> i16 {
 /// First offsets of the aborted transactions that come with what is read at `read_committed`, and the end of that.
 fn committed(log: &Log, offset: i64) -> (Vec<i64>, i64) {
     let read = log
-        .read_isolated(offset, 1 << 20, true, Isolation::ReadCommitted)
+        .read_some(ReadRequest {
+            offset,
+            max_bytes: 1 << 20,
+            min_one_batch: true,
+            isolation: Isolation::ReadCommitted,
+            in_file_from: usize::MAX,
+        })
         .unwrap();
     let last = Batches::new(&read.records).last();
     let end = last.map_or(offset, |batch| batch.unwrap().header().next_offset());

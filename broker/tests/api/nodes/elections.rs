@@ -269,7 +269,7 @@ async fn what_is_acknowledged_while_leaders_change_is_there_once_and_in_the_orde
     let read = fetch(&mut client, "t", 0).await;
     let there = values(&read.records);
     assert_eq!(there, acknowledged.into_values().collect::<Vec<_>>());
-    let epochs: Vec<_> = Batches::new(&read.records)
+    let epochs: Vec<_> = Batches::new(&read.records.clone().into_bytes().unwrap())
         .map(|batch| batch.unwrap().header().partition_leader_epoch)
         .collect();
     assert!(epochs.is_sorted(), "{epochs:?}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use heliostat_broker::{Cluster, ClusterConfig};
 use heliostat_wire::{
-    ErrorCode, Uuid,
+    ErrorCode, Payload, Uuid,
     batch::Batches,
     builder::{BatchBuilder, NewRecord},
     message::{
@@ -45,7 +45,12 @@ pub fn fill(mut builder: BatchBuilder, values: &[&str]) -> Bytes {
 }
 
 /// The values of all records from `offset` on.
-pub fn values(records: &[u8]) -> Vec<String> {
+pub fn values(records: &Payload) -> Vec<String> {
+    let records = records
+        .clone()
+        .into_bytes()
+        .expect("what was received is in memory");
+    let records = records.as_ref();
     let mut values = Vec::new();
     for batch in Batches::new(records) {
         let batch = batch.unwrap();

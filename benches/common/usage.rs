@@ -13,6 +13,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// The most memory that it held at once, in bytes.
     pub peak_memory: u64,
+    /// What it holds now, in bytes.
+    pub memory: u64,
 }
 
 /// Asks for the usage of a process that runs.
@@ -31,12 +33,14 @@ pub fn of(pid: u32) -> Usage {
         .filter_map(|text| text.parse::<f64>().ok())
         .sum();
     let status = read("status");
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-    let kilobytes: u64 = peak.and_then(|text| text.trim().parse().ok()).unwrap_or_default();
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kilobytes = line.and_then(|text| text.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        kilobytes.unwrap_or_default() * 1024
+    };
     Usage {
         cpu: Duration::from_secs_f64(ticks / TICKS_PER_SECOND),
-        peak_memory: kilobytes * 1024,
+        peak_memory: bytes("VmHWM:"),
+        memory: bytes("VmRSS:"),
     }
 }
