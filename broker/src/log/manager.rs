@@ -18,7 +18,7 @@ use super::checkpoint::{
 use super::commit::{Committers, commit_together};
 use super::deletion::DELETE_SUFFIX;
 use super::error::{AtPath, StorageError};
-use super::files::{Disk, DiskOperation, open_or_create, remove_if_there, sync_dir};
+use super::files::{Disk, DiskOperation, open_or_create, remove_if_there};
 use super::handles::Handles;
 use super::load::OpenLog;
 use super::partition::{FlushPolicy, Log, LogOptions, LogState};

@@ -204,7 +204,9 @@ fn a_topic_that_was_deleted_leaves_nothing_for_one_of_its_name() {
             .manager()
             .create(TOPIC, partition, id, small(), NOW)
             .unwrap();
-        (0..20).for_each(|_| drop(log.append(&batch(&[NOW; 3]), 0, NOW).unwrap()));
+        for _ in 0..20 {
+            log.append(&batch(&[NOW; 3]), 0, NOW).unwrap();
+        }
         log.delete_records(5).unwrap();
     }
     bench.manager().checkpoint().unwrap();
