@@ -107,7 +107,7 @@ impl Connection {
     async fn next_frame_or_answer(
         &self,
         reader: &mut FrameReader,
-        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        stream: &mut impl Transport,
         owed: &mut Owed,
     ) -> io::Result<Option<Bytes>> {
         let idle = self.broker.settings().connections_max_idle;
@@ -183,7 +183,7 @@ impl Owed {
     /// Answers all, and returns the longest time for which nothing is to be read then.
     async fn answer_all(
         &mut self,
-        stream: &mut (impl AsyncWrite + Unpin),
+        stream: &mut impl Transport,
         idle: Duration,
     ) -> io::Result<Option<Duration>> {
         let mut longest = None;
@@ -196,11 +196,7 @@ impl Owed {
 }
 
 /// Writes a reply. Returns for how long nothing is to be read then, if the client is over its quota.
-async fn answer(
-    reply: Reply,
-    stream: &mut (impl AsyncWrite + Unpin),
-    idle: Duration,
-) -> io::Result<Option<Duration>> {
+async fn answer(reply: Reply, stream: &mut impl Transport, idle: Duration) -> io::Result<Option<Duration>> {
     let (reply, throttle) = match reply {
         Reply::Throttled(reply, throttle) => (*reply, Some(throttle)),
         reply => (reply, None),

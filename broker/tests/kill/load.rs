@@ -154,7 +154,7 @@ async fn consume(address: std::net::SocketAddr, topic_id: Uuid, index: usize, fr
         let response: FetchResponse = response;
         let data = &response.responses[0].partitions[0];
         assert_eq!(data.error_code, 0);
-        let (found, end) = values(&data.records, next);
+        let (found, end) = values(&data.records.clone().into_bytes().unwrap(), next);
         partition.seen.extend((next..).zip(found));
         next = end;
     }

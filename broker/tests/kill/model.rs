@@ -111,7 +111,8 @@ async fn read(
         let next = from + found.len();
         let data = fetch(client, topic_id, index, next, 0).await;
         assert_eq!(data.error_code, 0, "offset {next} of partition {index}");
-        let (values, end) = values(&data.records, next);
+        let records = data.records.into_bytes().unwrap();
+        let (values, end) = values(&records, next);
         found.extend(values);
         if end == next {
             assert_eq!(
@@ -121,7 +122,7 @@ async fn read(
             );
             return (found, last_batch);
         }
-        let last = Batches::new(&data.records).last().unwrap().unwrap();
+        let last = Batches::new(&records).last().unwrap().unwrap();
         last_batch = usize::try_from(last.header().base_offset).ok();
     }
 }
