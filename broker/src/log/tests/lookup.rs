@@ -147,7 +147,7 @@ fn with_group_commit_records_are_visible_once_they_are_on_disk() {
     bench.kill();
     bench.start();
     assert_eq!(
-        (bench.log().high_watermark(), bench.log().recovery_point()),
+        (bench.log().high_watermark(), bench.log().durable_offset()),
         (7, 7)
     );
 }

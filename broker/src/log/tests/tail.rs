@@ -46,6 +46,9 @@ fn a_last_batch_that_is_torn_anywhere_is_cut_off() {
             // As a file system leaves it that has written the size, and not the data.
             torn.resize(whole.len(), 0);
         }
+        if torn == whole {
+            continue;
+        }
         fs::write(&path, torn).unwrap();
         bench.start();
         assert_eq!(bench.log().log_end_offset(), 19, "byte {at}, zeros: {zeros}");
