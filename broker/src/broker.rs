@@ -19,6 +19,7 @@ use crate::{
     quota::Quotas,
     state::{Image, ProducerIds, State, StateError, Topic, settings::Settings},
     storage::Storage,
+    txn,
 };
 
 /// One node of the cluster.
@@ -44,6 +45,7 @@ pub(crate) struct Broker {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) storage: Storage,
     pub(crate) groups: Coordinator,
+    pub(crate) transactions: txn::Coordinator,
     pub(crate) quotas: Quotas,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) drain: CancellationToken,
@@ -117,6 +119,11 @@ impl Broker {
         &self.groups
     }
 
+    /// The transactions of all nodes. Whether a node may speak for a transactional id is to be asked first, as for groups.
+    pub(crate) fn transactions(&self) -> &txn::Coordinator {
+        &self.transactions
+    }
+
     /// The node that coordinates the group, or whatever else has this name; `None` if none is up.
     pub(crate) fn coordinator(&self, key: &str) -> Option<&Node> {
         self.node(self.image().coordinator(key))
@@ -174,16 +181,22 @@ impl Broker {
             ("node.id", node.id.to_string()),
             ("process.roles", "broker,controller".to_owned()),
         ];
-        let facts = facts.into_iter().map(|(name, value)| fact(name, value));
+        let facts = facts.into_iter().map(|(name, value)| match name {
+            "broker.id" | "node.id" => fact(name, value, INT),
+            _ => fact(name, value, LIST),
+        });
         facts
             .chain(self.layers(&self.image()).describe_broker())
             .collect()
     }
 }
 
+/// Kafka's numbers for the types of the facts.
+const INT: i8 = 3;
+const LIST: i8 = 7;
+
 /// A value that follows from how the cluster was started.
-fn fact(name: &'static str, value: String) -> ConfigEntry {
-    const TEXT: i8 = 2;
+fn fact(name: &'static str, value: String, type_code: i8) -> ConfigEntry {
     let setting = Setting {
         name: name.to_owned(),
         value: Some(value.clone()),
@@ -193,7 +206,7 @@ fn fact(name: &'static str, value: String) -> ConfigEntry {
         name: name.to_owned(),
         value: Some(value),
         read_only: true,
-        type_code: TEXT,
+        type_code,
         documentation: "Follows from how the cluster was started",
         settings: vec![setting],
     }

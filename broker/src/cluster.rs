@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::{
     broker::{Broker, Node},
+    cleaning::keep_clean,
     configs::{self, PropertyProblem},
     control::Control,
     fault::Faults,
@@ -28,6 +29,7 @@ use crate::{
     quota::{ClientUsage, Quotas, Windows},
     state::{State, StateError, Topic, settings::Settings},
     storage::Storage,
+    txn,
 };
 
 /// How a cluster is to be started.
@@ -55,6 +57,7 @@ pub struct Cluster {
     addresses: Vec<SocketAddr>,
     drain: CancellationToken,
     housekeeping: JoinHandle<()>,
+    cleaning: JoinHandle<()>,
     /// Kept for its end, at which it removes the directory.
     temporary: Option<TempDir>,
 }
@@ -124,6 +127,9 @@ pub enum StartError {
     /// The groups cannot be read.
     #[error(transparent)]
     Groups(#[from] GroupsError),
+    /// The transactions cannot be read.
+    #[error(transparent)]
+    Transactions(#[from] txn::OpenError),
     /// The data directory is in use, or its logs cannot be opened.
     #[error(transparent)]
     Logs(#[from] LogsError),
@@ -181,12 +187,15 @@ impl Cluster {
         };
         let broker = Arc::new(tokio::task::spawn_blocking(move || parts.open()).await??);
 
+        txn::Coordinator::recover(&broker).await;
+        txn::Coordinator::start_timers(&broker);
         let connections_max = broker.settings().connections_max.min(file_limit / 2);
         let server = Arc::new(Server::new(connections_max, broker.settings(), drain.clone()));
         for (listener, node) in listeners.into_iter().zip(broker.nodes().to_vec()) {
             server.listen(listener, node.id, broker.clone()).await;
         }
         let housekeeping = tokio::spawn(keep_house(broker.clone()));
+        let cleaning = tokio::spawn(keep_clean(broker.clone()));
         info!(
             cluster_id = broker.cluster_id(),
             bootstrap_servers = join(&addresses),
@@ -199,6 +208,7 @@ impl Cluster {
             addresses,
             drain,
             housekeeping,
+            cleaning,
             temporary,
         })
     }
@@ -229,6 +239,10 @@ impl Cluster {
         self.broker.storage().read_only()
     }
 
+    pub(crate) fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
     /// What clients with quotas have used of late, and how long they were kept waiting.
     pub fn quota_usage(&self) -> Vec<ClientUsage> {
         self.broker.quotas().usage()
@@ -241,11 +255,19 @@ impl Cluster {
 
     /// Stops: no more connections are accepted, requests in progress are answered until the deadline and cut after it,
     /// and the logs are closed cleanly.
-    pub async fn shutdown(self, deadline: Duration) {
+    pub async fn shutdown(mut self, deadline: Duration) {
         let deadline = Instant::now() + deadline;
         // Members that wait for others to join are among the requests in progress; the groups answer them.
-        tokio::join!(self.server.shutdown(deadline), self.broker.groups().shutdown());
+        // Transactions that are ending tell the groups so.
+        let transactions_then_groups = async {
+            self.broker.transactions().shutdown().await;
+            self.broker.groups().shutdown().await;
+        };
+        tokio::join!(self.server.shutdown(deadline), transactions_then_groups);
         self.housekeeping.abort();
+        if let Err(error) = (&mut self.cleaning).await {
+            warn!(%error, "the log cleaner was interrupted");
+        }
         self.broker.storage().close().await;
         if let Some(temporary) = self.temporary_directory()
             && let Err(error) = temporary.close()
@@ -306,6 +328,12 @@ impl Opening {
         let groups = Coordinator::open_on(
             &directory.join("groups"),
             group_config(&settings),
+            state.images(),
+            storage.disk().clone(),
+        )?;
+        let transactions = txn::Coordinator::open(
+            &directory.join("transactions"),
+            transaction_config(&settings),
             storage.disk().clone(),
         )?;
         let quotas = quotas(&settings);
@@ -319,6 +347,7 @@ impl Opening {
             producer_ids,
             storage,
             groups,
+            transactions,
             quotas,
             fetch_sessions,
             drain,
@@ -351,9 +380,19 @@ fn group_config(settings: &Settings) -> GroupConfig {
         min_session_timeout: settings.group_min_session_timeout,
         max_session_timeout: settings.group_max_session_timeout,
         max_size: settings.group_max_size,
+        consumer: settings.group_consumer.clone(),
         offset_metadata_max_bytes: settings.offset_metadata_max_bytes,
         offsets_retention: settings.offsets_retention,
         offsets_retention_check_interval: settings.offsets_retention_check_interval,
+    }
+}
+
+fn transaction_config(settings: &Settings) -> txn::TransactionConfig {
+    txn::TransactionConfig {
+        max_timeout: settings.transaction_max_timeout,
+        id_expiration: settings.transactional_id_expiration,
+        timeout_check_interval: settings.transaction_timeout_check_interval,
+        expiration_check_interval: settings.transaction_expiration_check_interval,
     }
 }
 

@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// The key that is null where it is not set; others are empty texts.
+const NULL_BY_DEFAULT: &str = "broker.rack";
+
 /// Where a value comes from, with Kafka's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -26,6 +29,7 @@ pub(crate) enum Source {
     AllBrokers = 3,
     Properties = 4,
     Default = 5,
+    Group = 8,
 }
 
 /// One place that has a value for a key, under the name that the place knows it by.
@@ -92,6 +96,9 @@ impl ConfigEntry {
     }
 }
 
+/// Kafka's number for 32-bit numbers.
+const INT: i8 = 3;
+
 impl<'a> Layers<'a> {
     fn each(self) -> [(&'a BTreeMap<String, String>, Source); 3] {
         [
@@ -99,6 +106,18 @@ impl<'a> Layers<'a> {
             (self.all_brokers, Source::AllBrokers),
             (self.properties, Source::Properties),
         ]
+    }
+
+    /// What a layer has for a key. Kafka writes `min.insync.replicas` down for all brokers when a cluster is made
+    /// (KIP-966), so that it is set there even if nobody has set it.
+    fn value_in(self, layer: &BTreeMap<String, String>, source: Source, name: &str) -> Option<String> {
+        const ALWAYS_SET: &str = "min.insync.replicas";
+        let set = layer.get(name).cloned();
+        if set.is_some() || source != Source::AllBrokers || name != ALWAYS_SET {
+            return set;
+        }
+        let at_start = self.properties.get(name).cloned();
+        at_start.or_else(|| topic_config(name).map(|key| key.default.to_owned()))
     }
 
     /// Every key of a topic with its value.
@@ -135,26 +154,26 @@ impl<'a> Layers<'a> {
             }
             (None, None) => Some(key.default.to_owned()),
         };
-        let default = Setting {
-            name: SYNONYMS
-                .iter()
-                .find(|s| s.topic_key == key.name)
-                .map_or(key.name, |s| s.name)
-                .to_owned(),
-            value: Some(key.default.to_owned()),
-            source: Source::Default,
-        };
+        // Kafka tells of one key of the broker only, the one in the topic's unit, also where another one counts.
+        let shown = SYNONYMS.iter().find(|synonym| synonym.topic_key == key.name);
+        let default = shown.and_then(|synonym| {
+            Some(Setting {
+                name: synonym.name.to_owned(),
+                value: Some(synonym_default(synonym, key)?),
+                source: Source::Default,
+            })
+        });
+        let below = below
+            .into_iter()
+            .filter(|(synonym, _)| shown.is_some_and(|shown| shown.name == synonym.name))
+            .map(|(_, setting)| setting);
         ConfigEntry {
             name: key.name.to_owned(),
             value,
             read_only: false,
             type_code: key.kind.wire_code(),
             documentation: key.doc,
-            settings: own
-                .into_iter()
-                .chain(below.into_iter().map(|(_, setting)| setting))
-                .chain([default])
-                .collect(),
+            settings: own.into_iter().chain(below).chain(default).collect(),
         }
     }
 
@@ -165,7 +184,7 @@ impl<'a> Layers<'a> {
                 .iter()
                 .filter(move |synonym| synonym.topic_key == topic_key)
                 .filter_map(move |synonym| {
-                    let value = layer.get(synonym.name)?.clone();
+                    let value = self.value_in(layer, source, synonym.name)?;
                     Some((
                         synonym,
                         Setting {
@@ -178,10 +197,16 @@ impl<'a> Layers<'a> {
         })
     }
 
+    /// The value of one of the broker's own keys.
+    pub(crate) fn broker_value(self, name: &str) -> &'a str {
+        let set = self.each().into_iter().find_map(|(layer, _)| layer.get(name));
+        set.map_or_else(|| broker_key(name).map_or("", |key| key.default), String::as_str)
+    }
+
     /// Every key of a broker with its value.
     pub(crate) fn describe_broker(self) -> Vec<ConfigEntry> {
         let own = BROKER_KEYS.iter().map(|key| {
-            let default = Some(key.default.to_owned());
+            let default = Some(key.default.to_owned()).filter(|_| key.name != NULL_BY_DEFAULT);
             self.broker_entry(
                 key.name,
                 key.kind.code(),
@@ -195,7 +220,12 @@ impl<'a> Layers<'a> {
             let default = synonym_default(synonym, key);
             Some(self.broker_entry(
                 synonym.name,
-                key.kind.wire_code(),
+                // Kafka counts hours and minutes in 32 bits.
+                if synonym.unit_ms > 1 {
+                    INT
+                } else {
+                    key.kind.wire_code()
+                },
                 !synonym.dynamic,
                 key.doc,
                 default,
@@ -215,7 +245,7 @@ impl<'a> Layers<'a> {
         let set = self.each().into_iter().filter_map(|(layer, source)| {
             Some(Setting {
                 name: name.to_owned(),
-                value: Some(layer.get(name)?.clone()),
+                value: Some(self.value_in(layer, source, name)?),
                 source,
             })
         });
@@ -248,7 +278,10 @@ pub(crate) fn alter(
         if !names.insert(name) {
             return Err(ApiError::twice(name));
         }
-        schema.check_name(name)?;
+        // What cannot be set is not set: deleting it from a topic changes nothing, as in Kafka.
+        if schema == Schema::Broker || !matches!(operation, Operation::Delete) {
+            schema.check_name(name)?;
+        }
         let value = match operation {
             Operation::Delete => {
                 altered.remove(name);
@@ -328,7 +361,8 @@ impl Schema {
             Schema::Broker
                 if SYNONYMS
                     .iter()
-                    .any(|synonym| synonym.dynamic && synonym.name == name) =>
+                    .any(|synonym| synonym.dynamic && synonym.name == name)
+                    || broker_key(name).is_some_and(|key| key.dynamic) =>
             {
                 Ok(())
             }
@@ -348,11 +382,17 @@ impl Schema {
             Schema::Topic => check_topic_config(name, value).map_err(|error| error.to_string()),
             Schema::Broker => match SYNONYMS.iter().find(|synonym| synonym.name == name) {
                 Some(synonym) => check_synonym(synonym, value),
-                None => Ok(()),
+                None => broker_key(name)
+                    .map_or(Ok(()), |key| key.kind.check(value).map_err(|bad| bad.to_string())),
             },
         };
-        outcome
-            .map_err(|problem| ApiError::invalid_config(format!("{name}={value} is not possible: {problem}")))
+        outcome.map_err(|problem| {
+            let message = format!("{name}={value} is not possible: {problem}");
+            match self {
+                Schema::Topic => ApiError::invalid_config(message),
+                Schema::Broker => ApiError::invalid_request(message),
+            }
+        })
     }
 
     fn list_change(
@@ -420,8 +460,13 @@ fn topic_value(synonym: &Synonym, value: &str) -> String {
     }
 }
 
-/// Where several keys stand for one, Kafka gives a default only to the one with the largest unit.
+/// Where several keys stand for one, Kafka gives a default only to the one with the largest unit; and none to the one
+/// that another key, which does not exist here, would set.
 fn synonym_default(synonym: &Synonym, key: &ConfigKey) -> Option<String> {
+    const WITHOUT_DEFAULT: &str = "log.flush.interval.ms";
+    if synonym.name == WITHOUT_DEFAULT {
+        return None;
+    }
     let largest = SYNONYMS
         .iter()
         .filter(|s| s.topic_key == synonym.topic_key)
@@ -466,19 +511,20 @@ mod tests {
         };
         assert_eq!(
             value(layers, &empty),
-            ("604800000".to_owned(), Source::Default, 1)
+            ("604800000".to_owned(), Source::Default, 0)
         );
         layers.properties = &properties;
         assert_eq!(
             value(layers, &empty),
-            ("420000".to_owned(), Source::Properties, 3)
+            ("420000".to_owned(), Source::Default, 0),
+            "Kafka shows only settings in the topic's unit"
         );
         assert_eq!(layers.topic_values(&empty)["retention.ms"], "420000");
         layers.all_brokers = &dynamic;
-        assert_eq!(value(layers, &empty), ("5".to_owned(), Source::AllBrokers, 4));
+        assert_eq!(value(layers, &empty), ("5".to_owned(), Source::AllBrokers, 1));
         assert_eq!(
             value(layers, &map(&[("retention.ms", "1")])),
-            ("1".to_owned(), Source::Topic, 5)
+            ("1".to_owned(), Source::Topic, 2)
         );
     }
 

@@ -7,6 +7,7 @@
 mod api;
 mod api_error;
 mod broker;
+mod cleaning;
 mod clock;
 mod cluster;
 mod configs;
@@ -14,6 +15,7 @@ mod control;
 mod fault;
 mod fetch_session;
 pub mod group;
+mod group_configs;
 pub mod log;
 mod net;
 mod nodes;
@@ -22,8 +24,10 @@ mod quota;
 pub mod state;
 mod storage;
 mod topics;
+mod txn;
 
 pub use api::{SupportedApi, supported_apis};
+pub use cleaning::CompactError;
 pub use cluster::{Cluster, ClusterConfig, ReadOnlyPartition, StartError};
 pub use configs::{BrokerConfig, PropertyProblem, broker_configs, check_property};
 pub use control::{Control, ControlError, Isolation, NodeState, NodeStatus};

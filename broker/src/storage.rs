@@ -15,7 +15,10 @@ use crate::{
     api_error::ApiError,
     clock::now_ms,
     cluster::ReadOnlyPartition,
-    log::{Disk, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError, StorageError},
+    log::{
+        Cleaner, Disk, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError, StorageError,
+        ToClean,
+    },
     state::{Image, Topic, settings::Settings},
 };
 
@@ -45,6 +48,16 @@ impl Storage {
         let logs = LogManager::open(options, now_ms(), &|_| LogConfig::default())?;
         logs.start_commits(settings.flush_group_interval)?;
         Ok(Storage { logs: Arc::new(logs) })
+    }
+
+    /// What compacts logs.
+    pub(crate) fn cleaner(&self) -> &Arc<Cleaner> {
+        self.logs.cleaner()
+    }
+
+    /// The log that is to be cleaned next, if any is dirty enough.
+    pub(crate) fn next_to_clean(&self, now_ms: i64) -> Option<ToClean> {
+        self.logs.cleaner().next(&self.logs.logs(), now_ms)
     }
 
     /// 22 characters, which stay as long as the data does.

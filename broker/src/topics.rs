@@ -65,26 +65,28 @@ impl NewTopic {
     }
 }
 
+/// Kafka tells a name that no topic can have from one that no topic has.
+fn no_topic_to_configure(name: &str) -> ApiError {
+    match names::problem(name) {
+        Some(problem) if name.is_empty() => ApiError::invalid_request(problem),
+        Some(problem) => ApiError::new(ErrorCode::InvalidTopicException, problem),
+        None => ApiError::unknown_topic(name),
+    }
+}
+
 impl Broker {
-    /// Creates topics, each on its own: one result for each, in order.
+    /// Creates topics, each on its own: one result for each, in order. The names are distinct.
     pub(crate) async fn create_topics(
         &self,
         new: Vec<NewTopic>,
         validate_only: bool,
         mutations: &mut Mutations<'_>,
     ) -> Vec<Result<Created, ApiError>> {
-        let mut counts = BTreeMap::<String, usize>::new();
-        for topic in &new {
-            *counts.entry(topic.name.clone()).or_default() += 1;
-        }
         let mut change = self.state().begin().await;
         let mut results = Vec::with_capacity(new.len());
         let mut partitions = 0;
         for topic in new {
-            let planned = match counts.get(&topic.name) {
-                Some(2..) => Err(ApiError::twice(&topic.name)),
-                _ => self.plan_topic(change.image(), topic, &mut partitions),
-            };
+            let planned = self.plan_topic(change.image(), topic, &mut partitions);
             let planned = planned.and_then(|topic| mutations.charge(topic.partitions.len()).map(|()| topic));
             let made = match planned {
                 Ok(topic) if validate_only => Ok(topic),
@@ -175,7 +177,7 @@ impl Broker {
         let topic = change
             .image()
             .topic(name)
-            .ok_or_else(|| ApiError::unknown_topic(name))?;
+            .ok_or_else(|| no_topic_to_configure(name))?;
         let configs = configs::alter(Schema::Topic, &topic.configs, &alterations(&topic.configs))?;
         self.storage()
             .check_configs(&self.layers(change.image()).topic_values(&configs))?;
@@ -239,6 +241,12 @@ impl Broker {
     fn plan_topic(&self, image: &Image, new: NewTopic, partitions: &mut usize) -> Result<Topic, ApiError> {
         if let Some(problem) = names::problem(&new.name) {
             return Err(ApiError::new(ErrorCode::InvalidTopicException, problem));
+        }
+        if new.name == names::METADATA_TOPIC {
+            return Err(ApiError::invalid_request(format!(
+                "{:?} is the name of Kafka's own metadata",
+                new.name
+            )));
         }
         if image.topic(&new.name).is_some() {
             let message = format!("the topic {:?} exists already", new.name);

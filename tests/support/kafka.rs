@@ -288,7 +288,7 @@ pub fn mirror_maker(properties: &str, directory: &Path) -> Process {
 }
 
 fn runner(arguments: &[&str]) -> Command {
-    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/kafka"));
+    let mut command = Command::new(super::KAFKA);
     command.args(arguments);
     command
 }

@@ -12,12 +12,14 @@ use crate::compression::{self, Compression, CompressionError};
 use crate::record::{RecordError, Records};
 
 mod header;
+mod retain;
 
 use header::{
     ATTRIBUTES_AT, COMPRESSION_MASK, CONTROL_BIT, CRC_AT, DELETE_HORIZON_BIT, TIMESTAMP_TYPE_BIT,
     TRANSACTIONAL_BIT,
 };
 pub use header::{BatchHeader, TimestampType, add_sequence, subtract_sequence};
+pub use retain::Retained;
 
 /// Bytes of a batch's header, before its records.
 pub const HEADER_SIZE: usize = 61;

@@ -136,21 +136,14 @@ impl BatchBuilder {
         }
         self.header.last_offset_delta = self.header.last_offset_delta.max(offset_delta);
         self.header.records_count = self.header.records_count.saturating_add(1);
+        let timestamp_delta = record.timestamp.wrapping_sub(self.header.base_timestamp);
         self.body.clear();
-        self.body.push(0);
-        put_varint(
+        put_record(
             &mut self.body,
-            record.timestamp.wrapping_sub(self.header.base_timestamp),
+            (0, timestamp_delta, offset_delta),
+            (record.key, record.value),
+            record.headers.iter().copied(),
         );
-        put_varint(&mut self.body, i64::from(offset_delta));
-        put_nullable(&mut self.body, record.key);
-        put_nullable(&mut self.body, record.value);
-        put_length(&mut self.body, record.headers.len());
-        for header in record.headers {
-            put_length(&mut self.body, header.key.len());
-            self.body.extend_from_slice(header.key);
-            put_nullable(&mut self.body, header.value);
-        }
         put_length(&mut self.records, self.body.len());
         self.records.extend_from_slice(&self.body);
         self
@@ -193,7 +186,27 @@ impl BatchBuilder {
     }
 }
 
-fn put_length(out: &mut Vec<u8>, length: usize) {
+/// A record without its length: attributes, timestamp and offset delta, key and value, headers.
+pub(crate) fn put_record<'h>(
+    out: &mut Vec<u8>,
+    (attributes, timestamp_delta, offset_delta): (i8, i64, i32),
+    (key, value): (Option<&[u8]>, Option<&[u8]>),
+    headers: impl ExactSizeIterator<Item = HeaderView<'h>>,
+) {
+    out.extend_from_slice(&attributes.to_be_bytes());
+    put_varint(out, timestamp_delta);
+    put_varint(out, i64::from(offset_delta));
+    put_nullable(out, key);
+    put_nullable(out, value);
+    put_length(out, headers.len());
+    for header in headers {
+        put_length(out, header.key.len());
+        out.extend_from_slice(header.key);
+        put_nullable(out, header.value);
+    }
+}
+
+pub(crate) fn put_length(out: &mut Vec<u8>, length: usize) {
     // Slices never hold more than isize::MAX bytes, so nothing is cut.
     put_varint(out, i64::try_from(length).unwrap_or(i64::MAX));
 }

@@ -50,6 +50,7 @@ async fn alter(broker: &Broker, asked: &AlterConfigsResource, validate_only: boo
     match asked.resource_type {
         resource::TOPIC => broker.alter_topic_configs(&asked.resource_name, replace, validate_only).await,
         resource::BROKER => broker.alter_broker_configs(&asked.resource_name, replace, validate_only).await,
+        resource::GROUP => broker.alter_group_configs(&asked.resource_name, replace, validate_only).await,
         other => Err(resource::unsupported(other)),
     }
 }

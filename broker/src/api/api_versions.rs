@@ -1,10 +1,13 @@
 //! ApiVersions (18), versions 0-4: which APIs and versions this broker speaks.
 //!
-//! No features are listed: without `transaction.version` clients stay with the first transaction protocol.
+//! Of Kafka's features those are listed that say something about this broker.
 
 use heliostat_wire::{
     ErrorCode,
-    message::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, api_versions::ApiVersion},
+    message::{
+        ApiKey, ApiVersionsRequest, ApiVersionsResponse,
+        api_versions::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey},
+    },
 };
 
 use super::{Context, Reply, TABLE, reply};
@@ -15,8 +18,41 @@ pub(super) async fn handle(context: Context, request: ApiVersionsRequest) -> Api
     if !named {
         return ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.into(), ..Default::default() };
     }
-    ApiVersionsResponse { api_keys: TABLE.iter().map(advertised).collect(), ..Default::default() }
+    let features = FEATURES.iter().filter(|feature| feature.min > 0 || context.api_version >= UNBOUND_FEATURES_SINCE);
+    let supported = features.map(|feature| SupportedFeatureKey {
+        name: feature.name.to_owned(),
+        min_version: feature.min,
+        max_version: feature.max,
+    });
+    let finalized = FEATURES.iter().map(|feature| FinalizedFeatureKey {
+        name: feature.name.to_owned(),
+        max_version_level: feature.max,
+        min_version_level: feature.max,
+    });
+    let mut api_keys: Vec<_> = TABLE.iter().map(advertised).collect();
+    api_keys.sort_by_key(|api| api.api_key);
+    ApiVersionsResponse {
+        api_keys,
+        supported_features: supported.collect(),
+        // They never change; clients take an epoch below 0 for "unknown".
+        finalized_features_epoch: 0,
+        finalized_features: finalized.collect(),
+        ..Default::default()
+    }
 }
+
+/// A feature that is finalized at its largest version.
+struct Feature {
+    name: &'static str,
+    min: i16,
+    max: i16,
+}
+
+/// With version 2 of transactions, producers get a new epoch at the end of each (KIP-890).
+const FEATURES: &[Feature] = &[Feature { name: "transaction.version", min: 0, max: 2 }];
+
+/// Before this version clients fail at a feature whose smallest version is 0.
+const UNBOUND_FEATURES_SINCE: i16 = 4;
 
 /// The answer to a version of this very API that is not known: in the format of version 0, which every client can
 /// read, with the versions to try instead (KIP-511).

@@ -3,7 +3,10 @@
 use heliostat_wire::ErrorCode;
 
 use super::Context;
-use crate::group::Coordinator;
+use crate::{
+    group::{Client, Coordinator},
+    txn,
+};
 
 impl Context {
     /// The groups, if this node coordinates the one with this id; NOT_COORDINATOR makes clients look for the one that does.
@@ -12,6 +15,27 @@ impl Context {
             Ok(self.broker.groups())
         } else {
             Err(ErrorCode::NotCoordinator)
+        }
+    }
+
+    /// The transactions, if this node coordinates those of this id.
+    pub(super) fn transactions_for(&self, transactional_id: &str) -> Result<&txn::Coordinator, ErrorCode> {
+        if transactional_id.is_empty() {
+            Err(ErrorCode::InvalidRequest)
+        } else if self.is_coordinator(transactional_id) {
+            Ok(self.broker.transactions())
+        } else {
+            Err(ErrorCode::NotCoordinator)
+        }
+    }
+
+    /// Who asks, as descriptions of groups show it.
+    pub(super) fn client(&self) -> Client {
+        // Kafka writes addresses as Java does: after a slash, which would follow the name.
+        let host = format!("/{}", self.peer.address.to_canonical());
+        Client {
+            id: self.client_id.clone(),
+            host,
         }
     }
 

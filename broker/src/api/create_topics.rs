@@ -5,7 +5,7 @@ use heliostat_wire::message::{
     create_topics::{CreatableTopic, CreatableTopicConfigs, CreatableTopicResult},
 };
 
-use super::Context;
+use super::{Context, distinct::once};
 use crate::{
     api_error::ApiError,
     broker::Broker,
@@ -18,12 +18,17 @@ const STRICT_QUOTA_SINCE: i16 = 6;
 
 pub(super) async fn handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let broker = &context.broker;
-    let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
-    let new = request.topics.into_iter().map(new_topic).collect();
+    let (asked, repeated) = once(request.topics, |topic| topic.name.clone());
+    let names: Vec<_> = asked.iter().map(|topic| topic.name.clone()).collect();
+    let new = asked.into_iter().map(new_topic).collect();
     let mut mutations = context.mutations(STRICT_QUOTA_SINCE);
     let created = broker.create_topics(new, request.validate_only, &mut mutations).await;
     let throttle_time_ms = mutations.throttle_time_ms();
-    let results = names.into_iter().zip(created);
+    let repeated = repeated.into_iter().map(|name| {
+        let error = ApiError::twice(&name);
+        (name, Err(error))
+    });
+    let results = names.into_iter().zip(created).chain(repeated);
     CreateTopicsResponse {
         throttle_time_ms,
         topics: results.map(|(name, created)| result(broker, name, created)).collect(),
@@ -50,6 +55,7 @@ fn result(broker: &Broker, name: String, created: Result<topics::Created, ApiErr
             name,
             error_code: error.code.into(),
             error_message: Some(error.message),
+            configs: Some(Vec::new()),
             ..Default::default()
         },
         Ok(topic) => CreatableTopicResult {

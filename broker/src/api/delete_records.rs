@@ -8,7 +8,7 @@ use heliostat_wire::{
     },
 };
 
-use super::{Context, blocking};
+use super::{Context, blocking, distinct::last};
 use crate::{
     log::DeleteRecordsError,
     partitions::{Led, NotServed, TopicKey},
@@ -35,9 +35,13 @@ fn delete_all((name, partitions): Planned) -> DeleteRecordsTopicResult {
 
 fn plan(context: &Context, request: DeleteRecordsRequest) -> Vec<Planned> {
     let image = context.broker.image();
-    let topics = request.topics.into_iter().map(|topic| {
+    // Kafka goes by partitions: a topic without any leaves no trace.
+    let topics = request.topics.into_iter().filter(|topic| !topic.partitions.is_empty());
+    let topics = topics.map(|topic| {
         let found = TopicKey::Name(&topic.name).find(&image);
-        let partitions = topic.partitions.iter().map(|asked| {
+        // The last of several offsets for one partition counts.
+        let partitions = last(topic.partitions, |asked| asked.partition_index);
+        let partitions = partitions.iter().map(|asked| {
             let led = found.and_then(|found| {
                 context
                     .broker

@@ -1,5 +1,7 @@
 //! DeleteTopics (20), versions 1-6; by id since version 6.
 
+use std::collections::{HashMap, HashSet};
+
 use heliostat_wire::{
     ErrorCode, Uuid,
     message::{
@@ -8,8 +10,8 @@ use heliostat_wire::{
     },
 };
 
-use super::Context;
-use crate::{api_error::ApiError, topics::TopicRef};
+use super::{Context, distinct::once};
+use crate::{api_error::ApiError, state::Image, topics::TopicRef};
 
 /// The first version whose clients know that a quota may refuse a change.
 const STRICT_QUOTA_SINCE: i16 = 5;
@@ -22,8 +24,9 @@ pub(super) async fn handle(context: Context, request: DeleteTopicsRequest) -> De
         names.map(|name| DeleteTopicState { name: Some(name), topic_id: Uuid::ZERO }).collect()
     };
     let disabled = !context.broker.settings().delete_topic_enable;
+    let (asked, refused) = once_each(asked, &context.broker.image());
+    let mut responses = refused;
     let mut mutations = context.mutations(STRICT_QUOTA_SINCE);
-    let mut responses = Vec::with_capacity(asked.len());
     for topic in asked {
         let outcome = match reference(&topic) {
             _ if disabled => Err(deletion_disabled(context.api_version)),
@@ -36,17 +39,53 @@ pub(super) async fn handle(context: Context, request: DeleteTopicsRequest) -> De
                 topic_id: deleted.id,
                 ..Default::default()
             },
-            Err(error) => DeletableTopicResult {
-                name: topic.name,
-                topic_id: topic.topic_id,
-                error_code: error.code.into(),
-                error_message: Some(error.message),
-            },
+            Err(error) => failed(topic, error),
         });
     }
     DeleteTopicsResponse {
         throttle_time_ms: mutations.throttle_time_ms(),
         responses,
+    }
+}
+
+/// The topics that are named once, and the refusals of the others: whoever names a topic twice may mean two of them,
+/// so none is deleted.
+fn once_each(
+    asked: Vec<DeleteTopicState>,
+    image: &Image,
+) -> (Vec<DeleteTopicState>, Vec<DeletableTopicResult>) {
+    let (asked, repeated) = once(asked, |topic| (topic.name.clone(), topic.topic_id));
+    let twice = |name: Option<String>, topic_id| {
+        let error = ApiError::twice(name.as_deref().unwrap_or_default());
+        failed(DeleteTopicState { name, topic_id }, error)
+    };
+    let mut refused: Vec<_> = repeated.into_iter().map(|(name, id)| twice(name, id)).collect();
+    let by_name: HashSet<_> = asked
+        .iter()
+        .filter(|topic| topic.topic_id.is_zero())
+        .filter_map(|topic| topic.name.clone())
+        .collect();
+    let by_both: HashMap<_, _> = asked
+        .iter()
+        .filter(|topic| topic.name.is_none())
+        .filter_map(|topic| image.topic_by_id(topic.topic_id))
+        .filter(|topic| by_name.contains(&topic.name))
+        .map(|topic| (topic.name.clone(), topic.id))
+        .collect();
+    refused.extend(by_both.iter().map(|(name, id)| twice(Some(name.clone()), *id)));
+    let left = asked.into_iter().filter(|topic| match &topic.name {
+        Some(name) => !topic.topic_id.is_zero() || !by_both.contains_key(name),
+        None => by_both.values().all(|id| *id != topic.topic_id),
+    });
+    (left.collect(), refused)
+}
+
+fn failed(topic: DeleteTopicState, error: ApiError) -> DeletableTopicResult {
+    DeletableTopicResult {
+        name: topic.name,
+        topic_id: topic.topic_id,
+        error_code: error.code.into(),
+        error_message: Some(error.message),
     }
 }
 

@@ -7,10 +7,13 @@ use heliostat_wire::{
 
 use super::Context;
 
+/// What is said to everyone who asks for access rules.
+pub(super) const NO_RULES: &str = "this cluster has no access rules: everyone may do everything";
+
 pub(super) async fn handle(_: Context, _: DescribeAclsRequest) -> DescribeAclsResponse {
     DescribeAclsResponse {
         error_code: ErrorCode::SecurityDisabled.into(),
-        error_message: Some("this cluster has no access rules: everyone may do everything".to_owned()),
+        error_message: Some(NO_RULES.to_owned()),
         ..Default::default()
     }
 }

@@ -21,7 +21,6 @@ pub(super) async fn handle(context: Context, request: DescribeClusterRequest) ->
         return DescribeClusterResponse {
             error_code: error.into(),
             error_message: Some(message.to_owned()),
-            endpoint_type: request.endpoint_type,
             ..Default::default()
         };
     }

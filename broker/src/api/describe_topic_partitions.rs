@@ -10,7 +10,7 @@ use heliostat_wire::{
     },
 };
 
-use super::{Context, operations};
+use super::{Context, distinct::distinct, operations};
 use crate::state::{Image, Topic, names, partition::NO_LEADER};
 
 /// Kafka's `max.request.partition.size.limit`.
@@ -21,6 +21,11 @@ pub(super) async fn handle(
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let image = context.broker.image();
+    if !cursor_fits(&request) {
+        let names = distinct(request.topics, |topic| topic.name.clone()).into_iter();
+        let topics = names.map(|topic| failed(topic.name, ErrorCode::InvalidRequest));
+        return DescribeTopicPartitionsResponse { topics: topics.collect(), ..Default::default() };
+    }
     let mut asked: Vec<String> = if request.topics.is_empty() {
         image.topics().map(|topic| topic.name.clone()).collect()
     } else {
@@ -55,11 +60,27 @@ pub(super) async fn handle(
     response
 }
 
+/// Whether the page can begin where the client says: at a topic that it asks for.
+fn cursor_fits(request: &DescribeTopicPartitionsRequest) -> bool {
+    let Some(cursor) = &request.cursor else {
+        return true;
+    };
+    let is_asked_for = request.topics.iter().any(|topic| topic.name == cursor.topic_name);
+    cursor.partition_index >= 0 && (request.topics.is_empty() || is_asked_for)
+}
+
 fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
     let error = match names::problem(&name) {
         Some(_) => ErrorCode::InvalidTopicException,
         None => ErrorCode::UnknownTopicOrPartition,
     };
+    DescribeTopicPartitionsResponseTopic {
+        topic_authorized_operations: operations::TOPIC,
+        ..failed(name, error)
+    }
+}
+
+fn failed(name: String, error: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic { error_code: error.into(), name: Some(name), ..Default::default() }
 }
 

@@ -3,16 +3,13 @@
 use heliostat_wire::message::{JoinGroupRequest, JoinGroupResponse};
 
 use super::Context;
-use crate::group::Client;
 
 pub(super) async fn handle(context: Context, mut request: JoinGroupRequest) -> JoinGroupResponse {
     if context.api_version == 0 {
         // Version 0 has one timeout for both.
         request.rebalance_timeout_ms = request.session_timeout_ms;
     }
-    // Kafka writes addresses as Java does: after a slash, which would follow the name.
-    let host = format!("/{}", context.peer.address.to_canonical());
-    let client = Client { id: context.client_id.clone(), host };
+    let client = context.client();
     match context.groups_for(&request.group_id) {
         Ok(groups) => groups.join_group(client, context.api_version, request).await,
         Err(error) => JoinGroupResponse {

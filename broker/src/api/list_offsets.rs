@@ -3,17 +3,19 @@
 //! Nothing is kept in remote storage: the earliest local offset (-4) is the earliest one, and the latest tiered one
 //! (-5) does not exist.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use heliostat_wire::{
     ErrorCode,
     message::{
         ListOffsetsRequest, ListOffsetsResponse,
-        list_offsets::{ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
+        list_offsets::{
+            ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopic, ListOffsetsTopicResponse,
+        },
     },
 };
 
-use super::{Context, blocking};
+use super::{Context, blocking, distinct::once};
 use crate::{
     log::{FoundOffset, ReadError},
     partitions::{Led, NotServed, TopicKey},
@@ -58,28 +60,37 @@ fn answer(topic: Topic, view: View) -> ListOffsetsTopicResponse {
 
 fn plan(context: &Context, request: ListOffsetsRequest) -> Vec<Topic> {
     let image = context.broker.image();
-    let mut seen = BTreeSet::new();
-    let topics = request.topics.into_iter().map(|topic| {
-        let found = TopicKey::Name(&topic.name).find(&image);
-        let partitions = topic.partitions.into_iter().map(|asked| {
-            let led = if seen.insert((topic.name.clone(), asked.partition_index)) {
-                found.and_then(|found| {
-                    let (index, epoch) = (asked.partition_index, asked.current_leader_epoch);
-                    context
-                        .broker
-                        .led_by(context.node_id(), &image, found, index, epoch)
-                })
-            } else {
-                Err(ErrorCode::InvalidRequest.into())
-            };
+    let topics = by_name(request.topics).into_iter().map(|(name, partitions)| {
+        let found = TopicKey::Name(&name).find(&image);
+        let (asked_once, repeated) = once(partitions, |asked| asked.partition_index);
+        let repeated = repeated.into_iter().map(|partition_index| {
+            let asked = ListOffsetsPartition { partition_index, ..Default::default() };
+            (asked, Err(ErrorCode::InvalidRequest.into()))
+        });
+        let partitions = asked_once.into_iter().map(|asked| {
+            let led = found.and_then(|found| {
+                let (index, epoch) = (asked.partition_index, asked.current_leader_epoch);
+                context
+                    .broker
+                    .led_by(context.node_id(), &image, found, index, epoch)
+            });
             (asked, led)
         });
         Topic {
-            partitions: partitions.collect(),
-            name: topic.name.clone(),
+            partitions: partitions.chain(repeated).collect(),
+            name,
         }
     });
     topics.collect()
+}
+
+/// The partitions of each topic. Kafka goes by partitions: a topic without any leaves no trace.
+fn by_name(asked: Vec<ListOffsetsTopic>) -> BTreeMap<String, Vec<ListOffsetsPartition>> {
+    let mut topics = BTreeMap::<_, Vec<_>>::new();
+    for topic in asked.into_iter().filter(|topic| !topic.partitions.is_empty()) {
+        topics.entry(topic.name).or_default().extend(topic.partitions);
+    }
+    topics
 }
 
 fn look_up(
@@ -126,7 +137,7 @@ fn find(led: &Led, timestamp: i64, view: View) -> Result<Option<FoundOffset>, Er
     };
     let start = || {
         let offset = log.log_start_offset();
-        edge(offset, log.epoch_for_offset(offset).unwrap_or(-1))
+        edge(offset, log.epoch_for_offset(offset).unwrap_or(led.leader_epoch))
     };
     match timestamp {
         LATEST => edge(end, led.leader_epoch),

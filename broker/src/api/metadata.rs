@@ -21,12 +21,21 @@ use crate::{
     topics::NewTopic,
 };
 
+/// The first version in which a topic can be named by its id alone.
+const TOPIC_IDS_SINCE: i16 = 12;
+
 pub(super) async fn handle(context: Context, request: MetadataRequest) -> MetadataResponse {
     let broker = &context.broker;
     // Version 0 has no null: an empty list stands for all topics.
     let asked = request.topics.filter(|topics| context.api_version > 0 || !topics.is_empty());
     let may_create = (context.api_version < 4 || request.allow_auto_topic_creation)
         && broker.settings().auto_create_topics;
+    if let Some(asked) = &asked
+        && !(TOPIC_IDS_SINCE..).contains(&context.api_version)
+        && asked.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_zero())
+    {
+        return nameless(asked);
+    }
     let version = context.api_version;
     let mut topics = match asked {
         None => {
@@ -34,7 +43,7 @@ pub(super) async fn handle(context: Context, request: MetadataRequest) -> Metada
             image.topics().map(|topic| describe(&image, topic, version)).collect()
         }
         Some(asked) => {
-            let asked = distinct(asked, |topic| (topic.name.clone(), topic.topic_id));
+            let asked = distinct(by_id_or_name(asked), |topic| (topic.name.clone(), topic.topic_id));
             describe_asked(&context, asked, may_create).await
         }
     };
@@ -55,6 +64,24 @@ pub(super) async fn handle(context: Context, request: MetadataRequest) -> Metada
         ),
         ..Default::default()
     }
+}
+
+/// Kafka looks up ids or names, and not both: where there is an id, names go unheard.
+fn by_id_or_name(mut asked: Vec<MetadataRequestTopic>) -> Vec<MetadataRequestTopic> {
+    if asked.iter().any(|topic| !topic.topic_id.is_zero()) {
+        asked.retain(|topic| !topic.topic_id.is_zero());
+        asked.iter_mut().for_each(|topic| topic.name = None);
+    }
+    asked
+}
+
+/// The answer to a request that leaves names out in a version that has no ids yet.
+fn nameless(asked: &[MetadataRequestTopic]) -> MetadataResponse {
+    let refused = |topic: &MetadataRequestTopic| {
+        let name = topic.name.clone().unwrap_or_default();
+        failed(Some(name), topic.topic_id, ErrorCode::InvalidRequest)
+    };
+    MetadataResponse { topics: asked.iter().map(refused).collect(), ..Default::default() }
 }
 
 fn brokers(context: &Context, image: &Image) -> Vec<MetadataResponseBroker> {

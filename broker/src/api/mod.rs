@@ -104,6 +104,14 @@ table! {
     DeleteRecords, 0..=2 => delete_records;
     OffsetForLeaderEpoch, 2..=4 => offset_for_leader_epoch;
     InitProducerId, 0..=5 => init_producer_id;
+    AddPartitionsToTxn, 0..=5 => add_partitions_to_txn;
+    AddOffsetsToTxn, 0..=4 => add_offsets_to_txn;
+    EndTxn, 0..=5 => end_txn;
+    TxnOffsetCommit, 0..=5 => txn_offset_commit;
+    WriteTxnMarkers, 1..=1 => write_txn_markers;
+    DescribeProducers, 0..=0 => describe_producers;
+    DescribeTransactions, 0..=0 => describe_transactions;
+    ListTransactions, 0..=2 => list_transactions;
     FindCoordinator, 0..=6 => find_coordinator;
     JoinGroup, 0..=9 => join_group;
     SyncGroup, 0..=5 => sync_group;
@@ -118,9 +126,19 @@ table! {
     DescribeClientQuotas, 0..=1 => describe_client_quotas;
     AlterClientQuotas, 0..=1 => alter_client_quotas;
     DescribeAcls, 1..=3 => describe_acls;
+    CreateAcls, 1..=3 => create_acls;
+    DeleteAcls, 1..=3 => delete_acls;
+    SaslHandshake, 0..=1 => sasl_handshake;
+    SaslAuthenticate, 0..=2 => sasl_authenticate;
+    DescribeUserScramCredentials, 0..=0 => describe_user_scram_credentials;
+    AlterUserScramCredentials, 0..=0 => alter_user_scram_credentials;
+    DescribeLogDirs, 1..=4 => describe_log_dirs;
     ElectLeaders, 0..=2 => elect_leaders;
     AlterPartitionReassignments, 0..=1 => alter_partition_reassignments;
     ListPartitionReassignments, 0..=0 => list_partition_reassignments;
+    ConsumerGroupHeartbeat, 0..=1 => consumer_group_heartbeat;
+    ConsumerGroupDescribe, 0..=1 => consumer_group_describe;
+    ListConfigResources, 0..=1 => list_config_resources;
     DescribeTopicPartitions, 0..=0 => describe_topic_partitions;
 }
 

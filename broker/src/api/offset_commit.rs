@@ -11,6 +11,8 @@ use heliostat_wire::{
 use super::Context;
 
 pub(super) async fn handle(context: Context, mut request: OffsetCommitRequest) -> OffsetCommitResponse {
+    // Kafka goes by partitions: a topic without any leaves no trace.
+    request.topics.retain(|topic| !topic.partitions.is_empty());
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &mut request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());

@@ -25,8 +25,9 @@ use super::{
 };
 use crate::{
     clock::now_ms,
-    log::AppendError,
+    log::{AppendError, Guard},
     partitions::{Led, NotServed, TopicKey},
+    txn::{self, Arrival},
 };
 use durable::{Awaited, Place, Watched};
 
@@ -65,6 +66,8 @@ struct Step {
     index: i32,
     records: Bytes,
     led: Result<Led, NotServed>,
+    /// Allows the first batch of a transaction.
+    guard: Option<Guard>,
 }
 
 pub(super) async fn handle(context: Context, request: ProduceRequest) -> Acknowledgement {
@@ -73,7 +76,9 @@ pub(super) async fn handle(context: Context, request: ProduceRequest) -> Acknowl
         -1..=1 => None,
         _ => Some(ErrorCode::InvalidRequiredAcks),
     };
-    let topics = plan(&context, request, refusal);
+    let transactional_id = request.transactional_id.clone();
+    let mut topics = plan(&context, request, refusal);
+    admit(&context, transactional_id.as_deref(), &mut topics).await;
     let version = context.api_version;
     let (responses, awaited) = blocking(move || append_all(topics, version, acks)).await;
     if acks == 0 {
@@ -118,7 +123,9 @@ impl Outcome<ProduceResponse> for Acknowledgement {
 fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) -> Vec<Topic> {
     let image = context.broker.image();
     let by_id = context.api_version >= TOPIC_IDS_SINCE;
-    let topics = request.topic_data.into_iter().map(|topic| {
+    // Kafka goes by partitions: a topic without any leaves no trace.
+    let topics = request.topic_data.into_iter().filter(|topic| !topic.partition_data.is_empty());
+    let topics = topics.map(|topic| {
         let found = TopicKey::of(&topic.name, topic.topic_id, by_id).find(&image);
         let partitions = topic.partition_data.into_iter().map(|partition| {
             let led = match refusal {
@@ -133,6 +140,7 @@ fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) 
                 index: partition.index,
                 records: partition.records,
                 led,
+                guard: None,
             }
         });
         Topic {
@@ -142,6 +150,29 @@ fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) 
         }
     });
     topics.collect()
+}
+
+/// Lets transactional batches in, or refuses every partition that would otherwise be appended to.
+async fn admit(context: &Context, transactional_id: Option<&str>, topics: &mut [Topic]) {
+    let served = topics.iter().flat_map(|topic| &topic.partitions);
+    let arrivals: Vec<_> = served
+        .filter_map(|step| {
+            let led = step.led.as_ref().ok()?;
+            let (log, records) = (&*led.log, &step.records);
+            Some(Arrival { log, records })
+        })
+        .collect();
+    let admitted = txn::admit(&context.broker, transactional_id, context.api_version, &arrivals).await;
+    let served = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    let served = served.filter(|step| step.led.is_ok());
+    match admitted {
+        Ok(guards) => {
+            for (step, guard) in served.zip(guards) {
+                step.guard = guard;
+            }
+        }
+        Err(error) => served.for_each(|step| step.led = Err(error.into())),
+    }
 }
 
 /// The responses, and what must still become durable.
@@ -203,7 +234,10 @@ fn append(step: Step, version: i16, acks: i16) -> (PartitionProduceResponse, Opt
     if acks == ALL_REPLICAS && led.is_under_min_isr(led.log.config().min_insync_replicas) {
         return (refused(ErrorCode::NotEnoughReplicas), None);
     }
-    match led.log.append(&step.records, led.leader_epoch, now_ms()) {
+    let appended = led
+        .log
+        .append_guarded(&step.records, step.guard, led.leader_epoch, now_ms());
+    match appended {
         Ok(appended) => {
             let response = PartitionProduceResponse {
                 index: step.index,
@@ -217,6 +251,7 @@ fn append(step: Step, version: i16, acks: i16) -> (PartitionProduceResponse, Opt
         Err(error) => {
             // A disk that fails is told of once, by the log; it would be told of with every request here.
             let response = PartitionProduceResponse {
+                log_start_offset: if error.was_examined() { led.log.log_start_offset() } else { -1 },
                 record_errors: record_errors(&error),
                 error_message: Some(error.to_string()),
                 ..refused(error.code())

@@ -4,10 +4,13 @@ use crate::api_error::ApiError;
 
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
+pub(super) const BROKER_LOGGER: i8 = 8;
+pub(super) const CLIENT_METRICS: i8 = 16;
+pub(super) const GROUP: i8 = 32;
 
 /// The refusal of every other kind of resource.
 pub(super) fn unsupported(resource_type: i8) -> ApiError {
     ApiError::invalid_request(format!(
-        "resources of type {resource_type} have no configuration here: only topics (2) and brokers (4) have"
+        "resources of type {resource_type} have no configuration here: only topics (2), brokers (4) and groups (32) have"
     ))
 }

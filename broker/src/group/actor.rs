@@ -4,7 +4,7 @@
 //! calls are taken one after another, a call that waits for the disk needs no lock. A caller that goes away changes nothing:
 //! what it asked for is done, or not, as a whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,17 +19,22 @@ use tracing::{debug, info};
 
 use super::Ticket;
 use super::calls::{Call, Commit, CommitOffset};
+use super::consumer::group::ConsumerGroup;
+use super::consumer::record::removal;
 use super::join::Joining;
-use super::membership::{self, Group, Now, Reply, State, Step};
+use super::membership::{self, CONSUMER, Group, Now, Reply, State, Step, refuse_join};
 use super::offsets::{Committed, OffsetChange, Offsets};
 use super::record::{Change, group_change, group_removal, offset_change};
 use super::store::{NotStored, Store};
+use crate::state::Images;
 
 /// What ListGroups shows of a group without asking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Summary {
-    pub state: State,
+    pub state: &'static str,
     pub protocol_type: String,
+    /// `classic` or `consumer`.
+    pub group_type: &'static str,
 }
 
 /// A group as others reach it.
@@ -48,9 +53,21 @@ pub(super) struct Clock {
     start: Instant,
 }
 
+/// A group as the journal has it, or as it is made.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub group: Group,
+    pub consumer: Option<ConsumerGroup>,
+    pub offsets: Offsets,
+}
+
 /// The task's own state.
 pub(super) struct Actor {
+    /// The group as far as the classic protocol goes; without members where `consumer` is there.
     pub group: Group,
+    /// The group of the consumer protocol, if it is one.
+    pub consumer: Option<ConsumerGroup>,
+    pub images: Images,
     pub offsets: Offsets,
     pub store: Store,
     pub clock: Clock,
@@ -99,17 +116,23 @@ impl Clock {
 
 impl Actor {
     pub fn new(
-        group: Group,
-        offsets: Offsets,
+        Found {
+            group,
+            consumer,
+            offsets,
+        }: Found,
+        images: Images,
         store: Store,
         clock: Clock,
         registry: Registry,
         stopping: CancellationToken,
     ) -> Self {
-        let summary = Arc::new(Mutex::new(summary_of(&group)));
+        let summary = Arc::new(Mutex::new(summary_of(&group, consumer.as_ref())));
         let (waiting, last_ticket, deleted) = (HashMap::new(), 0, false);
         Self {
             group,
+            consumer,
+            images,
             offsets,
             store,
             clock,
@@ -131,7 +154,9 @@ impl Actor {
             .max(Duration::from_millis(1));
         let mut expiry = Instant::now() + period;
         while !self.deleted {
-            let deadline = self.clock.instant(self.group.next_deadline());
+            let consumer = self.consumer.as_ref().and_then(ConsumerGroup::next_deadline);
+            let deadline = self.group.next_deadline().into_iter().chain(consumer).min();
+            let deadline = self.clock.instant(deadline);
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 call = calls.recv() => match call {
@@ -145,6 +170,7 @@ impl Actor {
                     }
                     let step = self.group.on_time(self.clock.now());
                     self.carry_out(step).await;
+                    self.consumer_on_time().await;
                 }
                 () = sleep_until(expiry) => {
                     expiry = Instant::now() + period;
@@ -164,6 +190,18 @@ impl Actor {
                 request,
                 answer,
             } => {
+                match self.become_classic().await {
+                    Ok(true) => {}
+                    // Members of both protocols in one group are not possible here.
+                    Ok(false) => {
+                        let refused = refuse_join(&request.member_id, ErrorCode::InconsistentGroupProtocol);
+                        return drop(answer.send(refused));
+                    }
+                    Err(NotStored) => {
+                        let refused = refuse_join(&request.member_id, ErrorCode::CoordinatorNotAvailable);
+                        return drop(answer.send(refused));
+                    }
+                }
                 let ticket = self.wait(Waiter::Join(answer));
                 let unique = unique_id();
                 let joining = Joining {
@@ -197,6 +235,16 @@ impl Actor {
                 self.carry_out(step).await;
                 let _ = answer.send(responses);
             }
+            Call::ConsumerHeartbeat {
+                client,
+                request,
+                answer,
+            } => {
+                let _ = answer.send(self.consumer_heartbeat(&client, &request).await);
+            }
+            Call::ConsumerDescribe { answer } => {
+                let _ = answer.send(self.consumer_describe());
+            }
             Call::Commit { commit, answer } => {
                 let outcome = self.commit(now, commit).await;
                 let _ = answer.send(outcome);
@@ -212,12 +260,17 @@ impl Actor {
             Call::Fetch {
                 topics,
                 require_stable,
+                member: (member_id, epoch),
                 answer,
             } => {
-                let _ = answer.send(self.fetch(topics, require_stable));
+                let allowed = match &self.consumer {
+                    Some(group) => group.check_fetch(member_id.as_deref(), epoch),
+                    None => Ok(()),
+                };
+                let _ = answer.send(allowed.map(|()| self.fetch(topics, require_stable)));
             }
             Call::Describe { answer } => {
-                let _ = answer.send(self.group.describe());
+                let _ = answer.send(self.consumer.is_none().then(|| self.group.describe()));
             }
             Call::Delete { answer } => {
                 let _ = answer.send(self.delete().await.err().unwrap_or(ErrorCode::None));
@@ -272,13 +325,19 @@ impl Actor {
         let Commit {
             member,
             generation,
+            modern,
             producer_id,
             retention,
             offsets,
         } = commit;
         let instance_id = member.group_instance_id.as_deref();
-        self.group
-            .check_commit(&member.member_id, instance_id, generation, producer_id.is_some())?;
+        let (member_id, transactional) = (&member.member_id, producer_id.is_some());
+        match &self.consumer {
+            Some(group) => group.check_commit(member_id, instance_id, generation, transactional, modern)?,
+            None => self
+                .group
+                .check_commit(member_id, instance_id, generation, transactional)?,
+        }
         if producer_id.is_none() && matches!(self.group.state, State::Stable | State::PreparingRebalance) {
             self.group.heard(&member.member_id, now);
         }
@@ -363,11 +422,14 @@ impl Actor {
     }
 
     async fn delete(&mut self) -> Result<(), ErrorCode> {
-        if self.group.state != State::Empty {
+        if !self.is_empty() {
             return Err(ErrorCode::NonEmptyGroup);
         }
         let mut records = self.records(&self.offsets.remove_all());
-        records.push(group_removal(&self.group.id));
+        records.push(match &self.consumer {
+            Some(_) => removal(&self.group.id),
+            None => group_removal(&self.group.id),
+        });
         self.store
             .put(records)
             .await
@@ -383,11 +445,13 @@ impl Actor {
     }
 
     async fn delete_offsets(&mut self, partitions: Vec<(String, i32)>) -> Result<Vec<ErrorCode>, ErrorCode> {
-        self.group.check_offset_delete()?;
+        if self.consumer.is_none() {
+            self.group.check_offset_delete()?;
+        }
         let mut codes = Vec::with_capacity(partitions.len());
         let mut changes = Vec::new();
         for (topic, partition) in partitions {
-            if self.group.is_subscribed_to(&topic) {
+            if self.is_subscribed_to(&topic) {
                 codes.push(ErrorCode::GroupSubscribedToTopic);
             } else {
                 changes.append(&mut self.offsets.remove(&topic, partition));
@@ -403,12 +467,12 @@ impl Actor {
     /// Drops offsets that nobody has used for the retention time, and the group itself when nothing is left of it.
     async fn expire(&mut self) {
         let retention = i64::try_from(self.group.config.offsets_retention.as_millis()).unwrap_or(i64::MAX);
-        let unused_since = |topic: &str, committed: i64| {
-            if self.group.is_subscribed_to(topic) {
-                None
-            } else {
-                self.group.unused_since(committed)
-            }
+        let topics: Vec<String> = self.offsets.topics().cloned().collect();
+        let read: BTreeSet<String> = topics.into_iter().filter(|t| self.is_subscribed_to(t)).collect();
+        let unused_since = |topic: &str, committed: i64| match &self.consumer {
+            _ if read.contains(topic) => None,
+            Some(_) => Some(committed),
+            None => self.group.unused_since(committed),
         };
         let changes = self
             .offsets
@@ -423,7 +487,7 @@ impl Actor {
         // What is not stored now is tried again at the next check.
         if self.change_offsets(changes).await.is_ok()
             && self.offsets.is_empty()
-            && self.group.state == State::Empty
+            && self.is_empty()
             && self.group.pending_joins.is_empty()
             && let Err(error) = self.delete().await
         {
@@ -431,13 +495,21 @@ impl Actor {
         }
     }
 
+    /// Whether nobody is a member, in either protocol.
+    fn is_empty(&self) -> bool {
+        match &self.consumer {
+            Some(group) => group.members.is_empty(),
+            None => self.group.state == State::Empty,
+        }
+    }
+
     fn publish(&self) {
-        let summary = summary_of(&self.group);
+        let summary = summary_of(&self.group, self.consumer.as_ref());
         let mut shared = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
         if *shared != summary {
             debug!(
                 group = self.group.id,
-                state = summary.state.name(),
+                state = summary.state,
                 generation = self.group.generation,
                 "group state"
             );
@@ -446,15 +518,23 @@ impl Actor {
     }
 }
 
-fn summary_of(group: &Group) -> Summary {
-    Summary {
-        state: group.state,
-        protocol_type: group.protocol_type.clone().unwrap_or_default(),
+fn summary_of(group: &Group, consumer: Option<&ConsumerGroup>) -> Summary {
+    match consumer {
+        Some(group) => Summary {
+            state: group.state(),
+            protocol_type: CONSUMER.to_owned(),
+            group_type: CONSUMER,
+        },
+        None => Summary {
+            state: group.state.name(),
+            protocol_type: group.protocol_type.clone().unwrap_or_default(),
+            group_type: "classic",
+        },
     }
 }
 
 /// 128 random bits in the form of a UUID of version 4: what makes member ids unique.
-fn unique_id() -> String {
+pub(super) fn unique_id() -> String {
     let bits = (rand::random::<u128>() & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{bits:032x}");
     format!(

@@ -1,11 +1,13 @@
 //! What a group can be asked.
 
 use heliostat_wire::ErrorCode;
+use heliostat_wire::message::consumer_group_describe::DescribedGroup as DescribedConsumerGroup;
 use heliostat_wire::message::describe_groups::DescribedGroup;
 use heliostat_wire::message::join_group::{JoinGroupRequest, JoinGroupResponse};
 use heliostat_wire::message::leave_group::{MemberIdentity, MemberResponse};
 use heliostat_wire::message::offset_fetch::{OffsetFetchRequestTopics, OffsetFetchResponseTopics};
 use heliostat_wire::message::sync_group::{SyncGroupRequest, SyncGroupResponse};
+use heliostat_wire::message::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use tokio::sync::oneshot;
 
 use super::member::Client;
@@ -34,6 +36,15 @@ pub(super) enum Call {
         members: Vec<MemberIdentity>,
         answer: oneshot::Sender<Vec<MemberResponse>>,
     },
+    ConsumerHeartbeat {
+        client: Client,
+        request: ConsumerGroupHeartbeatRequest,
+        answer: oneshot::Sender<ConsumerGroupHeartbeatResponse>,
+    },
+    ConsumerDescribe {
+        /// `None` for a classic group.
+        answer: oneshot::Sender<Option<DescribedConsumerGroup>>,
+    },
     Commit {
         commit: Commit,
         answer: oneshot::Sender<Result<Vec<ErrorCode>, ErrorCode>>,
@@ -46,10 +57,13 @@ pub(super) enum Call {
     Fetch {
         topics: Option<Vec<OffsetFetchRequestTopics>>,
         require_stable: bool,
-        answer: oneshot::Sender<Vec<OffsetFetchResponseTopics>>,
+        /// The member that asks and its epoch, since the consumer protocol.
+        member: (Option<String>, i32),
+        answer: oneshot::Sender<Result<Vec<OffsetFetchResponseTopics>, ErrorCode>>,
     },
     Describe {
-        answer: oneshot::Sender<DescribedGroup>,
+        /// `None` for a group that is no classic one.
+        answer: oneshot::Sender<Option<DescribedGroup>>,
     },
     Delete {
         answer: oneshot::Sender<ErrorCode>,
@@ -69,6 +83,8 @@ pub(super) enum Call {
 pub(super) struct Commit {
     pub member: MemberIdentity,
     pub generation: i32,
+    /// Whether the request's version can carry the epoch of a member of the consumer protocol.
+    pub modern: bool,
     /// The producer whose transaction the commit is part of.
     pub producer_id: Option<i64>,
     /// How long old clients want the offsets to be kept, in milliseconds.

@@ -19,21 +19,24 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::actor::{Actor, Clock, Handle, Registry};
+use super::actor::{Actor, Clock, Found, Handle, Registry};
 use super::calls::Call;
 use super::config::GroupConfig;
+use super::consumer::group::ConsumerGroup;
 use super::member::Client;
 use super::membership::{Group, refuse_join, refuse_sync};
 use super::offsets::Offsets;
 use super::record::{Entry, decode};
 use super::store::Store;
 use crate::log::Disk;
+use crate::state::Images;
 use crate::state::journal::{Content, Journal, JournalError};
 
 /// The coordinator of all groups of a cluster. Nodes share one; which node may speak for a group is the caller's to check.
 #[derive(Debug)]
 pub struct Coordinator {
-    config: GroupConfig,
+    pub(super) config: GroupConfig,
+    images: Images,
     groups: Registry,
     clock: Clock,
     pub(super) stopping: CancellationToken,
@@ -70,21 +73,22 @@ const CALLS: usize = 64;
 impl Coordinator {
     /// Opens the coordinator whose state is in the journal at `path`, which is created if there is none. Members that it
     /// finds there are members still; their sessions start anew. Must be called within a Tokio runtime.
-    pub fn open(path: &Path, config: GroupConfig) -> Result<Self, OpenError> {
-        Self::open_on(path, config, Disk::default())
+    pub fn open(path: &Path, config: GroupConfig, images: Images) -> Result<Self, OpenError> {
+        Self::open_on(path, config, images, Disk::default())
     }
 
     /// As [`Coordinator::open`], on a disk where faults can be injected.
-    pub fn open_on(path: &Path, config: GroupConfig, disk: Disk) -> Result<Self, OpenError> {
+    pub fn open_on(path: &Path, config: GroupConfig, images: Images, disk: Disk) -> Result<Self, OpenError> {
         let (journal, content) = Journal::open_on(path, disk)?;
         let clock = Clock::start();
-        let found = restore(path, &content, &config)?;
-        let (store, thread) = Store::start(journal).map_err(|source| OpenError::Thread {
+        let found = restore(path, &content, &config, clock.now().timer)?;
+        let (store, thread) = Store::start("group-journal", journal).map_err(|source| OpenError::Thread {
             path: path.to_owned(),
             source,
         })?;
         let coordinator = Self {
             config,
+            images,
             groups: Registry::default(),
             clock,
             stopping: CancellationToken::new(),
@@ -93,9 +97,14 @@ impl Coordinator {
         };
         debug!(groups = found.len(), "groups are loaded");
         let now = coordinator.clock.now();
-        for (mut group, offsets) in found.into_values() {
-            group.restored(now.timer);
-            coordinator.start(&mut coordinator.registry(), group, offsets);
+        for mut found in found.into_values() {
+            found.group.restored(now.timer);
+            if let Some(group) = &mut found.consumer {
+                let image = coordinator.images.current();
+                let limits = group.config.consumer.for_group(&group.id, &image);
+                group.restored(now.timer, limits.session_timeout_ms);
+            }
+            coordinator.start(&mut coordinator.registry(), found);
         }
         Ok(coordinator)
     }
@@ -210,23 +219,26 @@ impl Coordinator {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
-            if passes(states, summary.state.name()) && passes(types, TYPE) {
+            if passes(states, summary.state) && passes(types, summary.group_type) {
                 listed.push(ListedGroup {
                     group_id: id.clone(),
                     protocol_type: summary.protocol_type,
-                    group_state: summary.state.name().to_owned(),
-                    group_type: TYPE.to_owned(),
+                    group_state: summary.state.to_owned(),
+                    group_type: summary.group_type.to_owned(),
                 });
             }
         }
         listed
     }
 
-    /// DescribeGroups, for one group. One that does not exist is `Dead`; since version 6 that is an error as well.
+    /// DescribeGroups, for one group. One that does not exist, or is of the consumer protocol, is `Dead`; since version 6
+    /// that is an error as well.
     pub async fn describe_group(&self, version: i16, group_id: &str) -> DescribedGroup {
-        if let Some(group) = self.find(group_id)
-            && let Some(described) = ask(&group, |answer| Call::Describe { answer }).await
-        {
+        let found = match self.find(group_id) {
+            Some(group) => ask(&group, |answer| Call::Describe { answer }).await,
+            None => None,
+        };
+        if let Some(Some(described)) = found {
             return described;
         }
         let mut described = DescribedGroup {
@@ -236,7 +248,10 @@ impl Coordinator {
         };
         if version >= 6 {
             described.error_code = ErrorCode::GroupIdNotFound.code();
-            described.error_message = Some(format!("there is no group {group_id:?}"));
+            described.error_message = Some(match found {
+                Some(None) => format!("{group_id:?} is no classic group"),
+                _ => format!("there is no group {group_id:?}"),
+            });
         }
         described
     }
@@ -288,14 +303,10 @@ impl Coordinator {
         if let Some(found) = groups.get(group_id) {
             return Some(found.clone());
         }
-        self.start(
-            &mut groups,
-            Group::new(group_id, self.config.clone()),
-            Offsets::default(),
-        )
+        self.start(&mut groups, empty(group_id, &self.config))
     }
 
-    fn start(&self, groups: &mut BTreeMap<String, Handle>, group: Group, offsets: Offsets) -> Option<Handle> {
+    fn start(&self, groups: &mut BTreeMap<String, Handle>, found: Found) -> Option<Handle> {
         if self.stopping.is_cancelled() {
             return None;
         }
@@ -307,10 +318,10 @@ impl Coordinator {
             .0
             .clone();
         let (calls, queue) = mpsc::channel(CALLS);
-        let id = group.id.clone();
+        let id = found.group.id.clone();
         let actor = Actor::new(
-            group,
-            offsets,
+            found,
+            self.images.clone(),
             store,
             self.clock.clone(),
             Arc::clone(&self.groups),
@@ -325,9 +336,6 @@ impl Coordinator {
         Some(handle)
     }
 }
-
-/// The only type of group that this coordinator has.
-const TYPE: &str = "classic";
 
 /// Asks a group; `None` when it is gone.
 pub(super) async fn ask<T>(group: &Handle, call: impl FnOnce(oneshot::Sender<T>) -> Call) -> Option<T> {
@@ -344,28 +352,45 @@ pub(super) fn identity(member_id: String, group_instance_id: Option<String>) -> 
     }
 }
 
+fn empty(group_id: &str, config: &GroupConfig) -> Found {
+    Found {
+        group: Group::new(group_id, config.clone()),
+        consumer: None,
+        offsets: Offsets::default(),
+    }
+}
+
 /// Puts together the groups whose entries a journal holds.
 fn restore(
     path: &Path,
     content: &Content,
     config: &GroupConfig,
-) -> Result<BTreeMap<String, (Group, Offsets)>, OpenError> {
-    let mut found: BTreeMap<String, (Group, Offsets)> = BTreeMap::new();
-    let empty = |id: &str| (Group::new(id, config.clone()), Offsets::default());
+    now: i64,
+) -> Result<BTreeMap<String, Found>, OpenError> {
+    let mut found: BTreeMap<String, Found> = BTreeMap::new();
     for (key, value) in content {
         let entry = decode(key, value, config).ok_or_else(|| OpenError::UnknownEntry {
             path: path.to_owned(),
         })?;
         match entry {
             Entry::Members(group) => {
-                let place = found.entry(group.id.clone()).or_insert_with(|| empty(&group.id));
-                place.0 = *group;
+                let place = found
+                    .entry(group.id.clone())
+                    .or_insert_with(|| empty(&group.id, config));
+                place.group = *group;
+            }
+            Entry::Consumer { group, change } => {
+                let place = found
+                    .entry(group.clone())
+                    .or_insert_with(|| empty(&group, config));
+                let new = || ConsumerGroup::new(&group, config.clone());
+                place.consumer.get_or_insert_with(new).apply(change, now);
             }
             Entry::Offset { group, change } => {
                 found
                     .entry(group.clone())
-                    .or_insert_with(|| empty(&group))
-                    .1
+                    .or_insert_with(|| empty(&group, config))
+                    .offsets
                     .apply(change);
             }
         }

@@ -17,6 +17,7 @@ use heliostat_wire::message::txn_offset_commit::{
 };
 
 use super::{Client, Coordinator, GroupConfig, OpenError};
+use crate::state::Images;
 
 fn config() -> GroupConfig {
     GroupConfig {
@@ -26,7 +27,7 @@ fn config() -> GroupConfig {
 }
 
 fn open(path: &Path) -> Coordinator {
-    Coordinator::open(path, config()).unwrap()
+    Coordinator::open(path, config(), Images::default()).unwrap()
 }
 
 async fn join(coordinator: &Coordinator, group: &str, member_id: &str, metadata: &[u8]) -> JoinGroupResponse {
@@ -350,7 +351,7 @@ async fn unused_offsets_expire_and_their_group_with_them() {
         offsets_retention_check_interval: Duration::from_millis(10),
         ..config()
     };
-    let coordinator = Coordinator::open(&directory.path().join("groups"), config).unwrap();
+    let coordinator = Coordinator::open(&directory.path().join("groups"), config, Images::default()).unwrap();
     let reads_t = [0, 1, 0, 0, 0, 1, 0, 1, b't'];
     let (member, generation) = stable(&coordinator, "g", &reads_t).await;
     for topic in ["t", "u"] {
@@ -419,7 +420,7 @@ async fn entries_of_an_unknown_kind_stop_the_start() {
     let (mut journal, _) = crate::state::journal::Journal::open(&path).unwrap();
     journal.put(&[(b"zzz".to_vec(), Some(b"1".to_vec()))]).unwrap();
     assert!(matches!(
-        Coordinator::open(&path, config()),
+        Coordinator::open(&path, config(), Images::default()),
         Err(OpenError::UnknownEntry { .. })
     ));
 }

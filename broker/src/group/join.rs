@@ -4,7 +4,7 @@ use heliostat_wire::ErrorCode;
 use heliostat_wire::message::join_group::JoinGroupRequest;
 
 use super::Ticket;
-use super::member::{Client, Member, protocols_of};
+use super::member::{Client, METADATA_MAX, Member, metadata_size, protocols_of};
 use super::membership::{Group, JoinTimer, Now, Replacement, State, Step, Store, refuse_join, refuse_sync};
 
 /// Since this version a member without an id is given one first, and joins with it in a second request (KIP-394).
@@ -152,6 +152,9 @@ impl Group {
         if !self.has_room_for(member_id) {
             self.remove(member_id, step);
             return Err((String::new(), ErrorCode::GroupMaxSizeReached));
+        }
+        if metadata_size(joining.request) > METADATA_MAX {
+            return Err((member_id.to_owned(), ErrorCode::UnknownServerError));
         }
         if !self.supports(joining.request) {
             return Err((member_id.to_owned(), ErrorCode::InconsistentGroupProtocol));

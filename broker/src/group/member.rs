@@ -77,6 +77,19 @@ impl Member {
     }
 }
 
+/// The most that a member may say about itself, and that it may be assigned, in bytes. Kafka has such a limit for the whole
+/// group, and the same error: what it stores has to fit into a record of its topic of offsets.
+pub(super) const METADATA_MAX: usize = 1 << 20;
+
+/// What a member says about itself, in bytes.
+pub(super) fn metadata_size(request: &JoinGroupRequest) -> usize {
+    request
+        .protocols
+        .iter()
+        .map(|p| p.name.len() + p.metadata.len())
+        .sum()
+}
+
 pub(super) fn protocols_of(request: &JoinGroupRequest) -> Vec<(String, Bytes)> {
     request
         .protocols

@@ -19,7 +19,7 @@ use super::member::Member;
 use super::{Ticket, subscription};
 
 /// The protocol type of consumers: the only one whose metadata the coordinator looks into.
-const CONSUMER: &str = "consumer";
+pub(super) const CONSUMER: &str = "consumer";
 
 /// Where a group is between two generations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

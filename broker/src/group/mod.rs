@@ -1,5 +1,5 @@
 //! The group coordinator: membership, generations, assignments and committed offsets of consumer groups, of Kafka Connect's
-//! workers, and of whatever else uses the classic group protocol.
+//! workers, and of whatever else uses the classic group protocol; and of consumers that use KIP-848's (`consumer`).
 //!
 //! [`Coordinator`] has one method for each request. Behind it every group is a task of its own (`actor`) around a state machine
 //! that knows neither sockets nor clocks (`membership`, `join`, `session`) and its offsets (`offsets`). What must survive
@@ -11,6 +11,8 @@
 mod actor;
 mod calls;
 mod config;
+mod consumer;
+mod consumer_requests;
 mod coordinator;
 #[cfg(test)]
 mod coordinator_tests;
@@ -26,10 +28,17 @@ mod session;
 mod store;
 mod subscription;
 
-pub use config::GroupConfig;
+pub use config::{ConsumerConfig, GroupConfig};
+pub(crate) use config::{HEARTBEAT_INTERVAL, SESSION_TIMEOUT};
 pub use coordinator::{Coordinator, OpenError};
 pub use member::Client;
 pub use offset_requests::NotStored;
+pub(crate) use store::Store;
 
 /// Stands for a request whose answer may come later.
 type Ticket = u64;
+
+/// Whether there is an assignor of this name for groups of the consumer protocol.
+pub(crate) fn is_assignor(name: &str) -> bool {
+    consumer::assignor::Assignor::from_name(name).is_some()
+}

@@ -51,6 +51,7 @@ impl Coordinator {
         let commit = Commit {
             member: identity(request.member_id, request.group_instance_id),
             generation: request.generation_id_or_member_epoch,
+            modern: version >= 9,
             producer_id: None,
             retention: (request.retention_time_ms != -1).then_some(request.retention_time_ms),
             offsets,
@@ -96,6 +97,7 @@ impl Coordinator {
         let commit = Commit {
             member: identity(request.member_id, request.group_instance_id),
             generation: request.generation_id,
+            modern: true,
             producer_id: Some(request.producer_id),
             retention: None,
             offsets,
@@ -141,7 +143,12 @@ impl Coordinator {
         group: OffsetFetchRequestGroup,
         require_stable: bool,
     ) -> OffsetFetchResponseGroup {
-        let OffsetFetchRequestGroup { group_id, topics, .. } = group;
+        let OffsetFetchRequestGroup {
+            group_id,
+            member_id,
+            member_epoch,
+            topics,
+        } = group;
         let mut response = OffsetFetchResponseGroup {
             group_id,
             ..OffsetFetchResponseGroup::default()
@@ -150,11 +157,13 @@ impl Coordinator {
             Some(group) => match ask(&group, |answer| Call::Fetch {
                 topics,
                 require_stable,
+                member: (member_id, member_epoch),
                 answer,
             })
             .await
             {
-                Some(topics) => response.topics = topics,
+                Some(Ok(topics)) => response.topics = topics,
+                Some(Err(error)) => response.error_code = error.code(),
                 None => response.error_code = ErrorCode::CoordinatorNotAvailable.code(),
             },
             None => {

@@ -63,6 +63,11 @@ impl Offsets {
         self.committed.is_empty() && self.pending.is_empty()
     }
 
+    /// The topics with a committed offset.
+    pub fn topics(&self) -> impl Iterator<Item = &String> {
+        self.committed.keys()
+    }
+
     /// A number for the next commit, larger than all before.
     pub fn next_order(&mut self) -> i64 {
         self.last_order += 1;

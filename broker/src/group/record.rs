@@ -1,6 +1,6 @@
 //! What the journal holds about groups.
 //!
-//! Keys begin with a letter: `g` a group's members and generation, `o` a committed offset, `p` an offset committed in a
+//! Keys begin with a letter (those of the consumer protocol are in `consumer::record`): `g` a group's members and generation, `o` a committed offset, `p` an offset committed in a
 //! transaction that is still open. Values begin with the version of their format, which is 1. Integers are big-endian; a
 //! string or a byte array is its length (4 bytes; -1 for null) and its bytes.
 //!
@@ -16,6 +16,7 @@
 use bytes::Bytes;
 
 use super::config::GroupConfig;
+use super::consumer::{group as consumer, record as consumer_record};
 use super::member::{Client, Member};
 use super::membership::Group;
 use super::offsets::{Committed, OffsetChange};
@@ -28,11 +29,13 @@ pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 pub(super) enum Entry {
     /// A group's members; their sessions have not started.
     Members(Box<Group>),
+    /// A part of a group of the consumer protocol.
+    Consumer { group: String, change: consumer::Change },
     /// One offset of the named group: always one that sets something.
     Offset { group: String, change: OffsetChange },
 }
 
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 /// The change that stores a group's members and generation.
 pub(super) fn group_change(group: &Group) -> Change {
@@ -129,7 +132,10 @@ pub(super) fn decode(key: &[u8], value: &[u8], config: &GroupConfig) -> Option<E
                 },
             }
         }
-        _ => return None,
+        _ => {
+            let change = consumer_record::read(*kind, &mut key, &mut value)?;
+            Entry::Consumer { group, change }
+        }
     };
     (key.0.is_empty() && value.0.is_empty()).then_some(entry)
 }
@@ -218,36 +224,40 @@ fn read_member(r: &mut Reader<'_>) -> Option<Member> {
     Some(member)
 }
 
-struct Writer(Vec<u8>);
+pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
-    fn new(first: u8) -> Self {
+    pub fn new(first: u8) -> Self {
         Self(vec![first])
     }
 
-    fn i32(&mut self, value: i32) {
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    pub fn i32(&mut self, value: i32) {
         self.0.extend_from_slice(&value.to_be_bytes());
     }
 
-    fn i64(&mut self, value: i64) {
+    pub fn i64(&mut self, value: i64) {
         self.0.extend_from_slice(&value.to_be_bytes());
     }
 
     /// What came in one request, with 31 bits of length, has no count or length above that.
-    fn count(&mut self, count: usize) {
+    pub fn count(&mut self, count: usize) {
         self.i32(count as i32);
     }
 
-    fn bytes(&mut self, value: &[u8]) {
+    pub fn bytes(&mut self, value: &[u8]) {
         self.count(value.len());
         self.0.extend_from_slice(value);
     }
 
-    fn string(&mut self, value: &str) {
+    pub fn string(&mut self, value: &str) {
         self.bytes(value.as_bytes());
     }
 
-    fn optional(&mut self, value: Option<&str>) {
+    pub fn optional(&mut self, value: Option<&str>) {
         match value {
             Some(value) => self.string(value),
             None => self.i32(-1),
@@ -255,33 +265,33 @@ impl Writer {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(taken)
     }
 
-    fn i32(&mut self) -> Option<i32> {
+    pub fn i32(&mut self) -> Option<i32> {
         self.take(4)?.try_into().ok().map(i32::from_be_bytes)
     }
 
-    fn i64(&mut self) -> Option<i64> {
+    pub fn i64(&mut self) -> Option<i64> {
         self.take(8)?.try_into().ok().map(i64::from_be_bytes)
     }
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.i32()?).ok()?;
         self.take(length)
     }
 
-    fn string(&mut self) -> Option<String> {
+    pub fn string(&mut self) -> Option<String> {
         self.optional()?
     }
 
-    fn optional(&mut self) -> Option<Option<String>> {
+    pub fn optional(&mut self) -> Option<Option<String>> {
         match self.i32()? {
             -1 => Some(None),
             length => {

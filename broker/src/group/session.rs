@@ -8,6 +8,7 @@ use heliostat_wire::message::leave_group::{MemberIdentity, MemberResponse};
 use heliostat_wire::message::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
 use super::Ticket;
+use super::member::METADATA_MAX;
 use super::membership::{Group, JoinTimer, Now, State, Step, Store, refuse_sync};
 
 impl Group {
@@ -168,6 +169,13 @@ impl Group {
             || differs(&request.protocol_name, &self.protocol_name)
         {
             return Err(ErrorCode::InconsistentGroupProtocol);
+        }
+        if request
+            .assignments
+            .iter()
+            .any(|a| a.assignment.len() > METADATA_MAX)
+        {
+            return Err(ErrorCode::UnknownServerError);
         }
         Ok(())
     }

@@ -6,16 +6,18 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::record::Change;
 use crate::state::journal::Journal;
+
+/// A change of a journal: `None` removes the key.
+type Change = (Vec<u8>, Option<Vec<u8>>);
 
 /// The changes could not be made durable, and have not been made. The reason is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NotStored;
+pub(crate) struct NotStored;
 
 /// Sends changes to the writing thread; the thread ends when the last of its stores is dropped.
 #[derive(Debug, Clone)]
-pub(super) struct Store {
+pub(crate) struct Store {
     requests: mpsc::Sender<Request>,
 }
 
@@ -30,10 +32,10 @@ const QUEUE: usize = 1024;
 
 impl Store {
     /// Starts the writing thread.
-    pub fn start(journal: Journal) -> io::Result<(Self, JoinHandle<()>)> {
+    pub fn start(name: &str, journal: Journal) -> io::Result<(Self, JoinHandle<()>)> {
         let (requests, queue) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
-            .name("group-journal".into())
+            .name(name.to_owned())
             .spawn(move || write(journal, queue))?;
         Ok((Self { requests }, thread))
     }
@@ -50,6 +52,13 @@ impl Store {
             .map_err(|_| NotStored)?;
         outcome.await.unwrap_or(Err(NotStored))
     }
+
+    /// As [`Store::put`], without waiting for the disk. Changes that follow are written after these.
+    pub async fn put_later(&self, changes: Vec<Change>) {
+        let (done, _) = oneshot::channel();
+        // Whoever does not wait goes on without them, also at the end of the thread.
+        let _ = self.requests.send(Request { changes, done }).await;
+    }
 }
 
 fn write(mut journal: Journal, mut queue: mpsc::Receiver<Request>) {
@@ -60,7 +69,7 @@ fn write(mut journal: Journal, mut queue: mpsc::Receiver<Request>) {
             changes.append(&mut request.changes);
         }
         let outcome = journal.put(&changes).map_err(|error| {
-            error!(%error, "group changes are not stored; their senders are told to try again");
+            error!(%error, "changes are not stored; their senders are told to try again");
             NotStored
         });
         for request in waiting.drain(..) {

@@ -145,6 +145,11 @@ impl AbortedIndex {
         }
     }
 
+    /// Says that the file was renamed.
+    pub(crate) fn set_path(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
     /// Gives the file handle back.
     pub(crate) fn release(&mut self) {
         self.open = None;

@@ -20,7 +20,8 @@ pub struct Appended {
     /// The offset of its last record. Under [`FlushPolicy::GroupCommit`](super::FlushPolicy::GroupCommit) it may be acknowledged once the high
     /// watermark is beyond it.
     pub last_offset: i64,
-    /// The time of append in milliseconds, if the topic uses LogAppendTime; otherwise -1.
+    /// The time of append in milliseconds, if the topic uses LogAppendTime; otherwise -1. For a duplicate, the largest
+    /// timestamp of the batch that is there.
     pub log_append_time_ms: i64,
     /// The first offset of the log.
     pub log_start_offset: i64,
@@ -150,7 +151,7 @@ impl Log {
             });
         }
         if let Some(earlier) = inner.producers.check(&batch.header, guard)? {
-            return Ok(inner.duplicate(&earlier, config));
+            return Ok(inner.duplicate(&earlier));
         }
         self.write(inner, batch, None, config, leader_epoch, now_ms)
     }
@@ -261,11 +262,12 @@ impl Inner {
         Ok(())
     }
 
-    fn duplicate(&self, earlier: &AppendedBatch, config: &LogConfig) -> Appended {
+    fn duplicate(&self, earlier: &AppendedBatch) -> Appended {
         Appended {
             base_offset: earlier.first_offset(),
             last_offset: earlier.last_offset,
-            log_append_time_ms: append_time(config, earlier.timestamp),
+            // Whatever the timestamp type, as Kafka tells it.
+            log_append_time_ms: earlier.timestamp,
             log_start_offset: self.log_start_offset,
             duplicate: true,
         }

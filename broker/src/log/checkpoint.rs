@@ -17,6 +17,8 @@ pub type TopicPartition = (String, i32);
 pub(crate) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 /// Where each log starts, if that is later than its first segment.
 pub(crate) const LOG_START_OFFSETS: &str = "log-start-offset-checkpoint";
+/// Up to which offset each log is compacted.
+pub(crate) const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const META_PROPERTIES: &str = "meta.properties";
 const PARTITION_METADATA: &str = "partition.metadata";

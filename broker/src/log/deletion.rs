@@ -49,6 +49,7 @@ impl LogManager {
                 let due = now_ms.saturating_add(log.config().file_delete_delay_ms);
                 lock(&self.doomed).push((renamed, due));
                 gone.extend(logs.remove(&key));
+                self.cleaner.forget(&key);
             }
         }
         if gone.is_empty() {
@@ -62,6 +63,7 @@ impl LogManager {
         };
         self.options.start_offsets.update(drop_entries)?;
         self.recovery_points.update(drop_entries)?;
+        self.options.clean_offsets.update(drop_entries)?;
         result.map(|()| gone.len())
     }
 

@@ -22,7 +22,10 @@ pub struct StorageError {
 /// Why a batch was not appended. Nothing of it is in the log then.
 #[derive(Debug, Error)]
 pub enum AppendError {
-    /// The bytes are not one batch that a producer may send.
+    /// The bytes are not one batch.
+    #[error("{0}")]
+    NotOneBatch(String),
+    /// The batch is not one that a producer may send.
     #[error("{0}")]
     InvalidRecord(String),
     /// The bytes are not those that the producer sealed.
@@ -180,7 +183,7 @@ impl AppendError {
     /// The error that a producer gets.
     pub fn code(&self) -> ErrorCode {
         match self {
-            AppendError::InvalidRecord(_) => ErrorCode::InvalidRecord,
+            AppendError::NotOneBatch(_) | AppendError::InvalidRecord(_) => ErrorCode::InvalidRecord,
             AppendError::InvalidRecords { timestamp: true, .. } => ErrorCode::InvalidTimestamp,
             AppendError::InvalidRecords { timestamp: false, .. } => ErrorCode::InvalidRecord,
             AppendError::Corrupt(_) => ErrorCode::CorruptMessage,
@@ -192,6 +195,27 @@ impl AppendError {
             AppendError::TransactionState(_) => ErrorCode::InvalidTxnState,
             AppendError::Storage(_) => ErrorCode::KafkaStorageError,
             AppendError::Closed(_) | AppendError::Fenced { .. } => ErrorCode::NotLeaderOrFollower,
+        }
+    }
+}
+
+impl AppendError {
+    /// Whether the batch was looked into before it was refused: then Kafka tells the producer where the log starts.
+    pub fn was_examined(&self) -> bool {
+        match self {
+            AppendError::InvalidRecord(_)
+            | AppendError::InvalidRecords { .. }
+            | AppendError::ProducerEpoch { .. }
+            | AppendError::OutOfOrder { .. }
+            | AppendError::TransactionState(_) => true,
+            AppendError::NotOneBatch(_)
+            | AppendError::Corrupt(_)
+            | AppendError::TooLarge(_)
+            | AppendError::LargerThanSegment { .. }
+            | AppendError::CoordinatorFenced { .. }
+            | AppendError::Fenced { .. }
+            | AppendError::Storage(_)
+            | AppendError::Closed(_) => false,
         }
     }
 }

@@ -189,7 +189,7 @@ impl Log {
     fn finish(&self, commit: Commit) -> Result<i64, StorageError> {
         let synced = self.sync(&commit);
         let mut inner = lock(&self.inner);
-        let synced = synced.and_then(|removed| match removed.iter().find(|path| inner.holds(path)) {
+        let synced = synced.and_then(|removed| match removed.iter().find(|path| inner.lacks(path)) {
             None => Ok(()),
             Some(path) => {
                 let kind = std::io::ErrorKind::NotFound;
@@ -286,9 +286,10 @@ impl Inner {
         self.unflushed_bytes >= TAIL_BYTES_MAX
     }
 
-    /// Whether that is the file of a segment. Retention may have removed it since, and others replace their files.
-    fn holds(&self, path: &Path) -> bool {
-        self.segments.values().any(|segment| segment.path() == path)
+    /// Whether a file without a name should have one. Retention may have removed it since, and compaction puts another in
+    /// its place.
+    fn lacks(&self, path: &Path) -> bool {
+        self.segments.values().any(|segment| segment.path() == path) && !path.exists()
     }
 
     /// The files of the first segments from `from` on, and the offset up to which they reach.

@@ -277,6 +277,16 @@ impl EntryFile {
         }))
     }
 
+    /// Bytes of its entries.
+    pub(crate) fn size(&self) -> u64 {
+        self.entries * self.entry_size
+    }
+
+    /// Says that the file was renamed.
+    pub(crate) fn set_path(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
     fn handle(&self) -> Result<Arc<File>, StorageError> {
         match &self.open {
             Some(file) => Ok(Arc::clone(file)),

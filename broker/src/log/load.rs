@@ -11,6 +11,7 @@ use heliostat_wire::batch::{BatchHeader, BatchView};
 use super::aborted::AbortedTransaction;
 use super::append::jitter;
 use super::checkpoint::read_topic_id;
+use super::clean::finish_swaps;
 use super::epoch::LeaderEpochs;
 use super::error::{AtPath, StorageError};
 use super::files::remove_if_there;
@@ -47,6 +48,7 @@ impl Log {
             .get(open.topic, open.partition)
             .unwrap_or(0);
         let topic_id = read_topic_id(open.dir)?.unwrap_or(Uuid::ZERO);
+        finish_swaps(open.dir)?;
         let epochs = LeaderEpochs::open(open.dir)?;
         let mut loader = Loader {
             open: &open,
@@ -73,6 +75,11 @@ impl Log {
             producers = Producers::default();
             log_end_offset = log_start_offset;
             loader.start_anew(log_start_offset)?;
+        }
+        let clean = open.options.clean_offsets.get(open.topic, open.partition);
+        if clean.is_some_and(|clean| clean > log_end_offset) {
+            let clean = &open.options.clean_offsets;
+            clean.set(open.topic, open.partition, Some(log_end_offset))?;
         }
         loader.epochs.save()?;
         loader.epochs.truncate_from_end(log_end_offset)?;

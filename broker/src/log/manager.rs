@@ -12,9 +12,10 @@ use rustix::fs::FlockOperation;
 use thiserror::Error;
 
 use super::checkpoint::{
-    LOG_START_OFFSETS, MetaProperties, OffsetCheckpoint, RECOVERY_POINTS, TopicPartition, lock,
-    mark_clean_shutdown, take_clean_shutdown, write_topic_id,
+    CLEANER_OFFSETS, LOG_START_OFFSETS, MetaProperties, OffsetCheckpoint, RECOVERY_POINTS, TopicPartition,
+    lock, mark_clean_shutdown, take_clean_shutdown, write_topic_id,
 };
+use super::clean::Cleaner;
 use super::commit::{Committers, commit_together};
 use super::deletion::DELETE_SUFFIX;
 use super::error::{AtPath, StorageError};
@@ -51,6 +52,7 @@ pub struct LogManager {
     meta: MetaProperties,
     pub(super) options: LogOptions,
     pub(super) recovery_points: OffsetCheckpoint,
+    pub(super) cleaner: Arc<Cleaner>,
     pub(super) logs: RwLock<BTreeMap<TopicPartition, Arc<Log>>>,
     /// Directories of deleted logs, and when they may be removed.
     pub(super) doomed: Mutex<Vec<(PathBuf, i64)>>,
@@ -116,7 +118,8 @@ impl LogManager {
         let clean = take_clean_shutdown(&dir)?;
         let start_offsets = Arc::new(OffsetCheckpoint::open(dir.join(LOG_START_OFFSETS))?);
         let mut manager = LogManager {
-            recovery_points: open_recovery_points(&dir)?,
+            recovery_points: open_forgiving(&dir, RECOVERY_POINTS, "logs are recovered from their start")?,
+            cleaner: Arc::default(),
             options: LogOptions {
                 flush_policy: options.flush_policy,
                 producer_expiration_ms: options.producer_expiration_ms,
@@ -125,6 +128,11 @@ impl LogManager {
                 commits: Arc::default(),
                 handles: Arc::new(Handles::new(options.open_files_max)),
                 troubled: Arc::default(),
+                clean_offsets: Arc::new(open_forgiving(
+                    &dir,
+                    CLEANER_OFFSETS,
+                    "logs are compacted from their start",
+                )?),
             },
             dir,
             meta,
@@ -137,10 +145,9 @@ impl LogManager {
             _lock: lock,
         };
         let logs = manager.load(clean, now_ms, config_of)?;
-        manager
-            .options
-            .start_offsets
-            .update(|kept| kept.retain(|key, _| logs.contains_key(key)))?;
+        for offsets in [&manager.options.start_offsets, &manager.options.clean_offsets] {
+            offsets.update(|kept| kept.retain(|key, _| logs.contains_key(key)))?;
+        }
         manager.make_durable(&logs)?;
         manager.logs = RwLock::new(logs);
         Ok(manager)
@@ -164,6 +171,11 @@ impl LogManager {
     /// The disk under all logs, where faults can be injected.
     pub fn disk(&self) -> &Disk {
         &self.options.disk
+    }
+
+    /// What compacts the logs, if it is asked to.
+    pub fn cleaner(&self) -> &Arc<Cleaner> {
+        &self.cleaner
     }
 
     /// One log.
@@ -478,11 +490,11 @@ pub(super) fn random_id() -> Uuid {
     }
 }
 
-/// Without the file more is scanned, and nothing lost: a damaged one is no reason not to start.
-fn open_recovery_points(dir: &Path) -> Result<OffsetCheckpoint, StorageError> {
-    let path = dir.join(RECOVERY_POINTS);
+/// Without the file there is more to do, and nothing is lost: a damaged one is no reason not to start.
+fn open_forgiving(dir: &Path, name: &str, without: &str) -> Result<OffsetCheckpoint, StorageError> {
+    let path = dir.join(name);
     OffsetCheckpoint::open(path.clone()).or_else(|error| {
-        tracing::warn!(%error, "recovery points are not known; logs are recovered from their start");
+        tracing::warn!(%error, "{without}");
         remove_if_there(&path)?;
         OffsetCheckpoint::open(path)
     })

@@ -83,6 +83,32 @@ impl MarkerRecord {
 mod tests {
     use super::*;
 
+    /// As Apache Kafka 4.2 writes them at offset 5, with leader epoch 3.
+    #[test]
+    fn markers_have_kafkas_bytes() {
+        let kafkas = [
+            "0000000000000005000000420000000302253b5fdb0030000000000000018bcfe568000000018bcfe568000000000000000fa00007ffffffff000000012000000008000000000c00000000000c00",
+            "0000000000000005000000420000000302d10589930030000000000000018bcfe568000000018bcfe568000000000000000fa00007ffffffff000000012000000008000000010c00000000000c00",
+        ];
+        for (commit, expected) in [false, true].into_iter().zip(kafkas) {
+            let marker = Marker {
+                producer_id: 4_000,
+                producer_epoch: 7,
+                commit,
+                coordinator_epoch: 12,
+                transaction_version: 0,
+            };
+            let mut bytes = marker
+                .encode(TimestampType::CreateTime, 1_700_000_000_000)
+                .unwrap();
+            let mut batch = heliostat_wire::batch::BatchMut::parse(&mut bytes).unwrap();
+            batch.set_base_offset(5);
+            batch.set_partition_leader_epoch(3);
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, expected);
+        }
+    }
+
     #[test]
     fn a_marker_is_read_as_it_was_written() {
         for commit in [true, false] {

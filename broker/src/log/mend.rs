@@ -23,6 +23,7 @@ const PROBE: [u8; 4096] = [0; 4096];
 impl Log {
     /// Tries to make a read-only log writable again. After an error it still is read-only, and readable.
     pub fn mend(&self, now_ms: i64) -> Result<(), StorageError> {
+        let mut cuts = lock(&self.swapping);
         let _no_flush = lock(&self.flushing);
         let Some(mut inner) = self.open_inner() else {
             return Ok(());
@@ -36,7 +37,10 @@ impl Log {
                 self.note_success(&mut inner);
                 Ok(())
             }
-            Some(true) => self.prove_tail(&mut inner, now_ms),
+            Some(true) => {
+                *cuts += 1;
+                self.prove_tail(&mut inner, now_ms)
+            }
         }
     }
 

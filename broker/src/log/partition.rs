@@ -33,6 +33,9 @@ pub struct Log {
     pub(super) inner: Mutex<Inner>,
     /// Taken for the whole of a flush, so that appends go on meanwhile but flushes do not overtake each other.
     pub(super) flushing: Mutex<()>,
+    /// Taken by whoever replaces, removes or cuts closed segments, so that the cleaner's renames are not interrupted.
+    /// Counts how often the end was moved back: what the cleaner has dropped may depend on what went with it.
+    pub(super) swapping: Mutex<u64>,
     visible: watch::Sender<Visible>,
     /// The log itself, for those who come back to it later.
     pub(super) me: Weak<Log>,
@@ -49,6 +52,8 @@ pub(crate) struct LogOptions {
     pub(crate) handles: Arc<Handles>,
     /// Logs that are to be looked at because they are read-only.
     pub(crate) troubled: Arc<Mutex<Vec<Weak<Log>>>>,
+    /// Up to which offset each log is compacted.
+    pub(crate) clean_offsets: Arc<OffsetCheckpoint>,
 }
 
 /// When the high watermark passes an appended batch, that is when consumers may see it and acks=all is due.
@@ -167,6 +172,7 @@ impl Log {
             config: RwLock::new(Arc::new(config)),
             inner: Mutex::new(inner),
             flushing: Mutex::new(()),
+            swapping: Mutex::new(0),
             visible,
             me: me.clone(),
         })
@@ -296,6 +302,7 @@ impl Log {
     /// Completes the indexes, writes a snapshot of the producers and forces all to disk. Nothing can be appended or
     /// read afterwards; waiting readers are woken.
     pub fn close(&self, now_ms: i64) -> Result<(), StorageError> {
+        let _alone = lock(&self.swapping);
         {
             let mut inner = lock(&self.inner);
             if inner.closed {
@@ -318,8 +325,11 @@ impl Log {
 
     /// Wakes waiting readers and refuses everything from now on, without a care for the files: they will be deleted.
     pub(super) fn abandon(&self) {
+        let _alone = lock(&self.swapping);
         let mut inner = lock(&self.inner);
         inner.closed = true;
+        // A flush would open files by their names, in a directory that may belong to a successor by then.
+        inner.recovery_point = inner.log_end_offset;
         inner.segments.values_mut().for_each(Segment::release);
         inner.files_held = false;
         self.publish(&inner);

@@ -49,8 +49,7 @@ impl Segment {
             next_offset: self.base_offset,
         };
         let (recovered, entries) = self.walk(&start, index_interval, visit)?;
-        self.offsets.rebuild(&self.disk, &entries.offsets)?;
-        self.times.rebuild(&self.disk, &entries.times)?;
+        self.set_indexes(&entries.offsets, &entries.times)?;
         Ok(recovered)
     }
 

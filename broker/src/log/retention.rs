@@ -44,6 +44,7 @@ impl Log {
     /// returns how many. The active segment is closed first if it has expired too.
     pub fn enforce_retention(&self, now_ms: i64) -> Result<usize, StorageError> {
         let config = self.config();
+        let _alone = lock(&self.swapping);
         let Some(mut inner) = self.open_inner() else {
             return Ok(0);
         };
@@ -83,6 +84,8 @@ impl Log {
                 .producers
                 .expire(now_ms, self.options.producer_expiration_ms);
             self.remove_retired(&mut inner, now_ms);
+            let mut segments = inner.segments.values_mut();
+            segments.try_for_each(|segment| segment.mend_indexes(config.index_interval_bytes))?;
             let closed_segment = inner
                 .segments
                 .keys()
@@ -101,12 +104,14 @@ impl Log {
     /// the offset goes as a whole. Returns the new log end offset.
     pub fn truncate_to(&self, offset: i64, now_ms: i64) -> Result<i64, StorageError> {
         let config = self.config();
+        let mut cuts = lock(&self.swapping);
         let Some(mut inner) = self.open_inner() else {
             return Ok(lock(&self.inner).log_end_offset);
         };
         if offset >= inner.log_end_offset {
             return Ok(inner.log_end_offset);
         }
+        *cuts += 1;
         let offset = offset.max(inner.log_start_offset);
         while let Some(mut last) = inner.segments.last_entry().filter(|last| *last.key() > offset) {
             let retired = last.get_mut().retire()?;
@@ -129,6 +134,10 @@ impl Log {
         inner.truncations += 1;
         inner.names_synced = i64::MIN;
         inner.epochs.truncate_from_end(end)?;
+        if self.clean_until().is_some_and(|clean| clean > end) {
+            let clean = &self.options.clean_offsets;
+            clean.set(&self.topic, self.partition, Some(end))?;
+        }
         remove_snapshots(&self.dir, |snapshot| snapshot > end)?;
         inner.producers = producers_before(&self.dir, &inner.segments, end, now_ms)?;
         self.advance(&mut inner);

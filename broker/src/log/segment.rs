@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use heliostat_wire::batch::{BatchHeader, NO_TIMESTAMP};
@@ -18,7 +19,11 @@ use super::settings::LogConfig;
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) base_offset: i64,
+    /// No two segments of a process have the same, nor does one before and after something was cut off from it.
+    pub(super) id: u64,
     pub(super) path: PathBuf,
+    /// What the names of its files end with: nothing, except while the cleaner is at it.
+    pub(super) suffix: &'static str,
     pub(super) disk: Disk,
     pub(super) size: u64,
     open: Option<Arc<File>>,
@@ -26,6 +31,8 @@ pub(crate) struct Segment {
     torn: bool,
     pub(super) offsets: OffsetIndex,
     pub(super) times: TimeIndex,
+    /// An entry of an index was found to be wrong; [`Segment::mend_indexes`] writes them anew.
+    pub(super) suspect: AtomicBool,
     pub(super) aborted: AbortedIndex,
     /// The largest timestamp so far, with the last offset of the first batch that has it.
     pub(super) largest: Option<TimeEntry>,
@@ -73,13 +80,21 @@ impl Segment {
 
     /// Opens a segment as its files are. `None` if an index is damaged or missing, and must be rebuilt.
     pub(crate) fn open(dir: &Path, base_offset: i64, disk: &Disk) -> Result<Option<Self>, StorageError> {
-        let path = file_path(dir, base_offset, ".log");
+        Self::open_named(dir, base_offset, "", disk)
+    }
+
+    /// As [`Segment::open`], of files whose names end with `suffix`.
+    pub(super) fn open_named(
+        dir: &Path,
+        base_offset: i64,
+        suffix: &'static str,
+        disk: &Disk,
+    ) -> Result<Option<Self>, StorageError> {
+        let file_path = |kind| with_suffix(&file_path(dir, base_offset, kind), suffix);
+        let path = file_path(".log");
         let metadata = fs::metadata(&path).at("examine", &path)?;
         let size = metadata.len();
-        let indexes = [
-            file_path(dir, base_offset, ".index"),
-            file_path(dir, base_offset, ".timeindex"),
-        ];
+        let indexes = [file_path(".index"), file_path(".timeindex")];
         if size > 0 && indexes.iter().any(|path| !path.exists()) {
             return Ok(None);
         }
@@ -89,7 +104,7 @@ impl Segment {
         let Some(times) = TimeIndex::open(&indexes[1], base_offset)? else {
             return remove_damaged(&indexes[1]).map(|()| None);
         };
-        let aborted_path = file_path(dir, base_offset, ".txnindex");
+        let aborted_path = file_path(".txnindex");
         let Some(aborted) = AbortedIndex::open(&aborted_path, base_offset)? else {
             return remove_damaged(&aborted_path).map(|()| None);
         };
@@ -99,7 +114,9 @@ impl Segment {
             .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let mut segment = Segment {
             base_offset,
+            id: next_id(),
             path,
+            suffix,
             disk: disk.clone(),
             size,
             open: None,
@@ -107,6 +124,7 @@ impl Segment {
             largest: times.last(),
             offsets,
             times,
+            suspect: AtomicBool::new(false),
             aborted,
             first_timestamp: None,
             since_index_entry: 0,
@@ -115,22 +133,36 @@ impl Segment {
                 .unwrap_or(0),
         };
         segment.release();
+        if !segment.is_last_time_right()? {
+            return remove_damaged(&indexes[1]).map(|()| None);
+        }
         Ok(Some(segment))
     }
 
     /// Opens a segment whose indexes are not to be trusted: they start empty. [`Segment::recover`] fills them, and
     /// [`Segment::set_aborted`] the one of aborted transactions.
     pub(crate) fn open_fresh(dir: &Path, base_offset: i64, disk: &Disk) -> Result<Self, StorageError> {
-        for suffix in [".index", ".timeindex"] {
-            let path = file_path(dir, base_offset, suffix);
+        Self::open_fresh_named(dir, base_offset, "", disk)
+    }
+
+    /// As [`Segment::open_fresh`], of files whose names end with `suffix`.
+    pub(super) fn open_fresh_named(
+        dir: &Path,
+        base_offset: i64,
+        suffix: &'static str,
+        disk: &Disk,
+    ) -> Result<Self, StorageError> {
+        let file_path = |kind| with_suffix(&file_path(dir, base_offset, kind), suffix);
+        for kind in [".index", ".timeindex"] {
+            let path = file_path(kind);
             remove_if_there(&path)?;
             open_or_create(&path)?;
         }
-        remove_if_there(&file_path(dir, base_offset, ".txnindex"))?;
-        open_or_create(&file_path(dir, base_offset, ".log"))?;
-        let path = file_path(dir, base_offset, ".index");
-        let mut segment =
-            Self::open(dir, base_offset, disk)?.ok_or_else(|| super::checkpoint::damaged(&path))?;
+        remove_if_there(&file_path(".txnindex"))?;
+        open_or_create(&file_path(".log"))?;
+        let path = file_path(".index");
+        let mut segment = Self::open_named(dir, base_offset, suffix, disk)?
+            .ok_or_else(|| super::checkpoint::damaged(&path))?;
         segment.hold()?;
         Ok(segment)
     }
@@ -231,32 +263,10 @@ impl Segment {
             _ => question.now_ms.saturating_sub(self.created_ms),
         };
         Ok(self.size + question.batch_size > config.segment_bytes
-            || waited > config.segment_ms.saturating_sub(question.jitter_ms)
+            || waited > config.roll_ms().saturating_sub(question.jitter_ms)
             || self.offsets.is_full(config.segment_index_bytes)
             || self.times.is_full(config.segment_index_bytes)
             || question.last_offset - self.base_offset > i64::from(i32::MAX))
-    }
-
-    /// Where to start looking for `offset`: a batch starts there, and none before it holds the offset.
-    pub(crate) fn floor_position(&self, offset: i64) -> Result<u64, StorageError> {
-        Ok(self.offsets.floor(offset)?.map_or(0, |entry| entry.position))
-    }
-
-    /// The last indexed place at or before `position`: a batch starts there.
-    pub(crate) fn floor_of_position(&self, position: u64) -> Result<u64, StorageError> {
-        Ok(self
-            .offsets
-            .floor_of_position(position)?
-            .map_or(0, |entry| entry.position))
-    }
-
-    /// Where to start looking for the first record with this timestamp or a later one.
-    pub(crate) fn floor_position_of_time(&self, timestamp: i64) -> Result<u64, StorageError> {
-        let offset = self
-            .times
-            .floor(timestamp)?
-            .map_or(self.base_offset, |entry| entry.offset);
-        self.floor_position(offset)
     }
 
     /// The largest timestamp of its batches, with the last offset of the first batch that has it.
@@ -351,6 +361,7 @@ impl Segment {
     pub(crate) fn cut(&mut self, position: u64) -> Result<(), StorageError> {
         self.handle()?.set_len(position).at("truncate", &self.path)?;
         self.size = position;
+        self.id = next_id();
         Ok(())
     }
 
@@ -359,11 +370,14 @@ impl Segment {
     pub(crate) fn retire(&mut self) -> Result<Vec<PathBuf>, StorageError> {
         self.release();
         let mut retired = Vec::new();
-        for suffix in SUFFIXES {
-            let path = self.path.with_extension(&suffix[1..]);
-            let renamed = with_suffix(&path, DELETED_SUFFIX);
+        for kind in SUFFIXES {
+            let path = self.file_path(kind);
+            let renamed = with_suffix(&self.final_path(kind), DELETED_SUFFIX);
             match fs::rename(&path, &renamed).at("rename", &path) {
-                Ok(()) => retired.push(renamed),
+                Ok(()) => {
+                    super::clean::at_step(&renamed);
+                    retired.push(renamed);
+                }
                 Err(error) if retired.is_empty() => return Err(error),
                 Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {}
                 // An index without its segment is removed at the next start.
@@ -401,7 +415,8 @@ impl Segment {
         }
     }
 
-    fn first_timestamp(&mut self) -> Result<Option<i64>, StorageError> {
+    /// What segment.ms and max.compaction.lag.ms count from: the largest timestamp of the first batch.
+    pub(super) fn first_timestamp(&mut self) -> Result<Option<i64>, StorageError> {
         if self.first_timestamp.is_none() && self.size > 0 {
             let file = self.handle()?;
             if let Some(Ok((_, header))) = Scan::new(&file, 0, self.size).next() {
@@ -415,7 +430,7 @@ impl Segment {
 /// What ends the names of files that are to be removed.
 pub(crate) const DELETED_SUFFIX: &str = ".deleted";
 
-const SUFFIXES: [&str; 4] = [".log", ".index", ".timeindex", ".txnindex"];
+pub(super) const SUFFIXES: [&str; 4] = [".log", ".index", ".timeindex", ".txnindex"];
 
 /// A file of the segment that starts at `base_offset`.
 pub(crate) fn file_path(dir: &Path, base_offset: i64, suffix: &str) -> PathBuf {
@@ -426,6 +441,11 @@ pub(crate) fn file_path(dir: &Path, base_offset: i64, suffix: &str) -> PathBuf {
 pub(crate) fn offset_of(name: &str, suffix: &str) -> Option<i64> {
     let digits = name.strip_suffix(suffix)?;
     (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn len(bytes: &[u8]) -> u64 {

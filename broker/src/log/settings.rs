@@ -16,8 +16,6 @@ pub struct LogConfig {
     pub compact: bool,
     /// compression.type; `None` means `producer`.
     pub compression: Option<Compression>,
-    /// The level that goes with [`LogConfig::compression`]; `None` is the codec's default.
-    pub compression_level: Option<i32>,
     /// delete.retention.ms
     pub delete_retention_ms: i64,
     /// file.delete.delay.ms
@@ -26,6 +24,8 @@ pub struct LogConfig {
     pub flush_messages: i64,
     /// flush.ms
     pub flush_ms: i64,
+    /// compression.gzip.level; -1 is the codec's default.
+    pub gzip_level: i32,
     /// index.interval.bytes
     pub index_interval_bytes: u64,
     /// max.compaction.lag.ms
@@ -58,6 +58,8 @@ pub struct LogConfig {
     pub segment_jitter_ms: i64,
     /// segment.ms
     pub segment_ms: i64,
+    /// compression.zstd.level
+    pub zstd_level: i32,
     /// unclean.leader.election.enable
     pub unclean_leader_election: bool,
 }
@@ -68,11 +70,11 @@ impl Default for LogConfig {
             delete: true,
             compact: false,
             compression: None,
-            compression_level: None,
             delete_retention_ms: 86_400_000,
             file_delete_delay_ms: 60_000,
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
+            gzip_level: -1,
             index_interval_bytes: 4096,
             max_compaction_lag_ms: i64::MAX,
             max_message_bytes: 1_048_588,
@@ -89,6 +91,7 @@ impl Default for LogConfig {
             segment_index_bytes: 10 << 20,
             segment_jitter_ms: 0,
             segment_ms: 604_800_000,
+            zstd_level: 3,
             unclean_leader_election: false,
         }
     }
@@ -111,13 +114,6 @@ impl LogConfig {
                     reason: "the value cannot be read".to_owned(),
                 })?;
         }
-        let level = |name: &str| values.get(name).and_then(|text| text.trim().parse().ok());
-        config.compression_level = match config.compression {
-            Some(Compression::Gzip) => level("compression.gzip.level"),
-            Some(Compression::Lz4) => level("compression.lz4.level"),
-            Some(Compression::Zstd) => level("compression.zstd.level"),
-            _ => None,
-        };
         if let Some(bytes) = values.get("internal.segment.bytes") {
             config.segment_bytes = number(bytes.trim()).unwrap_or(config.segment_bytes);
         }
@@ -132,6 +128,25 @@ impl LogConfig {
             });
         }
         Ok(config)
+    }
+
+    /// After how much time a segment is closed. Only closed ones are compacted, so max.compaction.lag.ms has a say.
+    pub(crate) fn roll_ms(&self) -> i64 {
+        if self.compact {
+            self.segment_ms.min(self.max_compaction_lag_ms.max(0))
+        } else {
+            self.segment_ms
+        }
+    }
+
+    /// The level at which this codec is to be used; `None` is the codec's default.
+    pub(crate) fn level(&self, codec: Compression) -> Option<i32> {
+        match codec {
+            Compression::Gzip => Some(self.gzip_level),
+            Compression::Zstd => Some(self.zstd_level),
+            // This broker has one level of lz4, and snappy has none.
+            _ => None,
+        }
     }
 
     /// `None` if the value, which was checked before, cannot be read after all.
@@ -150,6 +165,8 @@ impl LogConfig {
                     Some(value.parse().ok()?)
                 };
             }
+            "compression.gzip.level" => self.gzip_level = value.parse().ok()?,
+            "compression.zstd.level" => self.zstd_level = value.parse().ok()?,
             "delete.retention.ms" => self.delete_retention_ms = long()?,
             "file.delete.delay.ms" => self.file_delete_delay_ms = long()?,
             "flush.messages" => self.flush_messages = long()?,
@@ -178,7 +195,7 @@ impl LogConfig {
             "unclean.leader.election.enable" => {
                 self.unclean_leader_election = value.eq_ignore_ascii_case("true");
             }
-            // The rest concerns replication, tiered storage, and levels that are read together with the codec.
+            // The rest concerns replication, tiered storage, and the level of lz4, of which there is one.
             _ => {}
         }
         Some(())
@@ -224,7 +241,7 @@ mod tests {
         .unwrap();
         assert!(config.compact && config.delete);
         assert_eq!(
-            (config.compression, config.compression_level),
+            (config.compression, config.level(Compression::Zstd)),
             (Some(Compression::Zstd), Some(7))
         );
         assert_eq!((config.retention_ms, config.retention_bytes), (None, Some(1000)));

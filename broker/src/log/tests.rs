@@ -1,8 +1,10 @@
 //! Properties of whole logs, on real files.
 
+pub(super) mod compact;
 mod crash;
 mod disk;
 mod durable;
+mod history;
 mod idempotence;
 mod in_file;
 mod lookup;
@@ -12,6 +14,7 @@ mod shrink;
 mod startup;
 mod tail;
 mod transactions;
+mod wrong_index;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,9 +42,18 @@ impl Bench {
         Self::with_policy(config, FlushPolicy::Os)
     }
 
+    /// Where forcing to disk costs nothing, if the system has such a place: for tests of very many histories.
+    fn in_memory(config: LogConfig) -> Self {
+        Self::at(compact::in_memory(), config, FlushPolicy::Os)
+    }
+
     fn with_policy(config: LogConfig, policy: FlushPolicy) -> Self {
+        Self::at(tempfile::tempdir().unwrap(), config, policy)
+    }
+
+    fn at(root: tempfile::TempDir, config: LogConfig, policy: FlushPolicy) -> Self {
         let mut bench = Bench {
-            root: tempfile::tempdir().unwrap(),
+            root,
             manager: None,
             config,
             policy,

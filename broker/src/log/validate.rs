@@ -53,30 +53,25 @@ fn invalid(reason: impl Into<String>) -> AppendError {
     AppendError::InvalidRecord(reason.into())
 }
 
+fn not_one(reason: impl Into<String>) -> AppendError {
+    AppendError::NotOneBatch(reason.into())
+}
+
 /// Produce allows exactly one batch. The beginning of another one behind it is dropped, as Kafka does.
 fn single_batch(records: &[u8]) -> Result<BatchView<'_>, AppendError> {
     let mut batches = Batches::new(records);
     let batch = match batches.next() {
         Some(Ok(batch)) => batch,
-        Some(Err(error @ BatchError::Magic { .. })) => return Err(invalid(error.to_string())),
+        Some(Err(error @ BatchError::Magic { magic: 0..=1, .. })) => return Err(not_one(error.to_string())),
         Some(Err(error)) => return Err(AppendError::Corrupt(error)),
-        None if records.is_empty() => {
-            return Err(invalid(
-                "a produce request must hold a record batch per partition",
-            ));
-        }
         None => {
-            let cut = BatchError::Truncated {
-                needed: records.len() + 1,
-                available: records.len(),
-            };
-            return Err(AppendError::Corrupt(
-                BatchView::parse(records).err().unwrap_or(cut),
+            return Err(not_one(
+                "a produce request must hold a whole record batch per partition",
             ));
         }
     };
     match batches.next() {
-        Some(_) => Err(invalid(
+        Some(_) => Err(not_one(
             "a produce request must hold no more than one record batch per partition",
         )),
         None => Ok(batch),
@@ -208,7 +203,7 @@ fn stored_form(
     let codec = header.compression().map_err(|error| invalid(error.to_string()))?;
     let mut bytes = match config.compression {
         Some(wanted) if wanted != codec => {
-            let rebuilt = batch.recompress(wanted, config.compression_level, MAX_DECOMPRESSED_BYTES);
+            let rebuilt = batch.recompress(wanted, config.level(wanted), MAX_DECOMPRESSED_BYTES);
             let rebuilt = rebuilt.map_err(|error| invalid(error.to_string()))?;
             check_size(&rebuilt, config)?;
             rebuilt
@@ -284,7 +279,7 @@ mod tests {
             ("no batch", Vec::new(), 87),
             ("two batches", two.clone(), 87),
             ("one and a half", two[..good.len() + 70].to_vec(), 0),
-            ("half a batch", good[..70].to_vec(), 2),
+            ("half a batch", good[..70].to_vec(), 87),
             ("old format", old, 87),
             ("base offset", patched(0, &5i64.to_be_bytes()), 87),
             ("checksum", torn, 2),

@@ -6,12 +6,13 @@
 use std::{collections::VecDeque, future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use tokio::{io::AsyncRead, time::timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
     frame::{FrameReader, Pieces},
+    memory::FrameMemory,
     transport::Transport,
 };
 use crate::{
@@ -34,11 +35,22 @@ pub(crate) struct Connection {
     broker: Arc<Broker>,
     peer: Peer,
     drain: CancellationToken,
+    memory: Arc<FrameMemory>,
 }
 
 impl Connection {
-    pub(crate) fn new(broker: Arc<Broker>, peer: Peer, drain: CancellationToken) -> Self {
-        Connection { broker, peer, drain }
+    pub(super) fn new(
+        broker: Arc<Broker>,
+        peer: Peer,
+        drain: CancellationToken,
+        memory: Arc<FrameMemory>,
+    ) -> Self {
+        Connection {
+            broker,
+            peer,
+            drain,
+            memory,
+        }
     }
 
     /// Serves requests until the client leaves, breaks the protocol or is idle for too long, or until shutdown.
@@ -50,7 +62,7 @@ impl Connection {
 
     async fn serve(&self, stream: &mut impl Transport) -> io::Result<()> {
         let settings = self.broker.settings();
-        let mut reader = FrameReader::new(settings.socket_request_max_bytes);
+        let mut reader = FrameReader::new(settings.socket_request_max_bytes, self.memory.clone());
         let idle = settings.connections_max_idle;
         let mut owed = Owed::default();
         while let Some(frame) = self.next_frame_or_answer(&mut reader, stream, &mut owed).await? {
@@ -91,7 +103,7 @@ impl Connection {
         &self,
         throttle: Option<Duration>,
         reader: &mut FrameReader,
-        stream: &mut (impl AsyncRead + Unpin),
+        stream: &mut impl Transport,
     ) -> bool {
         let Some(throttle) = throttle else { return true };
         // The answer is out already: clients that know quotas wait as long, the others are made to (KIP-219).
@@ -131,7 +143,7 @@ impl Connection {
     async fn next_frame(
         &self,
         reader: &mut FrameReader,
-        stream: &mut (impl AsyncRead + Unpin),
+        stream: &mut impl Transport,
         idle: Duration,
     ) -> io::Result<Option<Bytes>> {
         loop {
@@ -211,8 +223,8 @@ async fn answer(reply: Reply, stream: &mut impl Transport, idle: Duration) -> io
     Ok(throttle)
 }
 
-/// Returns a while after the client has closed its end, which is only noticed if it has not sent much more before.
-async fn leaves(reader: &mut FrameReader, stream: &mut (impl AsyncRead + Unpin)) {
+/// Returns a while after the client has closed its end.
+async fn leaves(reader: &mut FrameReader, stream: &mut impl Transport) {
     reader.read_until_end(stream).await;
     tokio::time::sleep(GONE_GRACE).await;
 }

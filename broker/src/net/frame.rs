@@ -2,37 +2,53 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     io::{self, IoSlice},
+    mem::MaybeUninit,
+    pin::Pin,
+    sync::Arc,
+    task::{Poll, ready},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
 use heliostat_wire::Payload;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
+    time::timeout,
+};
 
-use super::transport::Transport;
+use super::{
+    memory::{FREE_BYTES, FrameMemory, Room, SILENCE_MAX},
+    transport::Transport,
+};
 
 const SIZE_BYTES: usize = 4;
 
-/// A read takes at least this many bytes of buffer, and then as many as have come already: the buffer grows with
-/// what arrives, never with what a frame claims.
-const READ_BYTES_MIN: usize = 16 * 1024;
+/// What is read at once while little is expected. It goes through the stack, so that a client that sends nothing, or
+/// only the beginning of a frame, takes no buffer.
+const READ_BYTES: usize = 16 * 1024;
 
 /// Bytes that are read ahead while a request is in progress.
-const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
+const READ_AHEAD_BYTES_MAX: usize = 4 * 1024;
 
 /// Splits a stream into frames.
 #[derive(Debug)]
 pub(crate) struct FrameReader {
     buf: BytesMut,
     size_max: usize,
+    memory: Arc<FrameMemory>,
+    /// The room for the frame that is being read, if it is large.
+    room: Option<Room>,
 }
 
 impl FrameReader {
-    /// A reader that refuses frames of more than `size_max` bytes.
-    pub(crate) fn new(size_max: usize) -> Self {
+    /// A reader that refuses frames of more than `size_max` bytes, and reads large ones when there is room for them.
+    pub(crate) fn new(size_max: usize, memory: Arc<FrameMemory>) -> Self {
         FrameReader {
             buf: BytesMut::new(),
             size_max,
+            memory,
+            room: None,
         }
     }
 
@@ -40,30 +56,70 @@ impl FrameReader {
     ///
     /// Cancel safe: what was read is kept.
     pub(crate) async fn fill(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<()>> {
-        let wanted = match self.frame_bytes()? {
-            Some(bytes) => (SIZE_BYTES + bytes)
-                .saturating_sub(self.buf.len())
-                .min(self.buf.len()),
+        let missing = match self.frame_bytes()? {
+            Some(bytes) => {
+                if bytes > FREE_BYTES && self.room.is_none() {
+                    self.room = Some(self.memory.reserve(bytes).await?);
+                }
+                (SIZE_BYTES + bytes).saturating_sub(self.buf.len())
+            }
             None => 0,
         };
-        self.buf.reserve(wanted.max(READ_BYTES_MIN));
-        let read = stream.read_buf(&mut self.buf).await?;
-        Ok((read > 0).then_some(()))
-    }
-
-    /// Reads until the stream ends or breaks; never returns if more comes than is read ahead.
-    ///
-    /// Cancel safe: what was read is kept.
-    pub(crate) async fn read_until_end(&mut self, stream: &mut (impl AsyncRead + Unpin)) {
-        while self.buf.len() < READ_AHEAD_BYTES_MAX {
-            match self.fill(stream).await {
-                Ok(Some(())) => {}
-                // The next frame is bad, which is told when its turn comes.
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => break,
-                Ok(None) | Err(_) => return,
+        // Only a client that takes room has to be looked after; the others cost no timer.
+        while self.room.is_some() {
+            match timeout(SILENCE_MAX, self.read(stream, missing)).await {
+                Ok(read) => {
+                    let read = read?;
+                    self.give_way(false)?;
+                    return Ok((read > 0).then_some(()));
+                }
+                Err(_) => self.give_way(true)?,
             }
         }
-        std::future::pending().await
+        Ok((self.read(stream, missing).await? > 0).then_some(()))
+    }
+
+    /// Reads once; where much is missing, into a buffer that grows with what arrives, never with what a frame claims.
+    async fn read(&mut self, stream: &mut (impl AsyncRead + Unpin), missing: usize) -> io::Result<usize> {
+        if missing > READ_BYTES {
+            self.buf.reserve(missing.min(self.buf.len().max(READ_BYTES)));
+            return stream.read_buf(&mut self.buf).await;
+        }
+        poll_fn(|context| {
+            let mut stack = [const { MaybeUninit::uninit() }; READ_BYTES];
+            let mut read = ReadBuf::uninit(&mut stack);
+            ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+            self.buf.extend_from_slice(read.filled());
+            Poll::Ready(Ok(read.filled().len()))
+        })
+        .await
+    }
+
+    /// An error if others wait for the room that this frame takes, and its client is too slow.
+    fn give_way(&self, is_silent: bool) -> io::Result<()> {
+        match &self.room {
+            Some(room) if self.memory.has_to_give_way(room, self.buf.len(), is_silent) => {
+                Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the client sends its request too slowly while others wait for memory",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads until the stream ends or breaks. What comes beyond a little is left where it is; the stream itself then
+    /// says when its other end is closed.
+    ///
+    /// Cancel safe: what was read is kept.
+    pub(crate) async fn read_until_end(&mut self, stream: &mut impl Transport) {
+        while self.buf.len() < READ_AHEAD_BYTES_MAX {
+            match self.read(stream, 0).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
+        stream.closed().await;
     }
 
     /// Takes the next frame, without its size, if all of it has arrived.
@@ -71,7 +127,15 @@ impl FrameReader {
         match self.frame_bytes()? {
             Some(bytes) if self.buf.len() >= SIZE_BYTES + bytes => {
                 self.buf.advance(SIZE_BYTES);
-                Ok(Some(self.buf.split_to(bytes).freeze()))
+                let frame = self.buf.split_to(bytes).freeze();
+                if self.buf.is_empty() {
+                    // What is left of the buffer is not kept for a client that may never say anything again.
+                    self.buf = BytesMut::new();
+                }
+                Ok(Some(match self.room.take() {
+                    Some(room) => room.with(frame),
+                    None => frame,
+                }))
             }
             _ => Ok(None),
         }
@@ -188,7 +252,7 @@ mod tests {
     use super::*;
 
     async fn frames(mut input: &[u8], size_max: usize) -> io::Result<Vec<Bytes>> {
-        let mut reader = FrameReader::new(size_max);
+        let mut reader = FrameReader::new(size_max, Arc::new(FrameMemory::new(1 << 20)));
         let mut frames = Vec::new();
         loop {
             while let Some(frame) = reader.next()? {
@@ -223,13 +287,13 @@ mod tests {
     async fn the_buffer_grows_with_what_arrives() {
         let (mut client, mut server) = tokio::io::duplex(1024);
         client.write_all(&[0x05, 0, 0, 0, 1, 2, 3]).await.unwrap();
-        let mut reader = FrameReader::new(100 << 20);
+        let mut reader = FrameReader::new(100 << 20, Arc::new(FrameMemory::new(1 << 30)));
         reader.fill(&mut server).await.unwrap();
         assert_eq!(reader.next().unwrap(), None);
         client.write_all(&[4]).await.unwrap();
         reader.fill(&mut server).await.unwrap();
         assert!(
-            reader.buf.capacity() < 4 * READ_BYTES_MIN,
+            reader.buf.capacity() < 4 * READ_BYTES,
             "{}",
             reader.buf.capacity()
         );

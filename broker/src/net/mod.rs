@@ -6,6 +6,7 @@
 mod admission;
 mod connection;
 mod frame;
+mod memory;
 mod port;
 mod transport;
 
@@ -21,6 +22,7 @@ use tracing::{debug, warn};
 
 use crate::{api::Peer, broker::Broker, state::settings::Settings};
 use admission::{Admission, Verdict};
+use memory::FrameMemory;
 use port::Port;
 
 /// How long to pause when the system refuses another connection, for want of file descriptors say.
@@ -35,6 +37,7 @@ pub(crate) struct Server {
     /// Ends connections wherever they are.
     abort: CancellationToken,
     admission: Arc<Admission>,
+    memory: Arc<FrameMemory>,
     /// The nodes' ports, by node.
     ports: Mutex<BTreeMap<i32, Port>>,
 }
@@ -46,6 +49,7 @@ impl Server {
             tasks: TaskTracker::new(),
             drain,
             abort: CancellationToken::new(),
+            memory: Arc::new(FrameMemory::new(settings.queued_max_request_bytes)),
             admission: Arc::new(Admission::new(connections_max, settings)),
             ports: Mutex::default(),
         }
@@ -77,6 +81,7 @@ impl Server {
         let address = listener.local_addr();
         let (drain, cut) = (self.drain.clone(), self.abort.child_token());
         let (tasks, admission) = (self.tasks.clone(), self.admission.clone());
+        let memory = self.memory.clone();
         let ended = cut.clone();
         let accepting = self.tasks.spawn(async move {
             loop {
@@ -117,7 +122,8 @@ impl Server {
                 let Some(peer) = peer_of(&socket, address, node_id) else {
                     continue;
                 };
-                let connection = connection::Connection::new(broker.clone(), peer, drain.clone());
+                let connection =
+                    connection::Connection::new(broker.clone(), peer, drain.clone(), memory.clone());
                 let cut = cut.clone();
                 tasks.spawn(async move {
                     let _place = place;

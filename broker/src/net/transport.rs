@@ -1,13 +1,17 @@
 //! What carries bytes to and from a client.
 
 use std::io;
+use std::time::Duration;
 
 use heliostat_wire::FileSlice;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 /// How much of a file is read at once where the system cannot move it by itself.
 const READ_BYTES: usize = 64 * 1024;
+
+/// How often a stream with unread bytes is looked at for whether its other end is closed.
+const CLOSED_CHECK: Duration = Duration::from_secs(1);
 
 /// A stream that parts of files can be sent on.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
@@ -21,6 +25,12 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
     {
         copy(self, slice)
     }
+
+    /// Returns when the other end is closed, also if there are bytes that were not read. Where that cannot be told it
+    /// never returns.
+    fn closed(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 async fn copy(stream: &mut (impl AsyncWrite + Unpin + Send), slice: &FileSlice) -> io::Result<usize> {
@@ -31,13 +41,23 @@ async fn copy(stream: &mut (impl AsyncWrite + Unpin + Send), slice: &FileSlice) 
 }
 
 impl Transport for TcpStream {
+    async fn closed(&self) {
+        // Unread bytes make the stream ready all the time, so that there is nothing to wait for but the next look.
+        loop {
+            match self.ready(Interest::READABLE).await {
+                Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(CLOSED_CHECK).await,
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
     /// The system moves the bytes from its page cache to the socket: they never enter this process.
     #[cfg(target_os = "linux")]
     async fn send_file(&mut self, slice: &FileSlice) -> io::Result<usize> {
         loop {
             self.writable().await?;
             let mut position = slice.position;
-            let sent = self.try_io(tokio::io::Interest::WRITABLE, || {
+            let sent = self.try_io(Interest::WRITABLE, || {
                 let sent = rustix::fs::sendfile(&*self, &*slice.file, Some(&mut position), slice.len);
                 sent.map_err(io::Error::from)
             });

@@ -8,7 +8,10 @@ use std::{
 use heliostat_wire::Uuid;
 use serde::{Deserialize, Serialize};
 
-use super::partition::Partition;
+use super::{
+    credentials::{Credentials, ScramCredential, ScramMechanism},
+    partition::Partition,
+};
 use crate::quota::{QuotaEntity, QuotaMap, QuotaValues};
 
 /// Names and values of the configuration that was set for a node, or for all of them.
@@ -24,7 +27,9 @@ pub struct Image {
     plain_names: BTreeMap<String, String>,
     partitions: usize,
     brokers: BTreeMap<String, BrokerConfigs>,
+    groups: BTreeMap<String, BrokerConfigs>,
     quotas: Arc<QuotaMap>,
+    credentials: Arc<Credentials>,
     nodes: Arc<Nodes>,
 }
 
@@ -173,9 +178,46 @@ impl Image {
         self.brokers.get(node).unwrap_or(&NONE)
     }
 
+    /// What was set for a group.
+    pub fn group_configs(&self, group_id: &str) -> &BrokerConfigs {
+        static NONE: BrokerConfigs = BrokerConfigs::new();
+        self.groups.get(group_id).unwrap_or(&NONE)
+    }
+
+    /// The groups for which something was set.
+    pub fn configured_groups(&self) -> impl Iterator<Item = &String> {
+        self.groups.keys()
+    }
+
     /// All quotas.
     pub(crate) fn quotas(&self) -> &QuotaMap {
         &self.quotas
+    }
+
+    /// Passwords, by user and mechanism.
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    pub(super) fn set_credentials(&mut self, credentials: Credentials) {
+        self.credentials = Arc::new(credentials);
+    }
+
+    pub(super) fn put_credential(
+        &mut self,
+        user: &str,
+        mechanism: ScramMechanism,
+        credential: Option<ScramCredential>,
+    ) {
+        let credentials = Arc::make_mut(&mut self.credentials);
+        let of_user = credentials.entry(user.to_owned()).or_default();
+        match credential {
+            Some(credential) => drop(of_user.insert(mechanism, credential)),
+            None => drop(of_user.remove(&mechanism)),
+        }
+        if of_user.is_empty() {
+            credentials.remove(user);
+        }
     }
 
     pub(super) fn set_quotas(&mut self, quotas: QuotaMap) {
@@ -191,7 +233,7 @@ impl Image {
         }
     }
 
-    pub(super) fn insert(&mut self, topic: Topic) {
+    pub(crate) fn insert(&mut self, topic: Topic) {
         self.remove(&topic.name);
         self.partitions += topic.partitions.len();
         self.names.insert(topic.id, topic.name.clone());
@@ -210,6 +252,14 @@ impl Image {
 
     pub(crate) fn put_broker_configs(&mut self, node: &str, configs: BrokerConfigs) {
         self.brokers.insert(node.to_owned(), configs);
+    }
+
+    pub(crate) fn put_group_configs(&mut self, group_id: &str, configs: BrokerConfigs) {
+        if configs.is_empty() {
+            self.groups.remove(group_id);
+        } else {
+            self.groups.insert(group_id.to_owned(), configs);
+        }
     }
 }
 

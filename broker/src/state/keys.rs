@@ -14,10 +14,14 @@ pub(crate) enum Kind {
     Int { min: i64 },
     /// A 64-bit number.
     Long { min: i64 },
+    /// A floating-point number.
+    Double { min: f64, max: f64 },
     /// Any text.
     Text,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// Names of assignors, with commas between them.
+    Assignors,
     /// IP addresses with a number each: `127.0.0.1:100,10.1.2.3:20`.
     AddressCounts,
 }
@@ -135,6 +139,62 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "The most bytes of records in one answer to a fetch, whole batches aside",
     ),
     key(
+        "group.consumer.assignors",
+        Kind::Assignors,
+        "uniform,range",
+        false,
+        "The assignors that consumers may ask for; the first is that of groups that ask for none",
+    ),
+    key(
+        "group.consumer.heartbeat.interval.ms",
+        Kind::Int { min: 1 },
+        "5000",
+        false,
+        "How often members of the consumer protocol are told to send heartbeats",
+    ),
+    key(
+        "group.consumer.max.heartbeat.interval.ms",
+        Kind::Int { min: 1 },
+        "15000",
+        false,
+        "The longest heartbeat interval that can be set for a group",
+    ),
+    key(
+        "group.consumer.max.session.timeout.ms",
+        Kind::Int { min: 1 },
+        "60000",
+        false,
+        "The longest session timeout that can be set for a group",
+    ),
+    key(
+        "group.consumer.max.size",
+        Kind::Int { min: 1 },
+        "2147483647",
+        false,
+        "The most members of a group of the consumer protocol",
+    ),
+    key(
+        "group.consumer.min.heartbeat.interval.ms",
+        Kind::Int { min: 1 },
+        "5000",
+        false,
+        "The shortest heartbeat interval that can be set for a group",
+    ),
+    key(
+        "group.consumer.min.session.timeout.ms",
+        Kind::Int { min: 1 },
+        "45000",
+        false,
+        "The shortest session timeout that can be set for a group",
+    ),
+    key(
+        "group.consumer.session.timeout.ms",
+        Kind::Int { min: 1 },
+        "45000",
+        false,
+        "After this time without a heartbeat a member of the consumer protocol is taken out",
+    ),
+    key(
         "group.initial.rebalance.delay.ms",
         Kind::Int { min: 0 },
         "0",
@@ -161,6 +221,51 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "6000",
         false,
         "The shortest session timeout that a member may ask for",
+    ),
+    key(
+        "log.cleaner.backoff.ms",
+        Kind::Long { min: 0 },
+        "15000",
+        true,
+        "How long the log cleaner rests when no log is dirty enough",
+    ),
+    key(
+        "log.cleaner.dedupe.buffer.size",
+        Kind::Long { min: 1_048_577 },
+        "134217728",
+        true,
+        "The most bytes in which the cleaner's threads, all together, keep the offsets of keys: 24 for each key. What does not fit takes another round",
+    ),
+    key(
+        "log.cleaner.enable",
+        Kind::Boolean,
+        "true",
+        false,
+        "Whether logs are compacted",
+    ),
+    key(
+        "log.cleaner.io.buffer.load.factor",
+        Kind::Double { min: 0.01, max: 1.0 },
+        "0.9",
+        true,
+        "How much of that is used; the fuller, the slower",
+    ),
+    key(
+        "log.cleaner.io.max.bytes.per.second",
+        Kind::Double {
+            min: 1.0,
+            max: f64::MAX,
+        },
+        "1.7976931348623157E308",
+        true,
+        "The most bytes that the cleaner reads and writes in a second",
+    ),
+    key(
+        "log.cleaner.threads",
+        Kind::Int { min: 1 },
+        "1",
+        true,
+        "How many logs are compacted at the same time",
     ),
     key(
         "log.flush.group.interval.ms",
@@ -255,6 +360,13 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "How long a partition remembers a producer that writes no more",
     ),
     key(
+        "queued.max.request.bytes",
+        Kind::Long { min: -1 },
+        "536870912",
+        false,
+        "The memory that the requests of all connections may take. Kafka's default is -1, without a limit",
+    ),
+    key(
         "quota.window.num",
         Kind::Int { min: 1 },
         "11",
@@ -274,6 +386,34 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "104857600",
         false,
         "The largest request; the connection of a larger one is closed",
+    ),
+    key(
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        Kind::Int { min: 1 },
+        "10000",
+        false,
+        "How often transactions are looked at for those that are open for longer than their producers allowed",
+    ),
+    key(
+        "transaction.max.timeout.ms",
+        Kind::Int { min: 1 },
+        "900000",
+        false,
+        "The longest timeout that a transactional producer may ask for",
+    ),
+    key(
+        "transaction.remove.expired.transaction.cleanup.interval.ms",
+        Kind::Int { min: 1 },
+        "3600000",
+        false,
+        "How often transactional ids are looked at for those that nobody uses",
+    ),
+    key(
+        "transactional.id.expiration.ms",
+        Kind::Int { min: 1 },
+        "604800000",
+        false,
+        "How long a transactional id without a transaction is remembered",
     ),
 ];
 
@@ -365,11 +505,34 @@ impl Kind {
             }),
             Kind::Int { min } => between(min, i32::MAX.into()),
             Kind::Long { min } => between(min, i64::MAX),
+            Kind::Double { min, max } => match value.trim().parse::<f64>() {
+                Ok(number) if (min..=max).contains(&number) => Ok(()),
+                _ => Err(BadValue {
+                    expected: if max < f64::MAX {
+                        format!("a number from {min} to {max}")
+                    } else {
+                        format!("a number from {min} on")
+                    },
+                }),
+            },
             Kind::Text => Ok(()),
             Kind::OneOf(words) if words.contains(&value.trim()) => Ok(()),
             Kind::OneOf(words) => Err(BadValue {
                 expected: format!("one of {}", words.join(", ")),
             }),
+            Kind::Assignors => {
+                let mut names = value
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|name| !name.is_empty())
+                    .peekable();
+                if names.peek().is_some() && names.all(crate::group::is_assignor) {
+                    return Ok(());
+                }
+                Err(BadValue {
+                    expected: "uniform, range, or both with a comma between them".to_owned(),
+                })
+            }
             Kind::AddressCounts if address_counts(value).is_some() => Ok(()),
             Kind::AddressCounts => Err(BadValue {
                 expected: "IP addresses with a number each, such as 127.0.0.1:100,10.1.2.3:20".to_owned(),
@@ -384,6 +547,8 @@ impl Kind {
             Kind::Text | Kind::AddressCounts | Kind::OneOf(_) => 2,
             Kind::Int { .. } => 3,
             Kind::Long { .. } => 5,
+            Kind::Double { .. } => 6,
+            Kind::Assignors => 7,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Readers take the current [`Image`], which never changes. Writers are serialised: they `State::begin` a change,
 //! and `Change::commit` writes it to the journal before it becomes the current image.
 
+pub(crate) mod credentials;
 pub mod image;
 pub mod journal;
 pub(crate) mod keys;
@@ -57,6 +58,10 @@ pub enum StateError {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
+/// Reads the image of a state wherever it is needed.
+#[derive(Debug, Clone, Default)]
+pub struct Images(Arc<RwLock<Arc<Image>>>);
+
 /// A change in the making. Dropping it leaves everything as it was.
 #[derive(Debug)]
 pub(crate) struct Change {
@@ -80,6 +85,7 @@ type Entry = (Vec<u8>, Option<Vec<u8>>);
 const INCARNATION: &str = "incarnation";
 const PRODUCER_IDS: &str = "producer.ids";
 const TOPIC_PREFIX: &str = "topic/";
+const GROUP_CONFIG_PREFIX: &str = "group.config/";
 const CONFIG_PREFIX: &str = "config/";
 /// Ids of topics whose logs may still be there.
 const DELETED_PREFIX: &str = "deleted/";
@@ -109,6 +115,11 @@ impl State {
     /// Everything as it is now.
     pub(crate) fn image(&self) -> Arc<Image> {
         current(&self.image)
+    }
+
+    /// Reads the image elsewhere.
+    pub(crate) fn images(&self) -> Images {
+        Images(self.image.clone())
     }
 
     /// Topics that had been deleted when the state was opened, and whose logs may still be there.
@@ -142,6 +153,13 @@ impl State {
     /// Tells of every change of leaders or nodes from now on.
     pub(crate) fn leadership(&self) -> watch::Receiver<()> {
         self.leadership.subscribe()
+    }
+}
+
+impl Images {
+    /// Everything as it is now.
+    pub fn current(&self) -> Arc<Image> {
+        current(&self.0)
     }
 }
 
@@ -184,6 +202,14 @@ impl Change {
         self.entries
             .push((format!("{CONFIG_PREFIX}{node}").into_bytes(), value));
         self.image.put_broker_configs(node, configs);
+    }
+
+    /// Replaces what is configured for a group.
+    pub(crate) fn put_group_configs(&mut self, group_id: &str, configs: BrokerConfigs) {
+        let value = (!configs.is_empty()).then(|| image::encode_configs(&configs));
+        self.entries
+            .push((format!("{GROUP_CONFIG_PREFIX}{group_id}").into_bytes(), value));
+        self.image.put_group_configs(group_id, configs);
     }
 
     /// Writes the change to disk, and makes it current. It happens whole or not at all, also if the future is
@@ -286,6 +312,7 @@ fn read_image(
 ) -> Result<Image, StateError> {
     let mut image = Image::new(incarnation, nodes);
     image.set_quotas(quotas::read(content)?);
+    image.set_credentials(credentials::read(content)?);
     for (key, value) in content {
         let Ok(key) = std::str::from_utf8(key) else {
             continue;
@@ -296,6 +323,9 @@ fn read_image(
         } else if let Some(node) = key.strip_prefix(CONFIG_PREFIX) {
             let configs = image::decode_configs(value).map_err(|error| unreadable(key, error))?;
             image.put_broker_configs(node, configs);
+        } else if let Some(group) = key.strip_prefix(GROUP_CONFIG_PREFIX) {
+            let configs = image::decode_configs(value).map_err(|error| unreadable(key, error))?;
+            image.put_group_configs(group, configs);
         }
     }
     Ok(image)

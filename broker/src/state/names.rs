@@ -2,6 +2,9 @@
 
 use super::Image;
 
+/// The log of KRaft's metadata. It is no topic, and clients of Kafka know that there can be none of this name.
+pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
+
 const LENGTH_MAX: usize = 249;
 
 /// Why a name is refused, or `None` if it is good.

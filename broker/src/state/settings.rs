@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::keys::{self, BROKER_KEYS};
+use crate::group::ConsumerConfig;
 use crate::log::FlushPolicy;
 
 /// What the broker itself goes by. Topics' defaults are not here: see [`crate::configs`].
@@ -10,12 +11,14 @@ use crate::log::FlushPolicy;
 pub(crate) struct Settings {
     pub(crate) auto_create_topics: bool,
     pub(crate) rack: Option<String>,
+    pub(crate) cleaner_enable: bool,
     pub(crate) connections_max_idle: Duration,
     pub(crate) controller_quota_window_num: usize,
     pub(crate) controller_quota_window_size: Duration,
     pub(crate) default_replication_factor: i16,
     pub(crate) delete_topic_enable: bool,
     pub(crate) fetch_max_bytes: usize,
+    pub(crate) group_consumer: ConsumerConfig,
     pub(crate) group_initial_rebalance_delay: Duration,
     pub(crate) group_max_session_timeout: Duration,
     pub(crate) group_max_size: usize,
@@ -34,9 +37,14 @@ pub(crate) struct Settings {
     pub(crate) offsets_retention_check_interval: Duration,
     pub(crate) offsets_retention: Duration,
     pub(crate) producer_id_expiration: Duration,
+    pub(crate) queued_max_request_bytes: usize,
     pub(crate) quota_window_num: usize,
     pub(crate) quota_window_size: Duration,
     pub(crate) socket_request_max_bytes: usize,
+    pub(crate) transaction_timeout_check_interval: Duration,
+    pub(crate) transaction_max_timeout: Duration,
+    pub(crate) transaction_expiration_check_interval: Duration,
+    pub(crate) transactional_id_expiration: Duration,
 }
 
 impl Settings {
@@ -46,12 +54,19 @@ impl Settings {
         Settings {
             auto_create_topics: values.boolean("auto.create.topics.enable"),
             rack: Some(values.text("broker.rack").to_owned()).filter(|rack| !rack.is_empty()),
+            cleaner_enable: values.boolean("log.cleaner.enable"),
             connections_max_idle: values.millis("connections.max.idle.ms"),
             controller_quota_window_num: values.size("controller.quota.window.num"),
             controller_quota_window_size: values.seconds("controller.quota.window.size.seconds"),
             default_replication_factor: values.number("default.replication.factor") as i16,
             delete_topic_enable: values.boolean("delete.topic.enable"),
             fetch_max_bytes: values.size("fetch.max.bytes"),
+            group_consumer: ConsumerConfig {
+                assignors: values.list("group.consumer.assignors"),
+                session_timeout: values.millis("group.consumer.session.timeout.ms"),
+                heartbeat_interval: values.millis("group.consumer.heartbeat.interval.ms"),
+                max_size: values.size("group.consumer.max.size"),
+            },
             group_initial_rebalance_delay: values.millis("group.initial.rebalance.delay.ms"),
             group_max_session_timeout: values.millis("group.max.session.timeout.ms"),
             group_max_size: values.size("group.max.size"),
@@ -79,9 +94,19 @@ impl Settings {
             offsets_retention_check_interval: values.millis("offsets.retention.check.interval.ms"),
             offsets_retention: Duration::from_secs(60 * values.number("offsets.retention.minutes") as u64),
             producer_id_expiration: values.millis("producer.id.expiration.ms"),
+            queued_max_request_bytes: match values.number("queued.max.request.bytes") {
+                ..=0 => usize::MAX,
+                bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+            },
             quota_window_num: values.size("quota.window.num"),
             quota_window_size: values.seconds("quota.window.size.seconds"),
             socket_request_max_bytes: values.size("socket.request.max.bytes"),
+            transaction_timeout_check_interval: values
+                .millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+            transaction_max_timeout: values.millis("transaction.max.timeout.ms"),
+            transaction_expiration_check_interval: values
+                .millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
+            transactional_id_expiration: values.millis("transactional.id.expiration.ms"),
         }
     }
 }
@@ -110,6 +135,14 @@ impl Values<'_> {
         self.text(name)
             .parse()
             .unwrap_or_else(|_| unreachable!("{name} was checked to be a number"))
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        let elements = self.text(name).split(',').map(str::trim);
+        elements
+            .filter(|element| !element.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     fn size(&self, name: &str) -> usize {

@@ -42,13 +42,13 @@ use heliostat_wire::message::{
     SyncGroupResponse, decode_message, encode_request,
 };
 
-const TIMEOUT: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A connection on which one request is answered at a time.
-struct Client(TcpStream);
+pub struct Client(TcpStream);
 
 impl Client {
-    fn connect(address: &str) -> Self {
+    pub fn connect(address: &str) -> Self {
         let stream = TcpStream::connect(address).expect("connect");
         stream.set_read_timeout(Some(TIMEOUT)).expect("set a timeout");
         Self(stream)
@@ -71,7 +71,7 @@ impl Client {
         decode_message(frame, version).expect("decode a response")
     }
 
-    fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+    pub fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         self.send(version, request);
         self.receive::<R>(version)
     }
@@ -102,13 +102,13 @@ impl Drop for Session {
 }
 
 /// The words and `name=value` options of a line.
-struct Line<'a> {
-    words: Vec<&'a str>,
-    options: BTreeMap<&'a str, &'a str>,
+pub struct Line<'a> {
+    pub words: Vec<&'a str>,
+    pub options: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> Line<'a> {
-    fn new(line: &'a str) -> Self {
+    pub fn new(line: &'a str) -> Self {
         let (options, words): (Vec<&str>, Vec<&str>) = line.split_whitespace().partition(|w| w.contains('='));
         Self {
             words,
@@ -116,18 +116,18 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn text(&self, name: &str, default: &str) -> String {
+    pub fn text(&self, name: &str, default: &str) -> String {
         self.options.get(name).copied().unwrap_or(default).to_owned()
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> T {
+    pub fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> T {
         self.options
             .get(name)
             .and_then(|text| text.parse().ok())
             .unwrap_or(default)
     }
 
-    fn instance(&self) -> Option<String> {
+    pub fn instance(&self) -> Option<String> {
         self.options.get("instance").map(|i| (*i).to_owned())
     }
 }
@@ -490,6 +490,23 @@ fn topic_list(
 
 const TOPIC: &str = "conformance";
 
+/// Waits until a node is the group's coordinator: Kafka makes the topic of its groups when somebody first asks.
+pub fn find_coordinator(client: &mut Client, group: &str) {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let request = FindCoordinatorRequest {
+            coordinator_keys: vec![group.to_owned()],
+            ..Default::default()
+        };
+        let found = client.call(6, &request).coordinators.remove(0);
+        if found.error_code == 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "no coordinator: {found:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn run(address: &str, group: &str, script: &str) -> String {
     let mut client = Client::connect(address);
     for name in [TOPIC, "conformance-2"] {
@@ -510,20 +527,7 @@ fn run(address: &str, group: &str, script: &str) -> String {
             "{code}"
         );
     }
-    // Kafka makes the topic of its groups when somebody first asks who coordinates one.
-    let deadline = Instant::now() + TIMEOUT;
-    loop {
-        let request = FindCoordinatorRequest {
-            coordinator_keys: vec![group.to_owned()],
-            ..Default::default()
-        };
-        let found = client.call(6, &request).coordinators.remove(0);
-        if found.error_code == 0 {
-            break;
-        }
-        assert!(Instant::now() < deadline, "no coordinator: {found:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    find_coordinator(&mut client, group);
     let mut session = Session {
         address: address.to_owned(),
         client,
@@ -543,9 +547,16 @@ fn run(address: &str, group: &str, script: &str) -> String {
 
 /// Runs the script and compares what was answered.
 pub async fn check(script: &'static str, expected: Expect) {
+    check_with(run, script, expected).await;
+}
+
+/// Runs a script of the language that `run` knows, on a group of its own.
+pub async fn check_with(run: fn(&str, &str, &str) -> String, script: &'static str, expected: Expect) {
     let properties = [
         ("group.initial.rebalance.delay.ms", "100"),
         ("group.min.session.timeout.ms", "1000"),
+        ("group.consumer.min.session.timeout.ms", "1000"),
+        ("group.consumer.min.heartbeat.interval.ms", "100"),
     ];
     let properties = properties
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -167,6 +167,16 @@ apis! {
         describe_cluster::DescribeClusterRequest, DescribeClusterResponse;
     DescribeProducers = 61, 0..=0, flexible 0,
         describe_producers::DescribeProducersRequest, DescribeProducersResponse;
+    DescribeTransactions = 65, 0..=0, flexible 0,
+        describe_transactions::DescribeTransactionsRequest, DescribeTransactionsResponse;
+    ListTransactions = 66, 0..=2, flexible 0,
+        list_transactions::ListTransactionsRequest, ListTransactionsResponse;
+    ConsumerGroupHeartbeat = 68, 0..=1, flexible 0,
+        consumer_group_heartbeat::ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse;
+    ConsumerGroupDescribe = 69, 0..=1, flexible 0,
+        consumer_group_describe::ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse;
+    ListConfigResources = 74, 0..=1, flexible 0,
+        list_config_resources::ListConfigResourcesRequest, ListConfigResourcesResponse;
     DescribeTopicPartitions = 75, 0..=0, flexible 0,
         describe_topic_partitions::DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
 }

@@ -364,3 +364,58 @@ fn headers() {
     assert!(metadata(12, Some("me")).starts_with("0003000c0000000500026d6500"));
     assert!(metadata(1, None).starts_with("0003000100000005ffff"));
 }
+
+#[test]
+fn transactions_listed_and_described() {
+    check(
+        ListTransactionsRequest {
+            state_filters: vec![text("Ongoing")],
+            producer_id_filters: vec![7],
+            duration_filter: 5,
+            transactional_id_pattern: Some(text("a.*")),
+        },
+        2,
+        "02084f6e676f696e67020000000000000007000000000000000504612e2a00",
+    );
+    check(ListTransactionsRequest::default(), 1, "0101ffffffffffffffff00");
+    check(
+        ListTransactionsResponse {
+            unknown_state_filters: vec![text("X")],
+            transaction_states: vec![list_transactions::TransactionState {
+                transactional_id: text("t"),
+                producer_id: 7,
+                transaction_state: text("Ongoing"),
+            }],
+            ..Default::default()
+        },
+        0,
+        "0000000000000202580202740000000000000007084f6e676f696e670000",
+    );
+    check(
+        DescribeTransactionsRequest {
+            transactional_ids: vec![text("t")],
+        },
+        0,
+        "02027400",
+    );
+    check(
+        DescribeTransactionsResponse {
+            transaction_states: vec![describe_transactions::TransactionState {
+                transactional_id: text("t"),
+                transaction_state: text("Ongoing"),
+                transaction_timeout_ms: 60_000,
+                transaction_start_time_ms: 1_000,
+                producer_id: 7,
+                producer_epoch: 3,
+                topics: vec![describe_transactions::TopicData {
+                    topic: text("p"),
+                    partitions: vec![0, 2],
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        },
+        0,
+        "000000000200000274084f6e676f696e670000ea6000000000000003e800000000000000070003020270030000000000000002000000",
+    );
+}

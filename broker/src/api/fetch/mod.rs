@@ -126,10 +126,13 @@ fn node_endpoints(context: &Context, responses: &[FetchableTopicResponse]) -> Ve
 
 /// The answer for a partition that is not read.
 fn refused(partition_index: i32, error: ErrorCode) -> PartitionData {
+    let is_unknown = matches!(error, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId);
     PartitionData {
         partition_index,
         error_code: error.into(),
         high_watermark: -1,
+        // Kafka's list is empty where the partition is unknown, and null where reading it failed.
+        aborted_transactions: is_unknown.then(Vec::new),
         ..Default::default()
     }
 }

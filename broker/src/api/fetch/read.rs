@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heliostat_wire::{
-    FileSlice, Payload, Uuid,
+    ErrorCode, FileSlice, Payload, Uuid,
     message::{
         FetchRequest,
         fetch::{
@@ -19,7 +19,7 @@ use super::{
     refused,
 };
 use crate::{
-    api::{Context, blocking},
+    api::{Context, blocking, distinct::last},
     log::{self, Isolation, Log, ReadError, ReadRequest, Visible},
     partitions::{Led, NotServed, TopicKey},
 };
@@ -87,12 +87,22 @@ impl Plan {
             topics: Arc::default(),
         };
         let by_id = context.api_version >= TOPIC_IDS_SINCE;
+        // No other broker follows one of these.
+        let is_follower = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
         let image = context.broker.image();
-        let topics = request.topics.into_iter().map(|topic| {
+        // Kafka goes by partitions: a topic without any leaves no trace.
+        let topics = request.topics.into_iter().filter(|topic| !topic.partitions.is_empty());
+        let topics = topics.map(|topic| {
             let found = TopicKey::of(&topic.topic, topic.topic_id, by_id).find(&image);
-            let partitions = topic.partitions.into_iter().map(|request| {
+            // The last of several offsets for one partition counts.
+            let partitions = last(topic.partitions, |asked| asked.partition);
+            let partitions = partitions.into_iter().map(|request| {
                 let led = found.and_then(|topic| {
-                    let (index, epoch) = (request.partition, request.current_leader_epoch);
+                    if is_follower {
+                        return Err(ErrorCode::NotLeaderOrFollower.into());
+                    }
+                    // Any negative epoch stands for none here, elsewhere only -1 does.
+                    let (index, epoch) = (request.partition, request.current_leader_epoch.max(-1));
                     context
                         .broker
                         .led_by(context.node_id(), &image, topic, index, epoch)
@@ -205,11 +215,15 @@ impl PlannedPartition {
                 };
             }
         };
-        if let Some(diverging_epoch) = self.divergence(&led.log) {
-            return PartitionData {
-                diverging_epoch,
-                ..standing(index, &led.log)
-            };
+        match self.divergence(&led.log) {
+            Ok(None) => {}
+            Ok(Some(diverging_epoch)) => {
+                return PartitionData {
+                    diverging_epoch,
+                    ..standing(index, &led.log)
+                };
+            }
+            Err(error) => return refused(index, error),
         }
         let asked = usize::try_from(self.request.partition_max_bytes).unwrap_or(0);
         // No more can be read than there is.
@@ -253,14 +267,17 @@ impl PlannedPartition {
     }
 
     /// Where the log of a client that has read another history leaves ours (KIP-595).
-    fn divergence(&self, log: &Log) -> Option<EpochEndOffset> {
-        let epoch = Some(self.request.last_fetched_epoch).filter(|epoch| *epoch >= 0)?;
-        let (known, end_offset) = log.end_offset_for_epoch(epoch)?;
+    fn divergence(&self, log: &Log) -> Result<Option<EpochEndOffset>, ErrorCode> {
+        let epoch = self.request.last_fetched_epoch;
+        if epoch < 0 {
+            return Ok(None);
+        }
+        let (known, end_offset) = log.end_offset_for_epoch(epoch).ok_or(ErrorCode::OffsetOutOfRange)?;
         let diverges = known < epoch || end_offset < self.request.fetch_offset;
-        diverges.then_some(EpochEndOffset {
+        Ok(diverges.then_some(EpochEndOffset {
             epoch: known,
             end_offset,
-        })
+        }))
     }
 }
 

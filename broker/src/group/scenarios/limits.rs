@@ -259,3 +259,38 @@ fn a_second_join_of_the_same_member_takes_the_place_of_the_first() {
         "#]],
     );
 }
+
+#[test]
+fn a_member_may_say_a_megabyte_about_itself_and_be_assigned_as_much() {
+    let (fits, too_long) = ("x".repeat((1 << 20) - "range".len()), "x".repeat((1 << 20) + 1));
+    let said = |script: &str| {
+        super::Scenario::run(script)
+            .said
+            .replace(&too_long, "B")
+            .replace(&fits, "A")
+    };
+    expect![[r#"
+        > join a says=B
+          a: join UNKNOWN_SERVER_ERROR
+          Empty 0
+        > join a says=A
+          PreparingRebalance 0
+        > wait 3000
+          a: joined 1 as a-2, leader a-2, range [a-2:A]
+          CompletingRebalance 1
+        > sync a-2 1 a-2=B
+          a-2: sync UNKNOWN_SERVER_ERROR
+          CompletingRebalance 1
+        > sync a-2 1 a-2=A
+          (stored)
+          a-2: assigned "A"
+          Stable 1
+    "#]]
+    .assert_eq(&said(&format!(
+        "join a says={too_long}
+         join a says={fits}
+         wait 3000
+         sync a-2 1 a-2={too_long}
+         sync a-2 1 a-2={fits}"
+    )));
+}

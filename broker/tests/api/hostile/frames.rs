@@ -10,12 +10,13 @@ use crate::{
 };
 
 /// The frames (each without its size) that ask for something in the topic `t`, which has this id, and the group `g`.
-pub fn good_frames(topic_id: Uuid) -> Vec<Vec<u8>> {
+pub fn good_frames(topic_id: Uuid) -> Vec<Sample> {
     let mut frames = Frames(Vec::new());
     records(&mut frames, topic_id);
     topics(&mut frames, topic_id);
     configs(&mut frames);
     quotas(&mut frames);
+    security(&mut frames);
     members(&mut frames);
     offsets(&mut frames);
     let supported: usize = supported_apis()
@@ -26,7 +27,13 @@ pub fn good_frames(topic_id: Uuid) -> Vec<Vec<u8>> {
     frames.0
 }
 
-struct Frames(Vec<Vec<u8>>);
+/// A frame, and what reads frames of its API and version.
+pub struct Sample {
+    pub frame: Vec<u8>,
+    pub read: fn(Bytes),
+}
+
+struct Frames(Vec<Sample>);
 
 impl Frames {
     fn add<R: Request>(&mut self, request: R) {
@@ -35,8 +42,22 @@ impl Frames {
             let frame = encode_request(&request, version, 7, Some("hostile"))
                 .unwrap()
                 .concat();
-            self.0.push(frame[4..].to_vec());
+            self.0.push(Sample {
+                frame: frame[4..].to_vec(),
+                read: read::<R>,
+            });
         }
+    }
+}
+
+/// Reads a frame as the broker does: its header, and the request in the version that the header names.
+fn read<R: Request>(mut frame: Bytes) {
+    if let Ok(header) = RequestHeader::decode(&mut frame)
+        && R::KEY.versions().contains(&header.api_version)
+        && let Ok(request) = decode_message::<R>(frame, header.api_version)
+    {
+        // What could be read can be written, or is said to be too long.
+        let _ = encode_request(&request, header.api_version, 1, None);
     }
 }
 
@@ -183,6 +204,52 @@ fn configs(frames: &mut Frames) {
     frames.add(DescribeAclsRequest::default());
 }
 
+fn security(frames: &mut Frames) {
+    let user = || "u".to_owned();
+    frames.add(CreateAclsRequest {
+        creations: vec![create_acls::AclCreation {
+            resource_name: name(),
+            principal: "User:u".to_owned(),
+            host: "*".to_owned(),
+            ..Default::default()
+        }],
+    });
+    frames.add(DeleteAclsRequest {
+        filters: vec![delete_acls::DeleteAclsFilter {
+            resource_name_filter: Some(name()),
+            ..Default::default()
+        }],
+    });
+    frames.add(SaslHandshakeRequest {
+        mechanism: "PLAIN".to_owned(),
+    });
+    frames.add(SaslAuthenticateRequest {
+        auth_bytes: Bytes::from_static(b"\0u\0password"),
+    });
+    frames.add(DescribeUserScramCredentialsRequest {
+        users: Some(vec![describe_user_scram_credentials::UserName { name: user() }]),
+    });
+    frames.add(AlterUserScramCredentialsRequest {
+        deletions: vec![alter_user_scram_credentials::ScramCredentialDeletion {
+            name: user(),
+            mechanism: 1,
+        }],
+        upsertions: vec![alter_user_scram_credentials::ScramCredentialUpsertion {
+            name: "v".to_owned(),
+            mechanism: 2,
+            iterations: 4096,
+            salt: Bytes::from_static(b"salt"),
+            salted_password: Bytes::from_static(b"salted"),
+        }],
+    });
+    frames.add(DescribeLogDirsRequest {
+        topics: Some(vec![describe_log_dirs::DescribableLogDirTopic {
+            topic: name(),
+            partitions: vec![0, 1],
+        }]),
+    });
+}
+
 fn quotas(frames: &mut Frames) {
     let entity_type = "user".to_owned();
     frames.add(DescribeClientQuotasRequest {
@@ -249,6 +316,22 @@ fn members(frames: &mut Frames) {
             member_id: "m".to_owned(),
             ..Default::default()
         }],
+    });
+    frames.add(ConsumerGroupHeartbeatRequest {
+        group_id: "modern".to_owned(),
+        member_id: "m".to_owned(),
+        rebalance_timeout_ms: 1000,
+        subscribed_topic_names: Some(vec![name()]),
+        subscribed_topic_regex: Some("t.*".to_owned()),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    });
+    frames.add(ConsumerGroupDescribeRequest {
+        group_ids: vec!["modern".to_owned(), group_id()],
+        include_authorized_operations: true,
+    });
+    frames.add(ListConfigResourcesRequest {
+        resource_types: vec![2, 4, 32],
     });
     frames.add(ListGroupsRequest::default());
     frames.add(DescribeGroupsRequest {

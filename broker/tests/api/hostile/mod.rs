@@ -59,6 +59,31 @@ async fn a_fetch_ends_with_its_client() {
 }
 
 #[tokio::test]
+async fn a_fetch_ends_with_its_client_also_if_that_has_sent_more() {
+    let cluster = start(&[("max.connections", "1")]).await;
+    let mut client = Client::of(&cluster).await;
+    client.create_topic("t", 1, &[]).await;
+    let fetch = endless_fetch(&mut client, "t").await;
+    for _ in 0..200 {
+        client.write(&fetch, 17).await;
+    }
+    drop(client);
+    let began = Instant::now();
+    loop {
+        let mut next = Client::of(&cluster).await;
+        next.write(&MetadataRequest::default(), 9).await;
+        if next.read_frame().await.is_some() {
+            break;
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "the place of a client that has gone is not given back"
+        );
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_fetch_waits_no_longer_than_a_connection_may_be_idle() {
     let cluster = start(&[("connections.max.idle.ms", "2000")]).await;
     let mut client = Client::of(&cluster).await;
@@ -153,6 +178,45 @@ async fn a_batch_that_promises_more_records_than_it_has_is_refused() {
             "{codec}: {:?}",
             produced.error_message
         );
+    }
+}
+
+/// A batch of a few kilobytes whose records decompress to more than any batch may.
+fn bomb() -> Bytes {
+    const HEADER_BYTES: usize = 61;
+    const ATTRIBUTES_LOW_BYTE: usize = 22;
+    let mut builder = BatchBuilder::new();
+    builder.push(NewRecord::default());
+    let mut batch = builder.build().unwrap();
+    batch.truncate(HEADER_BYTES);
+    let zeros = vec![0; heliostat_broker::log::MAX_DECOMPRESSED_BYTES + 1];
+    batch.extend_from_slice(&heliostat_wire::compression::compress(Compression::Zstd, None, &zeros).unwrap());
+    let length = (batch.len() - 12) as i32;
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    batch[ATTRIBUTES_LOW_BYTE] |= Compression::Zstd as u8;
+    BatchMut::parse(&mut batch).unwrap().seal();
+    batch.into()
+}
+
+#[tokio::test]
+async fn a_bomb_is_refused_and_others_are_served_meanwhile() {
+    let cluster = start(&[]).await;
+    let mut client = Client::of(&cluster).await;
+    client.create_topic("t", 1, &[]).await;
+    let request: ProduceRequest = crate::records::produce_request(id_of(&mut client, "t").await, 0, bomb());
+    let mut attackers = Vec::new();
+    for _ in 0..3 {
+        let mut attacker = Client::of(&cluster).await;
+        attacker.write(&request, 13).await;
+        attackers.push(attacker);
+    }
+    let good = crate::records::batch(&["still", "served"]);
+    let produced = crate::records::produce(&mut client, "t", 0, good).await;
+    assert_eq!(produced.error_code, 0, "{:?}", produced.error_message);
+    for attacker in &mut attackers {
+        let response = attacker.read::<ProduceRequest>(13).await;
+        let code = response.responses[0].partition_responses[0].error_code;
+        assert_eq!(code, ErrorCode::MessageTooLarge.code());
     }
 }
 

@@ -268,9 +268,4 @@ async fn an_idempotent_producer_is_written_once() {
     }
     let gap = produce(&mut client, "t", 0, sequenced(9)).await;
     assert_eq!(gap.error_code, ErrorCode::OutOfOrderSequenceNumber.code());
-    let transactional = InitProducerIdRequest {
-        transactional_id: Some("x".to_owned()),
-        ..init
-    };
-    assert_ne!(client.send(&transactional).await.error_code, 0);
 }

@@ -1,0 +1,61 @@
+//! WriteTxnMarkers (27), version 1: ends transactions in partitions, past the coordinator. Tools use it for transactions
+//! that hang.
+
+use heliostat_wire::message::{
+    WriteTxnMarkersRequest, WriteTxnMarkersResponse,
+    write_txn_markers::{
+        WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
+    },
+};
+use heliostat_wire::ErrorCode;
+
+use super::{Context, blocking};
+use crate::{
+    clock::now_ms,
+    log::Marker,
+    partitions::{Led, NotServed, TopicKey},
+};
+
+pub(super) async fn handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
+    let mut markers = Vec::with_capacity(request.markers.len());
+    for marker in request.markers {
+        markers.push(write(&context, marker).await);
+    }
+    WriteTxnMarkersResponse { markers }
+}
+
+async fn write(context: &Context, request: WritableTxnMarker) -> WritableTxnMarkerResult {
+    let marker = Marker {
+        producer_id: request.producer_id,
+        producer_epoch: request.producer_epoch,
+        commit: request.transaction_result,
+        coordinator_epoch: request.coordinator_epoch,
+        transaction_version: 0,
+    };
+    // Nobody can have these; Kafka has no better word for them.
+    let impossible = marker.producer_id < 0 || marker.producer_epoch < 0;
+    let image = context.broker.image();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let found = TopicKey::Name(&topic.name).find(&image);
+        let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
+        for partition_index in topic.partition_indexes {
+            let led = found
+                .and_then(|found| context.broker.led_by(context.node_id(), &image, found, partition_index, -1));
+            let led = if impossible { led.and(Err(ErrorCode::UnknownServerError.into())) } else { led };
+            let error = append(led, marker).await;
+            partitions.push(WritableTxnMarkerPartitionResult { partition_index, error_code: error.code() });
+        }
+        topics.push(WritableTxnMarkerTopicResult { name: topic.name, partitions });
+    }
+    WritableTxnMarkerResult { producer_id: request.producer_id, topics }
+}
+
+async fn append(led: Result<Led, NotServed>, marker: Marker) -> ErrorCode {
+    let led = match led {
+        Ok(led) => led,
+        Err(refused) => return refused.error,
+    };
+    let appended = blocking(move || led.log.append_marker(&marker, led.leader_epoch, now_ms())).await;
+    appended.err().map_or(ErrorCode::None, |error| error.code())
+}

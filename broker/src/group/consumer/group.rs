@@ -1,0 +1,335 @@
+//! The state of one group of the consumer protocol, and how it changes.
+//!
+//! Nothing changes here before it is durable: what a heartbeat or a timer leads to is worked out as [`Change`]s, these are
+//! stored, and only then applied.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use heliostat_wire::message::consumer_group_describe::{
+    Assignment as DescribedAssignment, DescribedGroup, Member as DescribedMember, TopicPartitions,
+};
+use heliostat_wire::{ErrorCode, Uuid};
+
+use super::assignment::Assignment;
+use super::assignor::{Assignor, Reader, Spec};
+use super::member::{Member, MemberState};
+use super::topics::View;
+use crate::group::config::GroupConfig;
+use crate::state::Image;
+
+/// What a group has besides its members.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::group) struct Header {
+    /// Counts the changes that call for a new assignment.
+    pub epoch: i32,
+    /// The epoch that the targets belong to.
+    pub assignment_epoch: i32,
+    /// Tells whether the topics that the group reads have changed.
+    pub fingerprint: u64,
+}
+
+/// One change of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::group) enum Change {
+    Header(Header),
+    Member(Box<Member>),
+    /// A member is gone, with its target.
+    Gone(String),
+    /// What a member is to have.
+    Target(String, Assignment),
+}
+
+/// A group.
+#[derive(Debug, Clone)]
+pub(in crate::group) struct ConsumerGroup {
+    pub id: String,
+    pub config: GroupConfig,
+    pub header: Header,
+    pub members: BTreeMap<String, Member>,
+    targets: BTreeMap<String, Assignment>,
+    /// Instance id to member id.
+    statics: BTreeMap<String, String>,
+    /// Who has a partition, or has not given it up yet.
+    owners: HashMap<(Uuid, i32), String>,
+    pub(super) view: View,
+    /// When sessions end, in milliseconds of the timer clock.
+    sessions: BTreeMap<String, i64>,
+    /// By when members must have given up what they were told to.
+    revocations: BTreeMap<String, i64>,
+}
+
+impl ConsumerGroup {
+    /// A group without members.
+    pub fn new(id: &str, config: GroupConfig) -> Self {
+        Self {
+            id: id.to_owned(),
+            config,
+            header: Header::default(),
+            members: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            statics: BTreeMap::new(),
+            owners: HashMap::new(),
+            view: View::default(),
+            sessions: BTreeMap::new(),
+            revocations: BTreeMap::new(),
+        }
+    }
+
+    /// Makes a change that is stored, or was read from the journal. `now` is on the timer clock.
+    pub fn apply(&mut self, change: Change, now: i64) {
+        match change {
+            Change::Header(header) => self.header = header,
+            Change::Target(id, target) => {
+                self.targets.insert(id, target);
+            }
+            Change::Gone(id) => {
+                self.let_go(&id);
+                self.targets.remove(&id);
+                self.sessions.remove(&id);
+                self.revocations.remove(&id);
+                if let Some(instance) = self.members.remove(&id).and_then(|member| member.instance_id)
+                    && self.statics.get(&instance) == Some(&id)
+                {
+                    self.statics.remove(&instance);
+                }
+            }
+            Change::Member(member) => {
+                let id = member.id.clone();
+                self.let_go(&id);
+                self.owners
+                    .extend(member.held().map(|partition| (partition, id.clone())));
+                if let Some(instance) = &member.instance_id {
+                    self.statics.insert(instance.clone(), id.clone());
+                }
+                // A member that is away has no epoch in which it could be late.
+                if member.state != MemberState::Unrevoked || member.epoch < 0 {
+                    self.revocations.remove(&id);
+                } else if !self.members.get(&id).is_some_and(|old| old.is_as_far_as(&member)) {
+                    self.revocations
+                        .insert(id.clone(), now + i64::from(member.rebalance_timeout_ms.max(0)));
+                }
+                self.members.insert(id, *member);
+            }
+        }
+    }
+
+    /// Starts a member's session anew.
+    pub fn heard(&mut self, member_id: &str, now: i64, session_timeout_ms: i64) {
+        if self.members.contains_key(member_id) {
+            self.sessions
+                .insert(member_id.to_owned(), now + session_timeout_ms);
+        }
+    }
+
+    /// Starts all sessions: the group was read from disk.
+    pub fn restored(&mut self, now: i64, session_timeout_ms: i64) {
+        for id in self.members.keys() {
+            self.sessions.insert(id.clone(), now + session_timeout_ms);
+        }
+    }
+
+    /// When somebody's time is over.
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.sessions
+            .values()
+            .chain(self.revocations.values())
+            .min()
+            .copied()
+    }
+
+    /// Those whose time is over.
+    pub fn overdue(&self, now: i64) -> BTreeSet<String> {
+        let due = self
+            .sessions
+            .iter()
+            .chain(&self.revocations)
+            .filter(|(_, at)| **at <= now);
+        due.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Tries again later to take members out that could not be taken out now.
+    pub fn postpone(&mut self, until: i64) {
+        for at in self.sessions.values_mut().chain(self.revocations.values_mut()) {
+            *at = (*at).max(until);
+        }
+    }
+
+    /// The name that ListGroups and ConsumerGroupDescribe give the state.
+    pub fn state(&self) -> &'static str {
+        if self.members.is_empty() {
+            "Empty"
+        } else if self.header.epoch > self.header.assignment_epoch {
+            "Assigning"
+        } else if self
+            .members
+            .values()
+            .all(|member| member.is_at(self.header.assignment_epoch))
+        {
+            "Stable"
+        } else {
+            "Reconciling"
+        }
+    }
+
+    pub fn target(&self, member_id: &str) -> Option<&Assignment> {
+        self.targets.get(member_id)
+    }
+
+    /// The member that holds an instance id.
+    pub fn static_member(&self, instance_id: &str) -> Option<&Member> {
+        self.members.get(self.statics.get(instance_id)?)
+    }
+
+    /// Whether somebody else than these two has the partition.
+    pub fn is_taken(&self, partition: (Uuid, i32), by_other_than: [&str; 2]) -> bool {
+        self.owners
+            .get(&partition)
+            .is_some_and(|owner| !by_other_than.contains(&owner.as_str()))
+    }
+
+    /// The assignor that most members ask for; the first of those that are configured where nobody asks for one.
+    pub fn assignor<'a>(&self, members: impl Iterator<Item = &'a Member>) -> Assignor {
+        let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+        for name in members.filter_map(|m| m.assignor.as_deref()) {
+            *votes.entry(name).or_default() += 1;
+        }
+        let most = votes.into_iter().max_by_key(|(_, count)| *count);
+        most.and_then(|(name, _)| Assignor::from_name(name))
+            .unwrap_or(self.config.consumer.default_assignor())
+    }
+
+    /// What everybody is to have, with these members, as far as it differs from what they were to have.
+    pub(super) fn new_targets<'a>(&self, members: impl Iterator<Item = &'a Member> + Clone) -> Vec<Change> {
+        let mut spec = Spec::default();
+        for member in members.clone() {
+            let topics = self.view.topics_of(member);
+            // A static member that came back under a new id inherits what it was to have.
+            let known = self.targets.get(&member.id).or_else(|| {
+                let holder = self.static_member(member.instance_id.as_deref()?)?;
+                self.targets.get(&holder.id)
+            });
+            let reader = Reader {
+                instance_id: member.instance_id.clone(),
+                topics: topics.keys().copied().collect(),
+                previous: known.cloned().unwrap_or_default(),
+            };
+            spec.partitions.extend(topics);
+            spec.readers.insert(member.id.clone(), reader);
+        }
+        let assigned = self.assignor(members).assign(&spec).into_iter();
+        assigned
+            .filter(|(id, target)| self.targets.get(id) != Some(target))
+            .map(|(id, target)| Change::Target(id, target))
+            .collect()
+    }
+
+    /// Whether a member reads the topic.
+    pub fn is_subscribed_to(&mut self, topic: &str, image: &Arc<Image>) -> bool {
+        self.view.update(image, self.members.values());
+        self.members.values().any(|member| self.view.reads(member, topic))
+    }
+
+    /// Whether a commit of offsets may be accepted. `modern` tells that the request's version can carry member epochs.
+    pub fn check_commit(
+        &self,
+        member_id: &str,
+        instance_id: Option<&str>,
+        epoch: i32,
+        transactional: bool,
+        modern: bool,
+    ) -> Result<(), ErrorCode> {
+        if epoch < 0 && self.members.is_empty() {
+            // Tools, and consumers that do not use the group for anything but offsets.
+            return Ok(());
+        }
+        if transactional && epoch == -1 && member_id.is_empty() && instance_id.is_none() {
+            return Ok(());
+        }
+        let member = self.members.get(member_id).ok_or(ErrorCode::UnknownMemberId)?;
+        if !transactional && !modern {
+            return Err(ErrorCode::UnsupportedVersion);
+        }
+        if member.epoch == epoch {
+            Ok(())
+        } else {
+            Err(ErrorCode::StaleMemberEpoch)
+        }
+    }
+
+    /// Whether a member, or a tool, may see offsets.
+    pub fn check_fetch(&self, member_id: Option<&str>, epoch: i32) -> Result<(), ErrorCode> {
+        if member_id.is_none() && epoch < 0 {
+            return Ok(());
+        }
+        let member = member_id
+            .and_then(|id| self.members.get(id))
+            .ok_or(ErrorCode::UnknownMemberId)?;
+        if member.epoch == epoch {
+            Ok(())
+        } else {
+            Err(ErrorCode::StaleMemberEpoch)
+        }
+    }
+
+    /// What ConsumerGroupDescribe says.
+    pub fn describe(&self, image: &Image) -> DescribedGroup {
+        DescribedGroup {
+            group_id: self.id.clone(),
+            group_state: self.state().to_owned(),
+            group_epoch: self.header.epoch,
+            assignment_epoch: self.header.assignment_epoch,
+            assignor_name: self.assignor(self.members.values()).name().to_owned(),
+            members: self
+                .members
+                .values()
+                .map(|member| self.describe_member(member, image))
+                .collect(),
+            ..DescribedGroup::default()
+        }
+    }
+
+    fn describe_member(&self, member: &Member, image: &Image) -> DescribedMember {
+        /// Kafka's number for a member of the consumer protocol.
+        const CONSUMER: i8 = 1;
+        let none = Assignment::default();
+        DescribedMember {
+            member_id: member.id.clone(),
+            instance_id: member.instance_id.clone(),
+            rack_id: member.rack_id.clone(),
+            member_epoch: member.epoch,
+            client_id: member.client.id.clone(),
+            client_host: member.client.host.clone(),
+            subscribed_topic_names: member.topics.iter().cloned().collect(),
+            subscribed_topic_regex: Some(member.regex.clone()),
+            assignment: described(&member.assigned, image),
+            target_assignment: described(self.target(&member.id).unwrap_or(&none), image),
+            member_type: CONSUMER,
+        }
+    }
+
+    fn let_go(&mut self, id: &str) {
+        let Some(member) = self.members.get(id) else {
+            return;
+        };
+        for partition in member.held() {
+            if self.owners.get(&partition).is_some_and(|owner| owner == id) {
+                self.owners.remove(&partition);
+            }
+        }
+    }
+}
+
+/// Partitions with the names of their topics; topics that are gone are left out.
+fn described(assignment: &Assignment, image: &Image) -> DescribedAssignment {
+    let topic = |(topic_id, partitions): (Uuid, &BTreeSet<i32>)| {
+        Some(TopicPartitions {
+            topic_id,
+            topic_name: image.topic_by_id(topic_id)?.name.clone(),
+            partitions: partitions.iter().copied().collect(),
+        })
+    };
+    DescribedAssignment {
+        topic_partitions: assignment.topics().filter_map(topic).collect(),
+    }
+}

@@ -1,0 +1,158 @@
+//! What the task of a group does for the consumer protocol: it stores what a heartbeat leads to, and answers then.
+
+use std::sync::Arc;
+
+use heliostat_wire::ErrorCode;
+use heliostat_wire::message::consumer_group_describe::DescribedGroup;
+use heliostat_wire::message::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+use tracing::{debug, info};
+
+use super::group::{Change, ConsumerGroup};
+use super::heartbeat::{Circumstances, Outcome, Refusal};
+use super::member::{AWAY, JOINING};
+use super::record::{records, removal};
+use crate::group::actor::Actor;
+use crate::group::member::Client;
+use crate::group::membership::{Group, State};
+use crate::group::record::group_removal;
+use crate::group::store::NotStored;
+use crate::state::Image;
+
+/// How soon it is tried again to take silent members out when that could not be stored, in milliseconds.
+const RETRY_MS: i64 = 1000;
+
+impl Actor {
+    /// Answers a heartbeat that has been checked as far as it can be without the group.
+    pub async fn consumer_heartbeat(
+        &mut self,
+        client: &Client,
+        request: &ConsumerGroupHeartbeatRequest,
+    ) -> ConsumerGroupHeartbeatResponse {
+        let image = self.images.current();
+        match self.try_consumer_heartbeat(client, request, &image).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    async fn try_consumer_heartbeat(
+        &mut self,
+        client: &Client,
+        request: &ConsumerGroupHeartbeatRequest,
+        image: &Arc<Image>,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+        let joins = request.member_epoch == JOINING;
+        // A classic group without members becomes one of the consumer protocol with its first member.
+        let mut new = match &self.consumer {
+            Some(_) => None,
+            None if joins && self.group.state == State::Empty => {
+                Some(ConsumerGroup::new(&self.group.id, self.group.config.clone()))
+            }
+            None => {
+                let message = format!("{} is no group of the consumer protocol", self.group.id);
+                return Err(Refusal::new(ErrorCode::GroupIdNotFound, message));
+            }
+        };
+        let limits = self.group.config.consumer.for_group(&self.group.id, image);
+        let leaves = request.member_epoch < JOINING;
+        let Some(group) = new.as_mut().or(self.consumer.as_mut()) else {
+            return Err(Refusal::new(
+                ErrorCode::CoordinatorNotAvailable,
+                "the group is gone",
+            ));
+        };
+        let outcome = if leaves {
+            group.leave(request, image)
+        } else {
+            let with = Circumstances {
+                client,
+                image,
+                heartbeat_interval_ms: limits.heartbeat_interval_ms,
+            };
+            group.heartbeat(request, &with)
+        };
+        let Outcome { response, changes } = outcome?;
+        self.change_consumer(new, changes).await.map_err(|NotStored| {
+            let message = "the change to the group is not stored; the reason is in the log";
+            Refusal::new(ErrorCode::CoordinatorNotAvailable, message)
+        })?;
+        if !leaves && let (Some(group), Some(id)) = (&mut self.consumer, &response.member_id) {
+            group.heard(id, self.clock.now().timer, limits.session_timeout_ms);
+        }
+        if request.member_epoch == AWAY {
+            debug!(
+                group = self.group.id,
+                member = request.member_id,
+                "a static member is away"
+            );
+        }
+        Ok(response)
+    }
+
+    /// Stores the changes, and makes them; with `new`, the group becomes one of the consumer protocol.
+    async fn change_consumer(
+        &mut self,
+        new: Option<ConsumerGroup>,
+        changes: Vec<Change>,
+    ) -> Result<(), NotStored> {
+        let mut entries = Vec::new();
+        if new.is_some() {
+            entries.push(group_removal(&self.group.id));
+        }
+        entries.extend(changes.iter().flat_map(|change| records(&self.group.id, change)));
+        self.store.put(entries).await?;
+        if let Some(new) = new {
+            self.group = Group::new(&new.id, new.config.clone());
+            self.consumer = Some(new);
+        }
+        let now = self.clock.now().timer;
+        if let Some(group) = &mut self.consumer {
+            changes.into_iter().for_each(|change| group.apply(change, now));
+        }
+        Ok(())
+    }
+
+    /// Members that fell silent, or did not give up in time what they were told to, are taken out.
+    pub async fn consumer_on_time(&mut self) {
+        let now = self.clock.now().timer;
+        let image = self.images.current();
+        let Some(group) = &mut self.consumer else { return };
+        let overdue = group.overdue(now);
+        if overdue.is_empty() {
+            return;
+        }
+        let changes = group.without(overdue.iter().map(String::as_str), &image);
+        info!(group = self.group.id, members = ?overdue, "members are late, and no longer part of the group");
+        if self.change_consumer(None, changes).await.is_err()
+            && let Some(group) = &mut self.consumer
+        {
+            group.postpone(now + RETRY_MS);
+        }
+    }
+
+    /// What ConsumerGroupDescribe says; `None` for a classic group.
+    pub fn consumer_describe(&self) -> Option<DescribedGroup> {
+        Some(self.consumer.as_ref()?.describe(&self.images.current()))
+    }
+
+    /// A group of the consumer protocol that has no members becomes a classic one, whose first member is about to join.
+    /// Whether the group is a classic one then.
+    pub async fn become_classic(&mut self) -> Result<bool, NotStored> {
+        match &self.consumer {
+            None => return Ok(true),
+            Some(group) if !group.members.is_empty() => return Ok(false),
+            Some(_) => {}
+        }
+        self.store.put(vec![removal(&self.group.id)]).await?;
+        self.consumer = None;
+        Ok(true)
+    }
+
+    /// Whether a member reads the topic, whatever the protocol.
+    pub fn is_subscribed_to(&mut self, topic: &str) -> bool {
+        match &mut self.consumer {
+            Some(group) => group.is_subscribed_to(topic, &self.images.current()),
+            None => self.group.is_subscribed_to(topic),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The requests of the consumer protocol.
+
+use heliostat_wire::ErrorCode;
+use heliostat_wire::message::consumer_group_describe::DescribedGroup;
+use heliostat_wire::message::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+
+use super::actor::unique_id;
+use super::calls::Call;
+use super::consumer::heartbeat::{Refusal, check, check_regex};
+use super::consumer::member::JOINING;
+use super::coordinator::{Coordinator, ask};
+use super::member::Client;
+
+impl Coordinator {
+    /// ConsumerGroupHeartbeat: what it leads to is durable when this returns.
+    pub async fn consumer_group_heartbeat(
+        &self,
+        client: Client,
+        version: i16,
+        mut request: ConsumerGroupHeartbeatRequest,
+    ) -> ConsumerGroupHeartbeatResponse {
+        if let Err(refusal) = check(&request, version, &self.config.consumer.assignors()) {
+            return refusal.into_response();
+        }
+        let joins = request.member_epoch == JOINING;
+        if joins && request.member_id.is_empty() {
+            request.member_id = unique_id();
+        }
+        if joins
+            && self.find(&request.group_id).is_none()
+            && let Err(refusal) = check_regex(request.subscribed_topic_regex.as_deref().unwrap_or_default())
+        {
+            // No group is made for a member that cannot join it.
+            return refusal.into_response();
+        }
+        let group = if joins {
+            self.find_or_create(&request.group_id)
+        } else {
+            self.find(&request.group_id)
+        };
+        let Some(group) = group else {
+            let message = format!("there is no group {:?}", request.group_id);
+            return Refusal::new(self.absent(ErrorCode::GroupIdNotFound), message).into_response();
+        };
+        let answer = ask(&group, |answer| Call::ConsumerHeartbeat {
+            client,
+            request,
+            answer,
+        })
+        .await;
+        let gone = || {
+            Refusal::new(
+                ErrorCode::CoordinatorNotAvailable,
+                "the group is gone, or the broker stops",
+            )
+        };
+        answer.unwrap_or_else(|| gone().into_response())
+    }
+
+    /// ConsumerGroupDescribe, for one group.
+    pub async fn describe_consumer_group(&self, group_id: &str) -> DescribedGroup {
+        let found = match self.find(group_id) {
+            Some(group) => ask(&group, |answer| Call::ConsumerDescribe { answer }).await,
+            None => None,
+        };
+        let message = match found {
+            Some(Some(described)) => return described,
+            Some(None) => format!("{group_id:?} is no group of the consumer protocol"),
+            None => format!("there is no group {group_id:?}"),
+        };
+        DescribedGroup {
+            error_code: self.absent(ErrorCode::GroupIdNotFound).code(),
+            error_message: Some(message),
+            group_id: group_id.to_owned(),
+            ..DescribedGroup::default()
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Indexes that say what is not so. A clean start does not read them through; whoever uses an entry checks it.
+
+use std::os::unix::fs::FileExt;
+
+use super::*;
+
+const BATCHES: i64 = 60;
+
+/// A closed segment with an entry for nearly every batch, and its indexes' bytes.
+fn bench() -> Bench {
+    let bench = Bench::new(LogConfig {
+        index_interval_bytes: 1,
+        ..LogConfig::default()
+    });
+    for i in 0..BATCHES {
+        // Every third batch is younger than those around it.
+        bench.append(&batch(&[NOW + 10 * i + 25 * i64::from(i % 3 == 0), NOW]));
+    }
+    bench
+}
+
+/// Everything that can be asked: reads at every offset, and look-ups of every time.
+fn answers(log: &Log) -> Vec<(i64, Option<i64>)> {
+    let base = |offset| {
+        let records = log.read(offset, 1, true).unwrap().records;
+        first_batch(&records).header().base_offset
+    };
+    let at = |place: i64| {
+        log.offset_for_timestamp(NOW + 10 * place - 5)
+            .unwrap()
+            .map(|found| found.offset)
+    };
+    (0..2 * BATCHES)
+        .map(|offset| (base(offset), at(offset / 2)))
+        .collect()
+}
+
+/// Writes over one entry of an index between a clean end and the next start, and asks everything.
+fn with_wrong_entry(bench: &mut Bench, suffix: &str, at: u64, bytes: &[u8], expected: &[(i64, Option<i64>)]) {
+    bench.manager().close(NOW).unwrap();
+    bench.kill();
+    let path = bench.dir().join(format!("00000000000000000000{suffix}"));
+    let before = std::fs::read(&path).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(bytes, at).unwrap();
+    bench.start();
+    assert_eq!(answers(&bench.log()), expected, "{suffix} at {at}: {bytes:?}");
+    bench.log().maintain(NOW).unwrap();
+    assert_eq!(answers(&bench.log()), expected, "after it was mended");
+    if std::fs::read(&path).unwrap() != before {
+        // What did no harm need not be mended.
+        std::fs::write(&path, &before).unwrap();
+    }
+}
+
+#[test]
+fn a_wrong_entry_in_the_middle_costs_time_and_no_records() {
+    let mut bench = bench();
+    let expected = answers(&bench.log());
+    let offset_entry = |offset: i32, position: i32| [offset.to_be_bytes(), position.to_be_bytes()].concat();
+    let time_entry = |time: i64, offset: i32| [&time.to_be_bytes()[..], &offset.to_be_bytes()].concat();
+    for place in [1u64, 20, 45] {
+        for (offset, position) in [
+            (0, 0),
+            (3, 2_000),
+            (60, 60),
+            (i32::MAX, 100),
+            (-5, 100),
+            (80, 0),
+            (41, i32::MAX),
+        ] {
+            with_wrong_entry(
+                &mut bench,
+                ".index",
+                place * 8,
+                &offset_entry(offset, position),
+                &expected,
+            );
+        }
+        for (time, offset) in [
+            (0, 0),
+            (NOW + 100, 100),
+            (NOW + 300, 0),
+            (i64::MAX, 5),
+            (-1, 90),
+            (NOW, i32::MAX),
+        ] {
+            with_wrong_entry(
+                &mut bench,
+                ".timeindex",
+                place * 12,
+                &time_entry(time, offset),
+                &expected,
+            );
+        }
+    }
+}
+
+#[test]
+fn a_time_index_that_ends_wrongly_is_rebuilt() {
+    let mut bench = bench();
+    let expected = answers(&bench.log());
+    bench.manager().close(NOW).unwrap();
+    bench.kill();
+    let path = bench.dir().join("00000000000000000000.timeindex");
+    let before = std::fs::read(&path).unwrap();
+    for time in [0i64, NOW + 1, i64::MAX] {
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&time.to_be_bytes(), u64::try_from(before.len()).unwrap() - 12)
+            .unwrap();
+        bench.start();
+        assert_eq!(answers(&bench.log()), expected);
+        bench.kill();
+    }
+}

@@ -1,0 +1,8 @@
+//! Transactions over the wire.
+
+mod crash;
+mod facts;
+mod fencing;
+mod protocol;
+mod script;
+mod views;

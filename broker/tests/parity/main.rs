@@ -1,0 +1,43 @@
+//! The built-in cluster beside Apache Kafka: the same requests to both, and every field of their answers compared.
+//!
+//! Every API that the built-in cluster answers has a script here, in every version that both speak. What may differ
+//! is listed in `allowed.rs`, with reasons; what each cluster makes up by itself is made equal by `rules.rs`.
+//!
+//! `HELIOSTAT_PARITY=name` runs only the scripts whose name contains it.
+
+mod allowed;
+mod harness;
+mod requests;
+mod rules;
+mod scripts;
+mod side;
+mod support;
+mod tree;
+
+use heliostat_broker::{Cluster, ClusterConfig};
+
+use harness::Parity;
+use side::Side;
+use support::kafka::{Jvm, Kafka, available};
+
+/// How Kafka is set up to be comparable: the ways in which the built-in cluster is set up for a laptop.
+const KAFKA_PROPERTIES: &[&str] = &[];
+
+#[tokio::test]
+async fn the_built_in_cluster_answers_as_kafka_does() {
+    if !available("the_built_in_cluster_answers_as_kafka_does") {
+        return;
+    }
+    let kafka = tokio::task::spawn_blocking(|| Kafka::start_with("parity", KAFKA_PROPERTIES, Jvm::Test));
+    let cluster = Cluster::start(ClusterConfig::default())
+        .await
+        .expect("start a built-in cluster");
+    let ours = Side::connect(cluster.addresses()[0]).await;
+    let kafka = kafka.await.expect("start a Kafka");
+    let address = kafka.bootstrap().parse().expect("Kafka's address");
+    let mut parity = Parity::new(ours, Side::connect(address).await).await;
+    scripts::run(&mut parity).await;
+    eprintln!("{}", parity.summary());
+    let report = parity.report();
+    assert!(report.is_empty(), "the answers differ:\n{report}");
+}

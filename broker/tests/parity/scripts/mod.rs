@@ -1,0 +1,64 @@
+//! What is asked: a file for each group of APIs, a function for each sequence of requests.
+
+use crate::harness::Parity;
+
+mod administration;
+mod configs;
+mod connection;
+mod group_offsets;
+mod groups;
+mod lookup;
+mod metadata;
+mod producers;
+mod topics;
+mod transfer;
+
+macro_rules! run {
+    ($parity:ident, $($module:ident :: $script:ident;)*) => { $(
+        if $parity.begin(concat!(stringify!($module), "::", stringify!($script))) {
+            $module::$script($parity).await;
+            $parity.end();
+        }
+    )* };
+}
+
+/// Runs every script, or those that were asked for.
+pub async fn run(parity: &mut Parity) {
+    run!(parity,
+        connection::api_versions;
+        connection::unknown_requests;
+        topics::create;
+        topics::create_refused;
+        topics::delete;
+        topics::grow;
+        metadata::topics;
+        metadata::auto_create;
+        metadata::cluster;
+        metadata::pages;
+        transfer::produce;
+        transfer::bad_batches;
+        transfer::fetch;
+        transfer::fetch_limits;
+        lookup::list_offsets;
+        lookup::leader_epochs;
+        lookup::delete_records;
+        lookup::recreated;
+        producers::ids;
+        producers::idempotent;
+        producers::coordinators;
+        groups::life;
+        groups::refused;
+        groups::statics;
+        groups::rebalance;
+        group_offsets::commits;
+        group_offsets::fetches;
+        configs::describe;
+        configs::incremental;
+        configs::replace;
+        administration::acls;
+        administration::reassignments;
+        administration::moves;
+        administration::elections;
+        administration::quotas;
+    );
+}
