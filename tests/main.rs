@@ -3,6 +3,7 @@
 mod apache_kafka;
 mod check_connect;
 mod cli;
+mod consumer_protocol;
 mod faults;
 mod groups_on_built_in;
 mod growth;
@@ -10,6 +11,7 @@ mod guide;
 mod java_tools;
 mod layouts;
 mod mirror;
+mod nodes;
 mod real_kafka;
 mod refusals;
 mod support;

@@ -331,6 +331,7 @@ impl Opening {
             state.images(),
             storage.disk().clone(),
         )?;
+        let faults = Faults::new(storage.disk().clone(), storage.clock().clone());
         let transactions = txn::Coordinator::open(
             &directory.join("transactions"),
             transaction_config(&settings),
@@ -351,7 +352,7 @@ impl Opening {
             quotas,
             fetch_sessions,
             drain,
-            faults: Faults::default(),
+            faults,
         };
         let image = broker.image();
         broker.quotas.set(image.quotas());

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     api_error::ApiError,
-    clock::now_ms,
+    clock::Clock,
     cluster::ReadOnlyPartition,
     log::{
         Cleaner, Disk, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError, StorageError,
@@ -29,6 +29,7 @@ pub(crate) type Values = BTreeMap<String, String>;
 #[derive(Debug, Clone)]
 pub(crate) struct Storage {
     logs: Arc<LogManager>,
+    clock: Clock,
 }
 
 impl Storage {
@@ -45,9 +46,18 @@ impl Storage {
         options.producer_expiration_ms = settings.producer_id_expiration.as_millis() as i64;
         // The configuration of topics is known only when the state has been read, which this directory's lock must
         // come before; until `follow` the defaults hold.
-        let logs = LogManager::open(options, now_ms(), &|_| LogConfig::default())?;
+        let clock = Clock::default();
+        let logs = LogManager::open(options, clock.now_ms(), &|_| LogConfig::default())?;
         logs.start_commits(settings.flush_group_interval)?;
-        Ok(Storage { logs: Arc::new(logs) })
+        Ok(Storage {
+            logs: Arc::new(logs),
+            clock,
+        })
+    }
+
+    /// The clock that records are stamped with, and that their age is counted by.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// What compacts logs.
@@ -110,7 +120,8 @@ impl Storage {
                     partition = log.partition(),
                     "removing a log that no topic owns"
                 );
-                self.logs.delete(log.topic(), log.partition(), now_ms())?;
+                self.logs
+                    .delete(log.topic(), log.partition(), self.clock.now_ms())?;
             } else {
                 warn!(directory = %log.dir().display(), "this log belongs to no topic; it is left alone");
             }
@@ -119,7 +130,7 @@ impl Storage {
             let config = log_config(topic, &values(topic));
             for index in 0..topic.partitions.len() as i32 {
                 self.logs
-                    .create(&topic.name, index, topic.id, config.clone(), now_ms())?;
+                    .create(&topic.name, index, topic.id, config.clone(), self.clock.now_ms())?;
             }
         }
         Ok(())
@@ -159,10 +170,13 @@ impl Storage {
         let (storage, topic, config) = (self.clone(), topic.clone(), log_config(topic, values));
         let created = tokio::task::spawn_blocking(move || {
             for index in first..topic.partitions.len() {
-                let created =
-                    storage
-                        .logs
-                        .create(&topic.name, index as i32, topic.id, config.clone(), now_ms());
+                let created = storage.logs.create(
+                    &topic.name,
+                    index as i32,
+                    topic.id,
+                    config.clone(),
+                    storage.clock.now_ms(),
+                );
                 if let Err(error) = created {
                     storage.delete_logs(&topic, first..index);
                     return Err(error);
@@ -191,15 +205,15 @@ impl Storage {
 
     fn delete_logs(&self, topic: &Topic, indexes: std::ops::Range<usize>) {
         let indexes = indexes.map(|index| index as i32);
-        if let Err(error) = self.logs.delete_all(&topic.name, indexes, now_ms()) {
+        if let Err(error) = self.logs.delete_all(&topic.name, indexes, self.clock.now_ms()) {
             error!(%error, topic = topic.name, "logs stay behind until the next start");
         }
     }
 
     /// Retention, expiry, flushes and checkpoints, as far as they are due.
     pub(crate) async fn maintain(&self) {
-        let logs = self.logs.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || logs.maintain(now_ms())).await {
+        let (logs, now) = (self.logs.clone(), self.clock.now_ms());
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.maintain(now)).await {
             error!(%error, "the maintenance of the logs was interrupted");
         }
     }
@@ -225,16 +239,16 @@ impl Storage {
 
     /// Tries to make read-only partitions writable again.
     pub(crate) async fn mend(&self) {
-        let logs = self.logs.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || logs.mend(now_ms())).await {
+        let (logs, now) = (self.logs.clone(), self.clock.now_ms());
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.mend(now)).await {
             error!(%error, "mending logs was interrupted");
         }
     }
 
     /// Closes the logs cleanly, so that the next start needs no recovery.
     pub(crate) async fn close(&self) {
-        let logs = self.logs.clone();
-        let closed = tokio::task::spawn_blocking(move || logs.close(now_ms()));
+        let (logs, now) = (self.logs.clone(), self.clock.now_ms());
+        let closed = tokio::task::spawn_blocking(move || logs.close(now));
         let problem = match closed.await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),

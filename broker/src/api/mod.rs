@@ -17,6 +17,7 @@ use heliostat_wire::message::{ApiKey, RequestHeader};
 use tracing::warn;
 
 use crate::broker::Broker;
+pub(crate) use metadata::brokers as metadata_brokers;
 pub(crate) use reply::{Later, Reply};
 
 /// Who is at the other end of a connection, and where it ends.
@@ -170,6 +171,13 @@ pub fn supported_apis() -> Vec<SupportedApi> {
         versions: api.versions.clone(),
     };
     TABLE.iter().map(row).collect()
+}
+
+/// Whether requests of this API and version are answered.
+pub(crate) fn supports(key: ApiKey, version: i16) -> bool {
+    TABLE
+        .iter()
+        .any(|api| api.key == key && api.versions.contains(&version))
 }
 
 /// Whether the request waits for something that may never happen, such as records or other members.

@@ -24,7 +24,7 @@ use super::{
     reply::{Later, Outcome, Settled},
 };
 use crate::{
-    clock::now_ms,
+    clock::Clock,
     log::{AppendError, Guard},
     partitions::{Led, NotServed, TopicKey},
     txn::{self, Arrival},
@@ -80,7 +80,8 @@ pub(super) async fn handle(context: Context, request: ProduceRequest) -> Acknowl
     let mut topics = plan(&context, request, refusal);
     admit(&context, transactional_id.as_deref(), &mut topics).await;
     let version = context.api_version;
-    let (responses, awaited) = blocking(move || append_all(topics, version, acks)).await;
+    let clock = context.broker.storage().clock().clone();
+    let (responses, awaited) = blocking(move || append_all(topics, version, acks, &clock)).await;
     if acks == 0 {
         let failed = responses
             .iter()
@@ -180,6 +181,7 @@ fn append_all(
     topics: Vec<Topic>,
     version: i16,
     acks: i16,
+    clock: &Clock,
 ) -> (Vec<TopicProduceResponse>, Vec<(Place, Awaited)>) {
     let mut errors_left = RECORD_ERRORS_MAX;
     let mut awaited = Vec::new();
@@ -192,7 +194,7 @@ fn append_all(
             .enumerate()
             .map(|(index, step)| {
                 let watched = step.led.as_ref().ok().map(|led| Watched::new(&led.log));
-                let (mut response, last_offset) = append(step, version, acks);
+                let (mut response, last_offset) = append(step, version, acks, clock.now_ms());
                 let unsettled = watched.zip(last_offset).and_then(|(watched, last)| watched.appended(last));
                 awaited.extend(unsettled.map(|one| ((place, index), one)));
                 response.record_errors.truncate(errors_left);
@@ -206,7 +208,7 @@ fn append_all(
 }
 
 /// The response, and the offset of the last record that was appended.
-fn append(step: Step, version: i16, acks: i16) -> (PartitionProduceResponse, Option<i64>) {
+fn append(step: Step, version: i16, acks: i16, now_ms: i64) -> (PartitionProduceResponse, Option<i64>) {
     let refused = |error: ErrorCode| PartitionProduceResponse {
         index: step.index,
         error_code: error.into(),
@@ -236,7 +238,7 @@ fn append(step: Step, version: i16, acks: i16) -> (PartitionProduceResponse, Opt
     }
     let appended = led
         .log
-        .append_guarded(&step.records, step.guard, led.leader_epoch, now_ms());
+        .append_guarded(&step.records, step.guard, led.leader_epoch, now_ms);
     match appended {
         Ok(appended) => {
             let response = PartitionProduceResponse {

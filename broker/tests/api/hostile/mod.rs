@@ -1,6 +1,6 @@
 //! Clients that mean harm: frames that are nearly right, requests that ask for too much, connections that are left.
 
-mod frames;
+pub mod frames;
 mod mutation;
 
 use std::time::Instant;
