@@ -8,6 +8,7 @@ mod faults;
 mod groups_on_built_in;
 mod growth;
 mod guide;
+mod java_applications;
 mod java_tools;
 mod layouts;
 mod mirror;

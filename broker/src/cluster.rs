@@ -182,6 +182,7 @@ impl Cluster {
             nodes,
             properties: config.properties,
             settings,
+            open_files_max: file_limit / LOGS_SHARE,
             drain: drain.clone(),
         };
         let broker = Arc::new(tokio::task::spawn_blocking(move || parts.open()).await??);
@@ -302,6 +303,7 @@ struct Opening {
     nodes: Vec<Node>,
     properties: BTreeMap<String, String>,
     settings: Settings,
+    open_files_max: usize,
     drain: CancellationToken,
 }
 
@@ -313,10 +315,11 @@ impl Opening {
             nodes,
             properties,
             settings,
+            open_files_max,
             drain,
         } = self;
         // Opening the logs locks the directory, so it comes first.
-        let storage = Storage::open(&directory, &settings)?;
+        let storage = Storage::open(&directory, &settings, open_files_max)?;
         let (state, producer_ids) = State::open(
             &directory.join("state"),
             nodes.len() as i32,
@@ -408,7 +411,11 @@ fn check_properties(properties: &BTreeMap<String, String>) -> Result<(), StartEr
     Ok(())
 }
 
-/// Every partition keeps three files open, and every client a socket; many systems start a process with room for a
+/// One part in so many of the files that may be open is for logs that were written to lately. Connections get one in two;
+/// the rest is for what is read.
+const LOGS_SHARE: usize = 4;
+
+/// Every client needs a socket, and logs keep files open; many systems start a process with room for a
 /// thousand, and allow it more. Returns how many files may be open then.
 fn raise_file_limit() -> usize {
     let before = getrlimit(Resource::Nofile);
@@ -490,6 +497,9 @@ fn join(addresses: &[SocketAddr]) -> String {
 /// How often the disk is looked after: a data directory that was removed is noticed within this time.
 const WATCH_PERIOD: Duration = Duration::from_millis(200);
 
+/// How often recovery points are written down, where they have moved.
+const CHECKPOINT_PERIOD: Duration = Duration::from_secs(5);
+
 /// How often partitions that a bad disk has made read-only are looked at again: soon enough for their producers, who try
 /// for two minutes, and not all the time.
 const MEND_PERIOD: Duration = Duration::from_secs(1);
@@ -501,7 +511,8 @@ async fn keep_house(broker: Arc<Broker>) {
     let maintenance = every(period, || broker.storage().maintain());
     let watch = every(WATCH_PERIOD, || broker.storage().watch());
     let mend = every(MEND_PERIOD, || broker.storage().mend());
-    tokio::join!(maintenance, watch, mend);
+    let checkpoints = every(CHECKPOINT_PERIOD, || broker.storage().checkpoint());
+    tokio::join!(maintenance, watch, mend, checkpoints);
 }
 
 async fn every<F: Future<Output = ()>>(period: Duration, work: impl Fn() -> F) {

@@ -16,8 +16,8 @@ use crate::{
     clock::Clock,
     cluster::ReadOnlyPartition,
     log::{
-        Cleaner, Disk, FlushPolicy, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError,
-        StorageError, ToClean,
+        Cleaner, Disk, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError, StorageError,
+        ToClean,
     },
     state::{Image, Topic, settings::Settings},
 };
@@ -34,17 +34,21 @@ pub(crate) struct Storage {
 
 impl Storage {
     /// Opens the directory, which nobody else may use at the same time. Blocks on the disk.
-    pub(crate) fn open(directory: &Path, settings: &Settings) -> Result<Storage, OpenError> {
+    /// So many files are kept open.
+    pub(crate) fn open(
+        directory: &Path,
+        settings: &Settings,
+        open_files_max: usize,
+    ) -> Result<Storage, OpenError> {
         let mut options = LogManagerOptions::new(directory);
         options.flush_policy = settings.flush_policy;
+        options.open_files_max = open_files_max;
         options.producer_expiration_ms = settings.producer_id_expiration.as_millis() as i64;
         // The configuration of topics is known only when the state has been read, which this directory's lock must
         // come before; until `follow` the defaults hold.
         let clock = Clock::default();
         let logs = LogManager::open(options, clock.now_ms(), &|_| LogConfig::default())?;
-        if settings.flush_policy == FlushPolicy::GroupCommit {
-            logs.start_commits(settings.flush_group_interval)?;
-        }
+        logs.start_commits(settings.flush_group_interval)?;
         Ok(Storage {
             logs: Arc::new(logs),
             clock,
@@ -116,7 +120,8 @@ impl Storage {
                     partition = log.partition(),
                     "removing a log that no topic owns"
                 );
-                self.logs.delete(log.topic(), log.partition())?;
+                self.logs
+                    .delete(log.topic(), log.partition(), self.clock.now_ms())?;
             } else {
                 warn!(directory = %log.dir().display(), "this log belongs to no topic; it is left alone");
             }
@@ -199,10 +204,9 @@ impl Storage {
     }
 
     fn delete_logs(&self, topic: &Topic, indexes: std::ops::Range<usize>) {
-        for index in indexes {
-            if let Err(error) = self.logs.delete(&topic.name, index as i32) {
-                error!(%error, topic = topic.name, partition = index, "a log stays behind until the next start");
-            }
+        let indexes = indexes.map(|index| index as i32);
+        if let Err(error) = self.logs.delete_all(&topic.name, indexes, self.clock.now_ms()) {
+            error!(%error, topic = topic.name, "logs stay behind until the next start");
         }
     }
 
@@ -220,6 +224,17 @@ impl Storage {
         if let Err(error) = tokio::task::spawn_blocking(move || logs.watch()).await {
             error!(%error, "looking after the disk was interrupted");
         }
+    }
+
+    /// Writes down where recovery must begin.
+    pub(crate) async fn checkpoint(&self) {
+        let logs = self.logs.clone();
+        let problem = match tokio::task::spawn_blocking(move || logs.checkpoint()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        error!(error = problem, "checkpoints could not be written");
     }
 
     /// Tries to make read-only partitions writable again.

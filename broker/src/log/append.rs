@@ -185,6 +185,7 @@ impl Log {
             self.roll(inner, config, now_ms)?;
         }
         inner.epochs.assign(leader_epoch, batch.header.base_offset)?;
+        self.hold_files(inner)?;
         inner.write(&batch, marker, config, now_ms, &self.name())?;
         self.advance(inner);
         Ok(Appended {
@@ -209,8 +210,11 @@ impl Log {
         };
         // Completing the old segment does no harm if the new one cannot be created: it goes on as the active one.
         active.seal()?;
-        let next = Segment::create(&self.dir, base, config, &self.options.disk, now_ms)?;
+        let mut next = Segment::create(&self.dir, base, config, &self.options.disk, now_ms)?;
         active.release();
+        if !inner.files_held {
+            next.release();
+        }
         inner.segments.insert(base, next);
         inner.jitter_ms = jitter(config);
         if let Err(error) = write_snapshot(&self.dir, base, &inner.producers) {
@@ -249,6 +253,7 @@ impl Inner {
             .ok_or_else(|| AppendError::Closed(name.to_owned()))?;
         active.append_marker(&batch.bytes, header, aborted.as_ref(), interval)?;
         self.log_end_offset = header.next_offset();
+        self.unflushed_bytes += u64::try_from(batch.bytes.len()).unwrap_or(0);
         self.unflushed_records += i64::from(header.records_count);
         match marker {
             Some(marker) => drop(self.producers.update_marker(header, &marker, now_ms)),

@@ -69,7 +69,7 @@ impl GroupCommit {
                 .name("group-commit".to_owned())
                 .spawn(move || {
                     while let Some(logs) = commits.next() {
-                        commit(&logs, &disk, &within);
+                        commit_together(&logs.iter().collect::<Vec<_>>(), &disk, &within);
                     }
                 })?;
             committers.threads.push(thread);
@@ -147,23 +147,16 @@ impl Drop for Committers {
     }
 }
 
-fn commit(logs: &[Arc<Log>], disk: &Disk, within: &Path) {
-    if logs.len() >= MANY {
-        commit_together(logs, disk, within);
-        return;
-    }
-    for log in logs {
-        // A failure is in the log's state, which tells all who wait for it.
-        let _ = log.commit();
-    }
-}
-
-/// Flushes the file system once for all logs. If anything fails, each log is flushed by itself, and learns of its own
+/// Flushes the logs, very many of them with one flush of the file system. A failure is in the log's state, which tells all who
+/// wait for it. If anything fails, each log is flushed by itself, and learns of its own
 /// failures.
-fn commit_together(logs: &[Arc<Log>], disk: &Disk, within: &Path) {
+pub(crate) fn commit_together(logs: &[&Arc<Log>], disk: &Disk, within: &Path) {
+    if logs.len() < MANY {
+        return logs.iter().for_each(|log| drop(log.commit()));
+    }
     let begun: Vec<(&Arc<Log>, Commit)> = logs
         .iter()
-        .filter_map(|log| Some((log, log.begin_commit(Extent::None).ok()??)))
+        .filter_map(|log| Some((*log, log.begin_commit(Extent::None).ok()??)))
         .collect();
     if begun.is_empty() {
         return;

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use super::checkpoint::{lock, sync_topic_id};
 use super::error::{AtPath, StorageError};
-use super::files::sync_dir;
+use super::files::{remove_if_there, sync_dir};
 use super::partition::{Inner, Log, Trouble};
+use super::snapshot::{encode as encode_snapshot, snapshot_path, write_encoded};
 use crate::clock::now_ms;
 
 /// A commit under way: what it will have proven.
@@ -21,6 +22,10 @@ pub(super) struct Commit {
     end: i64,
     truncations: u64,
     directory_synced: bool,
+    /// Indexes and producers too: what becomes the recovery point.
+    whole: bool,
+    /// The producers as they are before `end`, if there are any.
+    snapshot: Option<Vec<u8>>,
     /// The base offset of the active segment, and whether the names up to it were on disk before.
     newest: i64,
     names_synced: bool,
@@ -39,6 +44,10 @@ pub(super) enum Extent {
     /// The indexes too.
     All,
 }
+
+/// When so many bytes were appended since the recovery point, it is moved: about what is read and checked in the tenth of
+/// a second, and seldom enough to cost nothing.
+const TAIL_BYTES_MAX: u64 = 64 << 20;
 
 /// Segments whose files are open at the same time while a log is flushed.
 const SEGMENTS_PER_PORTION: usize = 32;
@@ -63,7 +72,7 @@ impl Log {
             let Some(commit) = begun else {
                 return Ok(lock(&self.inner).recovery_point);
             };
-            let flushed = self.finish(commit, true)?;
+            let flushed = self.finish(commit)?;
             // A truncation in between may have moved the end back.
             if flushed >= end.min(lock(&self.inner).log_end_offset) {
                 return Ok(flushed);
@@ -79,7 +88,7 @@ impl Log {
             let Some(commit) = self.begin_commit(Extent::Batches)? else {
                 return Ok(lock(&self.inner).durable);
             };
-            let durable = self.finish(commit, false)?;
+            let durable = self.finish(commit)?;
             if durable >= end.min(lock(&self.inner).log_end_offset) {
                 return Ok(durable);
             }
@@ -91,6 +100,11 @@ impl Log {
         let mut inner = lock(&self.inner);
         inner.commit_queued = false;
         inner.last_commit = Some(Instant::now());
+        // Now and then the indexes go with the batches, so that a recovery never has much to read.
+        if inner.tail_is_long() {
+            let from = inner.recovery_point;
+            return self.begin(&mut inner, from, Extent::All);
+        }
         let from = inner.durable;
         self.begin(&mut inner, from, extent)
     }
@@ -98,7 +112,7 @@ impl Log {
     /// Takes note of what a commit has proven that was forced to disk by other means.
     pub(super) fn prove(&self, commit: &Commit) {
         let mut inner = lock(&self.inner);
-        self.note(&mut inner, commit, false);
+        self.note(&mut inner, commit);
     }
 
     /// The error that everybody gets until the log was looked at.
@@ -153,18 +167,26 @@ impl Log {
         }
         inner.unflushed_records = 0;
         let (files, end) = inner.unflushed_files(from, extent)?;
+        let whole = extent == Extent::All;
+        let complete = whole && end == inner.log_end_offset;
+        if complete {
+            inner.unflushed_bytes = 0;
+        }
+        let wanted = complete && !inner.producers.is_empty() && inner.snapshot != Some(end);
         let newest = inner.segments.keys().next_back().copied().unwrap_or(i64::MAX);
         Ok(Some(Commit {
             files,
             end,
             truncations: inner.truncations,
             directory_synced: inner.directory_synced,
+            whole,
+            snapshot: wanted.then(|| encode_snapshot(&inner.producers)),
             newest,
             names_synced: inner.names_synced >= newest,
         }))
     }
 
-    fn finish(&self, commit: Commit, whole: bool) -> Result<i64, StorageError> {
+    fn finish(&self, commit: Commit) -> Result<i64, StorageError> {
         let synced = self.sync(&commit);
         let mut inner = lock(&self.inner);
         let synced = synced.and_then(|removed| match removed.iter().find(|path| inner.lacks(path)) {
@@ -178,15 +200,24 @@ impl Log {
             self.note_trouble(&mut inner, &error, true);
             return Err(error);
         }
-        self.note(&mut inner, &commit, whole);
-        Ok(if whole {
+        self.note(&mut inner, &commit);
+        Ok(if commit.whole {
             inner.recovery_point
         } else {
             inner.durable
         })
     }
 
-    fn note(&self, inner: &mut Inner, commit: &Commit, whole: bool) {
+    fn write_snapshot_of(&self, commit: &Commit) {
+        if let Some(content) = &commit.snapshot
+            && let Err(error) = write_encoded(&self.dir, commit.end, content)
+        {
+            // Without it a recovery reads more of the log, and finds the same.
+            tracing::warn!(log = self.name(), %error, "producer snapshot left out");
+        }
+    }
+
+    fn note(&self, inner: &mut Inner, commit: &Commit) {
         // A truncation in between may have put other batches at the same offsets. And a flush that has failed meanwhile
         // has told of an error that belongs to these batches too.
         if commit.truncations != inner.truncations || inner.is_unproven() {
@@ -195,8 +226,12 @@ impl Log {
         inner.directory_synced = true;
         inner.names_synced = inner.names_synced.max(commit.newest);
         inner.durable = inner.durable.max(commit.end);
-        if whole {
+        if commit.whole {
             inner.recovery_point = inner.recovery_point.max(commit.end);
+        }
+        self.write_snapshot_of(commit);
+        if commit.snapshot.is_some() {
+            self.keep_snapshot(inner, commit.end);
         }
         self.advance(inner);
     }
@@ -213,6 +248,17 @@ impl Log {
         }
         sync_dir(&self.dir)?;
         sync_topic_id(&self.dir)
+    }
+
+    /// Takes note of the snapshot for the recovery point, and removes the one before it.
+    fn keep_snapshot(&self, inner: &mut Inner, offset: i64) {
+        let before = inner.snapshot.replace(offset).filter(|before| *before < offset);
+        let Some(before) = before.filter(|before| !inner.segments.contains_key(before)) else {
+            return;
+        };
+        if let Err(error) = remove_if_there(&snapshot_path(&self.dir, before)) {
+            tracing::warn!(log = self.name(), %error, "an old producer snapshot stays behind until the next start");
+        }
     }
 
     /// Returns the segments whose files have no names any more: what is in them is on disk only until they are closed.
@@ -235,6 +281,11 @@ impl Log {
 }
 
 impl Inner {
+    /// Whether a recovery would have much to read.
+    pub(super) fn tail_is_long(&self) -> bool {
+        self.unflushed_bytes >= TAIL_BYTES_MAX
+    }
+
     /// Whether a file without a name should have one. Retention may have removed it since, and compaction puts another in
     /// its place.
     fn lacks(&self, path: &Path) -> bool {

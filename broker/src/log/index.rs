@@ -103,6 +103,16 @@ impl OffsetIndex {
         self.file.entries >= max_bytes / Self::ENTRY_SIZE
     }
 
+    /// Removes the entries behind the one of this offset.
+    pub(crate) fn truncate_after(&mut self, offset: i64) -> Result<(), StorageError> {
+        let file = self.file.handle()?;
+        let last = self
+            .file
+            .floor(|place| Ok(self.entry(&file, place)?.offset <= offset))?;
+        self.last = last.map_or(Ok(None), |place| self.entry(&file, place).map(Some))?;
+        self.file.cut(last.map_or(0, |place| place + 1))
+    }
+
     /// Replaces all entries, as after a walk through the segment.
     pub(crate) fn rebuild(&mut self, disk: &Disk, entries: &[OffsetEntry]) -> Result<(), StorageError> {
         let encoded: Vec<_> = entries.iter().filter_map(|entry| self.encode(*entry)).collect();
@@ -196,6 +206,16 @@ impl TimeIndex {
     /// The last slot is kept free for the entry that is added when the segment is closed.
     pub(crate) fn is_full(&self, max_bytes: u64) -> bool {
         self.file.entries + 1 >= max_bytes / Self::ENTRY_SIZE
+    }
+
+    /// Removes the entries behind the last one that is not beyond this offset.
+    pub(crate) fn truncate_after(&mut self, offset: i64) -> Result<(), StorageError> {
+        let file = self.file.handle()?;
+        let last = self
+            .file
+            .floor(|place| Ok(self.entry(&file, place)?.offset <= offset))?;
+        self.last = last.map_or(Ok(None), |place| self.entry(&file, place).map(Some))?;
+        self.file.cut(last.map_or(0, |place| place + 1))
     }
 
     /// Replaces all entries, as after a walk through the segment.
@@ -315,6 +335,12 @@ impl EntryFile {
             .at("write", &self.path)?;
         self.entries = u64::try_from(entries.len()).unwrap_or(0) / self.entry_size;
         Ok(())
+    }
+
+    /// Keeps so many entries.
+    fn cut(&mut self, entries: u64) -> Result<(), StorageError> {
+        self.entries = self.entries.min(entries);
+        self.trim()
     }
 
     /// Cuts off what a failed write may have left behind.

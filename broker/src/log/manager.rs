@@ -16,9 +16,11 @@ use super::checkpoint::{
     lock, mark_clean_shutdown, take_clean_shutdown, write_topic_id,
 };
 use super::clean::Cleaner;
-use super::commit::Committers;
+use super::commit::{Committers, commit_together};
+use super::deletion::DELETE_SUFFIX;
 use super::error::{AtPath, StorageError};
-use super::files::{Disk, DiskOperation, open_or_create, remove_if_there, sync_dir};
+use super::files::{Disk, DiskOperation, open_or_create, remove_if_there};
+use super::handles::Handles;
 use super::load::OpenLog;
 use super::partition::{FlushPolicy, Log, LogOptions, LogState};
 use super::settings::LogConfig;
@@ -39,17 +41,23 @@ pub struct LogManagerOptions {
     pub producer_expiration_ms: i64,
     /// The disk under all logs, where faults can be injected.
     pub disk: Disk,
+    /// So many files are kept open for appends; logs that are not written to give theirs back.
+    pub open_files_max: usize,
 }
 
 /// All logs of a data directory. It belongs to one process at a time.
 #[derive(Debug)]
 pub struct LogManager {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     meta: MetaProperties,
-    options: LogOptions,
-    recovery_points: OffsetCheckpoint,
-    cleaner: Arc<Cleaner>,
-    logs: RwLock<BTreeMap<TopicPartition, Arc<Log>>>,
+    pub(super) options: LogOptions,
+    pub(super) recovery_points: OffsetCheckpoint,
+    pub(super) cleaner: Arc<Cleaner>,
+    pub(super) logs: RwLock<BTreeMap<TopicPartition, Arc<Log>>>,
+    /// Directories of deleted logs, and when they may be removed.
+    pub(super) doomed: Mutex<Vec<(PathBuf, i64)>>,
+    /// Taken while a log is made.
+    making: Mutex<()>,
     clean_start: bool,
     /// Dropped before the lock is.
     committers: Mutex<Option<Committers>>,
@@ -89,6 +97,7 @@ impl LogManagerOptions {
             flush_policy: FlushPolicy::Os,
             producer_expiration_ms: 86_400_000,
             disk: Disk::default(),
+            open_files_max: 1024,
         }
     }
 }
@@ -117,6 +126,7 @@ impl LogManager {
                 disk: options.disk,
                 start_offsets,
                 commits: Arc::default(),
+                handles: Arc::new(Handles::new(options.open_files_max)),
                 troubled: Arc::default(),
                 clean_offsets: Arc::new(open_forgiving(
                     &dir,
@@ -127,6 +137,8 @@ impl LogManager {
             dir,
             meta,
             logs: RwLock::default(),
+            doomed: Mutex::default(),
+            making: Mutex::default(),
             clean_start: clean,
             committers: Mutex::default(),
             watch,
@@ -136,6 +148,7 @@ impl LogManager {
         for offsets in [&manager.options.start_offsets, &manager.options.clean_offsets] {
             offsets.update(|kept| kept.retain(|key, _| logs.contains_key(key)))?;
         }
+        manager.make_durable(&logs)?;
         manager.logs = RwLock::new(logs);
         Ok(manager)
     }
@@ -192,12 +205,13 @@ impl LogManager {
     ) -> Result<Arc<Log>, StorageError> {
         let dir = self.dir.join(format!("{topic}-{partition}"));
         check_name(topic, partition).at("create", &dir)?;
-        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        // Others can be found meanwhile.
+        let _one_at_a_time = lock(&self.making);
         let key = (topic.to_owned(), partition);
-        if let Some(log) = logs.get(&key) {
+        if let Some(log) = self.get(topic, partition) {
             if log.topic_id() == topic_id {
                 log.set_config(config);
-                return Ok(Arc::clone(log));
+                return Ok(log);
             }
             if !log.topic_id().is_zero() {
                 return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists)).at("create", &dir);
@@ -224,39 +238,19 @@ impl LogManager {
             clean: false,
             now_ms,
         })?;
+        if self.options.flush_policy != FlushPolicy::Os {
+            // Records that the directory held before count as seen.
+            log.commit()?;
+        }
+        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
         logs.insert(key, Arc::clone(&log));
         Ok(log)
-    }
-
-    /// Deletes a log and its files; returns whether there was one. Readers that wait for it are woken. The directory is renamed
-    /// first: a deletion that is interrupted is finished at the next start.
-    pub fn delete(&self, topic: &str, partition: i32) -> Result<bool, StorageError> {
-        let renamed = {
-            let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-            let key = (topic.to_owned(), partition);
-            let Some(log) = logs.get(&key) else {
-                return Ok(false);
-            };
-            log.abandon();
-            let renamed = self.dir.join(deleted_name(topic, partition));
-            fs::rename(log.dir(), &renamed).at("rename", log.dir())?;
-            sync_dir(&self.dir)?;
-            logs.remove(&key);
-            self.cleaner.forget(&key);
-            renamed
-        };
-        self.options.start_offsets.set(topic, partition, None)?;
-        self.recovery_points.set(topic, partition, None)?;
-        self.options.clean_offsets.set(topic, partition, None)?;
-        if let Err(error) = fs::remove_dir_all(&renamed).at("remove", &renamed) {
-            tracing::warn!(%error, "deleted log stays behind until the next start");
-        }
-        Ok(true)
     }
 
     /// Retention, expiry and checkpoints for all logs; to be called every half minute or so. What fails for one log
     /// is logged and does not keep the others from it.
     pub fn maintain(&self, now_ms: i64) {
+        self.remove_deleted(now_ms);
         for log in self.logs() {
             if let Err(error) = log.maintain(now_ms) {
                 tracing::error!(topic = log.topic(), partition = log.partition(), %error, "log maintenance failed");
@@ -358,6 +352,21 @@ impl LogManager {
         mark_clean_shutdown(&self.dir)
     }
 
+    /// Forces to disk what the last process has left in memory: consumers may have seen it, and no power cut after this
+    /// start may take it back.
+    fn make_durable(&self, logs: &BTreeMap<TopicPartition, Arc<Log>>) -> Result<(), StorageError> {
+        if self.options.flush_policy == FlushPolicy::Os {
+            return Ok(());
+        }
+        let tails: Vec<&Arc<Log>> = logs
+            .values()
+            .filter(|log| log.durable_offset() < log.log_end_offset())
+            .collect();
+        commit_together(&tails, &self.options.disk, &self.dir.join(LOCK_FILE));
+        let committed = in_parallel(&tails, |log| log.commit());
+        committed.into_iter().try_for_each(|durable| durable.map(drop))
+    }
+
     fn load(
         &self,
         clean: bool,
@@ -375,8 +384,8 @@ impl LogManager {
                 continue;
             };
             if name.ends_with(DELETE_SUFFIX) {
-                tracing::info!(dir = %dir.display(), "finishing a deletion");
-                fs::remove_dir_all(&dir).at("remove", &dir)?;
+                tracing::info!(dir = %dir.display(), "a deletion will be finished");
+                lock(&self.doomed).push((dir, i64::MIN));
             } else if let Some((topic, partition)) = parse_name(name) {
                 found.push((topic.to_owned(), partition, config_of(topic), dir));
             } else {
@@ -403,9 +412,6 @@ impl LogManager {
 /// Threads that open and close logs. Most of their time they wait for the disk, which serves several at once.
 const LOG_THREADS: usize = 8;
 const LOCK_FILE: &str = ".lock";
-const DELETE_SUFFIX: &str = "-delete";
-/// The longest name that file systems take.
-const MAX_FILE_NAME: usize = 255;
 /// Kafka's own metadata log, which is none of ours, in a directory that a Kafka broker has used.
 const METADATA_TOPIC: &str = "__cluster_metadata";
 
@@ -472,7 +478,7 @@ fn identify(dir: &Path, cluster_id: Option<String>, node_id: i32) -> Result<Meta
 }
 
 /// Version 4 of RFC 9562. Texts that begin with a dash are avoided, as Kafka does, because they look like options.
-fn random_id() -> Uuid {
+pub(super) fn random_id() -> Uuid {
     loop {
         let mut bytes: [u8; 16] = rand::random();
         bytes[6] = (bytes[6] & 0x0f) | 0x40;
@@ -511,14 +517,4 @@ fn check_name(topic: &str, partition: i32) -> std::io::Result<()> {
         std::io::ErrorKind::InvalidInput,
         "it is not a legal name of a topic partition",
     ))
-}
-
-fn deleted_name(topic: &str, partition: i32) -> String {
-    let suffix = format!(
-        ".{:032x}{DELETE_SUFFIX}",
-        u128::from_be_bytes(*random_id().as_bytes())
-    );
-    let mut name = format!("{topic}-{partition}");
-    name.truncate(MAX_FILE_NAME - suffix.len());
-    name + &suffix
 }

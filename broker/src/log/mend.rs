@@ -138,7 +138,8 @@ impl Log {
             segment.truncate_to(end, interval)?;
             segment.release();
         }
-        inner.active().map_or(Ok(()), |active| active.hold())
+        inner.release_files();
+        Ok(())
     }
 }
 

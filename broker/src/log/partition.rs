@@ -13,6 +13,7 @@ use super::commit::GroupCommit;
 use super::epoch::{EpochEntry, LeaderEpochs};
 use super::error::StorageError;
 use super::files::Disk;
+use super::handles::Handles;
 use super::producers::{LastRecord, ProducerInfo, Producers};
 use super::segment::Segment;
 use super::settings::LogConfig;
@@ -48,6 +49,7 @@ pub(crate) struct LogOptions {
     pub(crate) disk: Disk,
     pub(crate) start_offsets: Arc<OffsetCheckpoint>,
     pub(crate) commits: Arc<GroupCommit>,
+    pub(crate) handles: Arc<Handles>,
     /// Logs that are to be looked at because they are read-only.
     pub(crate) troubled: Arc<Mutex<Vec<Weak<Log>>>>,
     /// Up to which offset each log is compacted.
@@ -119,7 +121,15 @@ pub(super) struct Inner {
     pub(super) epochs: LeaderEpochs,
     pub(super) producers: Producers,
     pub(super) unflushed_records: i64,
+    /// What recovery would have to read, more or less.
+    pub(super) unflushed_bytes: u64,
+    /// The snapshot of producers that belongs to the recovery point.
+    pub(super) snapshot: Option<i64>,
     pub(super) last_flush_ms: i64,
+    /// The files of the active segment are kept open.
+    pub(super) files_held: bool,
+    /// Something was appended since somebody asked for the files.
+    pub(super) recently_used: bool,
     /// How much earlier than segment.ms the active segment is closed.
     pub(super) jitter_ms: i64,
     /// Renamed files, and when they may be removed.
@@ -305,12 +315,11 @@ impl Log {
             }
             if inner.log_end_offset > inner.log_start_offset || !inner.producers.is_empty() {
                 ensure_snapshot(&self.dir, inner.log_end_offset, &inner.producers)?;
+                inner.snapshot = Some(inner.log_end_offset);
             }
         }
         self.flush(now_ms)?;
-        if let Some(active) = lock(&self.inner).active() {
-            active.release();
-        }
+        lock(&self.inner).release_files();
         Ok(())
     }
 
@@ -322,6 +331,7 @@ impl Log {
         // A flush would open files by their names, in a directory that may belong to a successor by then.
         inner.recovery_point = inner.log_end_offset;
         inner.segments.values_mut().for_each(Segment::release);
+        inner.files_held = false;
         self.publish(&inner);
     }
 
@@ -349,8 +359,11 @@ impl Log {
         };
         inner.producers.replicated(inner.high_watermark);
         self.publish(inner);
-        let due = inner.durable < inner.log_end_offset && !inner.closed && !inner.is_unproven();
-        if due && !inner.commit_queued && self.options.flush_policy == FlushPolicy::GroupCommit {
+        let due = match self.options.flush_policy {
+            FlushPolicy::GroupCommit => inner.durable < inner.log_end_offset,
+            FlushPolicy::Os | FlushPolicy::Each => inner.tail_is_long(),
+        };
+        if due && !inner.commit_queued && !inner.closed && !inner.is_unproven() {
             inner.commit_queued = self.options.commits.enqueue(&self.me, inner.last_commit);
         }
     }
