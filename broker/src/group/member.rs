@@ -94,6 +94,7 @@ pub(super) fn protocols_of(request: &JoinGroupRequest) -> Vec<(String, Bytes)> {
     request
         .protocols
         .iter()
-        .map(|p| (p.name.clone(), p.metadata.clone()))
+        // A copy: a slice would keep the whole request in memory for as long as the member is there.
+        .map(|p| (p.name.clone(), Bytes::copy_from_slice(&p.metadata)))
         .collect()
 }

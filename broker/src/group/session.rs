@@ -188,10 +188,10 @@ impl Group {
             .map(|a| (a.member_id.as_str(), &a.assignment))
             .collect();
         for member in self.members.values_mut() {
+            // A copy: a slice would keep the leader's whole request in memory.
             member.assignment = assignments
                 .get(member.id.as_str())
-                .copied()
-                .cloned()
+                .map(|assignment| Bytes::copy_from_slice(assignment))
                 .unwrap_or_default();
         }
     }

@@ -78,13 +78,18 @@ impl Awaited {
     }
 }
 
+/// However little time a client gives, a flush is waited for as long. Its time is meant for other replicas, which on a
+/// single Kafka nobody waits for: there a client that gives none is answered too.
+const FLUSH_WAIT_MIN: Duration = Duration::from_secs(1);
+
 /// The response, once every batch is durable or has failed to become so within the client's time.
 pub(super) async fn settle(
     mut response: ProduceResponse,
     awaited: Vec<(Place, Awaited)>,
     timeout_ms: i32,
 ) -> ProduceResponse {
-    let deadline = Instant::now() + Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+    let given = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+    let deadline = Instant::now() + given.max(FLUSH_WAIT_MIN);
     for ((topic, partition), one) in awaited {
         let Err(error) = one.settle(deadline).await else {
             continue;

@@ -112,6 +112,22 @@ async fn a_flush_that_fails_or_takes_too_long_is_no_acknowledgement() {
 }
 
 #[tokio::test]
+async fn a_client_that_gives_no_time_gets_that_of_a_flush() {
+    let cluster = start(&[("log.flush.policy", "group")]).await;
+    let mut client = Client::of(&cluster).await;
+    client.create_topic("t", 1, &[]).await;
+    let topic_id = id_of(&mut client, "t").await;
+    for offset in 0..5 {
+        let mut request = produce_request(topic_id, 0, batch(&["a"]));
+        request.timeout_ms = 0;
+        client.write(&request, 13).await;
+        let answer = client.read::<ProduceRequest>(13).await;
+        let answer = &answer.responses[0].partition_responses[0];
+        assert_eq!((answer.error_code, answer.base_offset), (0, offset));
+    }
+}
+
+#[tokio::test]
 async fn as_kafka_does_nothing_is_forced_to_disk_where_that_is_wanted() {
     let cluster = start(&[("log.flush.policy", "os")]).await;
     let mut client = Client::of(&cluster).await;
