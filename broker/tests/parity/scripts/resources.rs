@@ -8,12 +8,15 @@ use heliostat_wire::message::{
 
 use crate::{harness::Parity, requests::batch};
 
+/// Topics with their partitions.
+type Asked<'a> = &'a [(&'a str, &'a [i32])];
+
 pub async fn log_dirs(p: &mut Parity) {
     p.create("sized", 3, &[]).await;
     p.create("sized-too", 1, &[]).await;
     p.append("sized", &batch(&["a", "b"])).await;
     p.append("sized", &batch(&["c"])).await;
-    let ask = |topics: Option<&[(&str, &[i32])]>| DescribeLogDirsRequest {
+    let ask = |topics: Option<Asked<'_>>| DescribeLogDirsRequest {
         topics: topics.map(|topics| {
             let topic = |(topic, partitions): &(&str, &[i32])| DescribableLogDirTopic {
                 topic: (*topic).to_owned(),
@@ -22,7 +25,7 @@ pub async fn log_dirs(p: &mut Parity) {
             topics.iter().map(topic).collect()
         }),
     };
-    let cases: &[(&str, &[(&str, &[i32])])] = &[
+    let cases: &[(&str, Asked<'_>)] = &[
         ("none", &[]),
         ("a topic", &[("sized", &[0, 1, 2])]),
         ("two topics", &[("sized", &[0]), ("sized-too", &[0])]),
