@@ -508,10 +508,10 @@ mod tests {
             Err(ErrorCode::ConcurrentTransactions)
         );
         let next = ready(aborted.completed(NOW).init(None, 60_000, None, NOW));
-        assert_eq!(next.epoch, 6);
+        assert_eq!(next.epoch, 5);
         assert_eq!(next.check_producer(7, 3), Err(ErrorCode::ProducerFenced));
         assert_eq!(
-            next.check_producer(8, 6),
+            next.check_producer(8, 5),
             Err(ErrorCode::InvalidProducerIdMapping)
         );
     }
