@@ -36,8 +36,20 @@ fn every_command_and_option_is_in_the_guide_and_no_other() {
             !text.is_empty(),
             "docs/command-line.md has no section `## {name}`"
         );
+        // What the actions of a command take is in the section of the command.
+        let is_own = |action: &&Command| action.get_name() != "help";
+        let actions: Vec<&Command> = command.get_subcommands().filter(is_own).collect();
+        for action in &actions {
+            let call = format!("] {}", action.get_name());
+            assert!(
+                text.contains(&call),
+                "{name} {} is not in docs/command-line.md",
+                action.get_name()
+            );
+        }
         let own: Vec<&clap::Arg> = command
             .get_arguments()
+            .chain(actions.iter().flat_map(|action| action.get_arguments()))
             .filter(|argument| !global.contains_key(&long(argument)))
             .collect();
         for argument in &own {
@@ -87,7 +99,13 @@ fn every_example_is_one_that_the_program_takes() {
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {}
                 // A command's name alone, within a sentence.
-                Err(error) if words.len() == 2 && error.kind() == ErrorKind::MissingRequiredArgument => {}
+                Err(error)
+                    if words.len() == 2
+                        && matches!(
+                            error.kind(),
+                            ErrorKind::MissingRequiredArgument
+                                | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                        ) => {}
                 Err(error) => panic!("{file}: {line}: {error}"),
             }
         }

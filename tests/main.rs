@@ -3,13 +3,16 @@
 mod apache_kafka;
 mod check_connect;
 mod cli;
+mod consumer_protocol;
 mod faults;
 mod groups_on_built_in;
 mod growth;
 mod guide;
+mod java_applications;
 mod java_tools;
 mod layouts;
 mod mirror;
+mod nodes;
 mod real_kafka;
 mod refusals;
 mod support;

@@ -17,10 +17,16 @@ const LINES: usize = 600;
 const LINES_TO_REPORT: usize = 500;
 
 /// Test files that may wait without looking at anything, each with the reason why nothing can be looked at.
-const SLEEPS: &[(&str, &str)] = &[(
-    "broker/tests/api/group_script.rs",
-    "the pause between two questions to a broker, which end at a deadline",
-)];
+const SLEEPS: &[(&str, &str)] = &[
+    (
+        "broker/tests/api/consumer_script.rs",
+        "the pause between two questions to a broker, which end at a deadline",
+    ),
+    (
+        "broker/tests/api/group_script.rs",
+        "the pause between two questions to a broker, which end at a deadline",
+    ),
+];
 
 /// The licences that a dependency may have.
 const LICENCES: &[&str] = &[

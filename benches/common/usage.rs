@@ -14,6 +14,7 @@ pub struct Usage {
     /// The most memory that it held at once, in bytes.
     pub peak_memory: u64,
     /// What it holds now, in bytes.
+    #[allow(dead_code, reason = "not every benchmark asks for it")]
     pub memory: u64,
 }
 

@@ -181,16 +181,22 @@ impl Broker {
             ("node.id", node.id.to_string()),
             ("process.roles", "broker,controller".to_owned()),
         ];
-        let facts = facts.into_iter().map(|(name, value)| fact(name, value));
+        let facts = facts.into_iter().map(|(name, value)| match name {
+            "broker.id" | "node.id" => fact(name, value, INT),
+            _ => fact(name, value, LIST),
+        });
         facts
             .chain(self.layers(&self.image()).describe_broker())
             .collect()
     }
 }
 
+/// Kafka's numbers for the types of the facts.
+const INT: i8 = 3;
+const LIST: i8 = 7;
+
 /// A value that follows from how the cluster was started.
-fn fact(name: &'static str, value: String) -> ConfigEntry {
-    const TEXT: i8 = 2;
+fn fact(name: &'static str, value: String, type_code: i8) -> ConfigEntry {
     let setting = Setting {
         name: name.to_owned(),
         value: Some(value.clone()),
@@ -200,7 +206,7 @@ fn fact(name: &'static str, value: String) -> ConfigEntry {
         name: name.to_owned(),
         value: Some(value),
         read_only: true,
-        type_code: TEXT,
+        type_code,
         documentation: "Follows from how the cluster was started",
         settings: vec![setting],
     }

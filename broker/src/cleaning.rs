@@ -12,7 +12,6 @@ use tracing::error;
 
 use crate::{
     broker::Broker,
-    clock::now_ms,
     cluster::Cluster,
     log::{CleanError, CleanReport, CleanerFacts, CleanerOptions},
 };
@@ -61,8 +60,8 @@ impl Cluster {
                     return Err(CompactError::Policy(found.name.clone()));
                 }
                 // A map that is too small for all keys takes several rounds, each of which gets further.
-                while let Some(turn) = storage.cleaner().turn(&log, now_ms()) {
-                    let report = storage.cleaner().clean(&turn, &options, now_ms());
+                while let Some(turn) = storage.cleaner().turn(&log, storage.clock().now_ms()) {
+                    let report = storage.cleaner().clean(&turn, &options, storage.clock().now_ms());
                     reports.push(report.map_err(|source| CompactError::Partition {
                         topic: found.name.clone(),
                         partition,
@@ -126,7 +125,7 @@ pub(crate) async fn keep_clean(broker: Arc<Broker>) {
                 let clean = move || {
                     storage
                         .cleaner()
-                        .clean(&turn, &settings.options, now_ms())
+                        .clean(&turn, &settings.options, storage.clock().now_ms())
                         .is_ok()
                 };
                 busy.spawn_blocking(clean);
@@ -150,7 +149,7 @@ async fn next(broker: &Arc<Broker>, busy: &mut JoinSet<bool>) -> Option<crate::l
         }
     }
     let storage = broker.storage().clone();
-    let next = tokio::task::spawn_blocking(move || storage.next_to_clean(now_ms()));
+    let next = tokio::task::spawn_blocking(move || storage.next_to_clean(storage.clock().now_ms()));
     next.await
         .inspect_err(|error| error!(%error, "looking for a log to clean was interrupted"))
         .ok()

@@ -24,7 +24,7 @@ use crate::{
     fault::Faults,
     fetch_session::FetchSessions,
     group::{Coordinator, GroupConfig, OpenError as GroupsError},
-    log::{OpenError as LogsError, StorageError},
+    log::{Disk, OpenError as LogsError, StorageError},
     net::Server,
     quota::{ClientUsage, Quotas, Windows},
     state::{State, StateError, Topic, settings::Settings},
@@ -60,6 +60,19 @@ pub struct Cluster {
     cleaning: JoinHandle<()>,
     /// Kept for its end, at which it removes the directory.
     temporary: Option<TempDir>,
+}
+
+/// A partition that takes no records for the time being.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOnlyPartition {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// What has failed.
+    pub reason: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: i64,
 }
 
 /// Why a cluster did not start.
@@ -169,6 +182,7 @@ impl Cluster {
             nodes,
             properties: config.properties,
             settings,
+            open_files_max: file_limit / LOGS_SHARE,
             drain: drain.clone(),
         };
         let broker = Arc::new(tokio::task::spawn_blocking(move || parts.open()).await??);
@@ -212,6 +226,17 @@ impl Cluster {
     /// Where the nodes listen, node 1 first.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The disk under the cluster's data, where faults can be injected.
+    pub fn disk(&self) -> &Disk {
+        self.broker.storage().disk()
+    }
+
+    /// Partitions that take no records because their disk has failed or is full, with the reasons. They can be read, and are
+    /// tried again once a second.
+    pub fn read_only_partitions(&self) -> Vec<ReadOnlyPartition> {
+        self.broker.storage().read_only()
     }
 
     pub(crate) fn broker(&self) -> &Arc<Broker> {
@@ -278,6 +303,7 @@ struct Opening {
     nodes: Vec<Node>,
     properties: BTreeMap<String, String>,
     settings: Settings,
+    open_files_max: usize,
     drain: CancellationToken,
 }
 
@@ -289,14 +315,28 @@ impl Opening {
             nodes,
             properties,
             settings,
+            open_files_max,
             drain,
         } = self;
         // Opening the logs locks the directory, so it comes first.
-        let storage = Storage::open(&directory, &settings)?;
-        let (state, producer_ids) = State::open(&directory.join("state"), nodes.len() as i32)?;
-        let groups = Coordinator::open(&directory.join("groups"), group_config(&settings), state.images())?;
-        let transactions =
-            txn::Coordinator::open(&directory.join("transactions"), transaction_config(&settings))?;
+        let storage = Storage::open(&directory, &settings, open_files_max)?;
+        let (state, producer_ids) = State::open(
+            &directory.join("state"),
+            nodes.len() as i32,
+            storage.disk().clone(),
+        )?;
+        let groups = Coordinator::open_on(
+            &directory.join("groups"),
+            group_config(&settings),
+            state.images(),
+            storage.disk().clone(),
+        )?;
+        let faults = Faults::new(storage.disk().clone(), storage.clock().clone());
+        let transactions = txn::Coordinator::open(
+            &directory.join("transactions"),
+            transaction_config(&settings),
+            storage.disk().clone(),
+        )?;
         let quotas = quotas(&settings);
         let fetch_sessions = FetchSessions::new(settings.fetch_session_cache_slots);
         let broker = Broker {
@@ -312,7 +352,7 @@ impl Opening {
             quotas,
             fetch_sessions,
             drain,
-            faults: Faults::default(),
+            faults,
         };
         let image = broker.image();
         broker.quotas.set(image.quotas());
@@ -371,7 +411,11 @@ fn check_properties(properties: &BTreeMap<String, String>) -> Result<(), StartEr
     Ok(())
 }
 
-/// Every partition keeps three files open, and every client a socket; many systems start a process with room for a
+/// One part in so many of the files that may be open is for logs that were written to lately. Connections get one in two;
+/// the rest is for what is read.
+const LOGS_SHARE: usize = 4;
+
+/// Every client needs a socket, and logs keep files open; many systems start a process with room for a
 /// thousand, and allow it more. Returns how many files may be open then.
 fn raise_file_limit() -> usize {
     let before = getrlimit(Resource::Nofile);
@@ -450,15 +494,33 @@ fn join(addresses: &[SocketAddr]) -> String {
         .join(",")
 }
 
+/// How often the disk is looked after: a data directory that was removed is noticed within this time.
+const WATCH_PERIOD: Duration = Duration::from_millis(200);
+
+/// How often recovery points are written down, where they have moved.
+const CHECKPOINT_PERIOD: Duration = Duration::from_secs(5);
+
+/// How often partitions that a bad disk has made read-only are looked at again: soon enough for their producers, who try
+/// for two minutes, and not all the time.
+const MEND_PERIOD: Duration = Duration::from_secs(1);
+
 /// What has to be done now and then: at least as often as is good for checkpoints and for what files were deleted.
 async fn keep_house(broker: Arc<Broker>) {
     const PERIOD_MAX: Duration = Duration::from_secs(30);
     let period = broker.settings().retention_check_interval.min(PERIOD_MAX);
+    let maintenance = every(period, || broker.storage().maintain());
+    let watch = every(WATCH_PERIOD, || broker.storage().watch());
+    let mend = every(MEND_PERIOD, || broker.storage().mend());
+    let checkpoints = every(CHECKPOINT_PERIOD, || broker.storage().checkpoint());
+    tokio::join!(maintenance, watch, mend, checkpoints);
+}
+
+async fn every<F: Future<Output = ()>>(period: Duration, work: impl Fn() -> F) {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        broker.storage().maintain().await;
+        work().await;
     }
 }

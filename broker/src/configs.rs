@@ -96,6 +96,9 @@ impl ConfigEntry {
     }
 }
 
+/// Kafka's number for 32-bit numbers.
+const INT: i8 = 3;
+
 impl<'a> Layers<'a> {
     fn each(self) -> [(&'a BTreeMap<String, String>, Source); 3] {
         [
@@ -217,7 +220,12 @@ impl<'a> Layers<'a> {
             let default = synonym_default(synonym, key);
             Some(self.broker_entry(
                 synonym.name,
-                key.kind.wire_code(),
+                // Kafka counts hours and minutes in 32 bits.
+                if synonym.unit_ms > 1 {
+                    INT
+                } else {
+                    key.kind.wire_code()
+                },
                 !synonym.dynamic,
                 key.doc,
                 default,
@@ -270,7 +278,10 @@ pub(crate) fn alter(
         if !names.insert(name) {
             return Err(ApiError::twice(name));
         }
-        schema.check_name(name)?;
+        // What cannot be set is not set: deleting it from a topic changes nothing, as in Kafka.
+        if schema == Schema::Broker || !matches!(operation, Operation::Delete) {
+            schema.check_name(name)?;
+        }
         let value = match operation {
             Operation::Delete => {
                 altered.remove(name);
@@ -375,8 +386,13 @@ impl Schema {
                     .map_or(Ok(()), |key| key.kind.check(value).map_err(|bad| bad.to_string())),
             },
         };
-        outcome
-            .map_err(|problem| ApiError::invalid_config(format!("{name}={value} is not possible: {problem}")))
+        outcome.map_err(|problem| {
+            let message = format!("{name}={value} is not possible: {problem}");
+            match self {
+                Schema::Topic => ApiError::invalid_config(message),
+                Schema::Broker => ApiError::invalid_request(message),
+            }
+        })
     }
 
     fn list_change(

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::{
     api_error::ApiError,
     broker::{Broker, Node},
+    fault::{Fault, FaultError, FaultStatus},
     net::Server,
     nodes::Election,
     state::{Partition, partition::NO_LEADER},
@@ -220,7 +221,7 @@ impl Control {
         states.insert(id, state);
         info!(node = id, ?isolation, "a node was isolated");
         if let Some(delay) = noticed_after {
-            tokio::spawn(self.clone().lose(id, state, delay));
+            self.server.runtime().spawn(self.clone().lose(id, state, delay));
         }
         Ok(())
     }
@@ -285,6 +286,29 @@ impl Control {
             Some(found.leader).filter(|leader| *leader != NO_LEADER),
             found.isr.clone(),
         ))
+    }
+
+    /// Adds a fault, which takes effect at once. Returns its number.
+    pub fn add_fault(&self, fault: Fault) -> Result<u64, FaultError> {
+        if let Some(node) = fault.node.filter(|node| self.broker.node(*node).is_none()) {
+            return Err(FaultError::Wrong(format!("there is no broker {node}")));
+        }
+        self.broker.faults().add(fault)
+    }
+
+    /// Every fault, also those that will hit nothing more.
+    pub fn faults(&self) -> Vec<FaultStatus> {
+        self.broker.faults().list()
+    }
+
+    /// Removes a fault.
+    pub fn remove_fault(&self, id: u64) -> Result<(), FaultError> {
+        self.broker.faults().remove(id)
+    }
+
+    /// Removes all faults; returns how many there were.
+    pub fn clear_faults(&self) -> usize {
+        self.broker.faults().clear()
     }
 
     /// The rest of the cluster notices that a node is away, unless it is back by then.

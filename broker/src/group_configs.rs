@@ -49,13 +49,11 @@ impl Broker {
                 value: Some(value),
                 source,
             };
-            let own = own
-                .get(key.name)
-                .map(|value| setting(value.clone(), Source::Group));
-            let settings: Vec<_> = own
-                .into_iter()
-                .chain([setting(self.broker_value(key.broker), Source::Default)])
-                .collect();
+            // As in Kafka, what the group has of its own is all that is shown of where a value comes from.
+            let settings = vec![match own.get(key.name) {
+                Some(value) => setting(value.clone(), Source::Group),
+                None => setting(self.broker_value(key.broker), Source::Default),
+            }];
             /// Kafka's number for a number of 32 bits.
             const INT: i8 = 3;
             ConfigEntry {

@@ -28,7 +28,8 @@ mod txn;
 
 pub use api::{SupportedApi, supported_apis};
 pub use cleaning::CompactError;
-pub use cluster::{Cluster, ClusterConfig, StartError};
+pub use cluster::{Cluster, ClusterConfig, ReadOnlyPartition, StartError};
 pub use configs::{BrokerConfig, PropertyProblem, broker_configs, check_property};
 pub use control::{Control, ControlError, Isolation, NodeState, NodeStatus};
+pub use fault::{Fault, FaultError, FaultKind, FaultStatus};
 pub use quota::{ClientUsage, QuotaKind};

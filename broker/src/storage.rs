@@ -13,8 +13,12 @@ use tracing::{error, info, warn};
 
 use crate::{
     api_error::ApiError,
-    clock::now_ms,
-    log::{Cleaner, Log, LogConfig, LogManager, LogManagerOptions, OpenError, StorageError, ToClean},
+    clock::Clock,
+    cluster::ReadOnlyPartition,
+    log::{
+        Cleaner, Disk, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError, StorageError,
+        ToClean,
+    },
     state::{Image, Topic, settings::Settings},
 };
 
@@ -25,17 +29,35 @@ pub(crate) type Values = BTreeMap<String, String>;
 #[derive(Debug, Clone)]
 pub(crate) struct Storage {
     logs: Arc<LogManager>,
+    clock: Clock,
 }
 
 impl Storage {
     /// Opens the directory, which nobody else may use at the same time. Blocks on the disk.
-    pub(crate) fn open(directory: &Path, settings: &Settings) -> Result<Storage, OpenError> {
+    /// So many files are kept open.
+    pub(crate) fn open(
+        directory: &Path,
+        settings: &Settings,
+        open_files_max: usize,
+    ) -> Result<Storage, OpenError> {
         let mut options = LogManagerOptions::new(directory);
+        options.flush_policy = settings.flush_policy;
+        options.open_files_max = open_files_max;
         options.producer_expiration_ms = settings.producer_id_expiration.as_millis() as i64;
         // The configuration of topics is known only when the state has been read, which this directory's lock must
         // come before; until `follow` the defaults hold.
-        let logs = LogManager::open(options, now_ms(), &|_| LogConfig::default())?;
-        Ok(Storage { logs: Arc::new(logs) })
+        let clock = Clock::default();
+        let logs = LogManager::open(options, clock.now_ms(), &|_| LogConfig::default())?;
+        logs.start_commits(settings.flush_group_interval)?;
+        Ok(Storage {
+            logs: Arc::new(logs),
+            clock,
+        })
+    }
+
+    /// The clock that records are stamped with, and that their age is counted by.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// What compacts logs.
@@ -51,6 +73,25 @@ impl Storage {
     /// 22 characters, which stay as long as the data does.
     pub(crate) fn cluster_id(&self) -> &str {
         &self.logs.meta().cluster_id
+    }
+
+    /// The disk under the logs.
+    pub(crate) fn disk(&self) -> &Disk {
+        self.logs.disk()
+    }
+
+    /// The partitions that take no records.
+    pub(crate) fn read_only(&self) -> Vec<ReadOnlyPartition> {
+        let describe = |log: &Arc<Log>| match log.state() {
+            LogState::Writable => None,
+            LogState::ReadOnly { reason, since_ms } => Some(ReadOnlyPartition {
+                topic: log.topic().to_owned(),
+                partition: log.partition(),
+                reason,
+                since_ms,
+            }),
+        };
+        self.logs.read_only().iter().filter_map(describe).collect()
     }
 
     /// Brings the logs in line with the state at start: every partition has one, and those that a crash has left
@@ -79,7 +120,8 @@ impl Storage {
                     partition = log.partition(),
                     "removing a log that no topic owns"
                 );
-                self.logs.delete(log.topic(), log.partition())?;
+                self.logs
+                    .delete(log.topic(), log.partition(), self.clock.now_ms())?;
             } else {
                 warn!(directory = %log.dir().display(), "this log belongs to no topic; it is left alone");
             }
@@ -88,7 +130,7 @@ impl Storage {
             let config = log_config(topic, &values(topic));
             for index in 0..topic.partitions.len() as i32 {
                 self.logs
-                    .create(&topic.name, index, topic.id, config.clone(), now_ms())?;
+                    .create(&topic.name, index, topic.id, config.clone(), self.clock.now_ms())?;
             }
         }
         Ok(())
@@ -128,10 +170,13 @@ impl Storage {
         let (storage, topic, config) = (self.clone(), topic.clone(), log_config(topic, values));
         let created = tokio::task::spawn_blocking(move || {
             for index in first..topic.partitions.len() {
-                let created =
-                    storage
-                        .logs
-                        .create(&topic.name, index as i32, topic.id, config.clone(), now_ms());
+                let created = storage.logs.create(
+                    &topic.name,
+                    index as i32,
+                    topic.id,
+                    config.clone(),
+                    storage.clock.now_ms(),
+                );
                 if let Err(error) = created {
                     storage.delete_logs(&topic, first..index);
                     return Err(error);
@@ -159,25 +204,51 @@ impl Storage {
     }
 
     fn delete_logs(&self, topic: &Topic, indexes: std::ops::Range<usize>) {
-        for index in indexes {
-            if let Err(error) = self.logs.delete(&topic.name, index as i32) {
-                error!(%error, topic = topic.name, partition = index, "a log stays behind until the next start");
-            }
+        let indexes = indexes.map(|index| index as i32);
+        if let Err(error) = self.logs.delete_all(&topic.name, indexes, self.clock.now_ms()) {
+            error!(%error, topic = topic.name, "logs stay behind until the next start");
         }
     }
 
     /// Retention, expiry, flushes and checkpoints, as far as they are due.
     pub(crate) async fn maintain(&self) {
-        let logs = self.logs.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || logs.maintain(now_ms())).await {
+        let (logs, now) = (self.logs.clone(), self.clock.now_ms());
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.maintain(now)).await {
             error!(%error, "the maintenance of the logs was interrupted");
+        }
+    }
+
+    /// Notices what has become of the disk since the last call.
+    pub(crate) async fn watch(&self) {
+        let logs = self.logs.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.watch()).await {
+            error!(%error, "looking after the disk was interrupted");
+        }
+    }
+
+    /// Writes down where recovery must begin.
+    pub(crate) async fn checkpoint(&self) {
+        let logs = self.logs.clone();
+        let problem = match tokio::task::spawn_blocking(move || logs.checkpoint()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        error!(error = problem, "checkpoints could not be written");
+    }
+
+    /// Tries to make read-only partitions writable again.
+    pub(crate) async fn mend(&self) {
+        let (logs, now) = (self.logs.clone(), self.clock.now_ms());
+        if let Err(error) = tokio::task::spawn_blocking(move || logs.mend(now)).await {
+            error!(%error, "mending logs was interrupted");
         }
     }
 
     /// Closes the logs cleanly, so that the next start needs no recovery.
     pub(crate) async fn close(&self) {
-        let logs = self.logs.clone();
-        let closed = tokio::task::spawn_blocking(move || logs.close(now_ms()));
+        let (logs, now) = (self.logs.clone(), self.clock.now_ms());
+        let closed = tokio::task::spawn_blocking(move || logs.close(now));
         let problem = match closed.await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),

@@ -1,12 +1,13 @@
 //! The arguments of every command, with the help that users see.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::check::EXAMPLE_TOPIC;
+use super::cluster_args::{CLUSTER_EXAMPLES, ClusterArgs, FAULT_EXAMPLES, FaultArgs};
 use super::logging::LogFormat;
 use super::view::PARTITIONS_SHOWN;
 use crate::VERSION;
@@ -61,7 +62,8 @@ Examples:
   heliostat broker                               On 127.0.0.1:9092, with data that goes with it
   heliostat broker --port 19092 --data ./data    On another port, with data that stays
   heliostat broker --brokers 3                   Three brokers, on 9092, 9093 and 9094
-  heliostat broker --config log.retention.hours=1 --config num.partitions=6";
+  heliostat broker --config log.retention.hours=1 --config num.partitions=6
+  heliostat broker --brokers 3 --http 127.0.0.1:8080    For heliostat cluster and heliostat fault";
 
 const PRODUCE_EXAMPLES: &str = "\
 Examples:
@@ -139,6 +141,14 @@ pub enum Command {
     /// Start one built-in cluster on its own
     #[command(after_help = BROKER_EXAMPLES)]
     Broker(BrokerArgs),
+    /// Stop, start and isolate the brokers of a built-in cluster, and move leaders
+    #[command(after_help = CLUSTER_EXAMPLES)]
+    Cluster(ClusterArgs),
+
+    /// Make a built-in cluster misbehave on demand
+    #[command(after_help = FAULT_EXAMPLES)]
+    Fault(FaultArgs),
+
     /// Write lines from standard input as records
     #[command(after_help = PRODUCE_EXAMPLES)]
     Produce(ProduceArgs),
@@ -156,6 +166,10 @@ pub struct RunArgs {
     /// The topology file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+
+    /// Let other machines stop and break the built-in clusters too, where the HTTP server listens for them
+    #[arg(long)]
+    pub open_control: bool,
 }
 
 /// Arguments of `heliostat check`.
@@ -222,6 +236,14 @@ pub struct BrokerArgs {
     /// A broker config under Kafka's name; may be repeated
     #[arg(long = "config", value_name = "KEY=VALUE", value_parser = key_value)]
     pub configs: Vec<(String, String)>,
+
+    /// Listen here for heliostat cluster and heliostat fault
+    #[arg(long, value_name = "HOST:PORT")]
+    pub http: Option<SocketAddr>,
+
+    /// Let other machines stop and break the cluster too
+    #[arg(long, requires = "http")]
+    pub open_control: bool,
 }
 
 /// Arguments of `heliostat produce`.

@@ -2,17 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use heliostat_broker::log::OpenError as LogsError;
 use heliostat_broker::{Cluster, ClusterConfig, StartError};
 
+use tokio_util::sync::CancellationToken;
+
 use super::args::BrokerArgs;
+use super::run::listen;
 use super::signal::Signals;
 use super::text::clean;
-use super::{Failure, exit, print};
+use super::{Failure, control, exit, print};
+use crate::observe::http;
 use crate::topology::nearest_broker_config;
+
+/// The cluster's name on its HTTP server.
+const NAME: &str = "broker";
 
 /// How long requests that are being answered, and logs that are being closed, may take at the end.
 const END_DEADLINE: Duration = Duration::from_secs(10);
@@ -40,13 +48,32 @@ pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
         data: args.data.clone(),
         properties,
     };
+    let http_stop = CancellationToken::new();
+    let http = match args.http {
+        Some(address) => Some(listen(address, "--http").await?),
+        None => None,
+    };
     let cluster = tokio::select! {
         cluster = Cluster::start(config) => cluster.map_err(|error| explain(error, &OPTIONS))?,
         stop = signals.next() => return Ok(signals.end(stop, Duration::ZERO, async {}).await),
     };
-    print(&greeting(&cluster, args.data.as_deref()))?;
+    let http = match http {
+        Some(listener) => {
+            let address = listener.local_addr()?;
+            let controls = vec![(NAME.to_owned(), cluster.control().clone())];
+            let sources = http::Sources {
+                status: None,
+                control: Some(control::serve(controls, args.open_control)),
+            };
+            drop(http::serve(listener, sources, http_stop.clone()));
+            Some(address)
+        }
+        None => None,
+    };
+    print(&greeting(&cluster, args.data.as_deref(), http))?;
     let stop = signals.next().await;
     tracing::info!("stopping");
+    http_stop.cancel();
     let code = signals
         .end(stop, END_DEADLINE + END_MARGIN, cluster.shutdown(END_DEADLINE))
         .await;
@@ -54,7 +81,7 @@ pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-fn greeting(cluster: &Cluster, data: Option<&Path>) -> String {
+fn greeting(cluster: &Cluster, data: Option<&Path>, http: Option<SocketAddr>) -> String {
     let servers = cluster.bootstrap_servers();
     let first = servers.split(',').next().unwrap_or_default();
     let program = std::env::args().next().unwrap_or_else(|| "heliostat".to_owned());
@@ -68,6 +95,9 @@ fn greeting(cluster: &Cluster, data: Option<&Path>) -> String {
         Some(path) => writeln!(text, "Its data is in {}", clean(&path.display().to_string())),
         None => writeln!(text, "Its data goes with it: --data DIR keeps it"),
     };
+    if let Some(address) = http {
+        let _ = writeln!(text, "Its brokers can be stopped and broken at http://{address}");
+    }
     let _ = write!(
         text,
         "

@@ -3,8 +3,11 @@
 pub mod args;
 pub mod broker;
 pub mod check;
+pub mod cluster;
+pub mod cluster_args;
 pub mod completions;
 pub mod connect;
+pub mod control;
 pub mod live;
 pub mod logging;
 pub mod rates;
@@ -60,10 +63,12 @@ pub struct Failure {
 /// Whatever the command cannot do; [`explain`] prints it.
 pub async fn execute(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Run(args) => run::run(&args.file, &load(&args.file)?).await,
+        Command::Run(args) => run::run(&args.file, &load(&args.file)?, args.open_control).await,
         Command::Check(args) => check::run(&args).await,
         Command::Status(args) => status(args).await,
         Command::Broker(args) => broker::run(args).await,
+        Command::Cluster(args) => cluster::run(args).await,
+        Command::Fault(args) => cluster::run_fault(args).await,
         Command::Produce(args) => records::run_produce(args).await,
         Command::Consume(args) => records::run_consume(args).await,
         Command::Completions(args) => completions::run(&args),

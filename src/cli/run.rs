@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live::Live;
 use super::signal::{Signals, Stop};
-use super::{Failure, broker, exit};
+use super::{Failure, broker, control, exit};
 use crate::flow::daemon::{Daemon, Fleet};
 use crate::observe::http::{self, StatusFn};
 use crate::topology::{BuiltIn, ClusterKind, Topology};
@@ -25,10 +25,11 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(12);
 pub const CLUSTERS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Runs a topology until a signal. A second signal ends it at once.
-pub async fn run(file: &Path, topology: &Topology) -> anyhow::Result<u8> {
+/// `open_control`: other machines may do things to the built-in clusters too.
+pub async fn run(file: &Path, topology: &Topology, open_control: bool) -> anyhow::Result<u8> {
     // Both signals count from here on, also while clusters still start.
     let mut signals = Signals::new().context("listen for signals")?;
-    let listener = listen(topology.http.listen).await?;
+    let listener = listen(topology.http.listen, "http: { listen: … } in the topology file").await?;
     let listening_at = listener
         .local_addr()
         .context("ask for the address of the HTTP server")?;
@@ -45,7 +46,14 @@ pub async fn run(file: &Path, topology: &Topology) -> anyhow::Result<u8> {
         Arc::new(move || daemon.status())
     };
     let http_stop = CancellationToken::new();
-    let http = http::serve(listener, status.clone(), http_stop.clone());
+    let controls = clusters
+        .iter()
+        .map(|(alias, cluster)| (alias.clone(), cluster.control().clone()));
+    let sources = http::Sources {
+        status: Some(status.clone()),
+        control: Some(control::serve(controls.collect(), open_control)),
+    };
+    let http = http::serve(listener, sources, http_stop.clone());
     Live::print(&announcement(file, topology, &clusters, listening_at));
     let live = Live::start(status);
 
@@ -79,11 +87,11 @@ pub async fn run(file: &Path, topology: &Topology) -> anyhow::Result<u8> {
     })
 }
 
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// Listens for HTTP; `other` says where another address is chosen.
+pub(super) async fn listen(address: SocketAddr, other: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
-        let message = format!(
-            "cannot listen on {address} for HTTP: {error}; choose another address with http: {{ listen: … }} in the topology file"
-        );
+        let message =
+            format!("cannot listen on {address} for HTTP: {error}; choose another address with {other}");
         Failure {
             code: exit::PRECONDITION,
             message,

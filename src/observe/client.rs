@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{ACCEPT, HOST};
-use hyper::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -65,6 +65,31 @@ pub async fn fetch_status(url: &str, patience: Duration) -> Result<Status, Fetch
     }
 }
 
+/// Asks for something else than the status: a path below `url`, with a JSON body if there is one. Returns the status code
+/// and the body.
+pub async fn send(
+    url: &str,
+    method: Method,
+    path: &str,
+    body: Option<Vec<u8>>,
+    patience: Duration,
+) -> Result<(StatusCode, Bytes), FetchError> {
+    let address = Address::of(url, path).map_err(|problem| FetchError::Url {
+        url: url.to_string(),
+        problem,
+    })?;
+    match timeout(patience, exchange(&address, method, body)).await {
+        Ok(result) => result,
+        Err(_) => {
+            let problem = format!("nothing within {} s", patience.as_secs_f64());
+            Err(FetchError::NoAnswer {
+                url: address.url,
+                problem,
+            })
+        }
+    }
+}
+
 /// Where to connect, and what to ask for.
 #[derive(Debug, PartialEq)]
 struct Address {
@@ -79,6 +104,10 @@ struct Address {
 
 impl Address {
     fn parse(url: &str) -> Result<Address, String> {
+        Address::of(url, "/api/v1/status")
+    }
+
+    fn of(url: &str, page: &str) -> Result<Address, String> {
         let full = if url.contains("://") {
             url.to_string()
         } else {
@@ -101,7 +130,7 @@ impl Address {
             return Err("it holds a user, and a daemon knows none".to_string());
         }
         // Behind a proxy the daemon may live below some path.
-        let path = format!("{}/api/v1/status", uri.path().trim_end_matches('/'));
+        let path = format!("{}{page}", uri.path().trim_end_matches('/'));
         Ok(Address {
             url: format!("http://{authority}{path}"),
             authority: authority.to_string(),
@@ -113,35 +142,11 @@ impl Address {
 }
 
 async fn get(address: &Address) -> Result<Status, FetchError> {
-    let no_answer = |error: &dyn std::fmt::Display| FetchError::NoAnswer {
-        url: address.url.clone(),
-        problem: error.to_string(),
-    };
     let not_a_status = |problem: String| FetchError::NotAStatus {
         url: address.url.clone(),
         problem,
     };
-
-    let stream = TcpStream::connect((address.host.as_str(), address.port))
-        .await
-        .map_err(|error| no_answer(&error))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| no_answer(&error))?;
-    // It ends by itself once the sender and the response are gone, also where the caller stops waiting.
-    tokio::spawn(connection);
-    let request = Request::get(&address.path)
-        .header(HOST, &address.authority)
-        .header(ACCEPT, "application/json")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| no_answer(&error))?;
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| no_answer(&error))?;
-    let code = response.status();
-    let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
-    let body = body.map_err(|error| no_answer(&error))?.to_bytes();
+    let (code, body) = exchange(address, Method::GET, None).await?;
     if code != StatusCode::OK {
         let text: String = String::from_utf8_lossy(&body)
             .trim()
@@ -151,6 +156,44 @@ async fn get(address: &Address) -> Result<Status, FetchError> {
         return Err(not_a_status(format!("{code}: {text}")));
     }
     serde_json::from_slice(&body).map_err(|error| not_a_status(error.to_string()))
+}
+
+async fn exchange(
+    address: &Address,
+    method: Method,
+    body: Option<Vec<u8>>,
+) -> Result<(StatusCode, Bytes), FetchError> {
+    let no_answer = |error: &dyn std::fmt::Display| FetchError::NoAnswer {
+        url: address.url.clone(),
+        problem: error.to_string(),
+    };
+    let stream = TcpStream::connect((address.host.as_str(), address.port))
+        .await
+        .map_err(|error| no_answer(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| no_answer(&error))?;
+    // It ends by itself once the sender and the response are gone, also where the caller stops waiting.
+    tokio::spawn(connection);
+    let mut request = Request::builder()
+        .method(method)
+        .uri(&address.path)
+        .header(HOST, &address.authority)
+        .header(ACCEPT, "application/json");
+    if body.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    let request = request
+        .body(Full::new(Bytes::from(body.unwrap_or_default())))
+        .map_err(|error| no_answer(&error))?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| no_answer(&error))?;
+    let code = response.status();
+    let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| no_answer(&error))?.to_bytes();
+    Ok((code, body))
 }
 
 #[cfg(test)]

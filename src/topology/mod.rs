@@ -23,7 +23,7 @@ mod security;
 mod settings;
 mod snippet;
 mod suggest;
-mod units;
+pub(crate) mod units;
 mod yaml;
 
 use std::fs::File;

@@ -82,6 +82,16 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, Wrong> {
     parse(text, &DURATIONS).map(Duration::from_millis)
 }
 
+/// A number of bytes, as a command line has it. The error is for people.
+pub(crate) fn parse_size_text(text: &str) -> Result<u64, String> {
+    parse_size(text).map_err(|wrong| wrong.reason)
+}
+
+/// A duration, as a command line has it. The error is for people.
+pub(crate) fn parse_duration_text(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|wrong| wrong.reason)
+}
+
 /// A number of bytes in the largest unit that gives a whole number, as [`parse_size`] reads it.
 pub(crate) fn format_size(bytes: u64) -> String {
     let fits = |(_, factor): &&(&str, u64)| bytes >= *factor && bytes.is_multiple_of(*factor);

@@ -341,14 +341,16 @@ impl Client {
         records
     }
 
-    /// A consumer without a group that reads everything, uncommitted records too, and tells where partitions end.
+    /// A consumer without a group that reads everything, uncommitted records too unless it was told otherwise, and tells
+    /// where partitions end.
     pub fn consumer(&self) -> BaseConsumer {
+        let isolation = self.config.get("isolation.level").unwrap_or("read_uncommitted");
         self.config()
             // librdkafka wants one for any `assign`; nothing is ever committed to it.
             .set("group.id", "heliostat-tests")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            .set("isolation.level", "read_uncommitted")
+            .set("isolation.level", isolation)
             .set("auto.offset.reset", "error")
             .set("check.crcs", "true")
             .set("fetch.queue.backoff.ms", "20")

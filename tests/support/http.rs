@@ -1,4 +1,4 @@
-//! A GET over plain HTTP, small enough to have no client library behind it.
+//! Questions over plain HTTP, small enough to have no client library behind them.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -27,13 +27,29 @@ impl Response {
 
 /// Asks for `path`, and waits for the whole answer, at most `limit` for each read.
 pub fn get(server: SocketAddr, path: &str, limit: Duration) -> io::Result<Response> {
+    ask(server, "GET", path, "", limit)
+}
+
+/// Sends JSON to `path`, and waits for the whole answer, at most `limit` for each read.
+pub fn post(server: SocketAddr, path: &str, json: &str, limit: Duration) -> io::Result<Response> {
+    ask(server, "POST", path, json, limit)
+}
+
+fn ask(server: SocketAddr, method: &str, path: &str, json: &str, limit: Duration) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&server, limit)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
     // HTTP/1.0: the body comes whole, and ends with the connection.
+    let body = match json {
+        "" => String::new(),
+        json => format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            json.len()
+        ),
+    };
     write!(
         stream,
-        "GET {path} HTTP/1.0\r\nHost: {server}\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.0\r\nHost: {server}\r\n{body}Connection: close\r\n\r\n{json}"
     )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

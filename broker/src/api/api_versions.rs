@@ -48,8 +48,12 @@ struct Feature {
     max: i16,
 }
 
-/// With version 2 of transactions, producers get a new epoch at the end of each (KIP-890).
-const FEATURES: &[Feature] = &[Feature { name: "transaction.version", min: 0, max: 2 }];
+/// With version 1 of groups there is the consumer protocol (KIP-848); with version 2 of transactions, producers get a new
+/// epoch at the end of each (KIP-890).
+const FEATURES: &[Feature] = &[
+    Feature { name: "group.version", min: 0, max: 1 },
+    Feature { name: "transaction.version", min: 0, max: 2 },
+];
 
 /// Before this version clients fail at a feature whose smallest version is 0.
 const UNBOUND_FEATURES_SINCE: i16 = 4;

@@ -44,7 +44,8 @@ fn describe(broker: &Broker, asked: DescribeConfigsResource, detail: Detail) -> 
     };
     DescribeConfigsResult {
         error_code: error.as_ref().map_or(0, |error| error.code.into()),
-        error_message: error.map(|error| error.message),
+        // Kafka has an empty text here where all is well.
+        error_message: Some(error.map_or(String::new(), |error| error.message)),
         resource_type: asked.resource_type,
         resource_name: asked.resource_name,
         configs,
@@ -62,7 +63,7 @@ fn entries(broker: &Broker, resource_type: i8, name: &str) -> Result<Vec<ConfigE
         },
         // Without a name, what was set for all brokers.
         resource::BROKER if name.is_empty() => Ok(broker.describe_dynamic_configs()),
-        resource::BROKER => match broker.nodes().iter().find(|node| node.id.to_string() == name) {
+        resource::BROKER => match broker.nodes().iter().find(|node| name.parse() == Ok(node.id)) {
             Some(node) => Ok(broker.describe_broker_configs(node)),
             None => Err(ApiError::invalid_request(format!("there is no broker {name:?}"))),
         },

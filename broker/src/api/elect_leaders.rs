@@ -18,7 +18,7 @@ pub(super) async fn handle(context: Context, request: ElectLeadersRequest) -> El
     let election = match request.election_type {
         PREFERRED => Election::Preferred,
         UNCLEAN => Election::Unclean,
-        _ => return refused(ErrorCode::InvalidRequest),
+        _ => return refused_each(request, ErrorCode::InvalidRequest),
     };
     let broker = &context.broker;
     let all = request.topic_partitions.is_none();
@@ -67,6 +67,24 @@ fn told(partition_id: i32, outcome: Result<(), ApiError>) -> PartitionResult {
             error_code: error.code.into(),
             error_message: Some(error.message),
         },
+    }
+}
+
+/// A refusal that every partition of the request repeats.
+fn refused_each(request: ElectLeadersRequest, error: ErrorCode) -> ElectLeadersResponse {
+    let result = |partition_id| PartitionResult {
+        partition_id,
+        error_code: error.into(),
+        error_message: Some(error.name().to_owned()),
+    };
+    let topics = request.topic_partitions.unwrap_or_default().into_iter();
+    let topics = topics.map(|topic| ReplicaElectionResult {
+        topic: topic.topic,
+        partition_result: topic.partitions.into_iter().map(result).collect(),
+    });
+    ElectLeadersResponse {
+        replica_election_results: topics.collect(),
+        ..refused(error)
     }
 }
 

@@ -1,5 +1,7 @@
 //! IncrementalAlterConfigs (44), versions 0-1: changes single keys. What is changed takes effect at once.
 
+use std::collections::HashMap;
+
 use heliostat_wire::message::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
     incremental_alter_configs::{AlterConfigsResource, AlterConfigsResourceResponse, AlterableConfig},
@@ -22,8 +24,17 @@ pub(super) async fn handle(
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
+    let key = |asked: &AlterConfigsResource| (asked.resource_type, asked.resource_name.clone());
+    let mut counts = HashMap::new();
+    for asked in &request.resources {
+        *counts.entry(key(asked)).or_insert(0) += 1;
+    }
     for asked in request.resources {
-        let outcome = alter(&context.broker, &asked, request.validate_only).await;
+        // Each mention of a resource that is named twice is refused: nobody can tell which is meant to come first.
+        let outcome = match counts.get(&key(&asked)) {
+            Some(2..) => Err(ApiError::twice(&asked.resource_name)),
+            _ => alter(&context.broker, &asked, request.validate_only).await,
+        };
         let (error_code, error_message) = match outcome {
             Ok(()) => (0, None),
             Err(error) => (error.code.into(), Some(error.message)),

@@ -15,8 +15,9 @@ use heliostat_wire::{
     },
 };
 
-use super::{Context, distinct::distinct, operations};
+use super::{Context, Peer, distinct::distinct, operations};
 use crate::{
+    broker::Broker,
     state::{Image, Partition, Topic, names, partition::NO_LEADER},
     topics::NewTopic,
 };
@@ -54,7 +55,7 @@ pub(super) async fn handle(context: Context, request: MetadataRequest) -> Metada
     }
     let image = broker.image();
     MetadataResponse {
-        brokers: brokers(&context, &image),
+        brokers: brokers(broker, &context.peer, &image),
         cluster_id: Some(broker.cluster_id().to_owned()),
         controller_id: image.controller(),
         topics,
@@ -84,13 +85,14 @@ fn nameless(asked: &[MetadataRequestTopic]) -> MetadataResponse {
     MetadataResponse { topics: asked.iter().map(refused).collect(), ..Default::default() }
 }
 
-fn brokers(context: &Context, image: &Image) -> Vec<MetadataResponseBroker> {
-    let rack = context.broker.settings().rack.clone();
-    let nodes = context.broker.live_nodes(image);
+/// The nodes that are up, where this client reaches them.
+pub(crate) fn brokers(broker: &Broker, peer: &Peer, image: &Image) -> Vec<MetadataResponseBroker> {
+    let rack = broker.settings().rack.clone();
+    let nodes = broker.live_nodes(image);
     nodes
         .map(|node| MetadataResponseBroker {
             node_id: node.id,
-            host: node.host_for(&context.peer),
+            host: node.host_for(peer),
             port: node.port.into(),
             rack: rack.clone(),
         })

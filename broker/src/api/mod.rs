@@ -17,7 +17,8 @@ use heliostat_wire::message::{ApiKey, RequestHeader};
 use tracing::warn;
 
 use crate::broker::Broker;
-pub(crate) use reply::Reply;
+pub(crate) use metadata::brokers as metadata_brokers;
+pub(crate) use reply::{Later, Reply};
 
 /// Who is at the other end of a connection, and where it ends.
 #[derive(Debug, Clone, Copy)]
@@ -172,11 +173,25 @@ pub fn supported_apis() -> Vec<SupportedApi> {
     TABLE.iter().map(row).collect()
 }
 
+/// Whether requests of this API and version are answered.
+pub(crate) fn supports(key: ApiKey, version: i16) -> bool {
+    TABLE
+        .iter()
+        .any(|api| api.key == key && api.versions.contains(&version))
+}
+
 /// Whether the request waits for something that may never happen, such as records or other members.
 pub(crate) fn may_wait(frame: &[u8]) -> bool {
     let waiting = [ApiKey::Fetch, ApiKey::JoinGroup, ApiKey::SyncGroup];
     let key = frame.first_chunk().map(|key| i16::from_be_bytes(*key));
     waiting.iter().any(|api| Some(api.code()) == key)
+}
+
+/// Whether the request may begin before those in front of it are answered, because the order of its own kind is all
+/// that matters to it.
+pub(crate) fn may_be_answered_later(frame: &[u8]) -> bool {
+    let key = frame.first_chunk().map(|key| i16::from_be_bytes(*key));
+    key == Some(ApiKey::Produce.code())
 }
 
 /// Answers one frame.

@@ -1,7 +1,9 @@
 //! Produce (0), versions 3-13: appends one record batch to each partition; topics go by id since version 13.
 //!
-//! A batch is acknowledged when consumers can see it; what that takes is the storage's flush policy. With acks=0
-//! nothing is answered, and an error closes the connection: the client learns of it in no other way.
+//! A batch is acknowledged when consumers can see it; what that takes is the storage's flush policy. There is one copy of
+//! it, so that acks=1 and acks=all are the same, as in Kafka with one replica. Other produce requests of the connection
+//! go on meanwhile. With acks=0 nothing is answered, and an error closes the connection: the client learns of it in no
+//! other way.
 
 use bytes::Bytes;
 use heliostat_wire::{
@@ -15,13 +17,19 @@ use heliostat_wire::{
     },
 };
 
-use super::{Context, blocking, reply::Outcome};
+mod durable;
+
+use super::{
+    Context, blocking,
+    reply::{Later, Outcome, Settled},
+};
 use crate::{
-    clock::now_ms,
+    clock::Clock,
     log::{AppendError, Guard},
     partitions::{Led, NotServed, TopicKey},
     txn::{self, Arrival},
 };
+use durable::{Awaited, Place, Watched};
 
 /// The first version in which topics are named by their ids.
 const TOPIC_IDS_SINCE: i16 = 13;
@@ -32,6 +40,9 @@ const ZSTD_SINCE: i16 = 7;
 /// The acks of a producer that waits for all in-sync replicas.
 const ALL_REPLICAS: i16 = -1;
 
+/// Where a batch has its codec and whether it is transactional.
+const ATTRIBUTES_LOW_BYTE: usize = 22;
+
 /// More bad records are not named in one response: a batch of a few hundred bytes can hold a thousand of them, and a
 /// request many such batches.
 const RECORD_ERRORS_MAX: usize = 1000;
@@ -41,6 +52,9 @@ pub(super) enum Acknowledgement {
     Response(ProduceResponse),
     Nothing,
     Close(String),
+    /// The batches are appended, and not yet as durable as an acknowledgement promises. Nothing comes of it with acks=0,
+    /// except that the connection's other requests find the batches where they would find them in Kafka.
+    Later(Later<Option<ProduceResponse>>),
 }
 
 /// A topic of the request, with what is to be done for each of its partitions.
@@ -60,8 +74,11 @@ struct Step {
 }
 
 pub(super) async fn handle(context: Context, request: ProduceRequest) -> Acknowledgement {
-    let acks = request.acks;
+    let (acks, timeout_ms) = (request.acks, request.timeout_ms);
     let refusal = match acks {
+        _ if request.transactional_id.is_none() && is_transactional(&request) => {
+            Some(ErrorCode::TransactionalIdAuthorizationFailed)
+        }
         -1..=1 => None,
         _ => Some(ErrorCode::InvalidRequiredAcks),
     };
@@ -69,34 +86,43 @@ pub(super) async fn handle(context: Context, request: ProduceRequest) -> Acknowl
     let mut topics = plan(&context, request, refusal);
     admit(&context, transactional_id.as_deref(), &mut topics).await;
     let version = context.api_version;
-    let responses = blocking(move || append_all(topics, version, acks)).await;
+    let clock = context.broker.storage().clock().clone();
+    let (responses, awaited) = blocking(move || append_all(topics, version, acks, &clock)).await;
     if acks == 0 {
         let failed = responses
             .iter()
             .flat_map(|topic| &topic.partition_responses)
             .find(|p| p.error_code != 0);
-        return match failed {
-            None => Acknowledgement::Nothing,
-            Some(partition) => {
-                let error = ErrorCode::from_code(partition.error_code);
-                Acknowledgement::Close(format!("records sent with acks=0 were not appended: {error}"))
-            }
-        };
+        if let Some(partition) = failed {
+            let error = ErrorCode::from_code(partition.error_code);
+            return Acknowledgement::Close(format!("records sent with acks=0 were not appended: {error}"));
+        }
     }
     let node_endpoints = node_endpoints(&context, &responses);
-    Acknowledgement::Response(ProduceResponse {
+    let response = ProduceResponse {
         responses,
         node_endpoints,
         ..Default::default()
-    })
+    };
+    match awaited.is_empty() {
+        true if acks == 0 => Acknowledgement::Nothing,
+        true => Acknowledgement::Response(response),
+        false => Acknowledgement::Later(Box::pin(async move {
+            let response = durable::settle(response, awaited, timeout_ms).await;
+            (acks != 0).then_some(response)
+        })),
+    }
 }
 
 impl Outcome<ProduceResponse> for Acknowledgement {
-    fn response(self) -> Result<Option<ProduceResponse>, String> {
+    fn settle(self) -> Settled<ProduceResponse> {
         match self {
-            Acknowledgement::Response(response) => Ok(Some(response)),
-            Acknowledgement::Nothing => Ok(None),
-            Acknowledgement::Close(reason) => Err(reason),
+            Acknowledgement::Response(response) => Settled::Now(Ok(Some(response))),
+            Acknowledgement::Nothing => Settled::Now(Ok(None)),
+            Acknowledgement::Close(reason) => Settled::Now(Err(reason)),
+            Acknowledgement::Later(response) => {
+                Settled::Later(Box::pin(async move { Ok(response.await) }))
+            }
         }
     }
 }
@@ -156,16 +182,27 @@ async fn admit(context: &Context, transactional_id: Option<&str>, topics: &mut [
     }
 }
 
-fn append_all(topics: Vec<Topic>, version: i16, acks: i16) -> Vec<TopicProduceResponse> {
+/// The responses, and what must still become durable.
+fn append_all(
+    topics: Vec<Topic>,
+    version: i16,
+    acks: i16,
+    clock: &Clock,
+) -> (Vec<TopicProduceResponse>, Vec<(Place, Awaited)>) {
     let mut errors_left = RECORD_ERRORS_MAX;
-    let topics = topics.into_iter().map(|topic| TopicProduceResponse {
+    let mut awaited = Vec::new();
+    let topics = topics.into_iter().enumerate().map(|(place, topic)| TopicProduceResponse {
         name: topic.name,
         topic_id: topic.id,
         partition_responses: topic
             .partitions
             .into_iter()
-            .map(|step| {
-                let mut response = append(step, version, acks);
+            .enumerate()
+            .map(|(index, step)| {
+                let watched = step.led.as_ref().ok().map(|led| Watched::new(&led.log));
+                let (mut response, last_offset) = append(step, version, acks, clock.now_ms());
+                let unsettled = watched.zip(last_offset).and_then(|(watched, last)| watched.appended(last));
+                awaited.extend(unsettled.map(|one| ((place, index), one)));
                 response.record_errors.truncate(errors_left);
                 response.record_errors.shrink_to_fit();
                 errors_left -= response.record_errors.len();
@@ -173,10 +210,11 @@ fn append_all(topics: Vec<Topic>, version: i16, acks: i16) -> Vec<TopicProduceRe
             })
             .collect(),
     });
-    topics.collect()
+    (topics.collect(), awaited)
 }
 
-fn append(step: Step, version: i16, acks: i16) -> PartitionProduceResponse {
+/// The response, and the offset of the last record that was appended.
+fn append(step: Step, version: i16, acks: i16, now_ms: i64) -> (PartitionProduceResponse, Option<i64>) {
     let refused = |error: ErrorCode| PartitionProduceResponse {
         index: step.index,
         error_code: error.into(),
@@ -191,38 +229,42 @@ fn append(step: Step, version: i16, acks: i16) -> PartitionProduceResponse {
                 leader_id,
                 leader_epoch,
             };
-            return PartitionProduceResponse {
+            let response = PartitionProduceResponse {
                 current_leader,
                 ..refused(error)
             };
+            return (response, None);
         }
     };
     if version < ZSTD_SINCE && is_zstd(&step.records) {
-        return refused(ErrorCode::UnsupportedCompressionType);
+        return (refused(ErrorCode::UnsupportedCompressionType), None);
     }
     if acks == ALL_REPLICAS && led.is_under_min_isr(led.log.config().min_insync_replicas) {
-        return refused(ErrorCode::NotEnoughReplicas);
+        return (refused(ErrorCode::NotEnoughReplicas), None);
     }
-    match led
+    let appended = led
         .log
-        .append_guarded(&step.records, step.guard, led.leader_epoch, now_ms()) {
-        Ok(appended) => PartitionProduceResponse {
-            index: step.index,
-            base_offset: appended.base_offset,
-            log_append_time_ms: appended.log_append_time_ms,
-            log_start_offset: appended.log_start_offset,
-            ..Default::default()
-        },
+        .append_guarded(&step.records, step.guard, led.leader_epoch, now_ms);
+    match appended {
+        Ok(appended) => {
+            let response = PartitionProduceResponse {
+                index: step.index,
+                base_offset: appended.base_offset,
+                log_append_time_ms: appended.log_append_time_ms,
+                log_start_offset: appended.log_start_offset,
+                ..Default::default()
+            };
+            (response, Some(appended.last_offset))
+        }
         Err(error) => {
-            if let AppendError::Storage(error) = &error {
-                tracing::error!(%error, topic = led.log.topic(), partition = step.index, "records were not appended");
-            }
-            PartitionProduceResponse {
+            // A disk that fails is told of once, by the log; it would be told of with every request here.
+            let response = PartitionProduceResponse {
                 log_start_offset: if error.was_examined() { led.log.log_start_offset() } else { -1 },
                 record_errors: record_errors(&error),
                 error_message: Some(error.to_string()),
                 ..refused(error.code())
-            }
+            };
+            (response, None)
         }
     }
 }
@@ -238,9 +280,18 @@ fn record_errors(error: &AppendError) -> Vec<BatchIndexAndErrorMessage> {
     errors.collect()
 }
 
+/// Whether a batch of the request says that it is part of a transaction. Whose it would be, only the request can say.
+fn is_transactional(request: &ProduceRequest) -> bool {
+    const TRANSACTIONAL: u8 = 0x10;
+    let mut partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    partitions.any(|partition| {
+        let attributes = partition.records.get(ATTRIBUTES_LOW_BYTE);
+        attributes.is_some_and(|attributes| attributes & TRANSACTIONAL != 0)
+    })
+}
+
 /// Whether the first batch says that it is compressed with zstd.
 fn is_zstd(records: &[u8]) -> bool {
-    const ATTRIBUTES_LOW_BYTE: usize = 22;
     const CODEC: u8 = 0b111;
     const ZSTD: u8 = 4;
     records

@@ -1,6 +1,6 @@
 //! From a decoded request to an encoded response.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use heliostat_wire::{
     Payload,
@@ -10,7 +10,6 @@ use heliostat_wire::{
 use super::{Call, Context, throttle::Meter};
 
 /// What happens after a request.
-#[derive(Debug)]
 pub(crate) enum Reply {
     /// A frame is written.
     Frame(Vec<Payload>),
@@ -20,24 +19,36 @@ pub(crate) enum Reply {
     Throttled(Box<Reply>, Duration),
     /// The connection is closed, because the request cannot be understood. The text says why.
     Close(String),
+    /// The request is done, and its reply comes when the future is ready. The next request may begin meanwhile.
+    Later(Later<Reply>),
+}
+
+/// Something that is waited for while other requests begin.
+pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What a handler has come to.
+pub(super) enum Settled<M> {
+    /// The response; `None` if the client asked for none; or why the connection has to be closed.
+    Now(Result<Option<M>, String>),
+    /// The same, but it has to be waited for.
+    Later(Later<Result<Option<M>, String>>),
 }
 
 /// What a handler may return.
 pub(super) trait Outcome<M> {
-    /// The response; `None` if the client asked for none; or why the connection has to be closed.
-    fn response(self) -> Result<Option<M>, String>;
+    fn settle(self) -> Settled<M>;
 }
 
 impl<M: Message> Outcome<M> for M {
-    fn response(self) -> Result<Option<M>, String> {
-        Ok(Some(self))
+    fn settle(self) -> Settled<M> {
+        Settled::Now(Ok(Some(self)))
     }
 }
 
 /// Decodes the request, calls its handler, and encodes the response.
 pub(super) async fn run<R, F, O>(call: Call, handler: impl FnOnce(Context, R) -> F) -> Reply
 where
-    R: Request,
+    R: Request<Response: 'static>,
     F: Future<Output = O>,
     O: Outcome<R::Response>,
 {
@@ -47,7 +58,8 @@ where
         Ok(request) => request,
         Err(error) => return Reply::Close(format!("a {} request cannot be read: {error}", R::KEY.name())),
     };
-    match meter.run(handler(call.context, request)).await.response() {
+    let outcome = meter.run(handler(call.context, request)).await.settle();
+    let reply = move |response: Result<Option<R::Response>, String>| match response {
         Ok(Some(mut response)) => {
             let throttle_time_ms = meter.throttle_time_ms(response.throttle_time_ms());
             response.set_throttle_time_ms(throttle_time_ms);
@@ -55,6 +67,10 @@ where
         }
         Ok(None) => Reply::Nothing.and_throttle(meter.throttle_time_ms(0)),
         Err(reason) => Reply::Close(reason),
+    };
+    match outcome {
+        Settled::Now(response) => reply(response),
+        Settled::Later(response) => Reply::Later(Box::pin(async move { reply(response.await) })),
     }
 }
 

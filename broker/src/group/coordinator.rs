@@ -28,6 +28,7 @@ use super::membership::{Group, refuse_join, refuse_sync};
 use super::offsets::Offsets;
 use super::record::{Entry, decode};
 use super::store::Store;
+use crate::log::Disk;
 use crate::state::Images;
 use crate::state::journal::{Content, Journal, JournalError};
 
@@ -73,7 +74,12 @@ impl Coordinator {
     /// Opens the coordinator whose state is in the journal at `path`, which is created if there is none. Members that it
     /// finds there are members still; their sessions start anew. Must be called within a Tokio runtime.
     pub fn open(path: &Path, config: GroupConfig, images: Images) -> Result<Self, OpenError> {
-        let (journal, content) = Journal::open(path)?;
+        Self::open_on(path, config, images, Disk::default())
+    }
+
+    /// As [`Coordinator::open`], on a disk where faults can be injected.
+    pub fn open_on(path: &Path, config: GroupConfig, images: Images, disk: Disk) -> Result<Self, OpenError> {
+        let (journal, content) = Journal::open_on(path, disk)?;
         let clock = Clock::start();
         let found = restore(path, &content, &config, clock.now().timer)?;
         let (store, thread) = Store::start("group-journal", journal).map_err(|source| OpenError::Thread {

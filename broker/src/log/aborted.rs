@@ -63,7 +63,7 @@ impl AbortedIndex {
         }
         let Some(file) = &self.open else { return Ok(()) };
         // A failed write may leave part of an entry behind; the next one starts at the same place, over it.
-        disk.write_all_at(file, &encode(entry), self.entries * ENTRY_BYTES)
+        disk.write_all_at(file, &self.path, &encode(entry), self.entries * ENTRY_BYTES)
             .at("write", &self.path)?;
         self.entries += 1;
         Ok(())

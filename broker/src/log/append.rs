@@ -4,7 +4,7 @@ use heliostat_wire::batch::{BatchHeader, BatchMut, BatchView, NO_TIMESTAMP, Time
 
 use super::error::{AppendError, StorageError};
 use super::marker::{Marker, MarkerRecord};
-use super::partition::{Inner, Log};
+use super::partition::{FlushPolicy, Inner, Log};
 use super::producers::AppendedBatch;
 use super::segment::{RollQuestion, Segment};
 use super::settings::LogConfig;
@@ -33,8 +33,8 @@ impl Log {
     /// Appends one batch, as a producer has sent it. When this returns it is in the page cache.
     ///
     /// After [`AppendError::Storage`] nothing of the batch is in the log, which stays readable; the same batch may be
-    /// appended again. The one exception: a flush that flush.messages asks for comes after the append, and closes the
-    /// log to appends when it fails.
+    /// appended again. The one exception: a flush, where [`FlushPolicy::Each`] or flush.messages asks for it, comes after
+    /// the append; when it fails, the log is read-only until it was found out what became of the batch.
     pub fn append(&self, records: &[u8], leader_epoch: i32, now_ms: i64) -> Result<Appended, AppendError> {
         self.append_guarded(records, None, leader_epoch, now_ms)
     }
@@ -56,17 +56,9 @@ impl Log {
                 limit: config.segment_bytes,
             });
         }
-        let (appended, flush) = {
-            let mut inner = self
-                .open_inner()
-                .ok_or_else(|| AppendError::Closed(self.name()))?;
-            let appended = self.append_valid(&mut inner, batch, guard, &config, leader_epoch, now_ms)?;
-            (appended, inner.unflushed_records >= config.flush_messages)
-        };
-        if flush {
-            self.flush(now_ms)?;
-        }
-        Ok(appended)
+        self.write_and_flush(&config, |inner| {
+            self.append_valid(inner, batch, guard, &config, leader_epoch, now_ms)
+        })
     }
 
     /// Begins to verify that the transaction of a batch reaches this partition; to be called before the coordinator is
@@ -98,22 +90,43 @@ impl Log {
             commit: marker.commit,
             coordinator_epoch: marker.coordinator_epoch,
         };
-        let (appended, flush) = {
-            let mut inner = self
-                .open_inner()
-                .ok_or_else(|| AppendError::Closed(self.name()))?;
-            if inner.failed {
-                return Err(AppendError::Storage(self.flush_failed()));
+        self.write_and_flush(&config, |inner| {
+            if inner.is_unproven() {
+                return Err(AppendError::Storage(self.refused(inner)));
             }
             inner.producers.check_marker(marker)?;
             // A marker comes from the coordinator, whoever leads, and must not be lost to a change of leaders.
             let leader_epoch = inner.newer_epoch(leader_epoch).unwrap_or(leader_epoch);
             let batch = ValidBatch { bytes, header };
-            let appended = self.write(&mut inner, batch, Some(record), &config, leader_epoch, now_ms)?;
-            (appended, inner.unflushed_records >= config.flush_messages)
+            self.write(inner, batch, Some(record), &config, leader_epoch, now_ms)
+        })
+    }
+
+    /// Lets `write` append something, takes note of what the disk says to it, and flushes where the policy asks for it.
+    fn write_and_flush(
+        &self,
+        config: &LogConfig,
+        write: impl FnOnce(&mut Inner) -> Result<Appended, AppendError>,
+    ) -> Result<Appended, AppendError> {
+        let (appended, flush) = {
+            let mut inner = self
+                .open_inner()
+                .ok_or_else(|| AppendError::Closed(self.name()))?;
+            let appended = match write(&mut inner) {
+                Err(AppendError::Storage(error)) if !inner.is_unproven() => {
+                    self.note_trouble(&mut inner, &error, false);
+                    return Err(AppendError::Storage(error));
+                }
+                other => other?,
+            };
+            self.note_success(&mut inner);
+            let due = inner.durable <= appended.last_offset;
+            let each = self.options.flush_policy == FlushPolicy::Each;
+            let flush = due && (each || inner.unflushed_records >= config.flush_messages);
+            (appended, flush)
         };
         if flush {
-            self.flush(now_ms)?;
+            self.commit()?;
         }
         Ok(appended)
     }
@@ -127,8 +140,8 @@ impl Log {
         leader_epoch: i32,
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
-        if inner.failed {
-            return Err(AppendError::Storage(self.flush_failed()));
+        if inner.is_unproven() {
+            return Err(AppendError::Storage(self.refused(inner)));
         }
         // Under the lock of the log, so that nothing of an old leader comes after the first record of a new one.
         if let Some(newer) = inner.newer_epoch(leader_epoch) {
@@ -172,6 +185,7 @@ impl Log {
             self.roll(inner, config, now_ms)?;
         }
         inner.epochs.assign(leader_epoch, batch.header.base_offset)?;
+        self.hold_files(inner)?;
         inner.write(&batch, marker, config, now_ms, &self.name())?;
         self.advance(inner);
         Ok(Appended {
@@ -196,8 +210,11 @@ impl Log {
         };
         // Completing the old segment does no harm if the new one cannot be created: it goes on as the active one.
         active.seal()?;
-        let next = Segment::create(&self.dir, base, config, &self.options.disk, now_ms)?;
+        let mut next = Segment::create(&self.dir, base, config, &self.options.disk, now_ms)?;
         active.release();
+        if !inner.files_held {
+            next.release();
+        }
         inner.segments.insert(base, next);
         inner.jitter_ms = jitter(config);
         if let Err(error) = write_snapshot(&self.dir, base, &inner.producers) {
@@ -236,6 +253,7 @@ impl Inner {
             .ok_or_else(|| AppendError::Closed(name.to_owned()))?;
         active.append_marker(&batch.bytes, header, aborted.as_ref(), interval)?;
         self.log_end_offset = header.next_offset();
+        self.unflushed_bytes += u64::try_from(batch.bytes.len()).unwrap_or(0);
         self.unflushed_records += i64::from(header.records_count);
         match marker {
             Some(marker) => drop(self.producers.update_marker(header, &marker, now_ms)),

@@ -1,53 +1,180 @@
-//! Files as the log needs them: named, written at a position, replaced as a whole, with a seam where writes can be
-//! made to fail.
+//! Files as the log needs them: named, written at a position, replaced as a whole, with one seam where writes and
+//! flushes can be made to fail or to take their time.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+use super::checkpoint::lock;
 use super::error::{AtPath, StorageError};
 
-/// The disk as the logs see it. Faults can be injected here: a disk that is full after so many bytes.
-#[derive(Debug, Clone)]
+/// The disk as logs and journals see it. Faults can be injected here; while none are, it costs one look at a flag.
+#[derive(Debug, Clone, Default)]
 pub struct Disk {
-    room: Arc<AtomicI64>,
+    shared: Arc<Shared>,
 }
 
-impl Default for Disk {
-    fn default() -> Self {
-        Disk {
-            room: Arc::new(AtomicI64::new(UNLIMITED)),
-        }
+/// Decides what becomes of each write and each flush, on the thread that wants it: a disk that is slow waits here, one
+/// that is full or broken answers with an error.
+pub trait DiskFault: Send + Sync + fmt::Debug {
+    /// What becomes of an operation. `Ok` lets it happen.
+    fn before(&self, operation: DiskOperation<'_>) -> Result<(), DiskRefusal>;
+}
+
+/// What is about to be done to a file. The path tells whose it is: `TOPIC-PARTITION/…` of a log, `state` of topics and
+/// configs, `groups` of consumer groups, all in the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskOperation<'a> {
+    /// So many bytes are written.
+    Write {
+        /// The file.
+        path: &'a Path,
+        /// How many bytes.
+        bytes: usize,
+    },
+    /// What was written is forced to disk.
+    Sync {
+        /// The file.
+        path: &'a Path,
+    },
+    /// A directory for a log, or a file, is made.
+    Create {
+        /// The directory or file.
+        path: &'a Path,
+    },
+}
+
+/// Why an operation does not happen.
+#[derive(Debug)]
+pub struct DiskRefusal {
+    /// Of a write: so many bytes reach the file before it fails.
+    pub written: usize,
+    /// What the operating system would say.
+    pub error: io::Error,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Whether there is anything to ask before an operation.
+    armed: AtomicBool,
+    room: Mutex<Option<u64>>,
+    fault: Mutex<Option<Arc<dyn DiskFault>>>,
+    gone: Mutex<Option<PathBuf>>,
+}
+
+impl From<io::Error> for DiskRefusal {
+    fn from(error: io::Error) -> Self {
+        DiskRefusal { written: 0, error }
     }
 }
 
-const UNLIMITED: i64 = i64::MAX;
-
 impl Disk {
-    /// From now on only `bytes` more can be written to logs and their indexes, as on a disk that fills up; `None`
-    /// lifts the limit. Small files such as checkpoints are not concerned.
+    /// From now on only `bytes` more can be written, as on a disk that fills up; `None` lifts the limit. Small files
+    /// such as checkpoints are not concerned.
     pub fn limit(&self, bytes: Option<u64>) {
-        let room = bytes.map_or(UNLIMITED, |bytes| i64::try_from(bytes).unwrap_or(UNLIMITED));
-        self.room.store(room, Ordering::SeqCst);
+        *lock(&self.shared.room) = bytes;
+        self.arm();
+    }
+
+    /// From now on `fault` is asked before every operation; `None` ends that.
+    pub fn inject(&self, fault: Option<Arc<dyn DiskFault>>) {
+        *lock(&self.shared.fault) = fault;
+        self.arm();
+    }
+
+    /// Nothing is written or forced to disk any more while the data directory is not where it was: whatever went into
+    /// the files that are still open would be gone with the process.
+    pub(crate) fn set_gone(&self, directory: Option<PathBuf>) {
+        *lock(&self.shared.gone) = directory;
+        self.arm();
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.shared.armed.load(Ordering::Relaxed) && lock(&self.shared.gone).is_some()
     }
 
     /// Writes all of `bytes` at `position`. After an error any part of them may be there.
-    pub(crate) fn write_all_at(&self, file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
-        let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-        let take = |room: i64| (room != UNLIMITED).then(|| (room - size).max(0));
-        let Ok(room) = self.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) else {
-            return file.write_all_at(bytes, position);
-        };
-        if size <= room {
-            return file.write_all_at(bytes, position);
+    pub(crate) fn write_all_at(
+        &self,
+        file: &File,
+        path: &Path,
+        bytes: &[u8],
+        position: u64,
+    ) -> io::Result<()> {
+        let size = bytes.len();
+        if let Err(refusal) = self.ask(DiskOperation::Write { path, bytes: size }) {
+            file.write_all_at(&bytes[..refusal.written.min(size)], position)?;
+            return Err(refusal.error);
         }
-        let part = usize::try_from(room).unwrap_or(0).min(bytes.len());
-        file.write_all_at(&bytes[..part], position)?;
-        Err(io::Error::from(io::ErrorKind::StorageFull))
+        file.write_all_at(bytes, position)
     }
+
+    /// Forces a file's content to disk.
+    pub(crate) fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
+        self.allow(DiskOperation::Sync { path })?;
+        file.sync_data()
+    }
+
+    /// Whether the operation may happen.
+    pub(crate) fn allow(&self, operation: DiskOperation<'_>) -> io::Result<()> {
+        self.ask(operation).map_err(|refusal| refusal.error)
+    }
+
+    fn ask(&self, operation: DiskOperation<'_>) -> Result<(), DiskRefusal> {
+        if !self.shared.armed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.ask_faults(operation)
+    }
+
+    #[cold]
+    fn ask_faults(&self, operation: DiskOperation<'_>) -> Result<(), DiskRefusal> {
+        if let Some(directory) = &*lock(&self.shared.gone) {
+            let problem = format!(
+                "the data directory {} was removed or replaced; put it back, or restart the broker",
+                directory.display()
+            );
+            return Err(io::Error::other(problem).into());
+        }
+        let fault = lock(&self.shared.fault).clone();
+        if let Some(fault) = fault {
+            fault.before(operation)?;
+        }
+        let DiskOperation::Write { bytes, .. } = operation else {
+            return Ok(());
+        };
+        let mut room = lock(&self.shared.room);
+        let Some(left) = *room else { return Ok(()) };
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        *room = Some(left.saturating_sub(bytes) as u64);
+        if bytes <= left {
+            return Ok(());
+        }
+        Err(DiskRefusal {
+            written: left,
+            error: io::Error::from(io::ErrorKind::StorageFull),
+        })
+    }
+
+    fn arm(&self) {
+        let shared = &self.shared;
+        let armed =
+            lock(&shared.room).is_some() || lock(&shared.fault).is_some() || lock(&shared.gone).is_some();
+        shared.armed.store(armed, Ordering::Relaxed);
+    }
+}
+
+/// Opens a file for reading and writing. It must be there.
+pub(crate) fn open_existing(path: &Path) -> Result<File, StorageError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .at("open", path)
 }
 
 /// Opens a file for reading and writing, and creates it if it is not there.
@@ -147,14 +274,14 @@ mod tests {
         let path = dir.path().join("file");
         let file = open_or_create(&path).unwrap();
         let disk = Disk::default();
-        disk.write_all_at(&file, b"12345", 0).unwrap();
+        disk.write_all_at(&file, &path, b"12345", 0).unwrap();
         disk.limit(Some(7));
-        disk.write_all_at(&file, b"67890", 5).unwrap();
-        let error = disk.write_all_at(&file, b"abcde", 10).unwrap_err();
+        disk.write_all_at(&file, &path, b"67890", 5).unwrap();
+        let error = disk.write_all_at(&file, &path, b"abcde", 10).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert_eq!(fs::read(&path).unwrap(), b"1234567890ab");
         disk.limit(None);
-        disk.write_all_at(&file, b"abcde", 10).unwrap();
+        disk.write_all_at(&file, &path, b"abcde", 10).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"1234567890abcde");
     }
 }

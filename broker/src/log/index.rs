@@ -103,6 +103,16 @@ impl OffsetIndex {
         self.file.entries >= max_bytes / Self::ENTRY_SIZE
     }
 
+    /// Removes the entries behind the one of this offset.
+    pub(crate) fn truncate_after(&mut self, offset: i64) -> Result<(), StorageError> {
+        let file = self.file.handle()?;
+        let last = self
+            .file
+            .floor(|place| Ok(self.entry(&file, place)?.offset <= offset))?;
+        self.last = last.map_or(Ok(None), |place| self.entry(&file, place).map(Some))?;
+        self.file.cut(last.map_or(0, |place| place + 1))
+    }
+
     /// Replaces all entries, as after a walk through the segment.
     pub(crate) fn rebuild(&mut self, disk: &Disk, entries: &[OffsetEntry]) -> Result<(), StorageError> {
         let encoded: Vec<_> = entries.iter().filter_map(|entry| self.encode(*entry)).collect();
@@ -198,6 +208,16 @@ impl TimeIndex {
         self.file.entries + 1 >= max_bytes / Self::ENTRY_SIZE
     }
 
+    /// Removes the entries behind the last one that is not beyond this offset.
+    pub(crate) fn truncate_after(&mut self, offset: i64) -> Result<(), StorageError> {
+        let file = self.file.handle()?;
+        let last = self
+            .file
+            .floor(|place| Ok(self.entry(&file, place)?.offset <= offset))?;
+        self.last = last.map_or(Ok(None), |place| self.entry(&file, place).map(Some))?;
+        self.file.cut(last.map_or(0, |place| place + 1))
+    }
+
     /// Replaces all entries, as after a walk through the segment.
     pub(crate) fn rebuild(&mut self, disk: &Disk, entries: &[TimeEntry]) -> Result<(), StorageError> {
         let encoded: Vec<_> = entries.iter().filter_map(|entry| self.encode(*entry)).collect();
@@ -277,7 +297,7 @@ impl EntryFile {
     fn append(&mut self, disk: &Disk, entry: &[u8]) -> Result<(), StorageError> {
         // A failed write may leave part of an entry behind; the next one starts at the same place, over it.
         let file = self.handle()?;
-        disk.write_all_at(&file, entry, self.entries * self.entry_size)
+        disk.write_all_at(&file, &self.path, entry, self.entries * self.entry_size)
             .at("write", &self.path)?;
         self.entries += 1;
         Ok(())
@@ -311,9 +331,16 @@ impl EntryFile {
         let file = self.handle()?;
         self.entries = 0;
         file.set_len(0).at("truncate", &self.path)?;
-        disk.write_all_at(&file, entries, 0).at("write", &self.path)?;
+        disk.write_all_at(&file, &self.path, entries, 0)
+            .at("write", &self.path)?;
         self.entries = u64::try_from(entries.len()).unwrap_or(0) / self.entry_size;
         Ok(())
+    }
+
+    /// Keeps so many entries.
+    fn cut(&mut self, entries: u64) -> Result<(), StorageError> {
+        self.entries = self.entries.min(entries);
+        self.trim()
     }
 
     /// Cuts off what a failed write may have left behind.

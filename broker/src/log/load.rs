@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use heliostat_wire::Uuid;
 use heliostat_wire::batch::{BatchHeader, BatchView};
@@ -15,8 +16,9 @@ use super::epoch::LeaderEpochs;
 use super::error::{AtPath, StorageError};
 use super::files::remove_if_there;
 use super::marker::MarkerRecord;
-use super::partition::{FlushPolicy, Identity, Inner, Log, LogOptions};
+use super::partition::{Identity, Inner, Log, LogOptions};
 use super::producers::Producers;
+use super::rescan::Recovered;
 use super::scan::{Scan, ScanError, read_batch};
 use super::segment::{DELETED_SUFFIX, Segment, offset_of};
 use super::settings::LogConfig;
@@ -39,7 +41,7 @@ pub(super) struct OpenLog<'a> {
 
 impl Log {
     /// Opens the log in a directory that exists. What was acknowledged is there afterwards; a torn tail is not.
-    pub(super) fn open(open: OpenLog<'_>) -> Result<Log, StorageError> {
+    pub(super) fn open(open: OpenLog<'_>) -> Result<Arc<Log>, StorageError> {
         let start = open
             .options
             .start_offsets
@@ -85,35 +87,42 @@ impl Log {
         producers.replicated(log_end_offset);
         let recovery_point = loader
             .recovered
-            .map_or(log_end_offset, |from| from.min(open.recovery_point));
-        let inner = Inner {
+            .map_or(log_end_offset, |from| from.min(open.recovery_point))
+            .clamp(log_start_offset, log_end_offset);
+        let mut inner = Inner {
             segments: loader.segments,
             log_start_offset,
             log_end_offset,
             high_watermark: log_end_offset,
-            recovery_point: recovery_point.clamp(log_start_offset, log_end_offset),
+            recovery_point,
+            durable: recovery_point,
+            truncations: 0,
+            commit_queued: false,
+            last_commit: None,
             epochs: loader.epochs,
             producers,
             unflushed_records: 0,
+            unflushed_bytes: 0,
+            snapshot: None,
             last_flush_ms: open.now_ms,
             jitter_ms: jitter(&open.config),
             retired: Vec::new(),
             closed: false,
             directory_synced: false,
-            failed: false,
+            names_synced: i64::MIN,
+            trouble: None,
+            files_held: false,
+            recently_used: false,
+            listed: false,
         };
+        inner.release_files();
         let identity = Identity {
             topic: open.topic.to_owned(),
             partition: open.partition,
             topic_id,
             dir: open.dir.to_owned(),
         };
-        let log = Log::new(identity, open.options, open.config, inner);
-        if log.options.flush_policy == FlushPolicy::GroupCommit {
-            // What consumers may have seen must not be lost by a power cut after this start.
-            log.flush(open.now_ms)?;
-        }
-        Ok(log)
+        Ok(Log::new(identity, open.options, open.config, inner))
     }
 }
 
@@ -206,12 +215,27 @@ impl Loader<'_> {
     fn recover(&mut self, from: i64, bases: &[i64]) -> Result<(i64, Producers), StorageError> {
         let dir = self.open.dir;
         self.recovered = Some(from);
-        remove_snapshots(dir, |offset| offset > from)?;
-        self.epochs.rewind(from);
-        let mut producers = producers_before(dir, &self.segments, from, self.open.now_ms)?;
-        let mut next_offset = from;
-        let mut ended = false;
-        for base in bases.iter().copied().filter(|base| *base >= from) {
+        let (mut producers, found) = match self.recover_tail(from)? {
+            Some((producers, recovered)) => (producers, Some(recovered)),
+            None => {
+                remove_snapshots(dir, |offset| offset > from)?;
+                self.epochs.rewind(from);
+                (
+                    producers_before(dir, &self.segments, from, self.open.now_ms)?,
+                    None,
+                )
+            }
+        };
+        let mut next_offset = found.as_ref().map_or(from, |found| found.next_offset);
+        let mut ended = found.as_ref().is_some_and(|found| found.cut > 0);
+        let behind = |base: &i64| {
+            if found.is_some() {
+                *base > from
+            } else {
+                *base >= from
+            }
+        };
+        for base in bases.iter().copied().filter(behind) {
             if ended || base < next_offset {
                 tracing::warn!(dir = %dir.display(), base, next_offset, "segment after the end of the log is removed");
                 let mut doomed = Segment::open_fresh(dir, base, &self.open.options.disk)?;
@@ -241,6 +265,47 @@ impl Loader<'_> {
         }
         self.settle(next_offset)?;
         Ok((next_offset, producers))
+    }
+
+    /// Scans the segment that starts at `base` from the recovery point on. `None` if that is not possible, because the point
+    /// is not within it, or its indexes or the leader epochs are damaged.
+    fn recover_tail(&mut self, base: i64) -> Result<Option<(Producers, Recovered)>, StorageError> {
+        let (dir, point, now_ms) = (self.open.dir, self.open.recovery_point, self.open.now_ms);
+        if point <= base || self.epochs.is_lost() {
+            return Ok(None);
+        }
+        let Some(segment) = Segment::open(dir, base, &self.open.options.disk)? else {
+            return Ok(None);
+        };
+        self.segments.insert(base, segment);
+        remove_snapshots(dir, |offset| offset > point)?;
+        let mut producers = producers_before(dir, &self.segments, point, now_ms)?;
+        let Some(mut segment) = self.segments.remove(&base) else {
+            return Ok(None);
+        };
+        let mut entries = Vec::new();
+        segment.aborted().collect(i64::MIN, i64::MAX, &mut entries)?;
+        entries.retain(|entry| entry.last_offset < point);
+        self.epochs.rewind(point);
+        let epochs = &mut self.epochs;
+        let found = segment.recover_from(point, self.open.config.index_interval_bytes, &mut |batch| {
+            // The walk begins a little before the point.
+            if batch.header().base_offset >= point {
+                epochs.replay(batch.header().partition_leader_epoch, batch.header().base_offset);
+                entries.extend(note(&mut producers, batch, now_ms));
+            }
+        })?;
+        let Some(recovered) = found else {
+            return Ok(None);
+        };
+        segment.set_aborted(&entries)?;
+        self.recovered = Some(point);
+        if recovered.next_offset < point {
+            tracing::warn!(dir = %dir.display(), point, end = recovered.next_offset, "the log ends before its recovery point");
+            return Ok(None);
+        }
+        self.segments.insert(base, segment);
+        Ok(Some((producers, recovered)))
     }
 
     /// The log was closed: its end and its producers are found by looking at its last segment only.
@@ -303,7 +368,7 @@ impl Loader<'_> {
     fn settle(&mut self, log_end_offset: i64) -> Result<(), StorageError> {
         self.segments.values_mut().for_each(Segment::release);
         match self.segments.last_entry() {
-            Some(mut active) => active.get_mut().hold()?,
+            Some(_) => {}
             None => self.start_anew(log_end_offset)?,
         }
         let newest = list_snapshots(self.open.dir).last().copied();

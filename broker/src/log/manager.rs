@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use heliostat_wire::Uuid;
 use rustix::fs::FlockOperation;
@@ -15,11 +16,15 @@ use super::checkpoint::{
     lock, mark_clean_shutdown, take_clean_shutdown, write_topic_id,
 };
 use super::clean::Cleaner;
+use super::commit::{Committers, commit_together};
+use super::deletion::DELETE_SUFFIX;
 use super::error::{AtPath, StorageError};
-use super::files::{Disk, open_or_create, remove_if_there, sync_dir};
+use super::files::{Disk, DiskOperation, open_or_create, remove_if_there};
+use super::handles::Handles;
 use super::load::OpenLog;
-use super::partition::{FlushPolicy, Log, LogOptions};
+use super::partition::{FlushPolicy, Log, LogOptions, LogState};
 use super::settings::LogConfig;
+use super::watch::DirectoryWatch;
 
 /// How to open a data directory.
 #[derive(Debug, Clone)]
@@ -34,18 +39,29 @@ pub struct LogManagerOptions {
     pub flush_policy: FlushPolicy,
     /// producer.id.expiration.ms: after how long a producer that is silent is forgotten.
     pub producer_expiration_ms: i64,
+    /// The disk under all logs, where faults can be injected.
+    pub disk: Disk,
+    /// So many files are kept open for appends; logs that are not written to give theirs back.
+    pub open_files_max: usize,
 }
 
 /// All logs of a data directory. It belongs to one process at a time.
 #[derive(Debug)]
 pub struct LogManager {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     meta: MetaProperties,
-    options: LogOptions,
-    recovery_points: OffsetCheckpoint,
-    cleaner: Arc<Cleaner>,
-    logs: RwLock<BTreeMap<TopicPartition, Arc<Log>>>,
+    pub(super) options: LogOptions,
+    pub(super) recovery_points: OffsetCheckpoint,
+    pub(super) cleaner: Arc<Cleaner>,
+    pub(super) logs: RwLock<BTreeMap<TopicPartition, Arc<Log>>>,
+    /// Directories of deleted logs, and when they may be removed.
+    pub(super) doomed: Mutex<Vec<(PathBuf, i64)>>,
+    /// Taken while a log is made.
+    making: Mutex<()>,
     clean_start: bool,
+    /// Dropped before the lock is.
+    committers: Mutex<Option<Committers>>,
+    watch: DirectoryWatch,
     /// Held open: the lock ends with it.
     _lock: File,
 }
@@ -80,6 +96,8 @@ impl LogManagerOptions {
             node_id: 1,
             flush_policy: FlushPolicy::Os,
             producer_expiration_ms: 86_400_000,
+            disk: Disk::default(),
+            open_files_max: 1024,
         }
     }
 }
@@ -95,6 +113,7 @@ impl LogManager {
         let dir = options.dir;
         fs::create_dir_all(&dir).at("create", &dir)?;
         let lock = lock_dir(&dir)?;
+        let watch = DirectoryWatch::new(&dir, &dir.join(LOCK_FILE), &lock)?;
         let meta = identify(&dir, options.cluster_id, options.node_id)?;
         let clean = take_clean_shutdown(&dir)?;
         let start_offsets = Arc::new(OffsetCheckpoint::open(dir.join(LOG_START_OFFSETS))?);
@@ -104,8 +123,11 @@ impl LogManager {
             options: LogOptions {
                 flush_policy: options.flush_policy,
                 producer_expiration_ms: options.producer_expiration_ms,
-                disk: Disk::default(),
+                disk: options.disk,
                 start_offsets,
+                commits: Arc::default(),
+                handles: Arc::new(Handles::new(options.open_files_max)),
+                troubled: Arc::default(),
                 clean_offsets: Arc::new(open_forgiving(
                     &dir,
                     CLEANER_OFFSETS,
@@ -115,13 +137,18 @@ impl LogManager {
             dir,
             meta,
             logs: RwLock::default(),
+            doomed: Mutex::default(),
+            making: Mutex::default(),
             clean_start: clean,
+            committers: Mutex::default(),
+            watch,
             _lock: lock,
         };
         let logs = manager.load(clean, now_ms, config_of)?;
         for offsets in [&manager.options.start_offsets, &manager.options.clean_offsets] {
             offsets.update(|kept| kept.retain(|key, _| logs.contains_key(key)))?;
         }
+        manager.make_durable(&logs)?;
         manager.logs = RwLock::new(logs);
         Ok(manager)
     }
@@ -178,12 +205,13 @@ impl LogManager {
     ) -> Result<Arc<Log>, StorageError> {
         let dir = self.dir.join(format!("{topic}-{partition}"));
         check_name(topic, partition).at("create", &dir)?;
-        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        // Others can be found meanwhile.
+        let _one_at_a_time = lock(&self.making);
         let key = (topic.to_owned(), partition);
-        if let Some(log) = logs.get(&key) {
+        if let Some(log) = self.get(topic, partition) {
             if log.topic_id() == topic_id {
                 log.set_config(config);
-                return Ok(Arc::clone(log));
+                return Ok(log);
             }
             if !log.topic_id().is_zero() {
                 return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists)).at("create", &dir);
@@ -192,12 +220,15 @@ impl LogManager {
             log.abandon();
         }
         // Not with its parents: a data directory that was removed under us must not come back empty, as if all were well.
+        let disk = &self.options.disk;
+        disk.allow(DiskOperation::Create { path: &dir })
+            .at("create", &dir)?;
         match fs::create_dir(&dir) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             created => created.at("create", &dir)?,
         }
         write_topic_id(&dir, topic_id)?;
-        let log = Arc::new(Log::open(OpenLog {
+        let log = Log::open(OpenLog {
             topic,
             partition,
             dir: &dir,
@@ -206,40 +237,20 @@ impl LogManager {
             recovery_point: 0,
             clean: false,
             now_ms,
-        })?);
+        })?;
+        if self.options.flush_policy != FlushPolicy::Os {
+            // Records that the directory held before count as seen.
+            log.commit()?;
+        }
+        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
         logs.insert(key, Arc::clone(&log));
         Ok(log)
-    }
-
-    /// Deletes a log and its files; returns whether there was one. Readers that wait for it are woken. The directory is renamed
-    /// first: a deletion that is interrupted is finished at the next start.
-    pub fn delete(&self, topic: &str, partition: i32) -> Result<bool, StorageError> {
-        let renamed = {
-            let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-            let key = (topic.to_owned(), partition);
-            let Some(log) = logs.get(&key) else {
-                return Ok(false);
-            };
-            log.abandon();
-            let renamed = self.dir.join(deleted_name(topic, partition));
-            fs::rename(log.dir(), &renamed).at("rename", log.dir())?;
-            sync_dir(&self.dir)?;
-            logs.remove(&key);
-            self.cleaner.forget(&key);
-            renamed
-        };
-        self.options.start_offsets.set(topic, partition, None)?;
-        self.recovery_points.set(topic, partition, None)?;
-        self.options.clean_offsets.set(topic, partition, None)?;
-        if let Err(error) = fs::remove_dir_all(&renamed).at("remove", &renamed) {
-            tracing::warn!(%error, "deleted log stays behind until the next start");
-        }
-        Ok(true)
     }
 
     /// Retention, expiry and checkpoints for all logs; to be called every half minute or so. What fails for one log
     /// is logged and does not keep the others from it.
     pub fn maintain(&self, now_ms: i64) {
+        self.remove_deleted(now_ms);
         for log in self.logs() {
             if let Err(error) = log.maintain(now_ms) {
                 tracing::error!(topic = log.topic(), partition = log.partition(), %error, "log maintenance failed");
@@ -250,8 +261,50 @@ impl LogManager {
         }
     }
 
-    /// Forces all logs to disk that have something to force; under [`FlushPolicy::GroupCommit`] to be called every few
-    /// milliseconds.
+    /// From now on logs under [`FlushPolicy::GroupCommit`] are forced to disk at once after an append, but at most once
+    /// in `interval`. Without this call only [`Log::flush`] and [`Log::commit`] do that.
+    pub fn start_commits(&self, interval: Duration) -> Result<(), StorageError> {
+        let started = self
+            .options
+            .commits
+            .start(interval, &self.options.disk, &self.dir.join(LOCK_FILE));
+        *lock(&self.committers) = Some(started.at("start threads for", &self.dir)?);
+        Ok(())
+    }
+
+    /// Looks whether the data directory is still there; to be called a few times a second.
+    pub fn watch(&self) {
+        self.watch.look(&self.options.disk);
+    }
+
+    /// Tries to make read-only logs writable again; to be called about once a second.
+    pub fn mend(&self, now_ms: i64) {
+        let troubled = lock(&self.options.troubled).clone();
+        for listed in troubled {
+            let log = listed.upgrade();
+            if let Some(log) = &log
+                && let Err(error) = log.mend(now_ms)
+            {
+                tracing::debug!(topic = log.topic(), partition = log.partition(), %error, "still read-only");
+            }
+            if log.is_none_or(|log| !log.stays_listed()) {
+                let mut troubled = lock(&self.options.troubled);
+                // Only this entry: the log may have become read-only again, and have added another.
+                if let Some(place) = troubled.iter().position(|other| other.ptr_eq(&listed)) {
+                    troubled.remove(place);
+                }
+            }
+        }
+    }
+
+    /// The logs that are read-only because their disk has failed or is full.
+    pub fn read_only(&self) -> Vec<Arc<Log>> {
+        let troubled = lock(&self.options.troubled);
+        let logs = troubled.iter().filter_map(Weak::upgrade);
+        logs.filter(|log| log.state() != LogState::Writable).collect()
+    }
+
+    /// Forces all logs to disk that have something to force.
     pub fn flush(&self, now_ms: i64) {
         for log in self.logs() {
             if let Err(error) = log.flush(now_ms) {
@@ -299,6 +352,21 @@ impl LogManager {
         mark_clean_shutdown(&self.dir)
     }
 
+    /// Forces to disk what the last process has left in memory: consumers may have seen it, and no power cut after this
+    /// start may take it back.
+    fn make_durable(&self, logs: &BTreeMap<TopicPartition, Arc<Log>>) -> Result<(), StorageError> {
+        if self.options.flush_policy == FlushPolicy::Os {
+            return Ok(());
+        }
+        let tails: Vec<&Arc<Log>> = logs
+            .values()
+            .filter(|log| log.durable_offset() < log.log_end_offset())
+            .collect();
+        commit_together(&tails, &self.options.disk, &self.dir.join(LOCK_FILE));
+        let committed = in_parallel(&tails, |log| log.commit());
+        committed.into_iter().try_for_each(|durable| durable.map(drop))
+    }
+
     fn load(
         &self,
         clean: bool,
@@ -316,8 +384,8 @@ impl LogManager {
                 continue;
             };
             if name.ends_with(DELETE_SUFFIX) {
-                tracing::info!(dir = %dir.display(), "finishing a deletion");
-                fs::remove_dir_all(&dir).at("remove", &dir)?;
+                tracing::info!(dir = %dir.display(), "a deletion will be finished");
+                lock(&self.doomed).push((dir, i64::MIN));
             } else if let Some((topic, partition)) = parse_name(name) {
                 found.push((topic.to_owned(), partition, config_of(topic), dir));
             } else {
@@ -336,7 +404,7 @@ impl LogManager {
                 now_ms,
             })
         });
-        let keyed = |log: Log| ((log.topic().to_owned(), log.partition()), Arc::new(log));
+        let keyed = |log: Arc<Log>| ((log.topic().to_owned(), log.partition()), log);
         opened.into_iter().map(|log| log.map(keyed)).collect()
     }
 }
@@ -344,9 +412,6 @@ impl LogManager {
 /// Threads that open and close logs. Most of their time they wait for the disk, which serves several at once.
 const LOG_THREADS: usize = 8;
 const LOCK_FILE: &str = ".lock";
-const DELETE_SUFFIX: &str = "-delete";
-/// The longest name that file systems take.
-const MAX_FILE_NAME: usize = 255;
 /// Kafka's own metadata log, which is none of ours, in a directory that a Kafka broker has used.
 const METADATA_TOPIC: &str = "__cluster_metadata";
 
@@ -413,7 +478,7 @@ fn identify(dir: &Path, cluster_id: Option<String>, node_id: i32) -> Result<Meta
 }
 
 /// Version 4 of RFC 9562. Texts that begin with a dash are avoided, as Kafka does, because they look like options.
-fn random_id() -> Uuid {
+pub(super) fn random_id() -> Uuid {
     loop {
         let mut bytes: [u8; 16] = rand::random();
         bytes[6] = (bytes[6] & 0x0f) | 0x40;
@@ -452,14 +517,4 @@ fn check_name(topic: &str, partition: i32) -> std::io::Result<()> {
         std::io::ErrorKind::InvalidInput,
         "it is not a legal name of a topic partition",
     ))
-}
-
-fn deleted_name(topic: &str, partition: i32) -> String {
-    let suffix = format!(
-        ".{:032x}{DELETE_SUFFIX}",
-        u128::from_be_bytes(*random_id().as_bytes())
-    );
-    let mut name = format!("{topic}-{partition}");
-    name.truncate(MAX_FILE_NAME - suffix.len());
-    name + &suffix
 }

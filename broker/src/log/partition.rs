@@ -1,17 +1,19 @@
 //! The log of one partition.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Instant;
 
 use heliostat_wire::Uuid;
 use tokio::sync::watch;
 
-use super::checkpoint::{OffsetCheckpoint, lock, sync_topic_id};
+use super::checkpoint::{OffsetCheckpoint, lock};
+use super::commit::GroupCommit;
 use super::epoch::{EpochEntry, LeaderEpochs};
-use super::error::{AtPath, StorageError};
-use super::files::{Disk, sync_dir};
+use super::error::StorageError;
+use super::files::Disk;
+use super::handles::Handles;
 use super::producers::{LastRecord, ProducerInfo, Producers};
 use super::segment::Segment;
 use super::settings::LogConfig;
@@ -30,11 +32,13 @@ pub struct Log {
     config: RwLock<Arc<LogConfig>>,
     pub(super) inner: Mutex<Inner>,
     /// Taken for the whole of a flush, so that appends go on meanwhile but flushes do not overtake each other.
-    flushing: Mutex<()>,
+    pub(super) flushing: Mutex<()>,
     /// Taken by whoever replaces, removes or cuts closed segments, so that the cleaner's renames are not interrupted.
     /// Counts how often the end was moved back: what the cleaner has dropped may depend on what went with it.
     pub(super) swapping: Mutex<u64>,
     visible: watch::Sender<Visible>,
+    /// The log itself, for those who come back to it later.
+    pub(super) me: Weak<Log>,
 }
 
 /// What all logs of a data directory have in common.
@@ -44,6 +48,10 @@ pub(crate) struct LogOptions {
     pub(crate) producer_expiration_ms: i64,
     pub(crate) disk: Disk,
     pub(crate) start_offsets: Arc<OffsetCheckpoint>,
+    pub(crate) commits: Arc<GroupCommit>,
+    pub(crate) handles: Arc<Handles>,
+    /// Logs that are to be looked at because they are read-only.
+    pub(crate) troubled: Arc<Mutex<Vec<Weak<Log>>>>,
     /// Up to which offset each log is compacted.
     pub(crate) clean_offsets: Arc<OffsetCheckpoint>,
 }
@@ -54,9 +62,25 @@ pub enum FlushPolicy {
     /// When it is in the page cache: it survives the end of this process, not a power cut. Kafka's own default.
     #[default]
     Os,
-    /// When it has been forced to disk. Whoever chooses this calls [`Log::flush`] often: one call serves all batches
-    /// that were appended since the last.
+    /// When it has been forced to disk together with whatever else was appended meanwhile: see [`LogManager::start_commits`](super::LogManager::start_commits).
     GroupCommit,
+    /// When it has been forced to disk, which each append does before it returns.
+    Each,
+}
+
+/// Whether a log takes appends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogState {
+    /// It does.
+    Writable,
+    /// It can be read only, because the disk has failed or is full. It is looked at again now and then, and becomes writable by
+    /// itself.
+    ReadOnly {
+        /// What has failed: the file, and what the operating system said.
+        reason: String,
+        /// Since when, in milliseconds since 1970.
+        since_ms: i64,
+    },
 }
 
 /// What consumers can see of a log; [`Log::watch`] tells of every change.
@@ -70,6 +94,10 @@ pub struct Visible {
     pub last_stable_offset: i64,
     /// The log was closed or deleted; nothing more will come.
     pub closed: bool,
+    /// What was appended could not be forced to disk; nothing more will come until it was looked at.
+    pub failed: bool,
+    /// How often the end was moved back. An offset from before may now stand for another record.
+    pub truncations: u64,
 }
 
 /// All that changes. The files are always at least as far as this says.
@@ -80,12 +108,28 @@ pub(super) struct Inner {
     pub(super) log_start_offset: i64,
     pub(super) log_end_offset: i64,
     pub(super) high_watermark: i64,
-    /// Everything before this offset is on disk.
+    /// Batches, indexes and producers before this offset are on disk.
     pub(super) recovery_point: i64,
+    /// Batches before this offset are on disk; never before the recovery point.
+    pub(super) durable: i64,
+    /// How often the end was moved back. A flush that was under way then proves nothing.
+    pub(super) truncations: u64,
+    /// The log waits for its turn to be forced to disk.
+    pub(super) commit_queued: bool,
+    /// When it was forced to disk last.
+    pub(super) last_commit: Option<Instant>,
     pub(super) epochs: LeaderEpochs,
     pub(super) producers: Producers,
     pub(super) unflushed_records: i64,
+    /// What recovery would have to read, more or less.
+    pub(super) unflushed_bytes: u64,
+    /// The snapshot of producers that belongs to the recovery point.
+    pub(super) snapshot: Option<i64>,
     pub(super) last_flush_ms: i64,
+    /// The files of the active segment are kept open.
+    pub(super) files_held: bool,
+    /// Something was appended since somebody asked for the files.
+    pub(super) recently_used: bool,
     /// How much earlier than segment.ms the active segment is closed.
     pub(super) jitter_ms: i64,
     /// Renamed files, and when they may be removed.
@@ -93,12 +137,25 @@ pub(super) struct Inner {
     pub(super) closed: bool,
     /// The directory and its topic id were forced to disk since the log was opened.
     pub(super) directory_synced: bool,
-    /// A flush has failed. What is on disk is not known any more, until the log is opened anew.
-    pub(super) failed: bool,
+    /// The names of the segments up to this base offset were forced to disk.
+    pub(super) names_synced: i64,
+    pub(super) trouble: Option<Trouble>,
+    /// The log is among those that are to be mended.
+    pub(super) listed: bool,
+}
+
+/// Why a log is read-only.
+#[derive(Debug, Clone)]
+pub(super) struct Trouble {
+    pub(super) reason: String,
+    pub(super) since_ms: i64,
+    /// A flush has failed: what lies behind the durable end is not known any more, until it was looked at. Otherwise a
+    /// write has failed, of which nothing is left.
+    pub(super) unproven: bool,
 }
 
 impl Log {
-    pub(super) fn new(identity: Identity, options: LogOptions, config: LogConfig, inner: Inner) -> Self {
+    pub(super) fn new(identity: Identity, options: LogOptions, config: LogConfig, inner: Inner) -> Arc<Self> {
         let visible = watch::Sender::new(inner.visible());
         let Identity {
             topic,
@@ -106,7 +163,7 @@ impl Log {
             topic_id,
             dir,
         } = identity;
-        Log {
+        Arc::new_cyclic(|me| Log {
             topic,
             partition,
             topic_id,
@@ -117,7 +174,8 @@ impl Log {
             flushing: Mutex::new(()),
             swapping: Mutex::new(0),
             visible,
-        }
+            me: me.clone(),
+        })
     }
 
     /// The topic's name.
@@ -220,62 +278,25 @@ impl Log {
         inner.epochs.assign(epoch, end)
     }
 
-    /// Up to where the log is known to be on disk: what recovery starts from.
+    /// Up to where batches, indexes and producers are known to be on disk: what recovery starts from.
     pub fn recovery_point(&self) -> i64 {
         lock(&self.inner).recovery_point
     }
 
-    /// Forces to disk what was appended before the call; returns the offset up to which everything is there.
-    /// Appends go on meanwhile. After an error the log takes no more appends until it is opened anew: the operating
-    /// system may have dropped what it could not write.
-    pub fn flush(&self, now_ms: i64) -> Result<i64, StorageError> {
-        let _one_at_a_time = lock(&self.flushing);
-        let end = lock(&self.inner).log_end_offset;
-        loop {
-            let flushed = self.flush_portion(now_ms)?;
-            // A truncation in between may have moved the end back.
-            if flushed >= end.min(lock(&self.inner).log_end_offset) {
-                return Ok(flushed);
-            }
-        }
+    /// Up to where batches are known to be on disk: what no power cut takes back.
+    pub fn durable_offset(&self) -> i64 {
+        lock(&self.inner).durable
     }
 
-    /// Flushes a few segments, from the recovery point on: there may be more of them than files may be open.
-    fn flush_portion(&self, now_ms: i64) -> Result<i64, StorageError> {
-        let (files, end, directory_synced) = {
-            let mut inner = lock(&self.inner);
-            if inner.failed {
-                return Err(self.flush_failed());
-            }
-            inner.last_flush_ms = now_ms;
-            if inner.recovery_point >= inner.log_end_offset {
-                return Ok(inner.recovery_point);
-            }
-            inner.unflushed_records = 0;
-            let (files, end) = inner.unflushed_files()?;
-            (files, end, inner.directory_synced)
-        };
-        let synced = files
-            .iter()
-            .try_for_each(|(path, file)| file.sync_data().at("sync", path));
-        let synced = synced.and_then(|()| sync_dir(&self.dir));
-        let synced = synced.and_then(|()| {
-            if directory_synced {
-                Ok(())
-            } else {
-                sync_topic_id(&self.dir)
-            }
-        });
-        let mut inner = lock(&self.inner);
-        if let Err(error) = synced {
-            inner.failed = true;
-            return Err(error);
+    /// Whether the log takes appends, and why not if it does not.
+    pub fn state(&self) -> LogState {
+        match &lock(&self.inner).trouble {
+            None => LogState::Writable,
+            Some(trouble) => LogState::ReadOnly {
+                reason: trouble.reason.clone(),
+                since_ms: trouble.since_ms,
+            },
         }
-        inner.directory_synced = true;
-        // A truncation in between may have moved the end back.
-        inner.recovery_point = end.min(inner.log_end_offset);
-        self.advance(&mut inner);
-        Ok(inner.recovery_point)
     }
 
     /// Completes the indexes, writes a snapshot of the producers and forces all to disk. Nothing can be appended or
@@ -294,12 +315,11 @@ impl Log {
             }
             if inner.log_end_offset > inner.log_start_offset || !inner.producers.is_empty() {
                 ensure_snapshot(&self.dir, inner.log_end_offset, &inner.producers)?;
+                inner.snapshot = Some(inner.log_end_offset);
             }
         }
         self.flush(now_ms)?;
-        if let Some(active) = lock(&self.inner).active() {
-            active.release();
-        }
+        lock(&self.inner).release_files();
         Ok(())
     }
 
@@ -311,6 +331,7 @@ impl Log {
         // A flush would open files by their names, in a directory that may belong to a successor by then.
         inner.recovery_point = inner.log_end_offset;
         inner.segments.values_mut().for_each(Segment::release);
+        inner.files_held = false;
         self.publish(&inner);
     }
 
@@ -334,10 +355,17 @@ impl Log {
     pub(super) fn advance(&self, inner: &mut Inner) {
         inner.high_watermark = match self.options.flush_policy {
             FlushPolicy::Os => inner.log_end_offset,
-            FlushPolicy::GroupCommit => inner.recovery_point.max(inner.log_start_offset),
+            FlushPolicy::GroupCommit | FlushPolicy::Each => inner.durable.max(inner.log_start_offset),
         };
         inner.producers.replicated(inner.high_watermark);
         self.publish(inner);
+        let due = match self.options.flush_policy {
+            FlushPolicy::GroupCommit => inner.durable < inner.log_end_offset,
+            FlushPolicy::Os | FlushPolicy::Each => inner.tail_is_long(),
+        };
+        if due && !inner.commit_queued && !inner.closed && !inner.is_unproven() {
+            inner.commit_queued = self.options.commits.enqueue(&self.me, inner.last_commit);
+        }
     }
 
     pub(super) fn publish(&self, inner: &Inner) {
@@ -347,16 +375,6 @@ impl Log {
             *visible = now;
             changed
         });
-    }
-
-    pub(super) fn flush_failed(&self) -> StorageError {
-        let source =
-            std::io::Error::other("an earlier flush has failed; restart the broker to recover the log");
-        StorageError {
-            action: "write",
-            path: self.dir.clone(),
-            source,
-        }
     }
 }
 
@@ -368,17 +386,16 @@ pub(super) struct Identity {
     pub(super) dir: PathBuf,
 }
 
-/// An open file, and where it lies.
-type NamedFile = (PathBuf, Arc<File>);
-
-/// Segments whose files are open at the same time while a log is flushed.
-const SEGMENTS_PER_PORTION: usize = 32;
-
 impl Inner {
     pub(super) fn active(&mut self) -> Option<&mut Segment> {
         self.segments
             .last_entry()
             .map(std::collections::btree_map::OccupiedEntry::into_mut)
+    }
+
+    /// Whether a flush has failed and nobody has looked yet at what became of it.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.unproven)
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -399,30 +416,8 @@ impl Inner {
             high_watermark: self.high_watermark,
             last_stable_offset: self.last_stable_offset(),
             closed: self.closed,
+            failed: self.is_unproven(),
+            truncations: self.truncations,
         }
-    }
-
-    /// The files of the first segments that are not on disk, and the offset up to which they reach.
-    fn unflushed_files(&mut self) -> Result<(Vec<NamedFile>, i64), StorageError> {
-        let first = self
-            .segments
-            .range(..=self.recovery_point)
-            .next_back()
-            .map_or(i64::MIN, |(base, _)| *base);
-        let mut files = Vec::new();
-        files.extend(
-            self.epochs
-                .file_to_sync()?
-                .map(|(path, file)| (path, Arc::new(file))),
-        );
-        let mut segments = self.segments.range(first..).map(|(_, segment)| segment);
-        for segment in segments.by_ref().take(SEGMENTS_PER_PORTION) {
-            let of_segment = segment.files()?;
-            files.extend(of_segment.map(|file| (segment.path().to_owned(), file)));
-        }
-        let end = segments
-            .next()
-            .map_or(self.log_end_offset, |segment| segment.base_offset);
-        Ok((files, end))
     }
 }

@@ -9,6 +9,9 @@ use super::segment::Segment;
 use super::settings::LogConfig;
 use super::snapshot::remove_snapshots;
 
+/// The recovery point is moved after this time, also where little was appended.
+const TAIL_AGE_MAX_MS: i64 = 300_000;
+
 impl Log {
     /// Deletes what lies before `before` (-1: the high watermark) for readers, and returns the new log start offset.
     /// It is on disk when this returns; the space comes back when whole segments are behind it.
@@ -88,7 +91,8 @@ impl Log {
                 .keys()
                 .next_back()
                 .is_some_and(|base| inner.recovery_point < *base);
-            closed_segment || now_ms.saturating_sub(inner.last_flush_ms) >= config.flush_ms
+            let age = now_ms.saturating_sub(inner.last_flush_ms);
+            closed_segment || age >= config.flush_ms.min(TAIL_AGE_MAX_MS)
         };
         if flush {
             self.flush(now_ms)?;
@@ -123,11 +127,12 @@ impl Log {
             let segment = Segment::create(&self.dir, offset, &config, disk, now_ms)?;
             inner.segments.insert(offset, segment);
         }
-        if let Some(active) = inner.active() {
-            active.hold()?;
-        }
+        inner.release_files();
         inner.log_end_offset = end;
         inner.recovery_point = inner.recovery_point.min(end);
+        inner.durable = inner.durable.min(end);
+        inner.truncations += 1;
+        inner.names_synced = i64::MIN;
         inner.epochs.truncate_from_end(end)?;
         if self.clean_until().is_some_and(|clean| clean > end) {
             let clean = &self.options.clean_offsets;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
-use heliostat_wire::batch::{BatchHeader, BatchView, NO_TIMESTAMP};
+use heliostat_wire::batch::{BatchHeader, NO_TIMESTAMP};
 
 use super::aborted::{AbortedIndex, AbortedTransaction};
 use super::error::{AtPath, StorageError};
-use super::files::{Disk, open_or_create, remove_if_there, with_suffix};
+use super::files::{Disk, open_existing, open_or_create, remove_if_there, with_suffix};
 use super::index::{OffsetEntry, OffsetIndex, TimeEntry, TimeIndex, remove_damaged};
-use super::scan::{Scan, ScanError, read_batch};
+use super::scan::{Scan, ScanError};
 use super::settings::LogConfig;
 
 /// One segment of a log. Only the last one, the active segment, is written to.
@@ -25,7 +25,7 @@ pub(crate) struct Segment {
     /// What the names of its files end with: nothing, except while the cleaner is at it.
     pub(super) suffix: &'static str,
     pub(super) disk: Disk,
-    size: u64,
+    pub(super) size: u64,
     open: Option<Arc<File>>,
     /// A failed write may have left bytes behind the end, which could not be cut off yet.
     torn: bool,
@@ -35,9 +35,9 @@ pub(crate) struct Segment {
     pub(super) suspect: AtomicBool,
     pub(super) aborted: AbortedIndex,
     /// The largest timestamp so far, with the last offset of the first batch that has it.
-    largest: Option<TimeEntry>,
+    pub(super) largest: Option<TimeEntry>,
     /// The first batch's largest timestamp, once it is known: what segment.ms counts from.
-    first_timestamp: Option<i64>,
+    pub(super) first_timestamp: Option<i64>,
     pub(super) since_index_entry: u64,
     created_ms: i64,
 }
@@ -50,15 +50,6 @@ pub(crate) struct RollQuestion {
     pub(crate) last_offset: i64,
     pub(crate) now_ms: i64,
     pub(crate) jitter_ms: i64,
-}
-
-/// What recovery found in a segment.
-#[derive(Debug)]
-pub(crate) struct Recovered {
-    /// The offset after the last good batch; the segment's base offset if there is none.
-    pub(crate) next_offset: i64,
-    /// Bytes that were cut off because they were no good batch, or did not follow.
-    pub(crate) cut: u64,
 }
 
 impl Segment {
@@ -185,7 +176,8 @@ impl Segment {
     pub(crate) fn handle(&self) -> Result<Arc<File>, StorageError> {
         match &self.open {
             Some(file) => Ok(Arc::clone(file)),
-            None => Ok(Arc::new(open_or_create(&self.path)?)),
+            // Somebody may have removed it: an empty one in its place would pass for a log that has lost its records.
+            None => Ok(Arc::new(open_existing(&self.path)?)),
         }
     }
 
@@ -208,7 +200,7 @@ impl Segment {
             file.set_len(self.size).at("truncate", &self.path)?;
             self.torn = false;
         }
-        if let Err(error) = self.disk.write_all_at(&file, batch, self.size) {
+        if let Err(error) = self.disk.write_all_at(&file, &self.path, batch, self.size) {
             self.torn = file.set_len(self.size).is_err();
             return Err(error).at("write", &self.path);
         }
@@ -321,9 +313,15 @@ impl Segment {
     }
 
     /// The files that must be forced to disk for the segment to be there after a power cut.
-    pub(crate) fn files(&self) -> Result<impl Iterator<Item = Arc<File>>, StorageError> {
-        let files = [self.handle()?, self.offsets.handle()?, self.times.handle()?];
-        Ok(files.into_iter().chain(self.aborted.file()?))
+    pub(crate) fn files(&self) -> Result<impl Iterator<Item = (PathBuf, Arc<File>)>, StorageError> {
+        let index = |suffix: &str| self.path.with_extension(suffix);
+        let files = [
+            (self.path.clone(), self.handle()?),
+            (index("index"), self.offsets.handle()?),
+            (index("timeindex"), self.times.handle()?),
+        ];
+        let aborted = self.aborted.file()?.map(|file| (index("txnindex"), file));
+        Ok(files.into_iter().chain(aborted))
     }
 
     /// Where the batches lie.
@@ -331,80 +329,32 @@ impl Segment {
         &self.path
     }
 
-    /// Walks through all batches, checks each, and rebuilds both indexes. What is not a good batch, or does not
-    /// follow its predecessor, is cut off with everything behind it. `visit` sees every good batch, in order.
-    pub(crate) fn recover(
-        &mut self,
-        index_interval: u64,
-        visit: &mut dyn FnMut(&BatchView<'_>),
-    ) -> Result<Recovered, StorageError> {
-        let file = self.handle()?;
-        let found = self.size;
-        let (mut next_offset, mut good) = (self.base_offset, 0);
-        let (mut offsets, mut times) = (Vec::new(), Vec::new());
-        let mut last_entry = 0;
-        let mut buffer = Vec::new();
-        self.largest = None;
-        for item in Scan::new(&file, 0, found) {
-            let checked = item.and_then(|(position, header)| {
-                let batch = read_batch(&file, position, header.size(), &mut buffer)?;
-                batch
-                    .check_crc()
-                    .map_err(|error| ScanError::Batch(position, error))?;
-                Ok((position, batch))
-            });
-            let (position, batch) = match checked {
-                Ok(found) => found,
-                Err(ScanError::Io(error)) => return Err(error).at("read", &self.path),
-                Err(ScanError::Batch(position, error)) => {
-                    tracing::warn!(file = %self.path.display(), position, %error, "segment ends here");
-                    break;
-                }
-            };
-            let header = batch.header();
-            if !self.follows(header, next_offset) {
-                tracing::warn!(
-                    file = %self.path.display(), position, base_offset = header.base_offset, next_offset,
-                    "batch does not follow its predecessor; segment ends here"
-                );
-                break;
-            }
-            visit(&batch);
-            self.note_timestamp(header);
-            if position - last_entry > index_interval {
-                offsets.push(OffsetEntry {
-                    offset: header.last_offset(),
-                    position,
-                });
-                times.extend(self.largest);
-                last_entry = position;
-            }
-            next_offset = header.next_offset();
-            good = position + u64::try_from(header.size()).unwrap_or(0);
-        }
-        times.extend(self.largest);
-        times.dedup_by_key(|entry| entry.timestamp);
-        self.set_indexes(&offsets, &times)?;
-        self.since_index_entry = good - last_entry;
-        self.first_timestamp = None;
-        self.cut(good)?;
-        Ok(Recovered {
-            next_offset,
-            cut: found - good,
-        })
-    }
-
     /// Removes the batch that holds `offset` and all behind it; returns the offset after the last one left.
     pub(crate) fn truncate_to(&mut self, offset: i64, index_interval: u64) -> Result<i64, StorageError> {
         let file = self.handle()?;
-        match Scan::new(&file, self.floor_position(offset)?, self.size).find_offset(offset) {
-            Ok(Some((position, _))) | Err(ScanError::Batch(position, _)) => self.cut(position)?,
-            Ok(None) => {}
-            Err(ScanError::Io(error)) => return Err(error).at("read", &self.path),
-        }
+        self.cut(self.position_of(&file, offset)?)?;
         let next_offset = self.recover(index_interval, &mut |_| ())?.next_offset;
         self.aborted.truncate_to(&self.disk, next_offset)?;
         Ok(next_offset)
+    }
+
+    /// Where the batch starts that holds `offset`, or the next one.
+    pub(crate) fn position_of(&self, file: &File, offset: i64) -> Result<u64, StorageError> {
+        match Scan::new(file, self.floor_position(offset)?, self.size).find_offset(offset) {
+            Ok(Some((position, _))) | Err(ScanError::Batch(position, _)) => Ok(position),
+            Ok(None) => Ok(self.size),
+            Err(ScanError::Io(error)) => Err(error).at("read", &self.path),
+        }
+    }
+
+    /// Tries whether the disk takes so many bytes more. Nothing is left of them.
+    pub(crate) fn probe(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        let file = self.handle()?;
+        let written = self.disk.write_all_at(&file, &self.path, bytes, self.size);
+        self.torn = true;
+        file.set_len(self.size).at("truncate", &self.path)?;
+        self.torn = false;
+        written.at("write", &self.path)
     }
 
     /// Removes everything from `position` on. The indexes must be rebuilt after it.
@@ -437,13 +387,13 @@ impl Segment {
         Ok(retired)
     }
 
-    fn follows(&self, header: &BatchHeader, next_offset: i64) -> bool {
+    pub(super) fn follows(&self, header: &BatchHeader, next_offset: i64) -> bool {
         header.base_offset >= next_offset
             && header.last_offset_delta >= 0
             && header.last_offset() - self.base_offset <= i64::from(i32::MAX)
     }
 
-    fn note_timestamp(&mut self, header: &BatchHeader) {
+    pub(super) fn note_timestamp(&mut self, header: &BatchHeader) {
         let largest = self.largest.map_or(NO_TIMESTAMP, |largest| largest.timestamp);
         if header.max_timestamp > largest {
             self.largest = Some(TimeEntry {

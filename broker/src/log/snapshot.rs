@@ -6,13 +6,19 @@ use std::path::{Path, PathBuf};
 use heliostat_wire::batch::NO_SEQUENCE;
 
 use super::error::StorageError;
-use super::files::{read_if_there, remove_if_there, replace};
+use super::files::{read_if_there, remove_if_there, replace, replace_unsynced};
 use super::producers::{AppendedBatch, Producer, Producers};
 use super::segment::{file_path, offset_of};
 
 /// Writes the state as it is before `offset`.
 pub(crate) fn write_snapshot(dir: &Path, offset: i64, producers: &Producers) -> Result<(), StorageError> {
     replace(&file_path(dir, offset, SUFFIX), &encode(producers))
+}
+
+/// As [`write_snapshot`], for a state that was encoded before. A power cut may leave a damaged one, which is recognised
+/// and done without.
+pub(crate) fn write_encoded(dir: &Path, offset: i64, content: &[u8]) -> Result<(), StorageError> {
+    replace_unsynced(&snapshot_path(dir, offset), content)
 }
 
 /// As [`write_snapshot`], unless there is one for that offset: the state before an offset never changes.
@@ -77,7 +83,8 @@ const VERSION: i16 = 1;
 const CRC_END: usize = 6;
 const ENTRY_SIZE: usize = 46;
 
-fn encode(producers: &Producers) -> Vec<u8> {
+/// The content of a snapshot.
+pub(crate) fn encode(producers: &Producers) -> Vec<u8> {
     let mut body = Vec::new();
     let mut count = 0i32;
     for (id, producer) in producers.iter() {

@@ -3,6 +3,7 @@
 pub(super) mod compact;
 mod crash;
 mod disk;
+mod durable;
 mod history;
 mod idempotence;
 mod in_file;
@@ -11,6 +12,7 @@ mod model;
 mod parallel;
 mod shrink;
 mod startup;
+mod tail;
 mod transactions;
 mod wrong_index;
 
@@ -32,6 +34,7 @@ struct Bench {
     manager: Option<LogManager>,
     config: LogConfig,
     policy: FlushPolicy,
+    open_files_max: usize,
 }
 
 impl Bench {
@@ -54,6 +57,7 @@ impl Bench {
             manager: None,
             config,
             policy,
+            open_files_max: 1024,
         };
         bench.start();
         let id = Uuid::from_bytes([7; 16]);
@@ -67,6 +71,7 @@ impl Bench {
     fn start(&mut self) {
         let options = LogManagerOptions {
             flush_policy: self.policy,
+            open_files_max: self.open_files_max,
             ..LogManagerOptions::new(self.root.path())
         };
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);

@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration}
 
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     sync::Mutex,
     time::{Instant, timeout_at},
 };
@@ -38,12 +39,14 @@ pub(crate) struct Server {
     abort: CancellationToken,
     admission: Arc<Admission>,
     memory: Arc<FrameMemory>,
+    /// The runtime that listeners and connections live on, whoever opens a port again.
+    runtime: Handle,
     /// The nodes' ports, by node.
     ports: Mutex<BTreeMap<i32, Port>>,
 }
 
 impl Server {
-    /// A server for at most `connections_max` connections at a time, over all of its listeners.
+    /// A server on the current runtime, for at most `connections_max` connections at a time, over all of its listeners.
     pub(crate) fn new(connections_max: usize, settings: &Settings, drain: CancellationToken) -> Self {
         Server {
             tasks: TaskTracker::new(),
@@ -51,6 +54,7 @@ impl Server {
             abort: CancellationToken::new(),
             memory: Arc::new(FrameMemory::new(settings.queued_max_request_bytes)),
             admission: Arc::new(Admission::new(connections_max, settings)),
+            runtime: Handle::current(),
             ports: Mutex::default(),
         }
     }
@@ -71,7 +75,11 @@ impl Server {
     /// Opens a port that was closed.
     pub(crate) async fn open(&self, node_id: i32, broker: Arc<Broker>) -> io::Result<()> {
         let mut ports = self.ports.lock().await;
-        if let Some(listener) = ports.get_mut(&node_id).map(Port::listener).transpose()?.flatten() {
+        let listener = {
+            let _on_it = self.runtime.enter();
+            ports.get_mut(&node_id).map(Port::listener).transpose()?.flatten()
+        };
+        if let Some(listener) = listener {
             ports.insert(node_id, self.serve(listener, node_id, broker));
         }
         Ok(())
@@ -83,7 +91,7 @@ impl Server {
         let (tasks, admission) = (self.tasks.clone(), self.admission.clone());
         let memory = self.memory.clone();
         let ended = cut.clone();
-        let accepting = self.tasks.spawn(async move {
+        let accept = async move {
             loop {
                 let accepted = tokio::select! {
                     () = drain.cancelled() => return,
@@ -97,10 +105,14 @@ impl Server {
                         continue;
                     }
                 };
+                if broker.faults().refuses(node_id) {
+                    continue;
+                }
                 let pause = broker.quotas().record_accept();
                 if !pause.is_zero() {
                     tokio::select! {
                         () = drain.cancelled() => return,
+                        () = cut.cancelled() => return,
                         () = tokio::time::sleep(pause) => {}
                     }
                 }
@@ -133,8 +145,14 @@ impl Server {
                     }
                 });
             }
-        });
+        };
+        let accepting = self.tasks.spawn_on(accept, &self.runtime);
         Port::open(address, ended, accepting)
+    }
+
+    /// The runtime that everything of the cluster lives on.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Stops accepting, lets requests in progress finish until the deadline, then cuts what is left.

@@ -27,12 +27,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use tracing::warn;
+
+use crate::log::{Disk, DiskOperation};
 
 /// What a journal holds: the last value of every key that has one.
 pub type Content = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -49,6 +50,7 @@ pub struct Journal {
     live_bytes: u64,
     /// The file grows to this many bytes before it is rewritten.
     rewrite_at: u64,
+    disk: Disk,
     /// A write failed in a way that leaves the file's content on disk unknown: it must be written anew before the next put.
     suspect: bool,
 }
@@ -111,15 +113,20 @@ impl Journal {
     ///
     /// A torn last group is dropped. Damage anywhere else is [`JournalError::Damaged`].
     pub fn open(path: &Path) -> Result<(Self, Content), JournalError> {
+        Self::open_on(path, Disk::default())
+    }
+
+    /// As [`Journal::open`], on a disk where faults can be injected.
+    pub fn open_on(path: &Path, disk: Disk) -> Result<(Self, Content), JournalError> {
         let temporary = temporary_path(path);
         if temporary.exists() {
             // The rest of a rewrite that did not get as far as its rename.
             fs::remove_file(&temporary).map_err(|e| io_error("remove", &temporary, e))?;
         }
         if !path.exists() {
-            let (file, end) = write_anew(path, &Content::new())?;
+            let (file, end) = write_anew(path, &Content::new(), &disk)?;
             sync_directory_of(path)?;
-            let journal = Self::new(path, file, end, Content::new());
+            let journal = Self::new(path, file, end, Content::new(), disk);
             return Ok((journal, Content::new()));
         }
         let content = fs::read(path).map_err(|e| io_error("read", path, e))?;
@@ -139,7 +146,7 @@ impl Journal {
                 .and_then(|()| file.sync_all())
                 .map_err(|e| io_error("truncate", path, e))?;
         }
-        Ok((Self::new(path, file, end, live.clone()), live))
+        Ok((Self::new(path, file, end, live.clone(), disk), live))
     }
 
     /// Makes `changes` durable, all of them or none: `Some` sets a key, `None` removes it; the last change of a key wins.
@@ -160,12 +167,12 @@ impl Journal {
             self.rewrite()?;
             return self.put(changes);
         }
-        if let Err(source) = self.file.write_all_at(&group, self.end) {
+        if let Err(source) = self.disk.write_all_at(&self.file, &self.path, &group, self.end) {
             // What reached the file is cut off again; where even that fails, the file is written anew before the next put.
             self.suspect = self.file.set_len(self.end).is_err();
             return Err(io_error("write", &self.path, source));
         }
-        if let Err(source) = self.file.sync_data() {
+        if let Err(source) = self.disk.sync(&self.file, &self.path) {
             // After a failed fsync nobody knows what is on disk, and a second fsync would not tell (it may succeed
             // although the data was dropped). Only a new file can be trusted.
             self.suspect = true;
@@ -186,7 +193,7 @@ impl Journal {
         Ok(())
     }
 
-    fn new(path: &Path, file: File, end: u64, live: Content) -> Self {
+    fn new(path: &Path, file: File, end: u64, live: Content, disk: Disk) -> Self {
         let live_bytes = live.iter().map(|(k, v)| entry_bytes(k, v)).sum();
         let rewrite_at = rewrite_at(live_bytes);
         Self {
@@ -196,6 +203,7 @@ impl Journal {
             live,
             live_bytes,
             rewrite_at,
+            disk,
             suspect: false,
         }
     }
@@ -216,7 +224,7 @@ impl Journal {
     }
 
     fn rewrite(&mut self) -> Result<(), JournalError> {
-        let (file, end) = write_anew(&self.path, &self.live)?;
+        let (file, end) = write_anew(&self.path, &self.live, &self.disk)?;
         // The old file has lost its name by now, so whatever happens next, puts belong into the new one.
         self.file = file;
         self.end = end;
@@ -252,9 +260,9 @@ fn temporary_path(path: &Path) -> PathBuf {
 
 /// Writes `live` to a new file and puts it in the place of `path`; returns it open for writing, and its length.
 /// After an error the old file is still in its place. The rename is durable only after [`sync_directory_of`].
-fn write_anew(path: &Path, live: &Content) -> Result<(File, u64), JournalError> {
+fn write_anew(path: &Path, live: &Content, disk: &Disk) -> Result<(File, u64), JournalError> {
     let temporary = temporary_path(path);
-    let written = write_file(&temporary, live).and_then(|written| {
+    let written = write_file(&temporary, live, disk).and_then(|written| {
         fs::rename(&temporary, path).map_err(|e| io_error("rename", &temporary, e))?;
         Ok(written)
     });
@@ -275,10 +283,11 @@ fn sync_directory_of(path: &Path) -> Result<(), JournalError> {
         .map_err(|e| io_error("flush", directory, e))
 }
 
-fn write_file(path: &Path, live: &Content) -> Result<(File, u64), JournalError> {
+fn write_file(path: &Path, live: &Content, disk: &Disk) -> Result<(File, u64), JournalError> {
     let failed = |e| io_error("write", path, e);
-    let mut file = File::create(path).map_err(failed)?;
-    file.write_all(MAGIC).map_err(failed)?;
+    disk.allow(DiskOperation::Create { path }).map_err(failed)?;
+    let file = File::create(path).map_err(failed)?;
+    disk.write_all_at(&file, path, MAGIC, 0).map_err(failed)?;
     let mut end = MAGIC.len() as u64;
     let mut entries = live.iter().peekable();
     while entries.peek().is_some() {
@@ -291,10 +300,10 @@ fn write_file(path: &Path, live: &Content) -> Result<(File, u64), JournalError> 
             chunk.push((&key[..], Some(&value[..])));
         }
         let group = encode_group(end, chunk.into_iter());
-        file.write_all(&group).map_err(failed)?;
+        disk.write_all_at(&file, path, &group, end).map_err(failed)?;
         end += group.len() as u64;
     }
-    file.sync_all().map_err(|e| io_error("flush", path, e))?;
+    disk.sync(&file, path).map_err(|e| io_error("flush", path, e))?;
     Ok((file, end))
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Double { min: f64, max: f64 },
     /// Any text.
     Text,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
     /// Names of assignors, with commas between them.
     Assignors,
     /// IP addresses with a number each: `127.0.0.1:100,10.1.2.3:20`.
@@ -266,6 +268,21 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "How many logs are compacted at the same time",
     ),
     key(
+        "log.flush.group.interval.ms",
+        Kind::Int { min: 0 },
+        "2",
+        false,
+        "With log.flush.policy=group: a partition is forced to disk at most once in this time. Kafka has no such key",
+    ),
+    key(
+        "log.flush.policy",
+        Kind::OneOf(&["os", "group", "each"]),
+        "group",
+        false,
+        "What acks=all promises: os, as Kafka, in memory; group, on disk, many appends with one flush; each, on disk, \
+         each append with its own flush. Kafka has no such key",
+    ),
+    key(
         "log.retention.check.interval.ms",
         Kind::Long { min: 1 },
         "300000",
@@ -499,6 +516,10 @@ impl Kind {
                 }),
             },
             Kind::Text => Ok(()),
+            Kind::OneOf(words) if words.contains(&value.trim()) => Ok(()),
+            Kind::OneOf(words) => Err(BadValue {
+                expected: format!("one of {}", words.join(", ")),
+            }),
             Kind::Assignors => {
                 let mut names = value
                     .split(',')
@@ -523,7 +544,7 @@ impl Kind {
     pub(crate) fn code(self) -> i8 {
         match self {
             Kind::Boolean => 1,
-            Kind::Text | Kind::AddressCounts => 2,
+            Kind::Text | Kind::AddressCounts | Kind::OneOf(_) => 2,
             Kind::Int { .. } => 3,
             Kind::Long { .. } => 5,
             Kind::Double { .. } => 6,

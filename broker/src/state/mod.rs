@@ -24,6 +24,7 @@ use heliostat_wire::Uuid;
 use thiserror::Error;
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
+use crate::log::Disk;
 pub use image::{BrokerConfigs, Image, Topic};
 use journal::{Journal, JournalError};
 pub use partition::Partition;
@@ -94,8 +95,8 @@ impl State {
     /// each partition has a leader epoch that it never had before.
     ///
     /// Blocks on the disk.
-    pub(crate) fn open(path: &Path, nodes: i32) -> Result<(State, ProducerIds), StateError> {
-        let (mut journal, content) = Journal::open(path)?;
+    pub(crate) fn open(path: &Path, nodes: i32, disk: Disk) -> Result<(State, ProducerIds), StateError> {
+        let (mut journal, content) = Journal::open_on(path, disk)?;
         let incarnation = number(&content, INCARNATION)?.map_or(0, |last: i32| last.saturating_add(1));
         let producer_ids = number(&content, PRODUCER_IDS)?.unwrap_or(0);
         let image = read_image(&content, incarnation, nodes)?;
@@ -351,7 +352,7 @@ mod tests {
     async fn changes_survive_a_restart_and_dropped_ones_never_were() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
-        let (state, _) = State::open(&path, 3).unwrap();
+        let (state, _) = State::open(&path, 3, Disk::default()).unwrap();
         let (kept, dropped) = (topic("kept", &[&[2, 3], &[3, 1]]), topic("dropped", &[&[1]]));
         let mut change = state.begin().await;
         change.put_topic(kept.clone());
@@ -368,7 +369,7 @@ mod tests {
         change.commit().await.unwrap();
         drop(state);
 
-        let (state, _) = State::open(&path, 3).unwrap();
+        let (state, _) = State::open(&path, 3, Disk::default()).unwrap();
         let image = state.image();
         assert_eq!(
             image.topics().map(|topic| topic.as_ref()).collect::<Vec<_>>(),
@@ -393,7 +394,7 @@ mod tests {
         let path = directory.path().join("state");
         let mut epochs = Vec::new();
         for start in 0..3 {
-            let (state, _) = State::open(&path, 1).unwrap();
+            let (state, _) = State::open(&path, 1, Disk::default()).unwrap();
             if start == 0 {
                 let mut change = state.begin().await;
                 change.put_topic(topic("t", &[&[1]]));
@@ -409,12 +410,12 @@ mod tests {
     async fn nodes_that_are_gone_lead_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
-        let (state, _) = State::open(&path, 3).unwrap();
+        let (state, _) = State::open(&path, 3, Disk::default()).unwrap();
         let mut change = state.begin().await;
         change.put_topic(topic("t", &[&[3, 1], &[2, 3], &[1, 2]]));
         change.commit().await.unwrap();
         drop(state);
-        let (state, _) = State::open(&path, 1).unwrap();
+        let (state, _) = State::open(&path, 1, Disk::default()).unwrap();
         let leaders: Vec<_> = state
             .image()
             .topic("t")

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::keys::{self, BROKER_KEYS};
 use crate::group::ConsumerConfig;
+use crate::log::FlushPolicy;
 
 /// What the broker itself goes by. Topics' defaults are not here: see [`crate::configs`].
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) group_max_session_timeout: Duration,
     pub(crate) group_max_size: usize,
     pub(crate) group_min_session_timeout: Duration,
+    pub(crate) flush_group_interval: Duration,
+    pub(crate) flush_policy: FlushPolicy,
     pub(crate) retention_check_interval: Duration,
     /// `None` without a limit.
     pub(crate) connection_creation_rate_max: Option<f64>,
@@ -68,6 +71,12 @@ impl Settings {
             group_max_session_timeout: values.millis("group.max.session.timeout.ms"),
             group_max_size: values.size("group.max.size"),
             group_min_session_timeout: values.millis("group.min.session.timeout.ms"),
+            flush_group_interval: values.millis("log.flush.group.interval.ms"),
+            flush_policy: match values.text("log.flush.policy") {
+                "os" => FlushPolicy::Os,
+                "each" => FlushPolicy::Each,
+                _ => FlushPolicy::GroupCommit,
+            },
             retention_check_interval: values.millis("log.retention.check.interval.ms"),
             connection_creation_rate_max: match values.number("max.connection.creation.rate") {
                 number if number >= i64::from(i32::MAX) => None,
@@ -161,5 +170,6 @@ mod tests {
         assert_eq!(settings.offsets_retention, Duration::from_secs(7 * 24 * 60 * 60));
         assert!(settings.auto_create_topics);
         assert_eq!(settings.rack, None);
+        assert_eq!(settings.flush_policy, FlushPolicy::GroupCommit);
     }
 }

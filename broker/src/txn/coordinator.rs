@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::metadata::Metadata;
 use super::record::{self, Change, Entry, decode};
 use crate::group::Store;
+use crate::log::Disk;
 use crate::state::journal::{Journal, JournalError};
 
 /// Bounds and periods, from the broker's properties.
@@ -76,8 +77,8 @@ pub enum OpenError {
 
 impl Coordinator {
     /// Opens the coordinator whose state is in the journal at `path`, which is created if there is none.
-    pub(crate) fn open(path: &Path, config: TransactionConfig) -> Result<Self, OpenError> {
-        let (mut journal, content) = Journal::open(path)?;
+    pub(crate) fn open(path: &Path, config: TransactionConfig, disk: Disk) -> Result<Self, OpenError> {
+        let (mut journal, content) = Journal::open_on(path, disk)?;
         let mut epoch = -1;
         let mut ids = BTreeMap::new();
         for (key, value) in &content {

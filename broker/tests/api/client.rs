@@ -56,9 +56,14 @@ impl Client {
 
     /// Sends a request without waiting for the response.
     pub async fn write<R: Request>(&mut self, request: &R, version: i16) {
+        self.try_write(request, version).await.unwrap();
+    }
+
+    /// As [`Client::write`], to a node that may be gone.
+    pub async fn try_write<R: Request>(&mut self, request: &R, version: i16) -> std::io::Result<()> {
         self.correlation_id += 1;
         let frame = encode_request(request, version, self.correlation_id, Some("test")).unwrap();
-        self.stream.write_all(&frame.concat()).await.unwrap();
+        self.stream.write_all(&frame.concat()).await
     }
 
     /// Waits for the response to the last request.

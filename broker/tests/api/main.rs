@@ -8,6 +8,7 @@ mod consumer_groups;
 mod consumer_restart;
 mod consumer_script;
 mod consumer_topics;
+mod faults;
 mod fetch_sessions;
 mod group_offsets;
 mod group_script;

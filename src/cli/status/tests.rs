@@ -31,7 +31,11 @@ async fn daemon(status: Status) -> (String, CancellationToken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = url_of(listener.local_addr().unwrap());
     let stop = CancellationToken::new();
-    http::serve(listener, Arc::new(move || status.clone()), stop.clone());
+    let sources = http::Sources {
+        status: Some(Arc::new(move || status.clone())),
+        control: None,
+    };
+    http::serve(listener, sources, stop.clone());
     (url, stop)
 }
 

@@ -1,14 +1,16 @@
-//! The HTTP server: metrics, probes, the status as JSON.
+//! The HTTP server: metrics, probes, the status as JSON, and what is done to built-in clusters.
 //!
 //! It is made for two kinds of clients, a scraper and a probe, and has to answer them while everything else is in
 //! trouble. So it trusts neither side: a client gets a bounded time for its request head and for taking the answer, the
 //! number of connections is bounded by closing the oldest (never by refusing the newest, which may be the probe), and
 //! the status is asked for on a thread where it may block. `/livez` needs none of it and always answers.
 
+mod control;
 mod routes;
 mod stall;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+pub use self::control::{CLUSTERS_PATH, Control, ControlAnswer, ControlFn, ControlRequest};
 pub use self::routes::PATHS;
 use self::routes::Routes;
 use self::stall::StallGuard;
@@ -27,6 +30,15 @@ use super::status::Status;
 
 /// Makes the status of the daemon at the moment it is called. It may block, and is called at most twice at a time.
 pub type StatusFn = Arc<dyn Fn() -> Status + Send + Sync>;
+
+/// What the server has to tell. What is not there has no path.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// The status of the daemon.
+    pub status: Option<StatusFn>,
+    /// The built-in clusters.
+    pub control: Option<Control>,
+}
 
 /// The bounds of the server.
 #[derive(Clone, Copy, Debug)]
@@ -66,18 +78,18 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves on a listener until `shutdown`, with the default [`Limits`]. The task ends once every connection has ended,
 /// which takes no longer than [`Limits::drain`].
-pub fn serve(listener: TcpListener, source: StatusFn, shutdown: CancellationToken) -> JoinHandle<()> {
-    serve_within(listener, source, shutdown, Limits::default())
+pub fn serve(listener: TcpListener, sources: Sources, shutdown: CancellationToken) -> JoinHandle<()> {
+    serve_within(listener, sources, shutdown, Limits::default())
 }
 
 /// The same with other limits.
 pub fn serve_within(
     listener: TcpListener,
-    source: StatusFn,
+    sources: Sources,
     shutdown: CancellationToken,
     limits: Limits,
 ) -> JoinHandle<()> {
-    let routes = Routes::new(source, limits.status);
+    let routes = Routes::new(sources, limits.status);
     tokio::spawn(async move {
         let mut connections = Connections::new(limits, shutdown.clone());
         let mut failing = false;
@@ -88,9 +100,9 @@ pub fn serve_within(
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, client)) => {
                     failing = false;
-                    connections.start(stream, routes.clone());
+                    connections.start(stream, client.ip(), routes.clone());
                 }
                 Err(error) => {
                     if !failing {
@@ -124,7 +136,7 @@ impl Connections {
         }
     }
 
-    fn start(&mut self, stream: TcpStream, routes: Routes) {
+    fn start(&mut self, stream: TcpStream, client: IpAddr, routes: Routes) {
         if self.by_age.len() >= self.limits.connections {
             self.by_age.retain(|handle| !handle.is_finished());
         }
@@ -134,7 +146,7 @@ impl Connections {
             debug!("too many HTTP connections; the oldest is closed");
             oldest.abort();
         }
-        let task = connection(stream, routes, self.limits, self.shutdown.clone());
+        let task = connection(stream, client, routes, self.limits, self.shutdown.clone());
         self.by_age.push_back(self.tasks.spawn(task));
     }
 
@@ -151,13 +163,17 @@ impl Connections {
 }
 
 /// Serves one connection until it ends, grows too old, or the server stops. Dropping it closes the socket.
-async fn connection(stream: TcpStream, routes: Routes, limits: Limits, shutdown: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    client: IpAddr,
+    routes: Routes,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
     let io = TokioIo::new(StallGuard::new(stream, limits.stall));
     let service = hyper::service::service_fn(move |request| {
         let routes = routes.clone();
-        async move {
-            Ok::<_, std::convert::Infallible>(routes.answer(request.method(), request.uri().path()).await)
-        }
+        async move { Ok::<_, std::convert::Infallible>(routes.answer(request, client).await) }
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()

@@ -1,16 +1,18 @@
 //! What is answered to which request.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::StatusFn;
+use super::{CLUSTERS_PATH, Control, ControlAnswer, Sources, StatusFn};
 use crate::observe::metrics;
 use crate::observe::process::Process;
 use crate::observe::status::Status;
@@ -22,7 +24,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// The paths, and what the page at `/` says of them.
-pub const PATHS: [(&str, &str); 5] = [
+pub const PATHS: [(&str, &str); 6] = [
     ("/", "this page"),
     ("/metrics", "metrics in the text format of Prometheus"),
     ("/livez", "200 while the process serves"),
@@ -34,12 +36,17 @@ pub const PATHS: [(&str, &str); 5] = [
         "/api/v1/status",
         "clusters, flows and partitions as JSON; `heliostat status` prints the same as a table",
     ),
+    (
+        CLUSTERS_PATH,
+        "the built-in clusters: their brokers and faults; POST below it stops, starts, moves and breaks",
+    ),
 ];
 
 /// Answers requests. A clone shares everything.
 #[derive(Clone)]
 pub(super) struct Routes {
-    source: StatusFn,
+    status: Option<StatusFn>,
+    control: Option<Control>,
     slots: Arc<Semaphore>,
     patience: Duration,
 }
@@ -53,20 +60,28 @@ struct Answer {
 
 impl Routes {
     /// `patience` is how long an answer waits for the status.
-    pub(super) fn new(source: StatusFn, patience: Duration) -> Routes {
+    pub(super) fn new(sources: Sources, patience: Duration) -> Routes {
         Routes {
-            source,
+            status: sources.status,
+            control: sources.control,
             slots: Arc::new(Semaphore::new(STATUS_CALLS_MAX)),
             patience,
         }
     }
 
-    /// The response to a request, whose body nobody reads.
-    pub(super) async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        if !PATHS.iter().any(|(known, _)| *known == path) {
+    /// The response to a request of this client. Its body is read only where built-in clusters are concerned.
+    pub(super) async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        let below = path.strip_prefix(CLUSTERS_PATH);
+        if let Some(control) = &self.control
+            && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        {
+            return Answer::json(control.respond(request, client).await).into_response();
+        }
+        if !self.paths().any(|(known, _)| known == path) {
             return Answer::text(StatusCode::NOT_FOUND, "not found; / lists what there is\n").into_response();
         }
-        if method != Method::GET && method != Method::HEAD {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
             let answer = Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed\n");
             let mut response = answer.into_response();
             response
@@ -79,16 +94,34 @@ impl Routes {
             "/readyz" => self.of_status(ready).await,
             "/metrics" => self.of_status(metrics_text).await,
             "/api/v1/status" => self.of_status(status_json).await,
-            _ => Answer::text(StatusCode::OK, page()),
+            _ => Answer::text(StatusCode::OK, self.page()),
         }
         .into_response()
+    }
+
+    /// The paths that there are here.
+    fn paths(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let (has_status, has_control) = (self.status.is_some(), self.control.is_some());
+        PATHS.into_iter().filter(move |(path, _)| match *path {
+            "/" | "/livez" => true,
+            CLUSTERS_PATH => has_control,
+            _ => has_status,
+        })
+    }
+
+    fn page(&self) -> String {
+        let mut page = format!("Heliostat {}\n\n", crate::VERSION);
+        for (path, what) in self.paths() {
+            page += &format!("{path:<18}{what}\n");
+        }
+        page
     }
 
     /// Makes the status and its view on a thread where both may take their time, and gives up waiting after a while.
     async fn of_status(&self, view: fn(&Status) -> Answer) -> Answer {
         let made = async {
             let permit = self.slots.clone().acquire_owned().await.ok()?;
-            let source = self.source.clone();
+            let source = self.status.clone()?;
             let task = tokio::task::spawn_blocking(move || {
                 // The permit goes with the thread: a call that nobody waits for any longer still counts.
                 let _permit = permit;
@@ -119,6 +152,14 @@ impl Answer {
             code,
             content_type: TEXT,
             body: Bytes::from(body.into()),
+        }
+    }
+
+    fn json(answer: ControlAnswer) -> Answer {
+        Answer {
+            code: answer.code,
+            content_type: JSON,
+            body: Bytes::from(answer.body.to_string()),
         }
     }
 
@@ -162,12 +203,4 @@ fn status_json(status: &Status) -> Answer {
         },
         Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("status: {error}\n")),
     }
-}
-
-fn page() -> String {
-    let mut page = format!("Heliostat {}\n\n", crate::VERSION);
-    for (path, what) in PATHS {
-        page += &format!("{path:<16}{what}\n");
-    }
-    page
 }

@@ -24,7 +24,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let task = serve_within(listener, Arc::new(source), stop.clone(), limits);
+        let sources = Sources {
+            status: Some(Arc::new(source)),
+            control: None,
+        };
+        let task = serve_within(listener, sources, stop.clone(), limits);
         Server { address, stop, task }
     }
 

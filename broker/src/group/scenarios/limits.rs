@@ -266,8 +266,8 @@ fn a_member_may_say_a_megabyte_about_itself_and_be_assigned_as_much() {
     let said = |script: &str| {
         super::Scenario::run(script)
             .said
-            .replace(&fits, "A")
             .replace(&too_long, "B")
+            .replace(&fits, "A")
     };
     expect![[r#"
         > join a says=B

@@ -121,7 +121,7 @@ fn a_waiting_reader_is_told_when_there_is_more() {
     bench.append(&batch(&[NOW; 3]));
     assert!(watch.has_changed().unwrap());
     assert_eq!(watch.borrow_and_update().high_watermark, 3);
-    bench.manager().delete(TOPIC, 0).unwrap();
+    bench.manager().delete(TOPIC, 0, NOW).unwrap();
     assert!(watch.borrow_and_update().closed);
 }
 
@@ -147,7 +147,7 @@ fn with_group_commit_records_are_visible_once_they_are_on_disk() {
     bench.kill();
     bench.start();
     assert_eq!(
-        (bench.log().high_watermark(), bench.log().recovery_point()),
+        (bench.log().high_watermark(), bench.log().durable_offset()),
         (7, 7)
     );
 }
@@ -159,9 +159,9 @@ fn flush_messages_forces_every_append_to_disk() {
         ..LogConfig::default()
     });
     bench.append(&batch(&[NOW; 2]));
-    assert_eq!(bench.log().recovery_point(), 0);
+    assert_eq!(bench.log().durable_offset(), 0);
     bench.append(&batch(&[NOW]));
-    assert_eq!(bench.log().recovery_point(), 3);
+    assert_eq!(bench.log().durable_offset(), 3);
 }
 
 proptest! {

@@ -31,8 +31,8 @@ fn a_directory_belongs_to_one_process_and_one_cluster() {
 fn a_deletion_that_was_interrupted_is_finished() {
     let mut bench = Bench::new(small());
     bench.append(&batch(&[NOW; 3]));
-    assert!(bench.manager().delete(TOPIC, 0).unwrap());
-    assert!(!bench.manager().delete(TOPIC, 0).unwrap());
+    assert!(bench.manager().delete(TOPIC, 0, NOW).unwrap());
+    assert!(!bench.manager().delete(TOPIC, 0, NOW).unwrap());
     assert!(!bench.dir().exists());
     let rest = bench
         .root
@@ -42,8 +42,9 @@ fn a_deletion_that_was_interrupted_is_finished() {
     fs::write(rest.join("00000000000000000000.log"), "x").unwrap();
     bench.kill();
     bench.start();
-    assert!(!rest.exists());
     assert!(bench.manager().logs().is_empty());
+    bench.manager().remove_deleted(NOW);
+    assert!(!rest.exists());
     let fresh = bench
         .manager()
         .create(TOPIC, 0, Uuid::from_bytes([8; 16]), small(), NOW)

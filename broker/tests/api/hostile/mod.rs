@@ -1,7 +1,8 @@
 //! Clients that mean harm: frames that are nearly right, requests that ask for too much, connections that are left.
 
-mod frames;
+pub mod frames;
 mod mutation;
+mod transactions;
 
 use std::time::Instant;
 

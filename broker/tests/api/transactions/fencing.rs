@@ -7,7 +7,7 @@ use super::script::check;
 #[tokio::test]
 async fn producers_are_fenced_as_in_kafka() {
     check(
-        "init id= 
+        "init id=
          init timeout=0
          init timeout=900001
          init timeout=900000

@@ -2,6 +2,8 @@
 
 use crate::harness::Parity;
 
+mod administration;
+mod configs;
 mod connection;
 mod group_offsets;
 mod groups;
@@ -9,6 +11,7 @@ mod lookup;
 mod metadata;
 mod producers;
 mod topics;
+mod transactions;
 mod transfer;
 
 macro_rules! run {
@@ -50,5 +53,16 @@ pub async fn run(parity: &mut Parity) {
         groups::rebalance;
         group_offsets::commits;
         group_offsets::fetches;
+        configs::describe;
+        configs::incremental;
+        configs::replace;
+        administration::acls;
+        administration::reassignments;
+        administration::moves;
+        administration::elections;
+        administration::quotas;
+        transactions::life;
+        transactions::second_generation;
+        transactions::refused;
     );
 }

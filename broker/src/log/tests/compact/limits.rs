@@ -155,7 +155,7 @@ fn a_damaged_batch_ends_the_cleaning_of_its_log_and_costs_nothing_else() {
         (facts.uncleanable_partitions, facts.failed_rounds, facts.rounds),
         (1, 1, 0)
     );
-    bench.manager().delete(TOPIC, 0).unwrap();
+    bench.manager().delete(TOPIC, 0, NOW).unwrap();
     assert_eq!(bench.manager().cleaner().facts().uncleanable_partitions, 0);
     assert_eq!(
         std::fs::read_to_string(bench.root.path().join("cleaner-offset-checkpoint")).unwrap(),

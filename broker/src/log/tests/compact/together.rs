@@ -120,7 +120,7 @@ fn a_topic_that_is_deleted_while_it_is_cleaned_leaves_nothing_to_its_successor()
                 assert!(result.is_ok() || deleted.load(Ordering::SeqCst), "{result:?}");
             });
             deleted.store(true, Ordering::SeqCst);
-            manager.delete(TOPIC, 0).unwrap();
+            manager.delete(TOPIC, 0, NOW).unwrap();
             let id = Uuid::from_bytes([round + 10; 16]);
             manager.create(TOPIC, 0, id, compacted(), NOW).unwrap();
         });

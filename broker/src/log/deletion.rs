@@ -1,0 +1,93 @@
+//! Deleting logs: their directories lose their names at once, and their space after file.delete.delay.ms, as in Kafka.
+//!
+//! A deletion that is interrupted between the two is finished after the next start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use super::checkpoint::{TopicPartition, lock};
+use super::error::{AtPath, StorageError};
+use super::files::sync_dir;
+use super::manager::{LogManager, random_id};
+use super::partition::Log;
+
+/// What ends the name of a log's directory that is to be removed.
+pub(crate) const DELETE_SUFFIX: &str = "-delete";
+
+/// The longest name that file systems take.
+const MAX_FILE_NAME: usize = 255;
+
+impl LogManager {
+    /// Deletes a log; returns whether there was one. See [`LogManager::delete_all`].
+    pub fn delete(&self, topic: &str, partition: i32, now_ms: i64) -> Result<bool, StorageError> {
+        Ok(self.delete_all(topic, [partition], now_ms)? > 0)
+    }
+
+    /// Deletes logs of a topic, and returns how many there were. Readers that wait for them are woken. Their space comes back
+    /// with the first [`LogManager::remove_deleted`] after their file.delete.delay.ms.
+    pub fn delete_all(
+        &self,
+        topic: &str,
+        partitions: impl IntoIterator<Item = i32>,
+        now_ms: i64,
+    ) -> Result<usize, StorageError> {
+        let mut result = Ok(());
+        let mut gone: Vec<Arc<Log>> = Vec::new();
+        {
+            let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+            for partition in partitions {
+                let key = (topic.to_owned(), partition);
+                let Some(log) = logs.get(&key) else { continue };
+                log.abandon();
+                let renamed = self.dir.join(deleted_name(topic, partition));
+                if let Err(error) = fs::rename(log.dir(), &renamed).at("rename", log.dir()) {
+                    result = result.and(Err(error));
+                    continue;
+                }
+                let due = now_ms.saturating_add(log.config().file_delete_delay_ms);
+                lock(&self.doomed).push((renamed, due));
+                gone.extend(logs.remove(&key));
+                self.cleaner.forget(&key);
+            }
+        }
+        if gone.is_empty() {
+            return result.map(|()| 0);
+        }
+        sync_dir(&self.dir)?;
+        // What is left of them in the checkpoints would be taken for that of a topic which gets the same name.
+        let partitions: BTreeSet<i32> = gone.iter().map(|log| log.partition()).collect();
+        let drop_entries = |kept: &mut BTreeMap<TopicPartition, i64>| {
+            kept.retain(|(of, partition), _| of != topic || !partitions.contains(partition));
+        };
+        self.options.start_offsets.update(drop_entries)?;
+        self.recovery_points.update(drop_entries)?;
+        self.options.clean_offsets.update(drop_entries)?;
+        result.map(|()| gone.len())
+    }
+
+    /// Removes the directories of deleted logs whose delay is over.
+    pub fn remove_deleted(&self, now_ms: i64) {
+        let due: Vec<PathBuf> = {
+            let mut doomed = lock(&self.doomed);
+            let due = doomed.extract_if(.., |(_, due)| *due <= now_ms);
+            due.map(|(path, _)| path).collect()
+        };
+        for path in due {
+            if let Err(error) = fs::remove_dir_all(&path).at("remove", &path) {
+                tracing::warn!(%error, "a deleted log stays behind until the next start");
+            }
+        }
+    }
+}
+
+fn deleted_name(topic: &str, partition: i32) -> String {
+    let suffix = format!(
+        ".{:032x}{DELETE_SUFFIX}",
+        u128::from_be_bytes(*random_id().as_bytes())
+    );
+    let mut name = format!("{topic}-{partition}");
+    name.truncate(MAX_FILE_NAME - suffix.len());
+    name + &suffix
+}
