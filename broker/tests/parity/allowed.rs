@@ -18,21 +18,7 @@ pub struct Allowed {
 }
 
 /// APIs that no script asks yet. It is to become empty.
-pub const NOT_YET_COVERED: &[&str] = &[
-    "ConsumerGroupHeartbeat",
-    "ConsumerGroupDescribe",
-    "ListConfigResources",
-    "DescribeLogDirs",
-    "AlterReplicaLogDirs",
-    "CreateAcls",
-    "DeleteAcls",
-    "SaslHandshake",
-    "SaslAuthenticate",
-    "DescribeUserScramCredentials",
-    "AlterUserScramCredentials",
-    "DescribeQuorum",
-    "UpdateFeatures",
-];
+pub const NOT_YET_COVERED: &[&str] = &["ConsumerGroupHeartbeat", "ConsumerGroupDescribe"];
 
 /// The differences.
 pub const ALLOWED: &[Allowed] = &[
@@ -203,6 +189,30 @@ pub const ALLOWED: &[Allowed] = &[
         ours: "*",
         kafka: "*",
         reason: "Kafka closes the connection over a type that it knows to be unknown; here it is answered as all are",
+    },
+    Allowed {
+        api: "CreateAcls",
+        case: "creating: * 0",
+        path: "",
+        ours: "*",
+        kafka: "*",
+        reason: "Kafka closes the connection over a code that it knows to be unknown; here it is answered as all are",
+    },
+    Allowed {
+        api: "DeleteAcls",
+        case: "deleting: * 0",
+        path: "",
+        ours: "*",
+        kafka: "*",
+        reason: "Kafka closes the connection over a code that it knows to be unknown; here it is answered as all are",
+    },
+    Allowed {
+        api: "ListConfigResources",
+        case: "types *",
+        path: "config_resources[\"__*",
+        ours: "(not there)",
+        kafka: "*",
+        reason: "there are no internal topics",
     },
     Allowed {
         api: "AlterPartitionReassignments",

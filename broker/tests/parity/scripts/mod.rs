@@ -10,6 +10,8 @@ mod groups;
 mod lookup;
 mod metadata;
 mod producers;
+mod resources;
+mod security;
 mod topics;
 mod transactions;
 mod transfer;
@@ -28,6 +30,7 @@ pub async fn run(parity: &mut Parity) {
     run!(parity,
         connection::api_versions;
         connection::unknown_requests;
+        resources::log_dirs;
         topics::create;
         topics::create_refused;
         topics::delete;
@@ -64,5 +67,10 @@ pub async fn run(parity: &mut Parity) {
         transactions::life;
         transactions::second_generation;
         transactions::refused;
+        security::creating_acls;
+        security::deleting_acls;
+        security::sasl;
+        security::passwords;
+        resources::configured;
     );
 }
