@@ -9,6 +9,7 @@ use super::coordinator::Coordinator;
 use super::markers::append_marker;
 use super::metadata::{EPOCH_BUMP, Metadata, State};
 use crate::broker::Broker;
+use crate::clock::now_ms;
 use crate::log::{Log, Marker, ProducerInfo};
 
 impl Coordinator {
@@ -94,13 +95,24 @@ fn end(
         transaction_version: 0,
     };
     let (topic, partition, producer_id) = (log.topic(), log.partition(), producer.producer_id);
-    match append_marker(log, leader_epoch, &marker) {
+    // Forced to disk at once: the first reader shall find the transaction ended.
+    let written = append_marker(log, leader_epoch, &marker)
+        .map_err(|error| error.to_string())
+        .and_then(|appended| {
+            log.flush(now_ms())
+                .map(|_| appended)
+                .map_err(|error| error.to_string())
+        });
+    match written {
         Ok(_) => info!(
             topic,
             partition, producer_id, commit, "a transaction that nobody would have ended was ended"
         ),
         Err(error) => {
-            warn!(%error, topic, partition, producer_id, "a transaction stays open that nobody will end")
+            warn!(
+                error,
+                topic, partition, producer_id, "a transaction stays open that nobody will end"
+            )
         }
     }
 }
