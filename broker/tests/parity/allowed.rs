@@ -364,6 +364,22 @@ pub const ALLOWED: &[Allowed] = &[
         reason: "Kafka fails with UNKNOWN_SERVER_ERROR over a negative limit; here it is none at all",
     },
     Allowed {
+        api: "Fetch",
+        case: "* in the session",
+        path: "responses[<id of *>].partitions[0].error_code",
+        ours: "100",
+        kafka: "*",
+        reason: "Kafka's sessions remember the name of a topic; here an id that is gone is unknown, as it is without a session",
+    },
+    Allowed {
+        api: "Fetch",
+        case: "* again in the session",
+        path: "responses[<id of *>].partitions[0].aborted_transactions",
+        ours: "[]",
+        kafka: "null",
+        reason: "as above: other errors come without a list",
+    },
+    Allowed {
         api: "OffsetForLeaderEpoch",
         case: "epoch -2",
         path: "*",

@@ -78,6 +78,11 @@ impl Parity {
         self.times.push((self.script, self.started.elapsed()));
     }
 
+    /// How many requests each cluster was asked so far.
+    pub fn requests(&self) -> usize {
+        self.requests
+    }
+
     /// The versions of an API that both answer.
     pub fn versions(&self, api: ApiKey) -> RangeInclusive<i16> {
         let ours = supported_apis().into_iter().find(|ours| ours.key == api.code());
