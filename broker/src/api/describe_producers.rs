@@ -1,28 +1,48 @@
 //! DescribeProducers (61), version 0: the producers that a partition knows, with their open transactions.
 
-use heliostat_wire::message::{
-    DescribeProducersRequest, DescribeProducersResponse,
-    describe_producers::{PartitionResponse, ProducerState, TopicResponse},
+use heliostat_wire::{
+    ErrorCode,
+    message::{
+        DescribeProducersRequest, DescribeProducersResponse,
+        describe_producers::{PartitionResponse, ProducerState, TopicResponse},
+    },
 };
 
 use super::Context;
 use crate::{
+    api_error::ApiError,
     log::ProducerInfo,
     partitions::{Led, NotServed, TopicKey},
+    state::names,
 };
 
 pub(super) async fn handle(context: Context, request: DescribeProducersRequest) -> DescribeProducersResponse {
     let image = context.broker.image();
     let topics = request.topics.into_iter().map(|topic| {
         let found = TopicKey::Name(&topic.name).find(&image);
-        let partitions = topic.partition_indexes.into_iter().map(|index| {
-            let led =
-                found.and_then(|found| context.broker.led_by(context.node_id(), &image, found, index, -1));
-            describe(index, led)
+        let partitions = topic.partition_indexes.into_iter().map(|index| match found {
+            Ok(found) => {
+                describe(index, context.broker.led_by(context.node_id(), &image, found, index, -1))
+            }
+            Err(_) => no_topic(index, &topic.name),
         });
         TopicResponse { partitions: partitions.collect(), name: topic.name.clone() }
     });
     DescribeProducersResponse { topics: topics.collect(), ..Default::default() }
+}
+
+/// The answer for a partition of a topic that is not there, or never can be.
+fn no_topic(partition_index: i32, name: &str) -> PartitionResponse {
+    let error = match names::problem(name) {
+        Some(problem) => ApiError::new(ErrorCode::InvalidTopicException, problem),
+        None => ApiError::unknown_topic(name),
+    };
+    PartitionResponse {
+        partition_index,
+        error_code: error.code.into(),
+        error_message: Some(error.message),
+        ..Default::default()
+    }
 }
 
 fn describe(partition_index: i32, led: Result<Led, NotServed>) -> PartitionResponse {

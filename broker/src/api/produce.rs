@@ -40,6 +40,9 @@ const ZSTD_SINCE: i16 = 7;
 /// The acks of a producer that waits for all in-sync replicas.
 const ALL_REPLICAS: i16 = -1;
 
+/// Where a batch has its codec and whether it is transactional.
+const ATTRIBUTES_LOW_BYTE: usize = 22;
+
 /// More bad records are not named in one response: a batch of a few hundred bytes can hold a thousand of them, and a
 /// request many such batches.
 const RECORD_ERRORS_MAX: usize = 1000;
@@ -73,6 +76,9 @@ struct Step {
 pub(super) async fn handle(context: Context, request: ProduceRequest) -> Acknowledgement {
     let (acks, timeout_ms) = (request.acks, request.timeout_ms);
     let refusal = match acks {
+        _ if request.transactional_id.is_none() && is_transactional(&request) => {
+            Some(ErrorCode::TransactionalIdAuthorizationFailed)
+        }
         -1..=1 => None,
         _ => Some(ErrorCode::InvalidRequiredAcks),
     };
@@ -274,9 +280,18 @@ fn record_errors(error: &AppendError) -> Vec<BatchIndexAndErrorMessage> {
     errors.collect()
 }
 
+/// Whether a batch of the request says that it is part of a transaction. Whose it would be, only the request can say.
+fn is_transactional(request: &ProduceRequest) -> bool {
+    const TRANSACTIONAL: u8 = 0x10;
+    let mut partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    partitions.any(|partition| {
+        let attributes = partition.records.get(ATTRIBUTES_LOW_BYTE);
+        attributes.is_some_and(|attributes| attributes & TRANSACTIONAL != 0)
+    })
+}
+
 /// Whether the first batch says that it is compressed with zstd.
 fn is_zstd(records: &[u8]) -> bool {
-    const ATTRIBUTES_LOW_BYTE: usize = 22;
     const CODEC: u8 = 0b111;
     const ZSTD: u8 = 4;
     records

@@ -181,6 +181,22 @@ pub const ALLOWED: &[Allowed] = &[
         reason: "there are no internal topics",
     },
     Allowed {
+        api: "DescribeTransactions",
+        case: "describing",
+        path: "*.topics[__consumer_offsets].partitions[*]",
+        ours: "*",
+        kafka: "*",
+        reason: "this Kafka's topic of offsets has 5 partitions, where here groups are counted to 50 as they are by default",
+    },
+    Allowed {
+        api: "DescribeConfigs",
+        case: "a broker, *",
+        path: "results[1].configs[log.flush.*]",
+        ours: "*",
+        kafka: "(not there)",
+        reason: "how durable an acknowledgement is can be chosen here, by configs that Kafka does not have",
+    },
+    Allowed {
         api: "DescribeAcls",
         case: "describing resources of type 0",
         path: "",

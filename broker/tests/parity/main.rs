@@ -29,9 +29,14 @@ async fn the_built_in_cluster_answers_as_kafka_does() {
         return;
     }
     let kafka = tokio::task::spawn_blocking(|| Kafka::start_with("parity", KAFKA_PROPERTIES, Jvm::Test));
-    let cluster = Cluster::start(ClusterConfig::default())
-        .await
-        .expect("start a built-in cluster");
+    // Kafka acknowledges what is in the page cache.
+    let properties = [("log.flush.policy".to_owned(), "os".to_owned())].into();
+    let cluster = Cluster::start(ClusterConfig {
+        properties,
+        ..Default::default()
+    })
+    .await
+    .expect("start a built-in cluster");
     let ours = Side::connect(cluster.addresses()[0]).await;
     let kafka = kafka.await.expect("start a Kafka");
     let address = kafka.bootstrap().parse().expect("Kafka's address");

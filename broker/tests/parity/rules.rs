@@ -55,7 +55,11 @@ fn leaf(field: &str, text: &str, side: &mut Side) -> String {
         "cluster_id" if inner == side.cluster_id => "<its id>".to_owned(),
         "producer_id" if number(text).is_some_and(|id| id >= 0) => numbered("producer", text, side),
         "session_id" if text != "0" => numbered("session", text, side),
-        "log_append_time_ms" | "timestamp" | "base_timestamp" | "max_timestamp" | "txn_start_time_ms"
+        "log_append_time_ms"
+        | "timestamp"
+        | "base_timestamp"
+        | "max_timestamp"
+        | "transaction_start_time_ms"
         | "last_timestamp" => time(text),
         "member_id" | "leader" => generated(text, side),
         _ => text.to_owned(),

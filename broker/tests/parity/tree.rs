@@ -26,6 +26,7 @@ pub struct Difference {
 const KEYS: &[&str] = &[
     "name",
     "topic",
+    "transactional_id",
     "partition_index",
     "partition_id",
     "entity_type",

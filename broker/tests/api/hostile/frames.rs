@@ -19,6 +19,7 @@ pub fn good_frames(topic_id: Uuid) -> Vec<Sample> {
     security(&mut frames);
     members(&mut frames);
     offsets(&mut frames);
+    super::transactions::add(&mut frames);
     let supported: usize = supported_apis()
         .iter()
         .map(|api| api.versions.clone().count())
@@ -33,10 +34,12 @@ pub struct Sample {
     pub read: fn(Bytes),
 }
 
-struct Frames(Vec<Sample>);
+/// The frames so far.
+pub(super) struct Frames(Vec<Sample>);
 
 impl Frames {
-    fn add<R: Request>(&mut self, request: R) {
+    /// Adds a request in every version.
+    pub(super) fn add<R: Request>(&mut self, request: R) {
         let api = supported_apis().into_iter().find(|api| api.key == R::KEY.code());
         for version in api.unwrap().versions {
             let frame = encode_request(&request, version, 7, Some("hostile"))

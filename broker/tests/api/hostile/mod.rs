@@ -2,6 +2,7 @@
 
 pub mod frames;
 mod mutation;
+mod transactions;
 
 use std::time::Instant;
 

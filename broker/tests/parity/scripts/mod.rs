@@ -11,6 +11,7 @@ mod lookup;
 mod metadata;
 mod producers;
 mod topics;
+mod transactions;
 mod transfer;
 
 macro_rules! run {
@@ -60,5 +61,8 @@ pub async fn run(parity: &mut Parity) {
         administration::moves;
         administration::elections;
         administration::quotas;
+        transactions::life;
+        transactions::second_generation;
+        transactions::refused;
     );
 }

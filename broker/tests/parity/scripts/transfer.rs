@@ -167,7 +167,7 @@ fn shapes() -> Vec<(String, Vec<u8>)> {
             sealed(23, &delta.to_be_bytes()),
         );
     }
-    for attributes in [0x08_u8, 0x20, 0x40, 0x05, 0x07, 0x80, 0x01] {
+    for attributes in [0x08_u8, 0x10, 0x20, 0x30, 0x40, 0x05, 0x07, 0x80, 0x01] {
         add(&format!("attributes {attributes:#x}"), sealed(22, &[attributes]));
     }
     add(
