@@ -18,3 +18,4 @@ mod refusals;
 mod support;
 mod tidy;
 mod topology_errors;
+mod transactions;

@@ -63,13 +63,18 @@ impl Coordinator {
             Some(group) => ask(&group, |answer| Call::ConsumerDescribe { answer }).await,
             None => None,
         };
-        let message = match found {
+        let absent = self.absent(ErrorCode::GroupIdNotFound);
+        let (error, message) = match found {
             Some(Some(described)) => return described,
-            Some(None) => format!("{group_id:?} is no group of the consumer protocol"),
-            None => format!("there is no group {group_id:?}"),
+            _ if group_id.is_empty() => (ErrorCode::InvalidGroupId, "the group id is empty".to_owned()),
+            Some(None) => (
+                absent,
+                format!("{group_id:?} is no group of the consumer protocol"),
+            ),
+            None => (absent, format!("there is no group {group_id:?}")),
         };
         DescribedGroup {
-            error_code: self.absent(ErrorCode::GroupIdNotFound).code(),
+            error_code: error.code(),
             error_message: Some(message),
             group_id: group_id.to_owned(),
             ..DescribedGroup::default()

@@ -511,7 +511,7 @@ mod tests {
         assert_eq!(next.epoch, 5);
         assert_eq!(next.check_producer(7, 3), Err(ErrorCode::ProducerFenced));
         assert_eq!(
-            next.check_producer(8, 6),
+            next.check_producer(8, 5),
             Err(ErrorCode::InvalidProducerIdMapping)
         );
     }

@@ -17,23 +17,6 @@ pub struct Allowed {
     pub reason: &'static str,
 }
 
-/// APIs that no script asks yet. It is to become empty.
-pub const NOT_YET_COVERED: &[&str] = &[
-    "ConsumerGroupHeartbeat",
-    "ConsumerGroupDescribe",
-    "ListConfigResources",
-    "DescribeLogDirs",
-    "AlterReplicaLogDirs",
-    "CreateAcls",
-    "DeleteAcls",
-    "SaslHandshake",
-    "SaslAuthenticate",
-    "DescribeUserScramCredentials",
-    "AlterUserScramCredentials",
-    "DescribeQuorum",
-    "UpdateFeatures",
-];
-
 /// The differences.
 pub const ALLOWED: &[Allowed] = &[
     Allowed {
@@ -203,6 +186,46 @@ pub const ALLOWED: &[Allowed] = &[
         ours: "*",
         kafka: "*",
         reason: "Kafka closes the connection over a type that it knows to be unknown; here it is answered as all are",
+    },
+    Allowed {
+        api: "JoinGroup",
+        case: "joining as a classic member",
+        path: "*",
+        ours: "*",
+        kafka: "*",
+        reason: "a group does not have members of both protocols, as with Kafka's group.consumer.migration.policy=disabled",
+    },
+    Allowed {
+        api: "ConsumerGroupDescribe",
+        case: "matched, *",
+        path: "groups[matching].*_epoch",
+        ours: "1",
+        kafka: "2",
+        reason: "Kafka matches a regular expression after it has answered, which takes an epoch; here it is matched at once",
+    },
+    Allowed {
+        api: "CreateAcls",
+        case: "creating: * 0",
+        path: "",
+        ours: "*",
+        kafka: "*",
+        reason: "Kafka closes the connection over a code that it knows to be unknown; here it is answered as all are",
+    },
+    Allowed {
+        api: "DeleteAcls",
+        case: "deleting: * 0",
+        path: "",
+        ours: "*",
+        kafka: "*",
+        reason: "Kafka closes the connection over a code that it knows to be unknown; here it is answered as all are",
+    },
+    Allowed {
+        api: "ListConfigResources",
+        case: "types *",
+        path: "config_resources[\"__*",
+        ours: "(not there)",
+        kafka: "*",
+        reason: "there are no internal topics",
     },
     Allowed {
         api: "AlterPartitionReassignments",

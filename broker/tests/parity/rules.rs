@@ -54,6 +54,8 @@ fn leaf(field: &str, text: &str, side: &mut Side) -> String {
         "port" if inner == side.address.port().to_string() => "<its port>".to_owned(),
         "cluster_id" if inner == side.cluster_id => "<its id>".to_owned(),
         "producer_id" if number(text).is_some_and(|id| id >= 0) => numbered("producer", text, side),
+        "log_dir" if inner.starts_with('/') => numbered("directory", text, side),
+        "total_bytes" | "usable_bytes" if number(text).is_some_and(|bytes| bytes > 0) => "<some>".to_owned(),
         "session_id" if text != "0" => numbered("session", text, side),
         "log_append_time_ms"
         | "timestamp"

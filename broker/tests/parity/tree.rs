@@ -38,6 +38,8 @@ const KEYS: &[&str] = &[
     "key",
     "node_id",
     "broker_id",
+    "user",
+    "mechanism",
     "resource_name",
     "config_name",
     "topic_id",
@@ -85,6 +87,11 @@ impl Tree {
         };
         match self {
             Tree::Leaf(text) => Some(text.clone()),
+            // A resource that is nothing but its name and its type: names are shared by types.
+            Tree::Struct(fields) if fields.len() == 2 && self.field("resource_type").is_some() => {
+                let texts: Vec<_> = fields.iter().map(|(_, tree)| tree.to_string()).collect();
+                Some(texts.join(" "))
+            }
             _ => named.or_else(empty),
         }
     }

@@ -5,11 +5,14 @@ use crate::harness::Parity;
 mod administration;
 mod configs;
 mod connection;
+mod consumer_groups;
 mod group_offsets;
 mod groups;
 mod lookup;
 mod metadata;
 mod producers;
+mod resources;
+mod security;
 mod topics;
 mod transactions;
 mod transfer;
@@ -28,6 +31,7 @@ pub async fn run(parity: &mut Parity) {
     run!(parity,
         connection::api_versions;
         connection::unknown_requests;
+        resources::log_dirs;
         topics::create;
         topics::create_refused;
         topics::delete;
@@ -64,5 +68,15 @@ pub async fn run(parity: &mut Parity) {
         transactions::life;
         transactions::second_generation;
         transactions::refused;
+        consumer_groups::life;
+        consumer_groups::refused;
+        consumer_groups::statics;
+        consumer_groups::two_members;
+        consumer_groups::expressions;
+        security::creating_acls;
+        security::deleting_acls;
+        security::sasl;
+        security::passwords;
+        resources::configured;
     );
 }
