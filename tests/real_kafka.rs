@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use heliostat::observe::status::{FlowStatus, State};
 use heliostat::offsets::record::{self, Block, MapRecord};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::support::built_in::BuiltIn;
 use crate::support::clients::{Client, Producing};
 use crate::support::daemon::Daemon;
 use crate::support::load::{Load, Shape};
 use crate::support::rec::{self, Rec};
+use crate::support::transactional::Transactional;
 use crate::support::{check, kafka, unique, wait_for};
 
 /// How long anything may take, on a machine that compiles beside it and runs several JVMs.
@@ -315,57 +315,6 @@ fn aborted_records_are_not_copied() {
             "behind"
         ]
     );
-}
-
-/// A producer that writes to partition 0 of a topic in transactions.
-struct Transactional {
-    producer: BaseProducer,
-    topic: String,
-}
-
-impl Transactional {
-    fn new(client: &Client, topic: &str) -> Transactional {
-        let producer: BaseProducer = client
-            .config()
-            .set("transactional.id", topic)
-            .create()
-            .expect("create a producer");
-        producer
-            .init_transactions(LIMIT)
-            .expect("initialise transactions");
-        Transactional {
-            producer,
-            topic: topic.to_owned(),
-        }
-    }
-
-    /// Begins a transaction and writes to it.
-    fn write(&self, values: &[&str]) -> &Transactional {
-        self.producer.begin_transaction().expect("begin a transaction");
-        for value in values {
-            let record = BaseRecord::<(), str>::to(&self.topic)
-                .partition(0)
-                .payload(*value);
-            self.producer
-                .send(record)
-                .map_err(|(error, _)| error)
-                .expect("produce");
-        }
-        self.producer.flush(LIMIT).expect("flush");
-        self
-    }
-
-    fn commit(&self) {
-        self.producer
-            .commit_transaction(LIMIT)
-            .expect("commit a transaction");
-    }
-
-    fn abort(&self) {
-        self.producer
-            .abort_transaction(LIMIT)
-            .expect("abort a transaction");
-    }
 }
 
 #[test]

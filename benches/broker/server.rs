@@ -50,7 +50,7 @@ impl Kind {
 }
 
 /// What makes a built-in cluster acknowledge from the page cache.
-const PAGE_CACHE: &[&str] = &[];
+const PAGE_CACHE: &[&str] = &["--config", "log.flush.policy=os"];
 
 impl Server {
     /// Where clients connect.

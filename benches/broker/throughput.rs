@@ -11,6 +11,9 @@ const TOPIC: &str = "bench";
 /// What Kafka's perf tools write to and read from.
 const PERF_TOPIC: &str = "perf";
 
+/// How long a perf tool may take.
+const PERF: Duration = Duration::from_secs(600);
+
 /// What a server has done.
 struct Work {
     records: u64,
@@ -118,7 +121,7 @@ fn with_perf_tools(kind: Kind, server: &mut Server, gigabytes: f64) -> Vec<Vec<S
 }
 
 fn tool(name: &str, arguments: &[&str]) -> String {
-    let output = kafka::tool_on(name, arguments);
+    let output = kafka::tool_within(PERF, name, arguments);
     assert!(output.status.success(), "{name}: {output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

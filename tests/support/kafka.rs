@@ -259,8 +259,14 @@ impl Drop for Kafka {
 /// Runs one of Kafka's tools, with a deadline; what it is to talk to is among the `arguments`. Only where [`available`].
 #[track_caller]
 pub fn tool_on(tool: &str, arguments: &[&str]) -> Output {
+    tool_within(TOOL, tool, arguments)
+}
+
+/// The same with a deadline of one's own.
+#[track_caller]
+pub fn tool_within(limit: Duration, tool: &str, arguments: &[&str]) -> Output {
     let command = runner(&[&[tool], arguments].concat());
-    run(command, TOOL).unwrap_or_else(|error| panic!("{tool} {arguments:?}: {error}"))
+    run(command, limit).unwrap_or_else(|error| panic!("{tool} {arguments:?}: {error}"))
 }
 
 /// The same for a tool that reads `input` from its standard input.

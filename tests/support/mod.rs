@@ -21,6 +21,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw_headers;
 pub mod rec;
+pub mod transactional;
 mod waiting;
 
 pub use waiting::{hold, wait_for, wait_still, wait_until};

@@ -1,6 +1,9 @@
 //! Apache Kafka's own command-line tools, unchanged, on a built-in cluster of three nodes.
 
-use std::path::PathBuf;
+mod admin;
+mod files;
+mod transactions;
+
 use std::time::Duration;
 
 use crate::support::built_in::BuiltIn;
@@ -16,7 +19,12 @@ struct Lab(BuiltIn);
 impl Lab {
     /// None where there is no Java.
     fn start(test: &str) -> Option<Lab> {
-        kafka::available(test).then(|| Lab(BuiltIn::start(3, &[])))
+        Lab::start_with(test, 3, &[])
+    }
+
+    /// The same with as many nodes and with further arguments to `heliostat broker`.
+    fn start_with(test: &str, brokers: u16, arguments: &[&str]) -> Option<Lab> {
+        kafka::available(test).then(|| Lab(BuiltIn::start(brokers, arguments)))
     }
 
     /// Runs a tool that must succeed, and returns what it printed with single spaces.
@@ -152,7 +160,7 @@ fn topics_and_their_configs() {
     assert_contains(
         &described,
         &[
-            "PartitionCount: 10 ReplicationFactor: 1 Configs: retention.ms=3600000",
+            "PartitionCount: 10 ReplicationFactor: 1 Configs: min.insync.replicas=1,retention.ms=3600000",
             "PartitionCount: 2 ReplicationFactor: 2",
         ],
     );
@@ -330,8 +338,18 @@ fn console_producer_and_consumer() {
         "2",
         "--isolation-level",
         "read_committed",
+        "--formatter-property",
+        "print.offset=true",
+        "--formatter-property",
+        "print.timestamp=true",
+        "--formatter-property",
+        "print.key=true",
     ];
-    assert_eq!(consume(&from), "second\nthird\n");
+    let from = consume(&from);
+    for (line, end) in from.lines().zip(["Offset:1 null second", "Offset:2 null third"]) {
+        assert!(line.starts_with("CreateTime:") && line.ends_with(end), "{line}");
+    }
+    assert_eq!(from.lines().count(), 2);
 }
 
 #[test]
@@ -421,125 +439,41 @@ fn consumer_groups() {
         ["0 0", "1 0"]
     );
     assert_eq!(lab.reset(&["--by-duration", "PT0S"]), ends);
+    assert_eq!(lab.reset(&["--to-offset", "1"]), ["0 1", "1 1"]);
+    assert_eq!(lab.reset(&["--to-latest"]), ends);
+    // A plan that one run exports is carried out by the next.
+    let plan = groups(&[
+        "--group",
+        "readers",
+        "--all-topics",
+        "--reset-offsets",
+        "--shift-by",
+        "-1",
+        "--export",
+        "--dry-run",
+    ]);
+    let file = directory.path().join("plan.csv");
+    std::fs::write(&file, &plan).expect("write the plan");
+    let planned: Vec<String> = sorted(plan.trim())
+        .iter()
+        .map(|line| line.replace("letters,", "").replace(',', " "))
+        .collect();
+    assert_eq!(planned.len(), 2, "{plan}");
+    assert_ne!(planned, ends);
+    let from_file = ["--from-file", &file.to_string_lossy()];
+    let executed = ["--group", "readers", "--reset-offsets", "--execute"];
+    let executed = groups(&[executed.as_slice(), &from_file].concat());
+    assert_contains(&executed, &planned.iter().map(String::as_str).collect::<Vec<_>>());
     assert_contains(
         &groups(&["--group", "readers", "--delete-offsets", "--topic", "letters:0"]),
         &["letters 0 Successful"],
     );
-    assert_contains(
-        &groups(&["--describe", "--group", "readers"]),
-        &[&format!("readers letters {} ", ends[1])],
-    );
+    let left = groups(&["--describe", "--all-groups", "--offsets"]);
+    assert_contains(&left, &[&format!("readers letters {} ", planned[1])]);
     groups(&["--group", "readers", "--delete"]);
     assert_eq!(groups(&["--list"]).trim(), "");
     assert_contains(
         &lab.complaint("kafka-consumer-groups", &["--describe", "--group", "readers"]),
         &["GroupIdNotFoundException"],
     );
-}
-
-#[test]
-fn offsets_and_the_files_behind_them() {
-    let Some(mut lab) = Lab::start("offsets_and_the_files_behind_them") else {
-        return;
-    };
-    let bootstrap = format!("bootstrap.servers={}", lab.0.bootstrap());
-    lab.tool(
-        "kafka-topics",
-        &["--create", "--topic", "perf", "--config", "segment.bytes=1048576"],
-    );
-    let output = kafka::tool_on(
-        "kafka-producer-perf-test",
-        &[
-            "--topic",
-            "perf",
-            "--num-records",
-            "20000",
-            "--record-size",
-            "200",
-            "--throughput",
-            "-1",
-            "--command-property",
-            &bootstrap,
-            "acks=all",
-        ],
-    );
-    assert!(output.status.success(), "{output:?}");
-    assert_contains(&single_spaces(&output.stdout), &["20000 records sent"]);
-    let read = lab.tool(
-        "kafka-consumer-perf-test",
-        &["--topic", "perf", "--num-records", "20000"],
-    );
-    assert_contains(&read, &[", 20000, "]);
-    assert_eq!(lab.offsets("perf", "earliest"), "perf:0:0\n");
-    assert_eq!(lab.offsets("perf", "latest"), "perf:0:20000\n");
-    assert_eq!(lab.offsets("perf", "1"), "perf:0:0\n");
-    assert_contains(&lab.offsets("perf", "max-timestamp"), &["perf:0:"]);
-    let directory = temp_dir("delete-records");
-    let file = directory.path().join("offsets.json");
-    let wanted = r#"{"version": 1, "partitions": [{"topic": "perf", "partition": 0, "offset": 123}]}"#;
-    std::fs::write(&file, wanted).expect("write the offsets");
-    let deleted = lab.tool(
-        "kafka-delete-records",
-        &["--offset-json-file", &file.to_string_lossy()],
-    );
-    assert_contains(&deleted, &["partition: perf-0 low_watermark: 123"]);
-    assert_eq!(lab.offsets("perf", "earliest"), "perf:0:123\n");
-    assert!(lab.0.stop().success());
-    dump(&lab.0.data().join("perf-0"));
-}
-
-/// Lets Kafka's own reader go over every file of a partition.
-#[track_caller]
-fn dump(partition: &std::path::Path) {
-    let files: Vec<PathBuf> = std::fs::read_dir(partition)
-        .expect("list the partition's files")
-        .map(|entry| entry.expect("a directory entry").path())
-        .collect();
-    let with = |extension: &str| -> String {
-        let of: Vec<String> = files
-            .iter()
-            .filter(|path| path.extension().is_some_and(|found| found == extension))
-            .map(|path| path.to_string_lossy().into_owned())
-            .collect();
-        assert!(!of.is_empty(), "no {extension} among {files:?}");
-        of.join(",")
-    };
-    let dump = |files: &str, arguments: &[&str]| {
-        let output = kafka::tool_on("kafka-dump-log", &[&["--files", files], arguments].concat());
-        let printed = single_spaces(&output.stdout) + &single_spaces(&output.stderr);
-        assert!(output.status.success(), "{printed}");
-        for complaint in [
-            "Mismatches",
-            "Exception",
-            "is invalid",
-            "out of order",
-            "isvalid: false",
-        ] {
-            assert!(!printed.contains(complaint), "{complaint} in {printed}");
-        }
-        printed
-    };
-    let logs = dump(&with("log"), &["--deep-iteration", "--print-data-log"]);
-    assert_eq!(logs.matches("| offset: ").count(), 20_000);
-    assert!(
-        logs.matches("Dumping ").count() >= 4,
-        "there are several segments"
-    );
-    assert_contains(&logs, &["isvalid: true", "producerId: ", "| offset: 19999 "]);
-    assert_contains(
-        &dump(&with("index"), &["--index-sanity-check"]),
-        &["passed sanity check"],
-    );
-    assert_contains(
-        &dump(&with("timeindex"), &["--index-sanity-check"]),
-        &["passed sanity check"],
-    );
-    assert_contains(
-        &dump(
-            &format!("{},{}", with("index"), with("timeindex")),
-            &["--verify-index-only"],
-        ),
-        &["Dumping "],
-    );
-    assert_contains(&dump(&with("snapshot"), &[]), &["lastSequence: 19999"]);
 }
