@@ -14,6 +14,7 @@ use crate::{
     clock::now_ms,
     log::Marker,
     partitions::{Led, NotServed, TopicKey},
+    txn::durable,
 };
 
 pub(super) async fn handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
@@ -56,6 +57,12 @@ async fn append(led: Result<Led, NotServed>, marker: Marker) -> ErrorCode {
         Ok(led) => led,
         Err(refused) => return refused.error,
     };
-    let appended = blocking(move || led.log.append_marker(&marker, led.leader_epoch, now_ms())).await;
-    appended.err().map_or(ErrorCode::None, |error| error.code())
+    let log = led.log.clone();
+    match blocking(move || led.log.append_marker(&marker, led.leader_epoch, now_ms())).await {
+        Ok(appended) => match durable(log, appended.last_offset).await {
+            Ok(()) => ErrorCode::None,
+            Err(_) => ErrorCode::KafkaStorageError,
+        },
+        Err(error) => error.code(),
+    }
 }

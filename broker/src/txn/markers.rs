@@ -19,7 +19,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Markers are still missing somewhere; the reason is in the log.
 #[derive(Debug)]
-struct Unfinished;
+pub(crate) struct Unfinished;
 
 /// A log that a marker goes to.
 struct Target {
@@ -154,8 +154,8 @@ async fn write_markers(targets: Vec<Target>, marker: Marker) -> Result<(), Unfin
     if complete { Ok(()) } else { Err(Unfinished) }
 }
 
-/// Waits until the high watermark is beyond `offset`.
-async fn durable(log: Arc<Log>, offset: i64) -> Result<(), Unfinished> {
+/// Waits until the high watermark is beyond `offset`, where the marker is that was appended.
+pub(crate) async fn durable(log: Arc<Log>, offset: i64) -> Result<(), Unfinished> {
     let mut visible = log.watch();
     let passed = visible.wait_for(|visible| visible.closed || visible.high_watermark > offset);
     if tokio::time::timeout(FLUSH_PATIENCE, passed).await.is_ok() {
