@@ -11,9 +11,9 @@ use heliostat_wire::ErrorCode;
 
 use super::{Context, blocking};
 use crate::{
-    clock::now_ms,
     log::Marker,
     partitions::{Led, NotServed, TopicKey},
+    txn::append_marker,
 };
 
 pub(super) async fn handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
@@ -56,6 +56,8 @@ async fn append(led: Result<Led, NotServed>, marker: Marker) -> ErrorCode {
         Ok(led) => led,
         Err(refused) => return refused.error,
     };
-    let appended = blocking(move || led.log.append_marker(&marker, led.leader_epoch, now_ms())).await;
-    appended.err().map_or(ErrorCode::None, |error| error.code())
+    match blocking(move || append_marker(led.log, led.leader_epoch, &marker)).await {
+        Ok(appended) => appended.durable().await.map_or(ErrorCode::KafkaStorageError, |()| ErrorCode::None),
+        Err(error) => error.code(),
+    }
 }
