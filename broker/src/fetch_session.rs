@@ -379,8 +379,18 @@ impl Partitions {
                 is_news
             });
         }
-        topics.retain(|topic| !topic.partitions.is_empty());
-        topics
+        let mut told: Vec<FetchableTopicResponse> = Vec::new();
+        for topic in topics.into_iter().filter(|topic| !topic.partitions.is_empty()) {
+            // Neighbours, now that what was between them is not news.
+            let same = |last: &&mut FetchableTopicResponse| {
+                last.topic == topic.topic && last.topic_id == topic.topic_id
+            };
+            match told.last_mut().filter(same) {
+                Some(last) => last.partitions.extend(topic.partitions),
+                None => told.push(topic),
+            }
+        }
+        told
     }
 }
 

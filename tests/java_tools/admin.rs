@@ -92,3 +92,34 @@ fn quotas_passwords_and_log_directories() {
         ],
     );
 }
+
+#[test]
+fn a_single_broker_is_configured_by_its_id() {
+    let Some(lab) = Lab::start_with("a_single_broker_is_configured_by_its_id", 1, &[]) else {
+        return;
+    };
+    let configs = |entity: &[&str], arguments: &[&str]| {
+        let brokers = ["--entity-type", "brokers"];
+        lab.tool("kafka-configs", &[&brokers, entity, arguments].concat())
+    };
+    let (one, all) = (["--entity-name", "1"], ["--entity-default"]);
+    let set = ["--alter", "--add-config", "log.cleaner.threads=2"];
+    assert_contains(&configs(&one, &set), &["Completed updating config for broker 1."]);
+    let set = ["--alter", "--add-config", "log.cleaner.threads=3"];
+    configs(&all, &set);
+    // What is set for the broker itself wins, and behind it stand the others.
+    let own = "DYNAMIC_BROKER_CONFIG:log.cleaner.threads=2, DYNAMIC_DEFAULT_BROKER_CONFIG:log.cleaner.threads=3, \
+               DEFAULT_CONFIG:log.cleaner.threads=1";
+    let shown = format!("log.cleaner.threads=2 sensitive=false synonyms={{{own}}}");
+    assert_contains(&configs(&one, &["--describe"]), &[&shown]);
+    let unset = ["--alter", "--delete-config", "log.cleaner.threads"];
+    configs(&one, &unset);
+    assert_contains(
+        &configs(&one, &["--describe", "--all"]),
+        &[
+            "log.cleaner.threads=3 ",
+            "log.cleaner.backoff.ms=15000 ",
+            "node.id=1 ",
+        ],
+    );
+}

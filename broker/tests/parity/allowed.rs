@@ -1,8 +1,13 @@
 //! Where the built-in cluster may answer differently, each place with the reason why. An entry that no answer needs
 //! any more fails the test.
 
+use crate::{
+    absent::{APIS, BROKER_CONFIGS},
+    tree::ABSENT,
+};
+
 /// A difference that is meant.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Allowed {
     /// The API's name, or `*` for all.
     pub api: &'static str,
@@ -17,8 +22,29 @@ pub struct Allowed {
     pub reason: &'static str,
 }
 
-/// The differences.
-pub const ALLOWED: &[Allowed] = &[
+/// The differences: those that are told one by one, and what is not there at all.
+pub fn all() -> Vec<Allowed> {
+    let apis = APIS.iter().map(|(code, name)| Allowed {
+        api: "ApiVersions",
+        case: "*",
+        path: format!("api_keys[{code}]").leak(),
+        ours: ABSENT,
+        kafka: "*",
+        reason: format!("{name} is not there, and what is not there is not advertised").leak(),
+    });
+    let configs = BROKER_CONFIGS.iter().map(|name| Allowed {
+        api: "DescribeConfigs",
+        case: "a broker, *",
+        path: format!("results[1].configs[{name}]").leak(),
+        ours: ABSENT,
+        kafka: "*",
+        reason: "a broker config that has no effect here is not shown",
+    });
+    ALLOWED.iter().copied().chain(apis).chain(configs).collect()
+}
+
+/// The differences that are told one by one.
+const ALLOWED: &[Allowed] = &[
     Allowed {
         api: "*",
         case: "*",
@@ -114,14 +140,6 @@ pub const ALLOWED: &[Allowed] = &[
         ours: "true",
         kafka: "false",
         reason: "it takes effect at the start only, and says so",
-    },
-    Allowed {
-        api: "DescribeConfigs",
-        case: "a broker, *",
-        path: "results[1].configs[*]",
-        ours: "(not there)",
-        kafka: "*",
-        reason: "a broker config that has no effect here is not shown",
     },
     Allowed {
         api: "DescribeConfigs",
@@ -262,14 +280,6 @@ pub const ALLOWED: &[Allowed] = &[
     Allowed {
         api: "ApiVersions",
         case: "*",
-        path: "api_keys[*]",
-        ours: "(not there)",
-        kafka: "*",
-        reason: "what is not there is not advertised; the guide's page on limits says what that is",
-    },
-    Allowed {
-        api: "ApiVersions",
-        case: "*",
         path: "api_keys[*].max_version",
         ours: "*",
         kafka: "*",
@@ -362,6 +372,22 @@ pub const ALLOWED: &[Allowed] = &[
         ours: "*",
         kafka: "*",
         reason: "Kafka fails with UNKNOWN_SERVER_ERROR over a negative limit; here it is none at all",
+    },
+    Allowed {
+        api: "Fetch",
+        case: "* in the session",
+        path: "responses[<id of *>].partitions[0].error_code",
+        ours: "100",
+        kafka: "*",
+        reason: "Kafka's sessions remember the name of a topic; here an id that is gone is unknown, as it is without a session",
+    },
+    Allowed {
+        api: "Fetch",
+        case: "* again in the session",
+        path: "responses[<id of *>].partitions[0].aborted_transactions",
+        ours: "[]",
+        kafka: "null",
+        reason: "as above: other errors come without a list",
     },
     Allowed {
         api: "OffsetForLeaderEpoch",

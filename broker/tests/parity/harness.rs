@@ -11,7 +11,7 @@ use heliostat_broker::supported_apis;
 use heliostat_wire::message::{ApiKey, Request};
 
 use crate::{
-    allowed::ALLOWED,
+    allowed,
     rules::normalized,
     side::{Outcome, Side},
     tree::{Difference, Tree, differences},
@@ -76,6 +76,11 @@ impl Parity {
     /// Ends a script.
     pub fn end(&mut self) {
         self.times.push((self.script, self.started.elapsed()));
+    }
+
+    /// How many requests each cluster was asked so far.
+    pub fn requests(&self) -> usize {
+        self.requests
     }
 
     /// The versions of an API that both answer.
@@ -232,12 +237,13 @@ impl Parity {
     /// All that is wrong, as a text; empty if nothing is.
     pub fn report(&self) -> String {
         let mut report = String::new();
-        let mut used = vec![false; ALLOWED.len()];
+        let every = allowed::all();
+        let mut used = vec![false; every.len()];
         for found in &self.found {
-            let covering = |(_, allowed): &(usize, &crate::allowed::Allowed)| {
+            let covering = |(_, allowed): &(usize, &allowed::Allowed)| {
                 allowed.covers(found.api, &found.case, &found.difference)
             };
-            match ALLOWED.iter().enumerate().find(covering) {
+            match every.iter().enumerate().find(covering) {
                 Some((index, _)) => used[index] = true,
                 None => writeln!(report, "{}", found.text()).expect("write to a string"),
             }
@@ -245,7 +251,7 @@ impl Parity {
         if std::env::var_os("HELIOSTAT_PARITY").is_some() {
             return report;
         }
-        for (allowed, _) in ALLOWED.iter().zip(used).filter(|(_, used)| !used) {
+        for (allowed, _) in every.iter().zip(used).filter(|(_, used)| !used) {
             writeln!(report, "no answer needs this any more: {allowed}").expect("write to a string");
         }
         for missing in self.not_asked() {

@@ -1,10 +1,11 @@
 //! The built-in cluster beside Apache Kafka: the same requests to both, and every field of their answers compared.
 //!
 //! Every API that the built-in cluster answers has a script here, in every version that both speak. What may differ
-//! is listed in `allowed.rs`, with reasons; what each cluster makes up by itself is made equal by `rules.rs`.
+//! is listed in `allowed.rs` and `absent.rs`, with reasons; what each cluster makes up by itself is made equal by `rules.rs`.
 //!
 //! `HELIOSTAT_PARITY=name` runs only the scripts whose name contains it.
 
+mod absent;
 mod allowed;
 mod harness;
 mod requests;

@@ -64,6 +64,13 @@ impl Parity {
         self.learn(&[name]).await;
     }
 
+    /// Waits until both clusters answer from all that was changed before: Kafka's broker learns of changes one by one,
+    /// after its controller has acknowledged them.
+    pub async fn caught_up(&mut self) {
+        let name = format!("caught-up-{}", self.requests());
+        self.create(&name, 1, &[]).await;
+    }
+
     /// Waits until both clusters have forgotten a topic.
     pub async fn gone(&mut self, name: &str) {
         let request = list_offsets(name, &[(0, -1)]);

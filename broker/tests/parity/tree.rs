@@ -45,7 +45,8 @@ const KEYS: &[&str] = &[
     "topic_id",
 ];
 
-const ABSENT: &str = "(not there)";
+/// What stands for an element that one of the two does not have.
+pub const ABSENT: &str = "(not there)";
 
 impl Tree {
     /// The tree of any value that derives `Debug`.

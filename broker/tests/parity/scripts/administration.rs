@@ -229,6 +229,7 @@ pub async fn quotas(p: &mut Parity) {
         .await;
     }
     p.all("none", |_, _| AlterClientQuotasRequest::default()).await;
+    p.caught_up().await;
     let asking = |components: &[Filter<'_>], strict: bool| DescribeClientQuotasRequest {
         components: components
             .iter()

@@ -133,6 +133,7 @@ fn changing(kind: i8, name: &str, changes: &[Change<'_>]) -> IncrementalAlterCon
 
 /// What was set for a topic, once everybody knows.
 async fn seen(p: &mut Parity, case: &str, topic: &str, keys: &[&str]) {
+    p.caught_up().await;
     p.newest(case, |_| DescribeConfigsRequest {
         include_synonyms: true,
         ..describing(TOPIC, topic, Some(keys))

@@ -6,6 +6,7 @@ mod administration;
 mod configs;
 mod connection;
 mod consumer_groups;
+mod fetch_sessions;
 mod group_offsets;
 mod groups;
 mod lookup;
@@ -44,6 +45,9 @@ pub async fn run(parity: &mut Parity) {
         transfer::bad_batches;
         transfer::fetch;
         transfer::fetch_limits;
+        fetch_sessions::life;
+        fetch_sessions::limits;
+        fetch_sessions::topics_that_change;
         lookup::list_offsets;
         lookup::leader_epochs;
         lookup::delete_records;

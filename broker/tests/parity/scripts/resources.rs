@@ -64,6 +64,7 @@ pub async fn configured(p: &mut Parity) {
         set(32, "configured-group", "consumer.session.timeout.ms", "50000")
     })
     .await;
+    p.caught_up().await;
     let cases: &[&[i8]] = &[
         &[],
         &[2],

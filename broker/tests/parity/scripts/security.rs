@@ -281,6 +281,7 @@ pub async fn passwords(p: &mut Parity) {
             upsertions,
         };
         p.all(case, |_, _| request.clone()).await;
+        p.caught_up().await;
         p.all(&format!("describing after: {case}"), |_, _| ask(None))
             .await;
     }
