@@ -11,10 +11,9 @@ use heliostat_wire::ErrorCode;
 
 use super::{Context, blocking};
 use crate::{
-    clock::now_ms,
     log::Marker,
     partitions::{Led, NotServed, TopicKey},
-    txn::durable,
+    txn::append_marker,
 };
 
 pub(super) async fn handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
@@ -57,12 +56,8 @@ async fn append(led: Result<Led, NotServed>, marker: Marker) -> ErrorCode {
         Ok(led) => led,
         Err(refused) => return refused.error,
     };
-    let log = led.log.clone();
-    match blocking(move || led.log.append_marker(&marker, led.leader_epoch, now_ms())).await {
-        Ok(appended) => match durable(log, appended.last_offset).await {
-            Ok(()) => ErrorCode::None,
-            Err(_) => ErrorCode::KafkaStorageError,
-        },
+    match blocking(move || append_marker(led.log, led.leader_epoch, &marker)).await {
+        Ok(appended) => appended.durable().await.map_or(ErrorCode::KafkaStorageError, |()| ErrorCode::None),
         Err(error) => error.code(),
     }
 }

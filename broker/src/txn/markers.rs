@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::{debug, error, warn};
 
 use super::coordinator::Coordinator;
 use super::metadata::{Metadata, State};
 use crate::broker::Broker;
 use crate::clock::now_ms;
-use crate::log::{AppendError, Log, Marker};
+use crate::log::{AppendError, Log, Marker, Visible};
 
 /// After this time markers that could not be written are tried again.
 const RETRY_PERIOD: Duration = Duration::from_millis(500);
@@ -17,9 +18,19 @@ const RETRY_PERIOD: Duration = Duration::from_millis(500);
 /// A log is asked to flush itself if nobody else has made a marker durable in this time.
 const FLUSH_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Markers are still missing somewhere; the reason is in the log.
+/// Markers are still missing somewhere, or not durable; the reason is in the log.
 #[derive(Debug)]
 pub(crate) struct Unfinished;
+
+/// A marker that was appended, and need not be durable yet.
+#[derive(Debug)]
+pub(crate) struct Appended {
+    log: Arc<Log>,
+    offset: i64,
+    news: watch::Receiver<Visible>,
+    /// How often the log had been truncated before: afterwards the offset may stand for another record.
+    truncations: u64,
+}
 
 /// A log that a marker goes to.
 struct Target {
@@ -78,10 +89,46 @@ impl Coordinator {
     }
 }
 
-/// Appends one marker to one partition; the answer to WriteTxnMarkers for it.
-pub(super) fn append_marker(log: &Log, leader_epoch: i32, marker: &Marker) -> Result<i64, AppendError> {
-    log.append_marker(marker, leader_epoch, now_ms())
-        .map(|appended| appended.last_offset)
+/// Appends a marker to a partition.
+pub(crate) fn append(log: Arc<Log>, leader_epoch: i32, marker: &Marker) -> Result<Appended, AppendError> {
+    let news = log.watch();
+    let truncations = news.borrow().truncations;
+    let offset = log.append_marker(marker, leader_epoch, now_ms())?.last_offset;
+    Ok(Appended {
+        log,
+        offset,
+        news,
+        truncations,
+    })
+}
+
+impl Appended {
+    /// Waits until the marker is as durable as the log's flush policy asks for.
+    pub(crate) async fn durable(mut self) -> Result<(), Unfinished> {
+        let (offset, truncations) = (self.offset, self.truncations);
+        let settled = |visible: &Visible| {
+            visible.high_watermark > offset
+                || visible.closed
+                || visible.failed
+                || visible.truncations != truncations
+        };
+        if tokio::time::timeout(FLUSH_PATIENCE, self.news.wait_for(settled))
+            .await
+            .is_err()
+        {
+            let log = Arc::clone(&self.log);
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || log.commit()).await {
+                error!(%error, "a transaction marker could not be forced to disk");
+            }
+        }
+        let visible = *self.news.borrow();
+        // A deleted topic's transaction is over.
+        if visible.closed || (visible.high_watermark > offset && visible.truncations == truncations) {
+            Ok(())
+        } else {
+            Err(Unfinished)
+        }
+    }
 }
 
 async fn keep_trying(broker: &Arc<Broker>, id: &str) {
@@ -127,8 +174,9 @@ async fn write_markers(targets: Vec<Target>, marker: Marker) -> Result<(), Unfin
         let mut written = Vec::with_capacity(targets.len());
         let mut complete = true;
         for target in targets {
-            match append_marker(&target.log, target.leader_epoch, &marker) {
-                Ok(offset) => written.push((target.log, offset)),
+            let log = Arc::clone(&target.log);
+            match append(log, target.leader_epoch, &marker) {
+                Ok(appended) => written.push(appended),
                 // A deleted topic's transaction is over.
                 Err(AppendError::Closed(_)) => {}
                 Err(error @ AppendError::Storage(_)) => {
@@ -148,26 +196,8 @@ async fn write_markers(targets: Vec<Target>, marker: Marker) -> Result<(), Unfin
     let Ok((written, complete)) = written.await else {
         return Err(Unfinished);
     };
-    for (log, offset) in written {
-        durable(log, offset).await?;
+    for appended in written {
+        appended.durable().await?;
     }
     if complete { Ok(()) } else { Err(Unfinished) }
-}
-
-/// Waits until the high watermark is beyond `offset`, where the marker is that was appended.
-pub(crate) async fn durable(log: Arc<Log>, offset: i64) -> Result<(), Unfinished> {
-    let mut visible = log.watch();
-    let passed = visible.wait_for(|visible| visible.closed || visible.high_watermark > offset);
-    if tokio::time::timeout(FLUSH_PATIENCE, passed).await.is_ok() {
-        return Ok(());
-    }
-    let flushed = tokio::task::spawn_blocking(move || log.flush(now_ms()));
-    match flushed.await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => {
-            error!(%error, "a transaction marker could not be forced to disk");
-            Err(Unfinished)
-        }
-        Err(_) => Err(Unfinished),
-    }
 }

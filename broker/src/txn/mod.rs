@@ -28,7 +28,7 @@ pub(crate) use admission::{Arrival, admit};
 pub use coordinator::OpenError;
 pub(crate) use coordinator::{Coordinator, TransactionConfig};
 pub(crate) use listing::Filter;
-pub(crate) use markers::durable;
+pub(crate) use markers::append as append_marker;
 pub(crate) use metadata::{EPOCH_BUMP, State};
 pub(crate) use requests::{EndKind, Producer, expected_producer};
 

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::coordinator::Coordinator;
-use super::markers::append_marker;
+use super::markers::{Appended, append};
 use super::metadata::{EPOCH_BUMP, Metadata, State};
 use crate::broker::Broker;
-use crate::clock::now_ms;
 use crate::log::{Log, Marker, ProducerInfo};
 
 impl Coordinator {
@@ -28,15 +27,24 @@ impl Coordinator {
         }
         let (broker, epoch) = (Arc::clone(broker), this.epoch);
         let ended = tokio::task::spawn_blocking(move || end_unknown(&broker, &by_producer, epoch));
-        if let Err(error) = ended.await {
-            warn!(%error, "open transactions were not compared with what the coordinator knows");
+        match ended.await {
+            Ok(ended) => {
+                for appended in ended {
+                    // What went wrong is in the program's log; the partition is read-only then.
+                    let _ = appended.durable().await;
+                }
+            }
+            Err(error) => {
+                warn!(%error, "open transactions were not compared with what the coordinator knows")
+            }
         }
     }
 }
 
 /// Ends every transaction that is open in a log and not known to reach it.
-fn end_unknown(broker: &Broker, known: &HashMap<i64, Metadata>, coordinator_epoch: i32) {
+fn end_unknown(broker: &Broker, known: &HashMap<i64, Metadata>, coordinator_epoch: i32) -> Vec<Appended> {
     let image = broker.image();
+    let mut ended = Vec::new();
     for topic in image.topics() {
         for (index, _) in topic.partitions.iter().enumerate() {
             let Ok(index) = i32::try_from(index) else { continue };
@@ -46,17 +54,13 @@ fn end_unknown(broker: &Broker, known: &HashMap<i64, Metadata>, coordinator_epoc
             for producer in log.producers() {
                 let metadata = known.get(&producer.producer_id);
                 if producer.transaction_start.is_some() && !is_known(metadata, &log, &producer) {
-                    end(
-                        &log,
-                        image.leader_epoch(topic, index),
-                        metadata,
-                        &producer,
-                        coordinator_epoch,
-                    );
+                    let epoch = image.leader_epoch(topic, index);
+                    ended.extend(end(&log, epoch, metadata, &producer, coordinator_epoch));
                 }
             }
         }
     }
+    ended
 }
 
 fn is_known(metadata: Option<&Metadata>, log: &Log, producer: &ProducerInfo) -> bool {
@@ -72,12 +76,12 @@ fn is_known(metadata: Option<&Metadata>, log: &Log, producer: &ProducerInfo) -> 
 
 /// The coordinator's last decision holds if it was made for this epoch; otherwise the transaction is aborted.
 fn end(
-    log: &Log,
+    log: &Arc<Log>,
     leader_epoch: i32,
     metadata: Option<&Metadata>,
     producer: &ProducerInfo,
     coordinator_epoch: i32,
-) {
+) -> Option<Appended> {
     let decided = metadata.filter(|metadata| {
         let epoch = if metadata.client_version >= EPOCH_BUMP {
             metadata.last_epoch
@@ -95,24 +99,17 @@ fn end(
         transaction_version: 0,
     };
     let (topic, partition, producer_id) = (log.topic(), log.partition(), producer.producer_id);
-    // Forced to disk at once: the first reader shall find the transaction ended.
-    let written = append_marker(log, leader_epoch, &marker)
-        .map_err(|error| error.to_string())
-        .and_then(|appended| {
-            log.flush(now_ms())
-                .map(|_| appended)
-                .map_err(|error| error.to_string())
-        });
-    match written {
-        Ok(_) => info!(
-            topic,
-            partition, producer_id, commit, "a transaction that nobody would have ended was ended"
-        ),
+    match append(Arc::clone(log), leader_epoch, &marker) {
+        Ok(appended) => {
+            info!(
+                topic,
+                partition, producer_id, commit, "a transaction that nobody would have ended was ended"
+            );
+            Some(appended)
+        }
         Err(error) => {
-            warn!(
-                error,
-                topic, partition, producer_id, "a transaction stays open that nobody will end"
-            )
+            warn!(%error, topic, partition, producer_id, "a transaction stays open that nobody will end");
+            None
         }
     }
 }
