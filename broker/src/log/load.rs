@@ -1,6 +1,6 @@
 //! Opens a log, and recovers it if the last process did not close it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::error::{AtPath, StorageError};
 use super::files::remove_if_there;
 use super::marker::MarkerRecord;
 use super::partition::{Identity, Inner, Log, LogOptions};
-use super::producers::Producers;
+use super::producers::{Producer, Producers};
 use super::rescan::Recovered;
 use super::scan::{Scan, ScanError, read_batch};
 use super::segment::{DELETED_SUFFIX, Segment, offset_of};
@@ -215,6 +215,7 @@ impl Loader<'_> {
     fn recover(&mut self, from: i64, bases: &[i64]) -> Result<(i64, Producers), StorageError> {
         let dir = self.open.dir;
         self.recovered = Some(from);
+        let open_later = open_transactions_after(dir, from, self.open.now_ms)?;
         let (mut producers, found) = match self.recover_tail(from)? {
             Some((producers, recovered)) => (producers, Some(recovered)),
             None => {
@@ -247,6 +248,9 @@ impl Loader<'_> {
                 continue;
             }
             if base > from {
+                if let Some(open) = open_later.get(&base) {
+                    producers.close_all_but(open);
+                }
                 write_snapshot(dir, base, &producers)?;
             }
             let mut segment = Segment::open_fresh(dir, base, &self.open.options.disk)?;
@@ -391,6 +395,24 @@ impl Loader<'_> {
         self.segments.insert(offset, segment);
         Ok(())
     }
+}
+
+/// Producers with an open transaction, by the offsets of the snapshots behind `offset`. Compaction takes a marker away
+/// when nothing else of its transaction is left: who walks through the log from an older snapshot, in which the
+/// transaction was open, would never see it end.
+fn open_transactions_after(
+    dir: &Path,
+    offset: i64,
+    now_ms: i64,
+) -> Result<BTreeMap<i64, HashSet<i64>>, StorageError> {
+    let mut open = BTreeMap::new();
+    for at in list_snapshots(dir).into_iter().filter(|at| *at > offset) {
+        if let Some((_, producers)) = read_snapshot(dir, at, at, now_ms)? {
+            let of_one = |(id, producer): (i64, &Producer)| producer.transaction_start.map(|_| id);
+            open.insert(at, producers.iter().filter_map(of_one).collect());
+        }
+    }
+    Ok(open)
 }
 
 /// The state of the producers before `offset`: the newest snapshot, and what the log holds after it.

@@ -3,7 +3,7 @@
 //! The state follows the log: it is changed by appended batches only, and rebuilt from the newest snapshot before the
 //! place where a replay starts.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use heliostat_wire::batch::{BatchHeader, NO_PRODUCER_EPOCH, NO_SEQUENCE, add_sequence, subtract_sequence};
 
@@ -296,6 +296,17 @@ impl Producers {
     fn has_open_transaction(&self, producer_id: i64, epoch: i16) -> bool {
         let producer = self.producers.get(&producer_id);
         producer.is_some_and(|producer| producer.epoch == epoch && producer.transaction_start.is_some())
+    }
+
+    /// Takes note that of all open transactions only those of `open` were so at the offset that was reached.
+    pub(crate) fn close_all_but(&mut self, open: &HashSet<i64>) {
+        for (id, producer) in &mut self.producers {
+            if !open.contains(id)
+                && let Some(first_offset) = producer.transaction_start.take()
+            {
+                self.open_transactions.remove(&first_offset);
+            }
+        }
     }
 
     /// The producer of a batch that is in the log now, with its epoch and its time.

@@ -454,3 +454,42 @@ proptest! {
         model.check(&bench.log());
     }
 }
+
+#[test]
+fn a_transaction_whose_marker_was_compacted_away_is_not_open_again_after_a_crash() {
+    let some = |producer, count| Step::Append {
+        producer,
+        records: vec![(0, false); count],
+    };
+    let end = |producer| Step::End {
+        producer,
+        commit: false,
+    };
+    let compact = |later_ms| Step::Compact { keys: 1, later_ms };
+    let steps = [
+        some(0, 2),
+        some(0, 3),
+        end(3),
+        some(4, 3),
+        some(0, 2),
+        some(0, 3),
+        some(0, 3),
+        end(4),
+        end(3),
+        some(0, 3),
+        Step::DeleteRecords { permille: 637 },
+        Step::Roll,
+        Step::RetentionBySize { bytes: 800 },
+        end(3),
+        compact(0),
+        Step::Roll,
+        compact(1_107),
+        Step::Kill { lost: 271 },
+    ];
+    let mut bench = Bench::in_memory(config());
+    let mut model = Model::default();
+    for step in &steps {
+        apply(&mut bench, &mut model, step);
+        model.check(&bench.log());
+    }
+}
