@@ -26,8 +26,13 @@ pub(super) async fn handle(context: Context, request: AddOffsetsToTxnRequest) ->
     };
     let error = match added {
         Ok(()) => ErrorCode::None,
-        Err(ErrorCode::ProducerFenced) if context.api_version < FENCED_SINCE => ErrorCode::InvalidProducerEpoch,
+        Err(ErrorCode::ProducerFenced) if context.api_version < FENCED_SINCE => {
+            ErrorCode::InvalidProducerEpoch
+        }
         Err(error) => error,
     };
-    AddOffsetsToTxnResponse { error_code: error.into(), ..Default::default() }
+    AddOffsetsToTxnResponse {
+        error_code: error.into(),
+        ..Default::default()
+    }
 }

@@ -31,18 +31,21 @@ const WHOLE_TOLERANCE: f64 = 1e-6;
 type Outcomes = BTreeMap<QuotaEntity, Result<(), ApiError>>;
 
 pub(super) async fn handle(context: Context, request: AlterClientQuotasRequest) -> AlterClientQuotasResponse {
-    let results = alter(&context.broker, &request).await.into_iter().map(|(QuotaEntity(names), outcome)| {
-        let error = outcome.err();
-        let names = names.into_iter().map(|(entity_type, entity_name)| EntityData {
-            entity_type,
-            entity_name,
+    let results = alter(&context.broker, &request)
+        .await
+        .into_iter()
+        .map(|(QuotaEntity(names), outcome)| {
+            let error = outcome.err();
+            let names = names.into_iter().map(|(entity_type, entity_name)| EntityData {
+                entity_type,
+                entity_name,
+            });
+            EntryResult {
+                error_code: error.as_ref().map_or(0, |error| error.code.into()),
+                error_message: error.map(|error| error.message),
+                entity: names.collect(),
+            }
         });
-        EntryResult {
-            error_code: error.as_ref().map_or(0, |error| error.code.into()),
-            error_message: error.map(|error| error.message),
-            entity: names.collect(),
-        }
-    });
     AlterClientQuotasResponse {
         entries: results.collect(),
         ..Default::default()
@@ -55,7 +58,9 @@ async fn alter(broker: &Broker, request: &AlterClientQuotasRequest) -> Outcomes 
     for entry in &request.entries {
         let entity = entity(entry);
         let outcome = if outcomes.contains_key(&entity) {
-            Err(ApiError::invalid_request("the request names this entity more than once"))
+            Err(ApiError::invalid_request(
+                "the request names this entity more than once",
+            ))
         } else {
             apply(&mut change, &entity, &entry.ops)
         };
@@ -85,14 +90,19 @@ fn apply(change: &mut Change, entity: &QuotaEntity, ops: &[OpData]) -> Result<()
 
 /// Of several names of one kind the last counts.
 fn entity(entry: &EntryData) -> QuotaEntity {
-    let parts = entry.entity.iter().map(|part| (part.entity_type.clone(), part.entity_name.clone()));
+    let parts = entry
+        .entity
+        .iter()
+        .map(|part| (part.entity_type.clone(), part.entity_name.clone()));
     QuotaEntity(parts.collect())
 }
 
 fn check_entity(entity: &QuotaEntity) -> Result<(), ApiError> {
     let QuotaEntity(names) = entity;
     if names.is_empty() {
-        return Err(ApiError::invalid_request("an entity has no names: whom is the quota for?"));
+        return Err(ApiError::invalid_request(
+            "an entity has no names: whom is the quota for?",
+        ));
     }
     for (kind, name) in names {
         if ![USER, CLIENT_ID, IP].contains(&kind.as_str()) {
@@ -101,13 +111,15 @@ fn check_entity(entity: &QuotaEntity) -> Result<(), ApiError> {
             )));
         }
         if name.as_ref().is_some_and(String::is_empty) {
-            return Err(ApiError::invalid_request(format!("the name of a {kind} cannot be empty")));
+            return Err(ApiError::invalid_request(format!(
+                "the name of a {kind} cannot be empty"
+            )));
         }
     }
     match names.get(IP) {
-        Some(_) if names.len() > 1 => {
-            Err(ApiError::invalid_request("a quota of an address cannot be one of a user or a client id too"))
-        }
+        Some(_) if names.len() > 1 => Err(ApiError::invalid_request(
+            "a quota of an address cannot be one of a user or a client id too",
+        )),
         // Kafka would look a name up; here it has to be an address.
         Some(Some(name)) if name.parse::<IpAddr>().is_err() => {
             Err(ApiError::invalid_request(format!("{name:?} is no IP address")))
@@ -144,20 +156,30 @@ fn check_value(entity: &QuotaEntity, key: &str, value: f64) -> Result<(), ApiErr
         CONNECTION_CREATION_RATE if of_address => Some(f64::from(i32::MAX)),
         _ if of_address => None,
         _ if key == QuotaKind::Produce.key() || key == QuotaKind::Fetch.key() => Some(i64::MAX as f64),
-        _ if key == QuotaKind::Request.key() || key == QuotaKind::ControllerMutation.key() => Some(f64::INFINITY),
+        _ if key == QuotaKind::Request.key() || key == QuotaKind::ControllerMutation.key() => {
+            Some(f64::INFINITY)
+        }
         _ => None,
     };
     let Some(max) = whole_max else {
-        return Err(ApiError::invalid_request(format!("this kind of entity has no quota {key:?}")));
+        return Err(ApiError::invalid_request(format!(
+            "this kind of entity has no quota {key:?}"
+        )));
     };
     if value.is_nan() || value <= 0.0 {
-        return Err(ApiError::invalid_request(format!("the quota {key} must be more than 0, not {value}")));
+        return Err(ApiError::invalid_request(format!(
+            "the quota {key} must be more than 0, not {value}"
+        )));
     }
     if value > max {
-        return Err(ApiError::invalid_request(format!("the quota {key} must be at most {max}, not {value}")));
+        return Err(ApiError::invalid_request(format!(
+            "the quota {key} must be at most {max}, not {value}"
+        )));
     }
     if max.is_finite() && (value - value.round()).abs() > WHOLE_TOLERANCE {
-        return Err(ApiError::invalid_request(format!("the quota {key} must be a whole number, not {value}")));
+        return Err(ApiError::invalid_request(format!(
+            "the quota {key} must be a whole number, not {value}"
+        )));
     }
     Ok(())
 }

@@ -29,7 +29,10 @@ pub(super) async fn handle(context: Context, request: AlterConfigsRequest) -> Al
             resource_name: asked.resource_name,
         });
     }
-    AlterConfigsResponse { responses, ..Default::default() }
+    AlterConfigsResponse {
+        responses,
+        ..Default::default()
+    }
 }
 
 async fn alter(broker: &Broker, asked: &AlterConfigsResource, validate_only: bool) -> Result<(), ApiError> {
@@ -37,20 +40,40 @@ async fn alter(broker: &Broker, asked: &AlterConfigsResource, validate_only: boo
     for config in &asked.configs {
         match &config.value {
             Some(value) => {
-                wanted.push(Alteration { name: config.name.clone(), operation: Operation::Set(value.clone()) });
+                wanted.push(Alteration {
+                    name: config.name.clone(),
+                    operation: Operation::Set(value.clone()),
+                });
             }
             None => return Err(ApiError::invalid_request(format!("{} has no value", config.name))),
         }
     }
     let replace = |current: &BTreeMap<String, String>| {
-        let gone = current.keys().filter(|name| !wanted.iter().any(|alteration| alteration.name == **name));
-        let gone = gone.map(|name| Alteration { name: name.clone(), operation: Operation::Delete });
+        let gone = current
+            .keys()
+            .filter(|name| !wanted.iter().any(|alteration| alteration.name == **name));
+        let gone = gone.map(|name| Alteration {
+            name: name.clone(),
+            operation: Operation::Delete,
+        });
         gone.chain(wanted.iter().cloned()).collect()
     };
     match asked.resource_type {
-        resource::TOPIC => broker.alter_topic_configs(&asked.resource_name, replace, validate_only).await,
-        resource::BROKER => broker.alter_broker_configs(&asked.resource_name, replace, validate_only).await,
-        resource::GROUP => broker.alter_group_configs(&asked.resource_name, replace, validate_only).await,
+        resource::TOPIC => {
+            broker
+                .alter_topic_configs(&asked.resource_name, replace, validate_only)
+                .await
+        }
+        resource::BROKER => {
+            broker
+                .alter_broker_configs(&asked.resource_name, replace, validate_only)
+                .await
+        }
+        resource::GROUP => {
+            broker
+                .alter_group_configs(&asked.resource_name, replace, validate_only)
+                .await
+        }
         other => Err(resource::unsupported(other)),
     }
 }

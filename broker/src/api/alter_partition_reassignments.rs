@@ -31,9 +31,16 @@ pub(super) async fn handle(
                 Ok(()) => (0, None),
                 Err(error) => (error.code.into(), Some(error.message)),
             };
-            partitions.push(ReassignablePartitionResponse { partition_index, error_code, error_message });
+            partitions.push(ReassignablePartitionResponse {
+                partition_index,
+                error_code,
+                error_message,
+            });
         }
-        responses.push(ReassignableTopicResponse { name: topic.name, partitions });
+        responses.push(ReassignableTopicResponse {
+            name: topic.name,
+            partitions,
+        });
     }
     AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: may_change_factor,
@@ -63,7 +70,10 @@ async fn alter(
         check_replicas(broker, &replicas)?;
         let before = partition.replicas.len() - partition.adding.len();
         if !may_change_factor && before != replicas.len() {
-            let message = format!("the replication factor would change from {before} to {}", replicas.len());
+            let message = format!(
+                "the replication factor would change from {before} to {}",
+                replicas.len()
+            );
             return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, message));
         }
         partition.reassign(replicas, rules);

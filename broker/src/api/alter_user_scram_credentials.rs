@@ -35,14 +35,17 @@ pub(super) async fn handle(
     context: Context,
     request: AlterUserScramCredentialsRequest,
 ) -> AlterUserScramCredentialsResponse {
-    let results = alter(&context.broker, request).await.into_iter().map(|(user, outcome)| {
-        let error = outcome.err();
-        AlterUserScramCredentialsResult {
-            user,
-            error_code: error.as_ref().map_or(0, |error| error.code.into()),
-            error_message: error.map(|error| error.message),
-        }
-    });
+    let results = alter(&context.broker, request)
+        .await
+        .into_iter()
+        .map(|(user, outcome)| {
+            let error = outcome.err();
+            AlterUserScramCredentialsResult {
+                user,
+                error_code: error.as_ref().map_or(0, |error| error.code.into()),
+                error_message: error.map(|error| error.message),
+            }
+        });
     AlterUserScramCredentialsResponse {
         results: results.collect(),
         ..Default::default()
@@ -73,13 +76,17 @@ async fn alter(
             Some(Ok(_)) => wanted.is_ok(),
         };
         let twice = twice.then(|| {
-            ApiError::new(ErrorCode::DuplicateResource, "the request changes passwords of this user more than once")
+            ApiError::new(
+                ErrorCode::DuplicateResource,
+                "the request changes passwords of this user more than once",
+            )
         });
         by_user.insert(user, twice.map_or(wanted, Err));
     }
     let mut outcomes = BTreeMap::new();
     for (user, wanted) in by_user {
-        let outcome = wanted.map(|(mechanism, credential)| change.put_credential(&user, mechanism, credential));
+        let outcome =
+            wanted.map(|(mechanism, credential)| change.put_credential(&user, mechanism, credential));
         outcomes.insert(user, outcome);
     }
     if let Err(error) = change.commit().await.map_err(ApiError::from) {
@@ -94,7 +101,10 @@ fn deletion(image: &Image, asked: &ScramCredentialDeletion) -> Result<Wanted, Ap
     let mechanism = check(&asked.name, asked.mechanism)?;
     let of_user = image.credentials().get(&asked.name);
     if of_user.is_none_or(|of_user| !of_user.contains_key(&mechanism)) {
-        return Err(ApiError::new(ErrorCode::ResourceNotFound, "the user has no such password"));
+        return Err(ApiError::new(
+            ErrorCode::ResourceNotFound,
+            "the user has no such password",
+        ));
     }
     Ok((mechanism, None))
 }
@@ -109,7 +119,10 @@ fn upsertion(image: &Image, asked: &ScramCredentialUpsertion) -> Result<Wanted, 
     }
     if asked.salted_password.is_empty() {
         // Kafka has no better code for it either.
-        return Err(ApiError::new(ErrorCode::UnknownServerError, "the salted password is empty"));
+        return Err(ApiError::new(
+            ErrorCode::UnknownServerError,
+            "the salted password is empty",
+        ));
     }
     if image.credentials().len() >= USERS_MAX && !image.credentials().contains_key(&asked.name) {
         let message = format!("{USERS_MAX} users have passwords already; remove some first");

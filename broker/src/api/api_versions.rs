@@ -14,11 +14,17 @@ use super::{Context, Reply, TABLE, reply};
 
 pub(super) async fn handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse {
     let named = context.api_version < 3
-        || is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version);
+        || is_software_name(&request.client_software_name)
+            && is_software_name(&request.client_software_version);
     if !named {
-        return ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.into(), ..Default::default() };
+        return ApiVersionsResponse {
+            error_code: ErrorCode::InvalidRequest.into(),
+            ..Default::default()
+        };
     }
-    let features = FEATURES.iter().filter(|feature| feature.min > 0 || context.api_version >= UNBOUND_FEATURES_SINCE);
+    let features = FEATURES
+        .iter()
+        .filter(|feature| feature.min > 0 || context.api_version >= UNBOUND_FEATURES_SINCE);
     let supported = features.map(|feature| SupportedFeatureKey {
         name: feature.name.to_owned(),
         min_version: feature.min,
@@ -51,8 +57,16 @@ struct Feature {
 /// With version 1 of groups there is the consumer protocol (KIP-848); with version 2 of transactions, producers get a new
 /// epoch at the end of each (KIP-890).
 const FEATURES: &[Feature] = &[
-    Feature { name: "group.version", min: 0, max: 1 },
-    Feature { name: "transaction.version", min: 0, max: 2 },
+    Feature {
+        name: "group.version",
+        min: 0,
+        max: 1,
+    },
+    Feature {
+        name: "transaction.version",
+        min: 0,
+        max: 2,
+    },
 ];
 
 /// Before this version clients fail at a feature whose smallest version is 0.
@@ -63,7 +77,11 @@ const UNBOUND_FEATURES_SINCE: i16 = 4;
 pub(super) fn unsupported(correlation_id: i32) -> Reply {
     let response = ApiVersionsResponse {
         error_code: ErrorCode::UnsupportedVersion.into(),
-        api_keys: TABLE.iter().filter(|api| api.key == ApiKey::ApiVersions).map(advertised).collect(),
+        api_keys: TABLE
+            .iter()
+            .filter(|api| api.key == ApiKey::ApiVersions)
+            .map(advertised)
+            .collect(),
         ..Default::default()
     };
     reply::encode(&response, 0, correlation_id)
@@ -74,7 +92,11 @@ fn advertised(api: &super::Api) -> ApiVersion {
         api_key: api.key.code(),
         // Kafka names 0 here although it refuses 0 to 2, because librdkafka takes anything else for a broker
         // without record batches.
-        min_version: if api.key == ApiKey::Produce { 0 } else { *api.versions.start() },
+        min_version: if api.key == ApiKey::Produce {
+            0
+        } else {
+            *api.versions.start()
+        },
         max_version: *api.versions.end(),
     }
 }

@@ -14,7 +14,11 @@ pub(super) async fn handle(
     for group_id in distinct(request.group_ids, String::clone) {
         let mut described = match context.groups_for(&group_id) {
             Ok(groups) => groups.describe_consumer_group(&group_id).await,
-            Err(error) => DescribedGroup { group_id, error_code: error.code(), ..Default::default() },
+            Err(error) => DescribedGroup {
+                group_id,
+                error_code: error.code(),
+                ..Default::default()
+            },
         };
         if described.error_code == 0 {
             described.authorized_operations =
@@ -22,5 +26,8 @@ pub(super) async fn handle(
         }
         groups.push(described);
     }
-    ConsumerGroupDescribeResponse { groups, ..Default::default() }
+    ConsumerGroupDescribeResponse {
+        groups,
+        ..Default::default()
+    }
 }

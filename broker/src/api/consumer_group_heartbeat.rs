@@ -11,8 +11,13 @@ pub(super) async fn handle(
     match context.groups_for(&request.group_id) {
         Ok(groups) => {
             let client = context.client();
-            groups.consumer_group_heartbeat(client, context.api_version, request).await
+            groups
+                .consumer_group_heartbeat(client, context.api_version, request)
+                .await
         }
-        Err(error) => ConsumerGroupHeartbeatResponse { error_code: error.code(), ..Default::default() },
+        Err(error) => ConsumerGroupHeartbeatResponse {
+            error_code: error.code(),
+            ..Default::default()
+        },
     }
 }

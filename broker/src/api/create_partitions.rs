@@ -41,5 +41,9 @@ fn result(outcome: Result<(), ApiError>, name: String) -> CreatePartitionsTopicR
         Ok(()) => (0, None),
         Err(error) => (error.code.into(), Some(error.message)),
     };
-    CreatePartitionsTopicResult { name, error_code, error_message }
+    CreatePartitionsTopicResult {
+        name,
+        error_code,
+        error_message,
+    }
 }

@@ -22,7 +22,9 @@ pub(super) async fn handle(context: Context, request: CreateTopicsRequest) -> Cr
     let names: Vec<_> = asked.iter().map(|topic| topic.name.clone()).collect();
     let new = asked.into_iter().map(new_topic).collect();
     let mut mutations = context.mutations(STRICT_QUOTA_SINCE);
-    let created = broker.create_topics(new, request.validate_only, &mut mutations).await;
+    let created = broker
+        .create_topics(new, request.validate_only, &mut mutations)
+        .await;
     let throttle_time_ms = mutations.throttle_time_ms();
     let repeated = repeated.into_iter().map(|name| {
         let error = ApiError::twice(&name);
@@ -31,7 +33,9 @@ pub(super) async fn handle(context: Context, request: CreateTopicsRequest) -> Cr
     let results = names.into_iter().zip(created).chain(repeated);
     CreateTopicsResponse {
         throttle_time_ms,
-        topics: results.map(|(name, created)| result(broker, name, created)).collect(),
+        topics: results
+            .map(|(name, created)| result(broker, name, created))
+            .collect(),
     }
 }
 
@@ -45,7 +49,11 @@ fn new_topic(topic: CreatableTopic) -> NewTopic {
             .into_iter()
             .map(|assignment| (assignment.partition_index, assignment.broker_ids))
             .collect(),
-        configs: topic.configs.into_iter().map(|config| (config.name, config.value)).collect(),
+        configs: topic
+            .configs
+            .into_iter()
+            .map(|config| (config.name, config.value))
+            .collect(),
     }
 }
 
@@ -62,7 +70,10 @@ fn result(broker: &Broker, name: String, created: Result<topics::Created, ApiErr
             name,
             topic_id: topic.id,
             num_partitions: topic.partitions.len() as i32,
-            replication_factor: topic.partitions.first().map_or(-1, |partition| partition.replicas.len() as i16),
+            replication_factor: topic
+                .partitions
+                .first()
+                .map_or(-1, |partition| partition.replicas.len() as i16),
             configs: Some(configs(broker, &topic)),
             ..Default::default()
         },

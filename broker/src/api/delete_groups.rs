@@ -1,6 +1,8 @@
 //! DeleteGroups (42), versions 0-2: deletes groups that have no members, with their offsets.
 
-use heliostat_wire::message::{DeleteGroupsRequest, DeleteGroupsResponse, delete_groups::DeletableGroupResult};
+use heliostat_wire::message::{
+    DeleteGroupsRequest, DeleteGroupsResponse, delete_groups::DeletableGroupResult,
+};
 
 use super::{Context, distinct::distinct};
 
@@ -11,7 +13,13 @@ pub(super) async fn handle(context: Context, request: DeleteGroupsRequest) -> De
             Ok(groups) => groups.delete_group(&group_id).await,
             Err(error) => error,
         };
-        results.push(DeletableGroupResult { group_id, error_code: error.code() });
+        results.push(DeletableGroupResult {
+            group_id,
+            error_code: error.code(),
+        });
     }
-    DeleteGroupsResponse { results, ..Default::default() }
+    DeleteGroupsResponse {
+        results,
+        ..Default::default()
+    }
 }

@@ -25,18 +25,29 @@ type Planned = (String, Vec<(i32, i64, Result<Led, NotServed>)>);
 pub(super) async fn handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let topics = plan(&context, request);
     let topics = blocking(move || topics.into_iter().map(delete_all).collect()).await;
-    DeleteRecordsResponse { topics, ..Default::default() }
+    DeleteRecordsResponse {
+        topics,
+        ..Default::default()
+    }
 }
 
 fn delete_all((name, partitions): Planned) -> DeleteRecordsTopicResult {
-    let partitions = partitions.into_iter().map(|(index, offset, led)| delete(index, offset, led));
-    DeleteRecordsTopicResult { name, partitions: partitions.collect() }
+    let partitions = partitions
+        .into_iter()
+        .map(|(index, offset, led)| delete(index, offset, led));
+    DeleteRecordsTopicResult {
+        name,
+        partitions: partitions.collect(),
+    }
 }
 
 fn plan(context: &Context, request: DeleteRecordsRequest) -> Vec<Planned> {
     let image = context.broker.image();
     // Kafka goes by partitions: a topic without any leaves no trace.
-    let topics = request.topics.into_iter().filter(|topic| !topic.partitions.is_empty());
+    let topics = request
+        .topics
+        .into_iter()
+        .filter(|topic| !topic.partitions.is_empty());
     let topics = topics.map(|topic| {
         let found = TopicKey::Name(&topic.name).find(&image);
         // The last of several offsets for one partition counts.

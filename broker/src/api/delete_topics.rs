@@ -21,7 +21,12 @@ pub(super) async fn handle(context: Context, request: DeleteTopicsRequest) -> De
         request.topics
     } else {
         let names = request.topic_names.into_iter();
-        names.map(|name| DeleteTopicState { name: Some(name), topic_id: Uuid::ZERO }).collect()
+        names
+            .map(|name| DeleteTopicState {
+                name: Some(name),
+                topic_id: Uuid::ZERO,
+            })
+            .collect()
     };
     let disabled = !context.broker.settings().delete_topic_enable;
     let (asked, refused) = once_each(asked, &context.broker.image());
@@ -93,12 +98,19 @@ fn reference(topic: &DeleteTopicState) -> Result<TopicRef<'_>, ApiError> {
     match &topic.name {
         Some(name) if topic.topic_id.is_zero() => Ok(TopicRef::Name(name)),
         None if !topic.topic_id.is_zero() => Ok(TopicRef::Id(topic.topic_id)),
-        _ => Err(ApiError::new(ErrorCode::InvalidRequest, "a topic is deleted either by its name or by its id")),
+        _ => Err(ApiError::new(
+            ErrorCode::InvalidRequest,
+            "a topic is deleted either by its name or by its id",
+        )),
     }
 }
 
 fn deletion_disabled(version: i16) -> ApiError {
     // Older clients do not know the code.
-    let code = if version < 3 { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled };
+    let code = if version < 3 {
+        ErrorCode::InvalidRequest
+    } else {
+        ErrorCode::TopicDeletionDisabled
+    };
     ApiError::new(code, "delete.topic.enable is false")
 }

@@ -78,7 +78,9 @@ impl Filter {
     fn add(&mut self, component: ComponentData) -> Result<(), ApiError> {
         let kind = component.entity_type;
         if kind.is_empty() {
-            return Err(ApiError::invalid_request("a part of the filter has no entity type"));
+            return Err(ApiError::invalid_request(
+                "a part of the filter has no entity type",
+            ));
         }
         if self.names(&kind) {
             return Err(ApiError::twice(&kind));
@@ -90,7 +92,9 @@ impl Filter {
         match (component.match_type, component.match_name) {
             (EXACT, Some(name)) => drop(self.exact.insert(kind, Some(name))),
             (EXACT, None) => {
-                return Err(ApiError::invalid_request(format!("no name is given that {kind} has to have")));
+                return Err(ApiError::invalid_request(format!(
+                    "no name is given that {kind} has to have"
+                )));
             }
             (DEFAULT, None) => drop(self.exact.insert(kind, None)),
             (ANY, None) => drop(self.any.insert(kind)),
@@ -111,7 +115,10 @@ impl Filter {
     fn matches(&self, entity: &QuotaEntity) -> bool {
         let QuotaEntity(names) = entity;
         (!self.strict || names.len() == self.exact.len() + self.any.len())
-            && self.exact.iter().all(|(kind, name)| names.get(kind) == Some(name))
+            && self
+                .exact
+                .iter()
+                .all(|(kind, name)| names.get(kind) == Some(name))
             && self.any.iter().all(|kind| names.contains_key(kind))
     }
 }

@@ -14,8 +14,14 @@ const CONTROLLERS: i8 = 2;
 pub(super) async fn handle(context: Context, request: DescribeClusterRequest) -> DescribeClusterResponse {
     let refusal = match request.endpoint_type {
         BROKERS => None,
-        CONTROLLERS => Some((ErrorCode::MismatchedEndpointType, "this listener belongs to a broker, not a controller")),
-        _ => Some((ErrorCode::UnsupportedEndpointType, "endpoints are brokers (1) or controllers (2)")),
+        CONTROLLERS => Some((
+            ErrorCode::MismatchedEndpointType,
+            "this listener belongs to a broker, not a controller",
+        )),
+        _ => Some((
+            ErrorCode::UnsupportedEndpointType,
+            "endpoints are brokers (1) or controllers (2)",
+        )),
     };
     if let Some((error, message)) = refusal {
         return DescribeClusterResponse {

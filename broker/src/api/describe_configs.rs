@@ -5,7 +5,8 @@ use heliostat_wire::{
     message::{
         DescribeConfigsRequest, DescribeConfigsResponse,
         describe_configs::{
-            DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+            DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
+            DescribeConfigsSynonym,
         },
     },
 };
@@ -26,10 +27,21 @@ struct Detail {
 }
 
 pub(super) async fn handle(context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let detail = Detail { synonyms: request.include_synonyms, documentation: request.include_documentation };
-    let resources = distinct(request.resources, |asked| (asked.resource_type, asked.resource_name.clone()));
-    let results = resources.into_iter().map(|resource| describe(&context.broker, resource, detail)).collect();
-    DescribeConfigsResponse { results, ..Default::default() }
+    let detail = Detail {
+        synonyms: request.include_synonyms,
+        documentation: request.include_documentation,
+    };
+    let resources = distinct(request.resources, |asked| {
+        (asked.resource_type, asked.resource_name.clone())
+    });
+    let results = resources
+        .into_iter()
+        .map(|resource| describe(&context.broker, resource, detail))
+        .collect();
+    DescribeConfigsResponse {
+        results,
+        ..Default::default()
+    }
 }
 
 fn describe(broker: &Broker, asked: DescribeConfigsResource, detail: Detail) -> DescribeConfigsResult {
@@ -39,7 +51,14 @@ fn describe(broker: &Broker, asked: DescribeConfigsResource, detail: Detail) -> 
         Some(keys) => keys.is_empty() || keys.contains(&entry.name),
     };
     let (error, configs) = match entries(broker, asked.resource_type, &asked.resource_name) {
-        Ok(entries) => (None, entries.into_iter().filter(wanted).map(|entry| result(entry, detail)).collect()),
+        Ok(entries) => (
+            None,
+            entries
+                .into_iter()
+                .filter(wanted)
+                .map(|entry| result(entry, detail))
+                .collect(),
+        ),
         Err(error) => (Some(error), Vec::new()),
     };
     DescribeConfigsResult {
@@ -83,7 +102,11 @@ fn result(entry: ConfigEntry, detail: Detail) -> DescribeConfigsResourceResult {
         read_only: entry.read_only,
         config_source: source,
         is_sensitive: false,
-        synonyms: if detail.synonyms { entry.settings.into_iter().map(setting).collect() } else { Vec::new() },
+        synonyms: if detail.synonyms {
+            entry.settings.into_iter().map(setting).collect()
+        } else {
+            Vec::new()
+        },
         config_type: entry.type_code,
         documentation: detail.documentation.then(|| entry.documentation.to_owned()),
         name: entry.name,
@@ -97,7 +120,9 @@ impl Broker {
         let image = self.image();
         let entries = self.layers(&image).describe_broker().into_iter();
         let set = entries.filter_map(|mut entry| {
-            entry.settings.retain(|setting| setting.source == Source::AllBrokers);
+            entry
+                .settings
+                .retain(|setting| setting.source == Source::AllBrokers);
             entry.value = entry.settings.first()?.value.clone();
             Some(entry)
         });

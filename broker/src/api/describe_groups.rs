@@ -1,6 +1,8 @@
 //! DescribeGroups (15), versions 0-6: a group's state and its members.
 
-use heliostat_wire::message::{DescribeGroupsRequest, DescribeGroupsResponse, describe_groups::DescribedGroup};
+use heliostat_wire::message::{
+    DescribeGroupsRequest, DescribeGroupsResponse, describe_groups::DescribedGroup,
+};
 
 use super::{Context, distinct::distinct, operations};
 
@@ -9,7 +11,11 @@ pub(super) async fn handle(context: Context, request: DescribeGroupsRequest) -> 
     for group_id in distinct(request.groups, String::clone) {
         let mut described = match context.groups_for(&group_id) {
             Ok(groups) => groups.describe_group(context.api_version, &group_id).await,
-            Err(error) => DescribedGroup { group_id, error_code: error.code(), ..Default::default() },
+            Err(error) => DescribedGroup {
+                group_id,
+                error_code: error.code(),
+                ..Default::default()
+            },
         };
         if described.error_code == 0 {
             described.authorized_operations =
@@ -17,5 +23,8 @@ pub(super) async fn handle(context: Context, request: DescribeGroupsRequest) -> 
         }
         groups.push(described);
     }
-    DescribeGroupsResponse { groups, ..Default::default() }
+    DescribeGroupsResponse {
+        groups,
+        ..Default::default()
+    }
 }

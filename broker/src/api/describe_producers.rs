@@ -21,14 +21,21 @@ pub(super) async fn handle(context: Context, request: DescribeProducersRequest) 
     let topics = request.topics.into_iter().map(|topic| {
         let found = TopicKey::Name(&topic.name).find(&image);
         let partitions = topic.partition_indexes.into_iter().map(|index| match found {
-            Ok(found) => {
-                describe(index, context.broker.led_by(context.node_id(), &image, found, index, -1))
-            }
+            Ok(found) => describe(
+                index,
+                context.broker.led_by(context.node_id(), &image, found, index, -1),
+            ),
             Err(_) => no_topic(index, &topic.name),
         });
-        TopicResponse { partitions: partitions.collect(), name: topic.name.clone() }
+        TopicResponse {
+            partitions: partitions.collect(),
+            name: topic.name.clone(),
+        }
     });
-    DescribeProducersResponse { topics: topics.collect(), ..Default::default() }
+    DescribeProducersResponse {
+        topics: topics.collect(),
+        ..Default::default()
+    }
 }
 
 /// The answer for a partition of a topic that is not there, or never can be.

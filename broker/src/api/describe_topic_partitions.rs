@@ -24,7 +24,10 @@ pub(super) async fn handle(
     if !cursor_fits(&request) {
         let names = distinct(request.topics, |topic| topic.name.clone()).into_iter();
         let topics = names.map(|topic| failed(topic.name, ErrorCode::InvalidRequest));
-        return DescribeTopicPartitionsResponse { topics: topics.collect(), ..Default::default() };
+        return DescribeTopicPartitionsResponse {
+            topics: topics.collect(),
+            ..Default::default()
+        };
     }
     let mut asked: Vec<String> = if request.topics.is_empty() {
         image.topics().map(|topic| topic.name.clone()).collect()
@@ -34,15 +37,23 @@ pub(super) async fn handle(
     asked.sort();
     asked.dedup();
     let (from_topic, from_partition) = match request.cursor {
-        Some(cursor) => (cursor.topic_name, usize::try_from(cursor.partition_index).unwrap_or(0)),
+        Some(cursor) => (
+            cursor.topic_name,
+            usize::try_from(cursor.partition_index).unwrap_or(0),
+        ),
         None => (String::new(), 0),
     };
-    let mut left = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, PARTITIONS_MAX);
+    let mut left = usize::try_from(request.response_partition_limit)
+        .unwrap_or(0)
+        .clamp(1, PARTITIONS_MAX);
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in asked.into_iter().filter(|name| *name >= from_topic) {
         let first = if name == from_topic { from_partition } else { 0 };
         if left == 0 {
-            response.next_cursor = Some(Cursor { topic_name: name, partition_index: first as i32 });
+            response.next_cursor = Some(Cursor {
+                topic_name: name,
+                partition_index: first as i32,
+            });
             break;
         }
         let Some(topic) = image.topic(&name) else {
@@ -53,7 +64,10 @@ pub(super) async fn handle(
         response.topics.push(page(&image, topic, first, last));
         left -= last.saturating_sub(first);
         if last < topic.partitions.len() {
-            response.next_cursor = Some(Cursor { topic_name: name, partition_index: last as i32 });
+            response.next_cursor = Some(Cursor {
+                topic_name: name,
+                partition_index: last as i32,
+            });
             break;
         }
     }
@@ -81,7 +95,11 @@ fn unknown(name: String) -> DescribeTopicPartitionsResponseTopic {
 }
 
 fn failed(name: String, error: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
-    DescribeTopicPartitionsResponseTopic { error_code: error.into(), name: Some(name), ..Default::default() }
+    DescribeTopicPartitionsResponseTopic {
+        error_code: error.into(),
+        name: Some(name),
+        ..Default::default()
+    }
 }
 
 fn page(image: &Image, topic: &Topic, first: usize, last: usize) -> DescribeTopicPartitionsResponseTopic {

@@ -18,7 +18,10 @@ pub(super) async fn handle(
     for id in request.transactional_ids {
         transaction_states.push(describe(&context, id).await);
     }
-    DescribeTransactionsResponse { transaction_states, ..Default::default() }
+    DescribeTransactionsResponse {
+        transaction_states,
+        ..Default::default()
+    }
 }
 
 async fn describe(context: &Context, id: String) -> TransactionState {
@@ -44,7 +47,10 @@ async fn describe(context: &Context, id: String) -> TransactionState {
         producer_id: found.producer_id,
         producer_epoch: found.epoch,
         topics: topics
-            .map(|(topic, partitions)| TopicData { topic, partitions: partitions.into_iter().collect() })
+            .map(|(topic, partitions)| TopicData {
+                topic,
+                partitions: partitions.into_iter().collect(),
+            })
             .collect(),
     }
 }

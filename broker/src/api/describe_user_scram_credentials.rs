@@ -34,7 +34,10 @@ pub(super) async fn handle(
             ..Default::default()
         };
         if times.get(&user).is_some_and(|times| *times > 1) {
-            return refused(ErrorCode::DuplicateResource, "the request names a user more than once");
+            return refused(
+                ErrorCode::DuplicateResource,
+                "the request names a user more than once",
+            );
         }
         let Some(of_user) = credentials.get(&user) else {
             return refused(ErrorCode::ResourceNotFound, "a user has no password");

@@ -23,7 +23,10 @@ pub(super) async fn handle(context: Context, request: ElectLeadersRequest) -> El
     let broker = &context.broker;
     let all = request.topic_partitions.is_none();
     let asked = match request.topic_partitions {
-        Some(topics) => topics.into_iter().map(|topic| (topic.topic, topic.partitions)).collect(),
+        Some(topics) => topics
+            .into_iter()
+            .map(|topic| (topic.topic, topic.partitions))
+            .collect(),
         None => every_partition(broker),
     };
     let partitions: Vec<_> = asked
@@ -34,34 +37,45 @@ pub(super) async fn handle(context: Context, request: ElectLeadersRequest) -> El
         Ok(results) => results,
         Err(error) => return refused(error.code),
     };
-    if all && election == Election::Preferred
+    if all
+        && election == Election::Preferred
         && let Err(error) = broker.elect_preferred_coordinators().await
     {
         return refused(error.code);
     }
     let mut results = results.into_iter();
-    let topics = asked.into_iter().map(|(topic, partitions)| ReplicaElectionResult {
-        topic,
-        partition_result: partitions
-            .into_iter()
-            .zip(results.by_ref())
-            .map(|(partition_id, outcome)| told(partition_id, outcome))
-            // Who asks for all of them is told only what was to be done.
-            .filter(|result| !all || result.error_code != ErrorCode::ElectionNotNeeded.code())
-            .collect(),
-    });
-    ElectLeadersResponse { replica_election_results: topics.collect(), ..Default::default() }
+    let topics = asked
+        .into_iter()
+        .map(|(topic, partitions)| ReplicaElectionResult {
+            topic,
+            partition_result: partitions
+                .into_iter()
+                .zip(results.by_ref())
+                .map(|(partition_id, outcome)| told(partition_id, outcome))
+                // Who asks for all of them is told only what was to be done.
+                .filter(|result| !all || result.error_code != ErrorCode::ElectionNotNeeded.code())
+                .collect(),
+        });
+    ElectLeadersResponse {
+        replica_election_results: topics.collect(),
+        ..Default::default()
+    }
 }
 
 fn every_partition(broker: &Broker) -> Vec<(String, Vec<i32>)> {
     let image = broker.image();
-    let topics = image.topics().map(|topic| (topic.name.clone(), (0..topic.partitions.len() as i32).collect()));
+    let topics = image
+        .topics()
+        .map(|topic| (topic.name.clone(), (0..topic.partitions.len() as i32).collect()));
     topics.collect()
 }
 
 fn told(partition_id: i32, outcome: Result<(), ApiError>) -> PartitionResult {
     match outcome {
-        Ok(()) => PartitionResult { partition_id, ..Default::default() },
+        Ok(()) => PartitionResult {
+            partition_id,
+            ..Default::default()
+        },
         Err(error) => PartitionResult {
             partition_id,
             error_code: error.code.into(),
@@ -89,5 +103,8 @@ fn refused_each(request: ElectLeadersRequest, error: ErrorCode) -> ElectLeadersR
 }
 
 fn refused(error: ErrorCode) -> ElectLeadersResponse {
-    ElectLeadersResponse { error_code: error.into(), ..Default::default() }
+    ElectLeadersResponse {
+        error_code: error.into(),
+        ..Default::default()
+    }
 }

@@ -20,20 +20,36 @@ pub(super) async fn handle(context: Context, request: EndTxnRequest) -> EndTxnRe
         producer_id: request.producer_id,
         epoch: request.producer_epoch,
     };
-    let client_version = if context.api_version >= EPOCH_BUMP_SINCE { EPOCH_BUMP } else { 0 };
-    let kind = EndKind { commit: request.committed, client_version };
+    let client_version = if context.api_version >= EPOCH_BUMP_SINCE {
+        EPOCH_BUMP
+    } else {
+        0
+    };
+    let kind = EndKind {
+        commit: request.committed,
+        client_version,
+    };
     let ended = match context.transactions_for(&producer.transactional_id) {
         Ok(_) => Coordinator::end(&context.broker, producer, kind).await,
         Err(error) => Err(error),
     };
     match ended {
-        Ok((producer_id, producer_epoch)) => EndTxnResponse { producer_id, producer_epoch, ..Default::default() },
+        Ok((producer_id, producer_epoch)) => EndTxnResponse {
+            producer_id,
+            producer_epoch,
+            ..Default::default()
+        },
         Err(error) => {
             let error = match error {
-                ErrorCode::ProducerFenced if context.api_version < FENCED_SINCE => ErrorCode::InvalidProducerEpoch,
+                ErrorCode::ProducerFenced if context.api_version < FENCED_SINCE => {
+                    ErrorCode::InvalidProducerEpoch
+                }
                 error => error,
             };
-            EndTxnResponse { error_code: error.into(), ..Default::default() }
+            EndTxnResponse {
+                error_code: error.into(),
+                ..Default::default()
+            }
         }
     }
 }

@@ -14,14 +14,21 @@ pub(super) async fn handle(context: Context, request: FindCoordinatorRequest) ->
     if context.api_version >= 4 {
         let keys = request.coordinator_keys.into_iter();
         let coordinators = keys.map(|key| find(&context, request.key_type, key)).collect();
-        return FindCoordinatorResponse { coordinators, ..Default::default() };
+        return FindCoordinatorResponse {
+            coordinators,
+            ..Default::default()
+        };
     }
     let found = find(&context, request.key_type, request.key);
     let fine = found.error_code == ErrorCode::None.code();
     FindCoordinatorResponse {
         error_code: found.error_code,
         // Kafka says "NONE" in these versions, and nothing in later ones.
-        error_message: if fine { Some(ErrorCode::None.name().to_owned()) } else { found.error_message },
+        error_message: if fine {
+            Some(ErrorCode::None.name().to_owned())
+        } else {
+            found.error_message
+        },
         node_id: found.node_id,
         host: found.host,
         port: found.port,

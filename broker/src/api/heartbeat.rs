@@ -9,5 +9,8 @@ pub(super) async fn handle(context: Context, request: HeartbeatRequest) -> Heart
         Ok(groups) => groups.heartbeat(request).await,
         Err(error) => error,
     };
-    HeartbeatResponse { error_code: error.code(), ..Default::default() }
+    HeartbeatResponse {
+        error_code: error.code(),
+        ..Default::default()
+    }
 }

@@ -46,15 +46,34 @@ pub(super) async fn handle(
             resource_name: asked.resource_name,
         });
     }
-    IncrementalAlterConfigsResponse { responses, ..Default::default() }
+    IncrementalAlterConfigsResponse {
+        responses,
+        ..Default::default()
+    }
 }
 
 async fn alter(broker: &Broker, asked: &AlterConfigsResource, validate_only: bool) -> Result<(), ApiError> {
-    let alterations = asked.configs.iter().map(alteration).collect::<Result<Vec<_>, _>>()?;
+    let alterations = asked
+        .configs
+        .iter()
+        .map(alteration)
+        .collect::<Result<Vec<_>, _>>()?;
     match asked.resource_type {
-        resource::TOPIC => broker.alter_topic_configs(&asked.resource_name, |_| alterations, validate_only).await,
-        resource::BROKER => broker.alter_broker_configs(&asked.resource_name, |_| alterations, validate_only).await,
-        resource::GROUP => broker.alter_group_configs(&asked.resource_name, |_| alterations, validate_only).await,
+        resource::TOPIC => {
+            broker
+                .alter_topic_configs(&asked.resource_name, |_| alterations, validate_only)
+                .await
+        }
+        resource::BROKER => {
+            broker
+                .alter_broker_configs(&asked.resource_name, |_| alterations, validate_only)
+                .await
+        }
+        resource::GROUP => {
+            broker
+                .alter_group_configs(&asked.resource_name, |_| alterations, validate_only)
+                .await
+        }
         other => Err(resource::unsupported(other)),
     }
 }
@@ -62,7 +81,10 @@ async fn alter(broker: &Broker, asked: &AlterConfigsResource, validate_only: boo
 fn alteration(config: &AlterableConfig) -> Result<Alteration, ApiError> {
     let value = || match &config.value {
         Some(value) => Ok(value.clone()),
-        None => Err(ApiError::invalid_request(format!("{} has no value; to remove it, delete it", config.name))),
+        None => Err(ApiError::invalid_request(format!(
+            "{} has no value; to remove it, delete it",
+            config.name
+        ))),
     };
     let operation = match config.config_operation {
         SET => Operation::Set(value()?),
@@ -75,5 +97,8 @@ fn alteration(config: &AlterableConfig) -> Result<Alteration, ApiError> {
             )));
         }
     };
-    Ok(Alteration { name: config.name.clone(), operation })
+    Ok(Alteration {
+        name: config.name.clone(),
+        operation,
+    })
 }

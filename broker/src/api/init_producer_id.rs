@@ -15,15 +15,23 @@ const FENCED_SINCE: i16 = 4;
 
 pub(super) async fn handle(context: Context, request: InitProducerIdRequest) -> InitProducerIdResponse {
     match init(&context, request).await {
-        Ok((producer_id, producer_epoch)) => {
-            InitProducerIdResponse { producer_id, producer_epoch, ..Default::default() }
-        }
+        Ok((producer_id, producer_epoch)) => InitProducerIdResponse {
+            producer_id,
+            producer_epoch,
+            ..Default::default()
+        },
         Err(error) => {
             let error = match error {
-                ErrorCode::ProducerFenced if context.api_version < FENCED_SINCE => ErrorCode::InvalidProducerEpoch,
+                ErrorCode::ProducerFenced if context.api_version < FENCED_SINCE => {
+                    ErrorCode::InvalidProducerEpoch
+                }
                 error => error,
             };
-            InitProducerIdResponse { error_code: error.into(), producer_epoch: -1, ..Default::default() }
+            InitProducerIdResponse {
+                error_code: error.into(),
+                producer_epoch: -1,
+                ..Default::default()
+            }
         }
     }
 }

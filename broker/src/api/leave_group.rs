@@ -12,11 +12,17 @@ pub(super) async fn handle(context: Context, request: LeaveGroupRequest) -> Leav
     let members = if several {
         request.members
     } else {
-        vec![MemberIdentity { member_id: request.member_id, ..Default::default() }]
+        vec![MemberIdentity {
+            member_id: request.member_id,
+            ..Default::default()
+        }]
     };
     let mut response = match context.groups_for(&request.group_id) {
         Ok(groups) => groups.leave_group(&request.group_id, members).await,
-        Err(error) => LeaveGroupResponse { error_code: error.code(), ..Default::default() },
+        Err(error) => LeaveGroupResponse {
+            error_code: error.code(),
+            ..Default::default()
+        },
     };
     if !several && let Some(member) = response.members.pop() {
         response.error_code = member.error_code;

@@ -2,7 +2,9 @@
 
 use heliostat_wire::{
     ErrorCode,
-    message::{ListConfigResourcesRequest, ListConfigResourcesResponse, list_config_resources::ConfigResource},
+    message::{
+        ListConfigResourcesRequest, ListConfigResourcesResponse, list_config_resources::ConfigResource,
+    },
 };
 
 use super::{Context, resource};
@@ -15,7 +17,13 @@ pub(super) async fn handle(
     context: Context,
     request: ListConfigResourcesRequest,
 ) -> ListConfigResourcesResponse {
-    let all = [resource::TOPIC, resource::BROKER, resource::BROKER_LOGGER, resource::CLIENT_METRICS, resource::GROUP];
+    let all = [
+        resource::TOPIC,
+        resource::BROKER,
+        resource::BROKER_LOGGER,
+        resource::CLIENT_METRICS,
+        resource::GROUP,
+    ];
     let types = match context.api_version {
         version if version < TYPES_SINCE => vec![resource::CLIENT_METRICS],
         _ if request.resource_types.is_empty() => all.to_vec(),
@@ -32,14 +40,23 @@ pub(super) async fn handle(
     for resource_type in all.into_iter().filter(|known| types.contains(known)) {
         let names: Vec<String> = match resource_type {
             resource::TOPIC => image.topics().map(|topic| topic.name.clone()).collect(),
-            resource::BROKER | resource::BROKER_LOGGER => {
-                context.broker.nodes().iter().map(|node| node.id.to_string()).collect()
-            }
+            resource::BROKER | resource::BROKER_LOGGER => context
+                .broker
+                .nodes()
+                .iter()
+                .map(|node| node.id.to_string())
+                .collect(),
             resource::GROUP => configured(&image),
             _ => Vec::new(),
         };
-        let resource = |resource_name| ConfigResource { resource_name, resource_type };
+        let resource = |resource_name| ConfigResource {
+            resource_name,
+            resource_type,
+        };
         config_resources.extend(names.into_iter().map(resource));
     }
-    ListConfigResourcesResponse { config_resources, ..Default::default() }
+    ListConfigResourcesResponse {
+        config_resources,
+        ..Default::default()
+    }
 }

@@ -5,7 +5,13 @@ use heliostat_wire::message::{ListGroupsRequest, ListGroupsResponse};
 use super::Context;
 
 pub(super) async fn handle(context: Context, request: ListGroupsRequest) -> ListGroupsResponse {
-    let mut groups = context.broker.groups().list_groups(&request.states_filter, &request.types_filter);
+    let mut groups = context
+        .broker
+        .groups()
+        .list_groups(&request.states_filter, &request.types_filter);
     groups.retain(|group| context.is_coordinator(&group.group_id));
-    ListGroupsResponse { groups, ..Default::default() }
+    ListGroupsResponse {
+        groups,
+        ..Default::default()
+    }
 }

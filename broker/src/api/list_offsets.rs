@@ -50,12 +50,21 @@ pub(super) async fn handle(context: Context, request: ListOffsetsRequest) -> Lis
     let topics = plan(&context, request);
     // Looking for a timestamp reads from the disk.
     let topics = blocking(move || topics.into_iter().map(|topic| answer(topic, view)).collect()).await;
-    ListOffsetsResponse { topics, ..Default::default() }
+    ListOffsetsResponse {
+        topics,
+        ..Default::default()
+    }
 }
 
 fn answer(topic: Topic, view: View) -> ListOffsetsTopicResponse {
-    let partitions = topic.partitions.into_iter().map(|(asked, led)| look_up(&asked, led, view));
-    ListOffsetsTopicResponse { partitions: partitions.collect(), name: topic.name }
+    let partitions = topic
+        .partitions
+        .into_iter()
+        .map(|(asked, led)| look_up(&asked, led, view));
+    ListOffsetsTopicResponse {
+        partitions: partitions.collect(),
+        name: topic.name,
+    }
 }
 
 fn plan(context: &Context, request: ListOffsetsRequest) -> Vec<Topic> {
@@ -64,7 +73,10 @@ fn plan(context: &Context, request: ListOffsetsRequest) -> Vec<Topic> {
         let found = TopicKey::Name(&name).find(&image);
         let (asked_once, repeated) = once(partitions, |asked| asked.partition_index);
         let repeated = repeated.into_iter().map(|partition_index| {
-            let asked = ListOffsetsPartition { partition_index, ..Default::default() };
+            let asked = ListOffsetsPartition {
+                partition_index,
+                ..Default::default()
+            };
             (asked, Err(ErrorCode::InvalidRequest.into()))
         });
         let partitions = asked_once.into_iter().map(|asked| {

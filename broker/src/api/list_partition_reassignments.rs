@@ -14,15 +14,23 @@ pub(super) async fn handle(
 ) -> ListPartitionReassignmentsResponse {
     let image = context.broker.image();
     let topics: Vec<_> = match request.topics {
-        None => image.topics().filter_map(|topic| ongoing(topic, |_| true)).collect(),
+        None => image
+            .topics()
+            .filter_map(|topic| ongoing(topic, |_| true))
+            .collect(),
         Some(asked) => asked
             .iter()
             .filter_map(|asked| {
-                ongoing(image.topic(&asked.name)?, |index| asked.partition_indexes.contains(&index))
+                ongoing(image.topic(&asked.name)?, |index| {
+                    asked.partition_indexes.contains(&index)
+                })
             })
             .collect(),
     };
-    ListPartitionReassignmentsResponse { topics, ..Default::default() }
+    ListPartitionReassignmentsResponse {
+        topics,
+        ..Default::default()
+    }
 }
 
 fn ongoing(topic: &Topic, is_asked: impl Fn(i32) -> bool) -> Option<OngoingTopicReassignment> {
@@ -36,5 +44,8 @@ fn ongoing(topic: &Topic, is_asked: impl Fn(i32) -> bool) -> Option<OngoingTopic
             removing_replicas: partition.removing.clone(),
         })
         .collect();
-    (!partitions.is_empty()).then(|| OngoingTopicReassignment { name: topic.name.clone(), partitions })
+    (!partitions.is_empty()).then(|| OngoingTopicReassignment {
+        name: topic.name.clone(),
+        partitions,
+    })
 }

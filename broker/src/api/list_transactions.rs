@@ -52,5 +52,9 @@ pub(super) async fn handle(context: Context, request: ListTransactionsRequest) -
             });
         }
     }
-    ListTransactionsResponse { unknown_state_filters, transaction_states, ..Default::default() }
+    ListTransactionsResponse {
+        unknown_state_filters,
+        transaction_states,
+        ..Default::default()
+    }
 }

@@ -28,12 +28,16 @@ const TOPIC_IDS_SINCE: i16 = 12;
 pub(super) async fn handle(context: Context, request: MetadataRequest) -> MetadataResponse {
     let broker = &context.broker;
     // Version 0 has no null: an empty list stands for all topics.
-    let asked = request.topics.filter(|topics| context.api_version > 0 || !topics.is_empty());
+    let asked = request
+        .topics
+        .filter(|topics| context.api_version > 0 || !topics.is_empty());
     let may_create = (context.api_version < 4 || request.allow_auto_topic_creation)
         && broker.settings().auto_create_topics;
     if let Some(asked) = &asked
         && !(TOPIC_IDS_SINCE..).contains(&context.api_version)
-        && asked.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_zero())
+        && asked
+            .iter()
+            .any(|topic| topic.name.is_none() || !topic.topic_id.is_zero())
     {
         return nameless(asked);
     }
@@ -41,7 +45,10 @@ pub(super) async fn handle(context: Context, request: MetadataRequest) -> Metada
     let mut topics = match asked {
         None => {
             let image = broker.image();
-            image.topics().map(|topic| describe(&image, topic, version)).collect()
+            image
+                .topics()
+                .map(|topic| describe(&image, topic, version))
+                .collect()
         }
         Some(asked) => {
             let asked = distinct(by_id_or_name(asked), |topic| (topic.name.clone(), topic.topic_id));
@@ -82,7 +89,10 @@ fn nameless(asked: &[MetadataRequestTopic]) -> MetadataResponse {
         let name = topic.name.clone().unwrap_or_default();
         failed(Some(name), topic.topic_id, ErrorCode::InvalidRequest)
     };
-    MetadataResponse { topics: asked.iter().map(refused).collect(), ..Default::default() }
+    MetadataResponse {
+        topics: asked.iter().map(refused).collect(),
+        ..Default::default()
+    }
 }
 
 /// The nodes that are up, where this client reaches them.
@@ -115,11 +125,16 @@ async fn describe_asked(
             .collect::<Vec<_>>();
         if !missing.is_empty() {
             // What cannot be created is described as unknown below, or as invalid by its name.
-            broker.create_topics(missing, false, &mut context.mutations(0)).await;
+            broker
+                .create_topics(missing, false, &mut context.mutations(0))
+                .await;
         }
     }
     let image = broker.image();
-    asked.into_iter().map(|topic| describe_one(&image, topic, context.api_version)).collect()
+    asked
+        .into_iter()
+        .map(|topic| describe_one(&image, topic, context.api_version))
+        .collect()
 }
 
 fn describe_one(image: &Image, asked: MetadataRequestTopic, version: i16) -> MetadataResponseTopic {
@@ -139,7 +154,12 @@ fn describe_one(image: &Image, asked: MetadataRequestTopic, version: i16) -> Met
 }
 
 fn failed(name: Option<String>, topic_id: Uuid, error: ErrorCode) -> MetadataResponseTopic {
-    MetadataResponseTopic { error_code: error.into(), name, topic_id, ..Default::default() }
+    MetadataResponseTopic {
+        error_code: error.into(),
+        name,
+        topic_id,
+        ..Default::default()
+    }
 }
 
 fn describe(image: &Image, topic: &Arc<Topic>, version: i16) -> MetadataResponseTopic {

@@ -20,13 +20,20 @@ pub(super) async fn handle(context: Context, request: OffsetDeleteRequest) -> Of
             if exists {
                 existing.push((topic.name.clone(), partition.partition_index));
             }
-            let error = if exists { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition };
+            let error = if exists {
+                ErrorCode::None
+            } else {
+                ErrorCode::UnknownTopicOrPartition
+            };
             partitions.push(OffsetDeleteResponsePartition {
                 partition_index: partition.partition_index,
                 error_code: error.code(),
             });
         }
-        topics.push(OffsetDeleteResponseTopic { name: topic.name, partitions });
+        topics.push(OffsetDeleteResponseTopic {
+            name: topic.name,
+            partitions,
+        });
     }
     let outcome = match context.groups_for(&request.group_id) {
         Ok(groups) => groups.delete_offsets(&request.group_id, existing).await,
@@ -34,12 +41,21 @@ pub(super) async fn handle(context: Context, request: OffsetDeleteRequest) -> Of
     };
     match outcome {
         Ok(codes) => {
-            let answered = topics.iter_mut().flat_map(|t| &mut t.partitions).filter(|p| p.error_code == 0);
+            let answered = topics
+                .iter_mut()
+                .flat_map(|t| &mut t.partitions)
+                .filter(|p| p.error_code == 0);
             for (partition, code) in answered.zip(codes) {
                 partition.error_code = code.code();
             }
-            OffsetDeleteResponse { topics, ..Default::default() }
+            OffsetDeleteResponse {
+                topics,
+                ..Default::default()
+            }
         }
-        Err(error) => OffsetDeleteResponse { error_code: error.code(), ..Default::default() },
+        Err(error) => OffsetDeleteResponse {
+            error_code: error.code(),
+            ..Default::default()
+        },
     }
 }

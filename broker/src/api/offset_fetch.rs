@@ -1,12 +1,10 @@
 //! OffsetFetch (9), versions 1-9: a group's offsets. Several groups at once since version 8.
 
-use heliostat_wire::{
-    message::{
-        OffsetFetchRequest, OffsetFetchResponse,
-        offset_fetch::{
-            OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponseGroup,
-            OffsetFetchResponsePartition, OffsetFetchResponseTopic,
-        },
+use heliostat_wire::message::{
+    OffsetFetchRequest, OffsetFetchResponse,
+    offset_fetch::{
+        OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponseGroup,
+        OffsetFetchResponsePartition, OffsetFetchResponseTopic,
     },
 };
 
@@ -23,23 +21,41 @@ pub(super) async fn handle(context: Context, request: OffsetFetchRequest) -> Off
         for group in distinct(request.groups, |group| group.group_id.clone()) {
             groups.push(fetch(&context, group, request.require_stable).await);
         }
-        return OffsetFetchResponse { groups, ..Default::default() };
+        return OffsetFetchResponse {
+            groups,
+            ..Default::default()
+        };
     }
     let topics = request.topics.map(|topics| {
         let topics = topics.into_iter();
         topics
-            .map(|t| OffsetFetchRequestTopics { name: t.name, partition_indexes: t.partition_indexes })
+            .map(|t| OffsetFetchRequestTopics {
+                name: t.name,
+                partition_indexes: t.partition_indexes,
+            })
             .collect::<Vec<_>>()
     });
-    let group = OffsetFetchRequestGroup { group_id: request.group_id, topics, ..Default::default() };
+    let group = OffsetFetchRequestGroup {
+        group_id: request.group_id,
+        topics,
+        ..Default::default()
+    };
     let asked = group.topics.clone();
     let response = fetch(&context, group, request.require_stable).await;
     let topics = if response.error_code != 0 && context.api_version < GROUP_ERROR_SINCE {
-        asked.unwrap_or_default().into_iter().map(|topic| failed(topic, response.error_code)).collect()
+        asked
+            .unwrap_or_default()
+            .into_iter()
+            .map(|topic| failed(topic, response.error_code))
+            .collect()
     } else {
         single(&response)
     };
-    OffsetFetchResponse { topics, error_code: response.error_code, ..Default::default() }
+    OffsetFetchResponse {
+        topics,
+        error_code: response.error_code,
+        ..Default::default()
+    }
 }
 
 async fn fetch(
@@ -68,7 +84,10 @@ fn single(group: &OffsetFetchResponseGroup) -> Vec<OffsetFetchResponseTopic> {
             metadata: p.metadata.clone(),
             error_code: p.error_code,
         });
-        topics.push(OffsetFetchResponseTopic { name: topic.name.clone(), partitions: partitions.collect() });
+        topics.push(OffsetFetchResponseTopic {
+            name: topic.name.clone(),
+            partitions: partitions.collect(),
+        });
     }
     topics
 }
@@ -82,5 +101,8 @@ fn failed(topic: OffsetFetchRequestTopics, error_code: i16) -> OffsetFetchRespon
         error_code,
     };
     let partitions = topic.partition_indexes.into_iter().map(partition).collect();
-    OffsetFetchResponseTopic { name: topic.name, partitions }
+    OffsetFetchResponseTopic {
+        name: topic.name,
+        partitions,
+    }
 }

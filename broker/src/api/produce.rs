@@ -120,9 +120,7 @@ impl Outcome<ProduceResponse> for Acknowledgement {
             Acknowledgement::Response(response) => Settled::Now(Ok(Some(response))),
             Acknowledgement::Nothing => Settled::Now(Ok(None)),
             Acknowledgement::Close(reason) => Settled::Now(Err(reason)),
-            Acknowledgement::Later(response) => {
-                Settled::Later(Box::pin(async move { Ok(response.await) }))
-            }
+            Acknowledgement::Later(response) => Settled::Later(Box::pin(async move { Ok(response.await) })),
         }
     }
 }
@@ -131,7 +129,10 @@ fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) 
     let image = context.broker.image();
     let by_id = context.api_version >= TOPIC_IDS_SINCE;
     // Kafka goes by partitions: a topic without any leaves no trace.
-    let topics = request.topic_data.into_iter().filter(|topic| !topic.partition_data.is_empty());
+    let topics = request
+        .topic_data
+        .into_iter()
+        .filter(|topic| !topic.partition_data.is_empty());
     let topics = topics.map(|topic| {
         let found = TopicKey::of(&topic.name, topic.topic_id, by_id).find(&image);
         let partitions = topic.partition_data.into_iter().map(|partition| {
@@ -191,25 +192,30 @@ fn append_all(
 ) -> (Vec<TopicProduceResponse>, Vec<(Place, Awaited)>) {
     let mut errors_left = RECORD_ERRORS_MAX;
     let mut awaited = Vec::new();
-    let topics = topics.into_iter().enumerate().map(|(place, topic)| TopicProduceResponse {
-        name: topic.name,
-        topic_id: topic.id,
-        partition_responses: topic
-            .partitions
-            .into_iter()
-            .enumerate()
-            .map(|(index, step)| {
-                let watched = step.led.as_ref().ok().map(|led| Watched::new(&led.log));
-                let (mut response, last_offset) = append(step, version, acks, clock.now_ms());
-                let unsettled = watched.zip(last_offset).and_then(|(watched, last)| watched.appended(last));
-                awaited.extend(unsettled.map(|one| ((place, index), one)));
-                response.record_errors.truncate(errors_left);
-                response.record_errors.shrink_to_fit();
-                errors_left -= response.record_errors.len();
-                response
-            })
-            .collect(),
-    });
+    let topics = topics
+        .into_iter()
+        .enumerate()
+        .map(|(place, topic)| TopicProduceResponse {
+            name: topic.name,
+            topic_id: topic.id,
+            partition_responses: topic
+                .partitions
+                .into_iter()
+                .enumerate()
+                .map(|(index, step)| {
+                    let watched = step.led.as_ref().ok().map(|led| Watched::new(&led.log));
+                    let (mut response, last_offset) = append(step, version, acks, clock.now_ms());
+                    let unsettled = watched
+                        .zip(last_offset)
+                        .and_then(|(watched, last)| watched.appended(last));
+                    awaited.extend(unsettled.map(|one| ((place, index), one)));
+                    response.record_errors.truncate(errors_left);
+                    response.record_errors.shrink_to_fit();
+                    errors_left -= response.record_errors.len();
+                    response
+                })
+                .collect(),
+        });
     (topics.collect(), awaited)
 }
 
@@ -259,7 +265,11 @@ fn append(step: Step, version: i16, acks: i16, now_ms: i64) -> (PartitionProduce
         Err(error) => {
             // A disk that fails is told of once, by the log; it would be told of with every request here.
             let response = PartitionProduceResponse {
-                log_start_offset: if error.was_examined() { led.log.log_start_offset() } else { -1 },
+                log_start_offset: if error.was_examined() {
+                    led.log.log_start_offset()
+                } else {
+                    -1
+                },
                 record_errors: record_errors(&error),
                 error_message: Some(error.to_string()),
                 ..refused(error.code())

@@ -10,7 +10,9 @@ use super::Context;
 pub(super) async fn handle(_: Context, _: SaslAuthenticateRequest) -> SaslAuthenticateResponse {
     SaslAuthenticateResponse {
         error_code: ErrorCode::IllegalSaslState.into(),
-        error_message: Some("this listener has no authentication: there is nothing to authenticate for".to_owned()),
+        error_message: Some(
+            "this listener has no authentication: there is nothing to authenticate for".to_owned(),
+        ),
         ..Default::default()
     }
 }

@@ -11,7 +11,10 @@ use super::Context;
 const PROTOCOL_REQUIRED_SINCE: i16 = 5;
 
 pub(super) async fn handle(context: Context, request: SyncGroupRequest) -> SyncGroupResponse {
-    let refused = |error: ErrorCode| SyncGroupResponse { error_code: error.code(), ..Default::default() };
+    let refused = |error: ErrorCode| SyncGroupResponse {
+        error_code: error.code(),
+        ..Default::default()
+    };
     let says_protocol = request.protocol_type.is_some() && request.protocol_name.is_some();
     if context.api_version >= PROTOCOL_REQUIRED_SINCE && !says_protocol {
         return refused(ErrorCode::InconsistentGroupProtocol);

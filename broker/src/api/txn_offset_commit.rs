@@ -26,24 +26,37 @@ pub(super) async fn handle(context: Context, mut request: TxnOffsetCommitRequest
         // Partitions that do not exist are answered here; only the others go to the group.
         topic.partitions.retain(|partition| {
             let exists = context.has_partition(&topic.name, partition.partition_index);
-            let error = if exists { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition };
+            let error = if exists {
+                ErrorCode::None
+            } else {
+                ErrorCode::UnknownTopicOrPartition
+            };
             partitions.push(TxnOffsetCommitResponsePartition {
                 partition_index: partition.partition_index,
                 error_code: error.code(),
             });
             exists
         });
-        topics.push(TxnOffsetCommitResponseTopic { name: topic.name.clone(), partitions });
+        topics.push(TxnOffsetCommitResponseTopic {
+            name: topic.name.clone(),
+            partitions,
+        });
     }
     request.topics.retain(|topic| !topic.partitions.is_empty());
     if !request.topics.is_empty() {
         let codes = commit(&context, request).await;
-        let existing = topics.iter_mut().flat_map(|topic| &mut topic.partitions).filter(|p| p.error_code == 0);
+        let existing = topics
+            .iter_mut()
+            .flat_map(|topic| &mut topic.partitions)
+            .filter(|p| p.error_code == 0);
         for (partition, code) in existing.zip(codes) {
             partition.error_code = code;
         }
     }
-    TxnOffsetCommitResponse { topics, ..Default::default() }
+    TxnOffsetCommitResponse {
+        topics,
+        ..Default::default()
+    }
 }
 
 /// One code for each partition of the request.
@@ -67,9 +80,12 @@ async fn commit(context: &Context, request: TxnOffsetCommitRequest) -> Vec<i16> 
         broker.groups().commit_transactional_offsets(request).await
     });
     match committed.await {
-        Ok(response) => {
-            response.topics.into_iter().flat_map(|topic| topic.partitions).map(|p| p.error_code).collect()
-        }
+        Ok(response) => response
+            .topics
+            .into_iter()
+            .flat_map(|topic| topic.partitions)
+            .map(|p| p.error_code)
+            .collect(),
         Err(error) => vec![told(error, context.api_version).code(); count],
     }
 }

@@ -1,13 +1,14 @@
 //! WriteTxnMarkers (27), version 1: ends transactions in partitions, past the coordinator. Tools use it for transactions
 //! that hang.
 
+use heliostat_wire::ErrorCode;
 use heliostat_wire::message::{
     WriteTxnMarkersRequest, WriteTxnMarkersResponse,
     write_txn_markers::{
-        WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
+        WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult,
+        WritableTxnMarkerTopicResult,
     },
 };
-use heliostat_wire::ErrorCode;
 
 use super::{Context, blocking};
 use crate::{
@@ -40,15 +41,31 @@ async fn write(context: &Context, request: WritableTxnMarker) -> WritableTxnMark
         let found = TopicKey::Name(&topic.name).find(&image);
         let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
         for partition_index in topic.partition_indexes {
-            let led = found
-                .and_then(|found| context.broker.led_by(context.node_id(), &image, found, partition_index, -1));
-            let led = if impossible { led.and(Err(ErrorCode::UnknownServerError.into())) } else { led };
+            let led = found.and_then(|found| {
+                context
+                    .broker
+                    .led_by(context.node_id(), &image, found, partition_index, -1)
+            });
+            let led = if impossible {
+                led.and(Err(ErrorCode::UnknownServerError.into()))
+            } else {
+                led
+            };
             let error = append(led, marker).await;
-            partitions.push(WritableTxnMarkerPartitionResult { partition_index, error_code: error.code() });
+            partitions.push(WritableTxnMarkerPartitionResult {
+                partition_index,
+                error_code: error.code(),
+            });
         }
-        topics.push(WritableTxnMarkerTopicResult { name: topic.name, partitions });
+        topics.push(WritableTxnMarkerTopicResult {
+            name: topic.name,
+            partitions,
+        });
     }
-    WritableTxnMarkerResult { producer_id: request.producer_id, topics }
+    WritableTxnMarkerResult {
+        producer_id: request.producer_id,
+        topics,
+    }
 }
 
 async fn append(led: Result<Led, NotServed>, marker: Marker) -> ErrorCode {
@@ -57,7 +74,10 @@ async fn append(led: Result<Led, NotServed>, marker: Marker) -> ErrorCode {
         Err(refused) => return refused.error,
     };
     match blocking(move || append_marker(led.log, led.leader_epoch, &marker)).await {
-        Ok(appended) => appended.durable().await.map_or(ErrorCode::KafkaStorageError, |()| ErrorCode::None),
+        Ok(appended) => appended
+            .durable()
+            .await
+            .map_or(ErrorCode::KafkaStorageError, |()| ErrorCode::None),
         Err(error) => error.code(),
     }
 }

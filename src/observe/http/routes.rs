@@ -111,8 +111,9 @@ impl Routes {
 
     fn page(&self) -> String {
         let mut page = format!("Heliostat {}\n\n", crate::VERSION);
+        let width = self.paths().map(|(path, _)| path.len() + 2).max().unwrap_or(0);
         for (path, what) in self.paths() {
-            page += &format!("{path:<18}{what}\n");
+            page += &format!("{path:<width$}{what}\n");
         }
         page
     }

@@ -115,7 +115,10 @@ mod tests {
             .map(|one| one.fill(Bytes::from_static(&[0; 1000])))
             .collect();
         let during = all();
-        assert!(during < before && before - during < 1 << 20, "{during} of {before}");
+        assert!(
+            during < before && before - during < 1 << 20,
+            "{during} of {before}"
+        );
         let copy = answers[0].slice(1..);
         drop(answers);
         assert!(all() < before);

@@ -33,9 +33,13 @@ pub(super) async fn handle(context: Context, mut request: FetchRequest) -> Fetch
         .min(context.broker.settings().connections_max_idle);
     let deadline = Instant::now() + max_wait;
     // More than a quota allows at once would only be thrown away.
-    let quota = context.burst(QuotaKind::Fetch).map_or(usize::MAX, |bytes| bytes as usize);
+    let quota = context
+        .burst(QuotaKind::Fetch)
+        .map_or(usize::MAX, |bytes| bytes as usize);
     let limits = Limits::new(&request, context.broker.settings().fetch_max_bytes.min(quota));
-    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0).min(limits.max_bytes);
+    let min_bytes = usize::try_from(request.min_bytes)
+        .unwrap_or(0)
+        .min(limits.max_bytes);
     let asks_for_nothing = request.topics.is_empty();
     let mut leadership = context.broker.state().leadership();
     let mut plan = Plan::new(&context, request);
@@ -43,7 +47,8 @@ pub(super) async fn handle(context: Context, mut request: FetchRequest) -> Fetch
         // Subscribed before reading, so that nothing that comes in between is missed.
         let mut news = plan.watch();
         let read = plan.read(limits).await;
-        let enough = asks_for_nothing || read.bytes >= min_bytes || read.has_error || Instant::now() >= deadline;
+        let enough =
+            asks_for_nothing || read.bytes >= min_bytes || read.has_error || Instant::now() >= deadline;
         if enough || context.broker.drain().is_cancelled() {
             return answer(&context, fetching, read);
         }
@@ -81,7 +86,10 @@ fn response_bytes(topics: &[FetchableTopicResponse]) -> usize {
     const PARTITION_BYTES: usize = 50;
     const TOPIC_BYTES: usize = 20;
     let topic_bytes = |topic: &FetchableTopicResponse| {
-        let partitions = topic.partitions.iter().map(|partition| PARTITION_BYTES + partition.records.len());
+        let partitions = topic
+            .partitions
+            .iter()
+            .map(|partition| PARTITION_BYTES + partition.records.len());
         TOPIC_BYTES + topic.topic.len() + partitions.sum::<usize>()
     };
     topics.iter().map(topic_bytes).sum()
@@ -89,10 +97,11 @@ fn response_bytes(topics: &[FetchableTopicResponse]) -> usize {
 
 fn respond(context: &Context, fetching: Fetching, read: Vec<FetchableTopicResponse>) -> FetchResponse {
     let sessions = context.broker.fetch_sessions();
-    let (session_id, responses) = match sessions.finish(context.node_id(), context.api_version, fetching, read) {
-        Ok(answered) => answered,
-        Err(error) => return failed(error),
-    };
+    let (session_id, responses) =
+        match sessions.finish(context.node_id(), context.api_version, fetching, read) {
+            Ok(answered) => answered,
+            Err(error) => return failed(error),
+        };
     let node_endpoints = node_endpoints(context, &responses);
     FetchResponse {
         session_id,
@@ -126,7 +135,10 @@ fn node_endpoints(context: &Context, responses: &[FetchableTopicResponse]) -> Ve
 
 /// The answer for a partition that is not read.
 fn refused(partition_index: i32, error: ErrorCode) -> PartitionData {
-    let is_unknown = matches!(error, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId);
+    let is_unknown = matches!(
+        error,
+        ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId
+    );
     PartitionData {
         partition_index,
         error_code: error.into(),

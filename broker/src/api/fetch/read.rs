@@ -91,7 +91,10 @@ impl Plan {
         let is_follower = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
         let image = context.broker.image();
         // Kafka goes by partitions: a topic without any leaves no trace.
-        let topics = request.topics.into_iter().filter(|topic| !topic.partitions.is_empty());
+        let topics = request
+            .topics
+            .into_iter()
+            .filter(|topic| !topic.partitions.is_empty());
         let topics = topics.map(|topic| {
             let found = TopicKey::of(&topic.topic, topic.topic_id, by_id).find(&image);
             // The last of several offsets for one partition counts.
@@ -239,7 +242,11 @@ impl PlannedPartition {
         };
         let result = led.log.read_some(ReadRequest {
             offset: self.request.fetch_offset,
-            max_bytes: if open_file.is_some() { wanted } else { reserved.bytes() },
+            max_bytes: if open_file.is_some() {
+                wanted
+            } else {
+                reserved.bytes()
+            },
             min_one_batch: taken == 0,
             isolation: limits.isolation,
             in_file_from,
@@ -272,7 +279,9 @@ impl PlannedPartition {
         if epoch < 0 {
             return Ok(None);
         }
-        let (known, end_offset) = log.end_offset_for_epoch(epoch).ok_or(ErrorCode::OffsetOutOfRange)?;
+        let (known, end_offset) = log
+            .end_offset_for_epoch(epoch)
+            .ok_or(ErrorCode::OffsetOutOfRange)?;
         let diverges = known < epoch || end_offset < self.request.fetch_offset;
         Ok(diverges.then_some(EpochEndOffset {
             epoch: known,
