@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProd
 use crate::load::VALUE_BYTES;
 use crate::server::Kind;
 use crate::support::clients::Client;
-use crate::table::print;
+use crate::table::{self, print};
 
 /// Not counted: connections are made, code is compiled by a JVM.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -51,7 +51,7 @@ pub fn run(rate: u32, seconds: u32, servers: &[Kind]) {
         let client = server.client();
         client.create_topic(TOPIC, 1, &[]);
         let delays = measure(&client, rate, WARM_UP + Duration::from_secs(u64::from(seconds)));
-        rows.push(row(kind.name(), delays));
+        rows.push(table::delays(kind.name(), delays, 2));
     }
     println!(
         "\n{rate} records/s of {VALUE_BYTES} bytes, acks=all, one partition, {seconds} s; from send to acknowledgement:"
@@ -87,22 +87,4 @@ fn measure(client: &Client, rate: u32, during: Duration) -> Vec<Duration> {
     producer.flush(END).expect("write the last records");
     let mut each = delays.each.lock().expect("no panic while it was held");
     std::mem::take(&mut *each)
-}
-
-fn row(name: &str, mut delays: Vec<Duration>) -> Vec<String> {
-    delays.sort();
-    let at = |share: f64| {
-        let index = ((delays.len() as f64 * share) as usize).min(delays.len().saturating_sub(1));
-        let delay = delays
-            .get(index)
-            .map(|delay| format!("{:.2} ms", delay.as_secs_f64() * 1e3));
-        delay.unwrap_or_else(|| "-".to_owned())
-    };
-    vec![
-        name.to_owned(),
-        at(0.5),
-        at(0.99),
-        at(1.0),
-        delays.len().to_string(),
-    ]
 }

@@ -1,5 +1,7 @@
 //! Figures in columns.
 
+use std::time::Duration;
+
 /// Prints a table: the first column to the left, the others to the right.
 pub fn print(head: &[&str], rows: &[Vec<String>]) {
     let all =
@@ -57,4 +59,24 @@ pub fn thousands(number: f64) -> String {
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// A row of a table: a name, then the middle, the 99th percentile and the largest of some delays, and how many there are.
+pub fn delays(name: &str, mut delays: Vec<Duration>, decimals: usize) -> Vec<String> {
+    delays.sort();
+    let at = |share: f64| {
+        let index = ((delays.len() as f64 * share) as usize).min(delays.len().saturating_sub(1));
+        let delay = delays.get(index);
+        delay.map_or_else(
+            || "-".to_owned(),
+            |delay| format!("{:.decimals$} ms", delay.as_secs_f64() * 1e3),
+        )
+    };
+    vec![
+        name.to_owned(),
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        delays.len().to_string(),
+    ]
 }

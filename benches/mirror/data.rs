@@ -1,69 +1,14 @@
-//! What is copied: records of 256 bytes, half of them random, with a key of 14, in lz4 batches of up to 1 MB.
+//! What is copied.
 
-use std::time::Duration;
-
-use rand::RngExt as _;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
-use rdkafka::types::RDKafkaErrorCode;
-
+use crate::records::write;
+pub use crate::records::{PARTITIONS, gigabytes, records};
 use crate::support::clients::Client;
 
-/// Partitions of the topic.
-pub const PARTITIONS: i32 = 4;
-/// The length of a value.
-const VALUE_BYTES: usize = 256;
-/// How much of it is random, so that lz4 takes a batch to about two thirds.
-const RANDOM_BYTES: usize = VALUE_BYTES / 2;
-/// The length of a key.
-const KEY_BYTES: usize = 14;
-/// How long the last records may take to be acknowledged.
-const FLUSH: Duration = Duration::from_secs(60);
-
-/// How many records hold this many gigabytes of keys and values.
-pub fn records(gigabytes: f64) -> u64 {
-    (gigabytes * 1e9 / (KEY_BYTES + VALUE_BYTES) as f64).ceil() as u64
-}
-
-/// Gigabytes of keys and values in this many records.
-pub fn gigabytes(records: u64) -> f64 {
-    records as f64 * (KEY_BYTES + VALUE_BYTES) as f64 / 1e9
-}
+/// How long records wait for others, in milliseconds: so long that batches become full.
+const LINGER_MS: u32 = 100;
 
 /// Creates `topic` and writes records to it.
 pub fn make(client: &Client, topic: &str, records: u64) {
     client.create_topic(topic, PARTITIONS, &[("retention.ms", "-1")]);
-    let producer: ThreadedProducer<DefaultProducerContext> = client
-        .config()
-        .set("compression.type", "lz4")
-        .set("linger.ms", "100")
-        .set("batch.size", "1000000")
-        .set("batch.num.messages", "100000")
-        .set("queue.buffering.max.kbytes", "131072")
-        .set("enable.idempotence", "true")
-        .create()
-        .expect("create a producer");
-    let mut random = rand::rng();
-    let mut value = [b'.'; VALUE_BYTES];
-    for number in 0..records {
-        let key = format!("{number:0KEY_BYTES$}");
-        random.fill(&mut value[..RANDOM_BYTES]);
-        // In turns of some thousands, so that batches of every partition become full.
-        let partition = (number / 8192 % PARTITIONS as u64) as i32;
-        let mut next = BaseRecord::to(topic)
-            .partition(partition)
-            .key(&key)
-            .payload(&value[..]);
-        while let Err((error, again)) = producer.send(next) {
-            assert_eq!(
-                error.rdkafka_error_code(),
-                Some(RDKafkaErrorCode::QueueFull),
-                "write the data"
-            );
-            std::thread::sleep(Duration::from_millis(1));
-            next = again;
-        }
-    }
-    producer.flush(FLUSH).expect("write the data");
-    let written: i64 = client.end_offsets(topic).iter().sum();
-    assert_eq!(written as u64, records, "all records are on the source");
+    write(client, topic, records, LINGER_MS);
 }

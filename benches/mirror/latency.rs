@@ -18,7 +18,7 @@ use crate::support::kafka::{self, Jvm, Kafka};
 use crate::support::ports::{Ports, loopback};
 use crate::support::process::temp_dir;
 use crate::support::wait_for;
-use crate::table::print;
+use crate::table::{self, print};
 
 /// Not counted: connections are made, topics found, code compiled by a JVM.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -115,8 +115,8 @@ fn measure(name: &str, route: &Route, rate: u32, measured: Duration) -> Vec<Vec<
         )
     });
     vec![
-        row(&format!("{name}: on the source"), on_source),
-        row(&format!("{name}: in the mirror"), in_mirror),
+        table::delays(&format!("{name}: on the source"), on_source, 1),
+        table::delays(&format!("{name}: in the mirror"), in_mirror, 1),
     ]
 }
 
@@ -171,22 +171,4 @@ fn delays(consumer: &BaseConsumer, clock: Instant, total: u64, done: &AtomicBool
         }
     }
     delays
-}
-
-fn row(name: &str, mut delays: Vec<Duration>) -> Vec<String> {
-    delays.sort();
-    let at = |share: f64| {
-        let index = ((delays.len() as f64 * share) as usize).min(delays.len().saturating_sub(1));
-        delays.get(index).map_or_else(
-            || "-".to_owned(),
-            |delay| format!("{:.1} ms", delay.as_secs_f64() * 1e3),
-        )
-    };
-    vec![
-        name.to_owned(),
-        at(0.5),
-        at(0.99),
-        at(1.0),
-        delays.len().to_string(),
-    ]
 }

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench mirror -- throughput|latency|start`; README.md beside this directory says how to read it.
 
+#[path = "../common/records.rs"]
+mod records;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 #[path = "../common/table.rs"]

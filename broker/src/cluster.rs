@@ -23,7 +23,7 @@ use crate::{
     control::Control,
     fault::Faults,
     fetch_session::FetchSessions,
-    group::{Coordinator, GroupConfig, OpenError as GroupsError},
+    group::{Coordinator, GroupConfig, OpenError as CoordinatorError},
     log::{Disk, OpenError as LogsError, StorageError},
     net::Server,
     quota::{ClientUsage, Quotas, Windows},
@@ -124,12 +124,9 @@ pub enum StartError {
     /// The cluster's state cannot be read or written.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The groups cannot be read.
+    /// The groups or the transactions cannot be read.
     #[error(transparent)]
-    Groups(#[from] GroupsError),
-    /// The transactions cannot be read.
-    #[error(transparent)]
-    Transactions(#[from] txn::OpenError),
+    Coordinators(#[from] CoordinatorError),
     /// The data directory is in use, or its logs cannot be opened.
     #[error(transparent)]
     Logs(#[from] LogsError),

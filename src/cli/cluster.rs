@@ -61,28 +61,10 @@ pub async fn run(args: ClusterArgs) -> anyhow::Result<u8> {
             partition,
             broker,
         } => {
-            let remove = Some(broker);
-            at.post(
-                "isr",
-                json!(IsrBody {
-                    topic,
-                    partition,
-                    remove
-                }),
-            )
-            .await?;
+            at.change_isr(topic, partition, Some(broker)).await?;
         }
         ClusterAction::RestoreIsr { topic, partition } => {
-            let remove = None;
-            at.post(
-                "isr",
-                json!(IsrBody {
-                    topic,
-                    partition,
-                    remove
-                }),
-            )
-            .await?;
+            at.change_isr(topic, partition, None).await?;
         }
     }
     Ok(exit::OK)
@@ -162,6 +144,16 @@ impl Target {
                 Err(refused(exit::USAGE, message))
             }
         }
+    }
+
+    /// Takes a replica out of the in-sync ones, or lets all of them be so again.
+    async fn change_isr(&self, topic: String, partition: i32, remove: Option<i32>) -> anyhow::Result<()> {
+        let body = IsrBody {
+            topic,
+            partition,
+            remove,
+        };
+        self.post("isr", json!(body)).await
     }
 
     async fn post(&self, path: &str, body: Value) -> anyhow::Result<()> {

@@ -53,16 +53,7 @@ pub async fn fetch_status(url: &str, patience: Duration) -> Result<Status, Fetch
         url: url.to_string(),
         problem,
     })?;
-    match timeout(patience, get(&address)).await {
-        Ok(result) => result,
-        Err(_) => {
-            let problem = format!("nothing within {} s", patience.as_secs_f64());
-            Err(FetchError::NoAnswer {
-                url: address.url,
-                problem,
-            })
-        }
-    }
+    within(patience, &address, get(&address)).await
 }
 
 /// Asks for something else than the status: a path below `url`, with a JSON body if there is one. Returns the status code
@@ -78,16 +69,20 @@ pub async fn send(
         url: url.to_string(),
         problem,
     })?;
-    match timeout(patience, exchange(&address, method, body)).await {
-        Ok(result) => result,
-        Err(_) => {
-            let problem = format!("nothing within {} s", patience.as_secs_f64());
-            Err(FetchError::NoAnswer {
-                url: address.url,
-                problem,
-            })
-        }
-    }
+    within(patience, &address, exchange(&address, method, body)).await
+}
+
+async fn within<T>(
+    patience: Duration,
+    address: &Address,
+    answer: impl Future<Output = Result<T, FetchError>>,
+) -> Result<T, FetchError> {
+    timeout(patience, answer).await.unwrap_or_else(|_| {
+        Err(FetchError::NoAnswer {
+            url: address.url.clone(),
+            problem: format!("nothing within {} s", patience.as_secs_f64()),
+        })
+    })
 }
 
 /// Where to connect, and what to ask for.

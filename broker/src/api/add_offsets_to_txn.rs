@@ -24,13 +24,8 @@ pub(super) async fn handle(context: Context, request: AddOffsetsToTxnRequest) ->
         }
         Err(error) => Err(error),
     };
-    let error = match added {
-        Ok(()) => ErrorCode::None,
-        Err(ErrorCode::ProducerFenced) if context.api_version < FENCED_SINCE => {
-            ErrorCode::InvalidProducerEpoch
-        }
-        Err(error) => error,
-    };
+    let error = added.err().unwrap_or(ErrorCode::None);
+    let error = context.known_fencing(error, FENCED_SINCE);
     AddOffsetsToTxnResponse {
         error_code: error.into(),
         ..Default::default()

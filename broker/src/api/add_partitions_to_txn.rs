@@ -98,13 +98,8 @@ async fn run(context: &Context, transaction: AddPartitionsToTxnTransaction) -> O
         Ok(_) => Coordinator::add(&context.broker, producer, partitions, None, version).await,
         Err(error) => Err(error),
     };
-    let error = match added {
-        Ok(()) => ErrorCode::None,
-        Err(ErrorCode::ProducerFenced) if context.api_version < FENCED_SINCE => {
-            ErrorCode::InvalidProducerEpoch
-        }
-        Err(error) => error,
-    };
+    let error = added.err().unwrap_or(ErrorCode::None);
+    let error = context.known_fencing(error, FENCED_SINCE);
     all.into_iter().map(|partition| (partition, error)).collect()
 }
 

@@ -29,6 +29,14 @@ impl Context {
         }
     }
 
+    /// The error as this client knows it: PRODUCER_FENCED is known since a version of each API.
+    pub(super) fn known_fencing(&self, error: ErrorCode, since: i16) -> ErrorCode {
+        match error {
+            ErrorCode::ProducerFenced if self.api_version < since => ErrorCode::InvalidProducerEpoch,
+            error => error,
+        }
+    }
+
     /// Who asks, as descriptions of groups show it.
     pub(super) fn client(&self) -> Client {
         // Kafka writes addresses as Java does: after a slash, which would follow the name.

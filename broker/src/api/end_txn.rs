@@ -1,10 +1,7 @@
 //! EndTxn (26), versions 0-5: commits or aborts a transaction. Since version 5 the producer gets a new epoch with it
 //! (KIP-890).
 
-use heliostat_wire::{
-    ErrorCode,
-    message::{EndTxnRequest, EndTxnResponse},
-};
+use heliostat_wire::message::{EndTxnRequest, EndTxnResponse};
 
 use super::Context;
 use crate::txn::{Coordinator, EPOCH_BUMP, EndKind, Producer};
@@ -40,12 +37,7 @@ pub(super) async fn handle(context: Context, request: EndTxnRequest) -> EndTxnRe
             ..Default::default()
         },
         Err(error) => {
-            let error = match error {
-                ErrorCode::ProducerFenced if context.api_version < FENCED_SINCE => {
-                    ErrorCode::InvalidProducerEpoch
-                }
-                error => error,
-            };
+            let error = context.known_fencing(error, FENCED_SINCE);
             EndTxnResponse {
                 error_code: error.into(),
                 ..Default::default()

@@ -21,12 +21,7 @@ pub(super) async fn handle(context: Context, request: InitProducerIdRequest) -> 
             ..Default::default()
         },
         Err(error) => {
-            let error = match error {
-                ErrorCode::ProducerFenced if context.api_version < FENCED_SINCE => {
-                    ErrorCode::InvalidProducerEpoch
-                }
-                error => error,
-            };
+            let error = context.known_fencing(error, FENCED_SINCE);
             InitProducerIdResponse {
                 error_code: error.into(),
                 producer_epoch: -1,

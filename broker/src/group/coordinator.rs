@@ -1,8 +1,7 @@
 //! What the rest of the broker sees of groups: one method for each request.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -13,7 +12,6 @@ use heliostat_wire::message::join_group::{JoinGroupRequest, JoinGroupResponse};
 use heliostat_wire::message::leave_group::{LeaveGroupResponse, MemberIdentity, MemberResponse};
 use heliostat_wire::message::list_groups::ListedGroup;
 use heliostat_wire::message::sync_group::{SyncGroupRequest, SyncGroupResponse};
-use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,10 +25,10 @@ use super::member::Client;
 use super::membership::{Group, refuse_join, refuse_sync};
 use super::offsets::Offsets;
 use super::record::{Entry, decode};
-use super::store::Store;
+use super::store::{OpenError, Store};
 use crate::log::Disk;
 use crate::state::Images;
-use crate::state::journal::{Content, Journal, JournalError};
+use crate::state::journal::{Content, Journal};
 
 /// The coordinator of all groups of a cluster. Nodes share one; which node may speak for a group is the caller's to check.
 #[derive(Debug)]
@@ -43,28 +41,6 @@ pub struct Coordinator {
     actors: TaskTracker,
     /// Given up at shutdown, so that the writing thread ends.
     storage: Mutex<Option<(Store, JoinHandle<()>)>>,
-}
-
-/// Why a coordinator cannot start.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// The journal cannot be read or written.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The journal holds something that this version does not write.
-    #[error("{} holds an entry that this version cannot read; use the version that wrote it", path.display())]
-    UnknownEntry {
-        /// The journal's file.
-        path: PathBuf,
-    },
-    /// No thread for the journal.
-    #[error("cannot start the thread that writes {}: {source}", path.display())]
-    Thread {
-        /// The journal's file.
-        path: PathBuf,
-        /// The refusal.
-        source: io::Error,
-    },
 }
 
 /// Calls that wait for one group; more wait in their connections.
@@ -82,10 +58,7 @@ impl Coordinator {
         let (journal, content) = Journal::open_on(path, disk)?;
         let clock = Clock::start();
         let found = restore(path, &content, &config, clock.now().timer)?;
-        let (store, thread) = Store::start("group-journal", journal).map_err(|source| OpenError::Thread {
-            path: path.to_owned(),
-            source,
-        })?;
+        let (store, thread) = Store::start("group-journal", path, journal)?;
         let coordinator = Self {
             config,
             images,

@@ -30,9 +30,10 @@ mod subscription;
 
 pub use config::{ConsumerConfig, GroupConfig};
 pub(crate) use config::{HEARTBEAT_INTERVAL, SESSION_TIMEOUT};
-pub use coordinator::{Coordinator, OpenError};
+pub use coordinator::Coordinator;
 pub use member::Client;
 pub use offset_requests::NotStored;
+pub use store::OpenError;
 pub(crate) use store::Store;
 
 /// Stands for a request whose answer may come later.

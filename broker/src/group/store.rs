@@ -1,15 +1,39 @@
 //! The thread that writes the journal. Changes that come in while it waits for the disk are written together.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
+use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use crate::state::journal::Journal;
+use crate::state::journal::{Journal, JournalError};
 
 /// A change of a journal: `None` removes the key.
 type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// Why a coordinator cannot start.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The journal cannot be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal holds something that this version does not write.
+    #[error("{} holds an entry that this version cannot read; use the version that wrote it", path.display())]
+    UnknownEntry {
+        /// The journal's file.
+        path: PathBuf,
+    },
+    /// No thread for the journal.
+    #[error("cannot start the thread that writes {}: {source}", path.display())]
+    Thread {
+        /// The journal's file.
+        path: PathBuf,
+        /// The refusal.
+        source: io::Error,
+    },
+}
 
 /// The changes could not be made durable, and have not been made. The reason is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +55,16 @@ struct Request {
 const QUEUE: usize = 1024;
 
 impl Store {
-    /// Starts the writing thread.
-    pub fn start(name: &str, journal: Journal) -> io::Result<(Self, JoinHandle<()>)> {
+    /// Starts the thread, with this name, that writes the journal at `path`.
+    pub fn start(name: &str, path: &Path, journal: Journal) -> Result<(Self, JoinHandle<()>), OpenError> {
         let (requests, queue) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || write(journal, queue))?;
+            .spawn(move || write(journal, queue))
+            .map_err(|source| OpenError::Thread {
+                path: path.to_owned(),
+                source,
+            })?;
         Ok((Self { requests }, thread))
     }
 

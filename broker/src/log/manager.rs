@@ -304,15 +304,6 @@ impl LogManager {
         logs.filter(|log| log.state() != LogState::Writable).collect()
     }
 
-    /// Forces all logs to disk that have something to force.
-    pub fn flush(&self, now_ms: i64) {
-        for log in self.logs() {
-            if let Err(error) = log.flush(now_ms) {
-                tracing::error!(topic = log.topic(), partition = log.partition(), %error, "log flush failed");
-            }
-        }
-    }
-
     /// Writes down where recovery must begin and where logs start.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
         let logs = self.logs();

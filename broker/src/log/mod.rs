@@ -56,7 +56,7 @@ pub use files::{Disk, DiskFault, DiskOperation, DiskRefusal};
 pub use manager::{LogManager, LogManagerOptions, OpenError};
 pub use marker::Marker;
 pub use partition::{FlushPolicy, Log, LogState, Visible};
-pub use producers::{LastRecord, ProducerInfo};
+pub use producers::ProducerInfo;
 pub use reading::{FoundOffset, Isolation, MAX_READ_BYTES, ReadRequest, ReadResult};
 pub use settings::LogConfig;
 pub use validate::MAX_DECOMPRESSED_BYTES;

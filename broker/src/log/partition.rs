@@ -1,6 +1,6 @@
 //! The log of one partition.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Instant;
@@ -14,7 +14,7 @@ use super::epoch::{EpochEntry, LeaderEpochs};
 use super::error::StorageError;
 use super::files::Disk;
 use super::handles::Handles;
-use super::producers::{LastRecord, ProducerInfo, Producers};
+use super::producers::{ProducerInfo, Producers};
 use super::segment::Segment;
 use super::settings::LogConfig;
 use super::snapshot::ensure_snapshot;
@@ -246,12 +246,6 @@ impl Log {
     /// Producers that are known, for DescribeProducers.
     pub fn producers(&self) -> Vec<ProducerInfo> {
         lock(&self.inner).producers.list()
-    }
-
-    /// The newest data of each producer, by its id. The batch that holds it must survive compaction, if need be without
-    /// records, so that the producer's sequence is not forgotten.
-    pub fn last_records(&self) -> HashMap<i64, LastRecord> {
-        lock(&self.inner).producers.last_records()
     }
 
     /// The leader epochs of the log, oldest first.

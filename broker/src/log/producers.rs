@@ -76,15 +76,6 @@ pub(crate) struct EndedTransaction {
     pub(crate) entry: AbortedTransaction,
 }
 
-/// The newest data of a producer, which compaction must keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LastRecord {
-    /// The last offset of its newest batch; `None` after a marker of a new epoch.
-    pub last_data_offset: Option<i64>,
-    /// Its epoch.
-    pub epoch: i16,
-}
-
 impl Producers {
     /// Whether the batch may be appended. `Some` is the earlier batch that it repeats. The first transactional batch
     /// of a transaction needs the guard of its verification ([`Producers::verify`]).
@@ -268,21 +259,6 @@ impl Producers {
             .filter_map(|of| of.keys().next())
             .min()
             .copied()
-    }
-
-    /// Every producer's newest data, by producer id.
-    pub(crate) fn last_records(&self) -> HashMap<i64, LastRecord> {
-        let last = |(id, producer): (&i64, &Producer)| {
-            let last_data_offset = producer.batches.back().map(|batch| batch.last_offset);
-            (
-                *id,
-                LastRecord {
-                    last_data_offset,
-                    epoch: producer.epoch,
-                },
-            )
-        };
-        self.producers.iter().map(last).collect()
     }
 
     /// Forgets producers that have not been heard of for so long and have no transaction open.

@@ -1,22 +1,20 @@
 //! The transactional ids and where they are kept.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use heliostat_wire::ErrorCode;
-use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::metadata::Metadata;
 use super::record::{self, Change, Entry, decode};
-use crate::group::Store;
+use crate::group::{OpenError, Store};
 use crate::log::Disk;
-use crate::state::journal::{Journal, JournalError};
+use crate::state::journal::Journal;
 
 /// Bounds and periods, from the broker's properties.
 #[derive(Debug, Clone)]
@@ -53,28 +51,6 @@ pub(super) struct Slot {
     pub(super) metadata: tokio::sync::Mutex<Option<Metadata>>,
 }
 
-/// Why a coordinator cannot start.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// The journal cannot be read or written.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The journal holds something that this version does not write.
-    #[error("{} holds an entry that this version cannot read; use the version that wrote it", path.display())]
-    UnknownEntry {
-        /// The journal's file.
-        path: PathBuf,
-    },
-    /// No thread for the journal.
-    #[error("cannot start the thread that writes {}: {source}", path.display())]
-    Thread {
-        /// The journal's file.
-        path: PathBuf,
-        /// The refusal.
-        source: io::Error,
-    },
-}
-
 impl Coordinator {
     /// Opens the coordinator whose state is in the journal at `path`, which is created if there is none.
     pub(crate) fn open(path: &Path, config: TransactionConfig, disk: Disk) -> Result<Self, OpenError> {
@@ -95,11 +71,7 @@ impl Coordinator {
         }
         epoch = epoch.saturating_add(1);
         journal.put(&[record::epoch_change(epoch)])?;
-        let started = Store::start("transaction-journal", journal);
-        let storage = started.map_err(|source| OpenError::Thread {
-            path: path.to_owned(),
-            source,
-        })?;
+        let storage = Store::start("transaction-journal", path, journal)?;
         Ok(Coordinator {
             config,
             epoch,

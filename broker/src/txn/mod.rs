@@ -25,7 +25,6 @@ mod recovery;
 mod requests;
 
 pub(crate) use admission::{Arrival, admit};
-pub use coordinator::OpenError;
 pub(crate) use coordinator::{Coordinator, TransactionConfig};
 pub(crate) use listing::Filter;
 pub(crate) use markers::append as append_marker;

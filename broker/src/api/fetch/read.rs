@@ -22,6 +22,7 @@ use crate::{
     api::{Context, blocking, distinct::last},
     log::{self, Isolation, Log, ReadError, ReadRequest, Visible},
     partitions::{Led, NotServed, TopicKey},
+    state::{Image, Topic},
 };
 
 /// The first version in which topics are named by their ids.
@@ -43,6 +44,7 @@ pub(super) struct Limits {
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     topics: Arc<Vec<PlannedTopic>>,
+    is_follower: bool,
 }
 
 /// What was read.
@@ -83,11 +85,7 @@ impl Limits {
 
 impl Plan {
     pub(super) fn new(context: &Context, request: FetchRequest) -> Self {
-        let mut plan = Plan {
-            topics: Arc::default(),
-        };
         let by_id = context.api_version >= TOPIC_IDS_SINCE;
-        // No other broker follows one of these.
         let is_follower = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
         let image = context.broker.image();
         // Kafka goes by partitions: a topic without any leaves no trace.
@@ -99,18 +97,9 @@ impl Plan {
             let found = TopicKey::of(&topic.topic, topic.topic_id, by_id).find(&image);
             // The last of several offsets for one partition counts.
             let partitions = last(topic.partitions, |asked| asked.partition);
-            let partitions = partitions.into_iter().map(|request| {
-                let led = found.and_then(|topic| {
-                    if is_follower {
-                        return Err(ErrorCode::NotLeaderOrFollower.into());
-                    }
-                    // Any negative epoch stands for none here, elsewhere only -1 does.
-                    let (index, epoch) = (request.partition, request.current_leader_epoch.max(-1));
-                    context
-                        .broker
-                        .led_by(context.node_id(), &image, topic, index, epoch)
-                });
-                PlannedPartition { request, led }
+            let partitions = partitions.into_iter().map(|request| PlannedPartition {
+                led: led(context, &image, found, &request, is_follower),
+                request,
             });
             PlannedTopic {
                 partitions: partitions.collect(),
@@ -118,26 +107,21 @@ impl Plan {
                 id: topic.topic_id,
             }
         });
-        plan.topics = Arc::new(topics.collect());
-        plan
+        Plan {
+            topics: Arc::new(topics.collect()),
+            is_follower,
+        }
     }
 
     /// Asks again who leads what.
     pub(super) fn renew(&mut self, context: &Context) {
+        let by_id = context.api_version >= TOPIC_IDS_SINCE;
         let image = context.broker.image();
         let topics = self.topics.iter().map(|topic| {
-            let key = if topic.id.is_zero() {
-                TopicKey::Name(&topic.name)
-            } else {
-                TopicKey::Id(topic.id)
-            };
-            let found = key.find(&image);
-            let partitions = topic.partitions.iter().map(|planned| {
-                let request = planned.request.clone();
-                let (index, epoch) = (request.partition, request.current_leader_epoch);
-                let node = context.node_id();
-                let led = found.and_then(|topic| context.broker.led_by(node, &image, topic, index, epoch));
-                PlannedPartition { request, led }
+            let found = TopicKey::of(&topic.name, topic.id, by_id).find(&image);
+            let partitions = topic.partitions.iter().map(|planned| PlannedPartition {
+                led: led(context, &image, found, &planned.request, self.is_follower),
+                request: planned.request.clone(),
             });
             PlannedTopic {
                 partitions: partitions.collect(),
@@ -191,6 +175,26 @@ impl Plan {
         });
         topics.collect()
     }
+}
+
+/// The log of a partition of a topic that was looked up, if this node leads it and the client may read it.
+fn led(
+    context: &Context,
+    image: &Image,
+    found: Result<&Arc<Topic>, NotServed>,
+    request: &FetchPartition,
+    is_follower: bool,
+) -> Result<Led, NotServed> {
+    let topic = found?;
+    // No other broker follows one of these.
+    if is_follower {
+        return Err(ErrorCode::NotLeaderOrFollower.into());
+    }
+    // Any negative epoch stands for none here, elsewhere only -1 does.
+    let (index, epoch) = (request.partition, request.current_leader_epoch.max(-1));
+    context
+        .broker
+        .led_by(context.node_id(), image, topic, index, epoch)
 }
 
 impl PlannedPartition {
