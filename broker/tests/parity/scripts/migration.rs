@@ -79,10 +79,8 @@ async fn strangers(p: &mut Parity, group: &str) {
         if version < 4 {
             p.keep("other", &joined, |answer| answer.member_id);
             leaves(p, "another", group, &|side| side.noted("other")).await;
-            let current = p
-                .newest("the next epoch", |_| beating_modern(group, "modern", 2))
+            p.newest("the next epoch", |_| beating_modern(group, "modern", 2))
                 .await;
-            drop(current);
             rejoin(p, group).await;
         }
     }
@@ -286,8 +284,7 @@ async fn classic_group(p: &mut Parity, group: &str, instance: Option<&str>) {
 async fn rejoin(p: &mut Parity, group: &str) {
     let joined = p
         .newest("joining again", |side| {
-            let request = joining(group, &side.noted("member"), &owned(side));
-            request
+            joining(group, &side.noted("member"), &owned(side))
         })
         .await;
     p.keep("generation", &joined, |answer| answer.generation_id.to_string());
@@ -364,7 +361,6 @@ async fn commits(p: &mut Parity, case: &str, group: &str, generations: &[i32]) {
                 topics: Some(vec![OffsetFetchRequestTopics {
                     name: TOPIC.to_owned(),
                     partition_indexes: vec![0],
-                    ..Default::default()
                 }]),
             }],
             ..Default::default()
