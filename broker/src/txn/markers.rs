@@ -9,7 +9,6 @@ use tracing::{debug, error, warn};
 use super::coordinator::Coordinator;
 use super::metadata::{Metadata, State};
 use crate::broker::Broker;
-use crate::clock::now_ms;
 use crate::log::{AppendError, Log, Marker, Visible};
 
 /// After this time markers that could not be written are tried again.
@@ -66,7 +65,7 @@ impl Coordinator {
             transaction_version: decision.client_version,
         };
         let (targets, complete) = targets(broker, decision);
-        write_markers(targets, marker).await?;
+        write_markers(targets, marker, self.now_ms()).await?;
         complete?;
         for group in &decision.groups {
             let ended = broker
@@ -77,7 +76,7 @@ impl Coordinator {
                 return Err(Unfinished);
             }
         }
-        let done = decision.completed(now_ms());
+        let done = decision.completed(self.now_ms());
         debug!(
             transactional_id = id,
             state = done.state.name(),
@@ -90,10 +89,15 @@ impl Coordinator {
 }
 
 /// Appends a marker to a partition.
-pub(crate) fn append(log: Arc<Log>, leader_epoch: i32, marker: &Marker) -> Result<Appended, AppendError> {
+pub(crate) fn append(
+    log: Arc<Log>,
+    leader_epoch: i32,
+    marker: &Marker,
+    now_ms: i64,
+) -> Result<Appended, AppendError> {
     let news = log.watch();
     let truncations = news.borrow().truncations;
-    let offset = log.append_marker(marker, leader_epoch, now_ms())?.last_offset;
+    let offset = log.append_marker(marker, leader_epoch, now_ms)?.last_offset;
     Ok(Appended {
         log,
         offset,
@@ -169,13 +173,13 @@ fn targets(broker: &Broker, decision: &Metadata) -> (Vec<Target>, Result<(), Unf
 }
 
 /// Writes the marker to all targets, and waits until it is as durable as the logs' flush policy asks for.
-async fn write_markers(targets: Vec<Target>, marker: Marker) -> Result<(), Unfinished> {
+async fn write_markers(targets: Vec<Target>, marker: Marker, now_ms: i64) -> Result<(), Unfinished> {
     let written = tokio::task::spawn_blocking(move || {
         let mut written = Vec::with_capacity(targets.len());
         let mut complete = true;
         for target in targets {
             let log = Arc::clone(&target.log);
-            match append(log, target.leader_epoch, &marker) {
+            match append(log, target.leader_epoch, &marker, now_ms) {
                 Ok(appended) => written.push(appended),
                 // A deleted topic's transaction is over.
                 Err(AppendError::Closed(_)) => {}
