@@ -109,7 +109,6 @@ impl Writer {
             },
             producer_id: -1,
             producer_epoch: -1,
-            ..Default::default()
         };
         const CONCURRENT_TRANSACTIONS: i16 = 51;
         loop {
