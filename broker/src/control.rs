@@ -127,6 +127,10 @@ impl Control {
         }
     }
 
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
     /// All nodes, by id.
     pub async fn nodes(&self) -> Vec<NodeStatus> {
         let states = self.nodes.lock().await.clone();

@@ -237,7 +237,7 @@ pub struct BrokerArgs {
     #[arg(long = "config", value_name = "KEY=VALUE", value_parser = key_value)]
     pub configs: Vec<(String, String)>,
 
-    /// Listen here for heliostat cluster and heliostat fault
+    /// Listen here for metrics, heliostat cluster and heliostat fault
     #[arg(long, value_name = "HOST:PORT")]
     pub http: Option<SocketAddr>,
 

@@ -15,7 +15,7 @@ use super::args::BrokerArgs;
 use super::run::listen;
 use super::signal::Signals;
 use super::text::clean;
-use super::{Failure, control, exit, print};
+use super::{Failure, built_in, control, exit, print};
 use crate::observe::http;
 use crate::topology::nearest_broker_config;
 
@@ -63,6 +63,7 @@ pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
             let controls = vec![(NAME.to_owned(), cluster.control().clone())];
             let sources = http::Sources {
                 status: None,
+                built_in: Some(built_in::facts(controls.clone())),
                 control: Some(control::serve(controls, args.open_control)),
             };
             drop(http::serve(listener, sources, http_stop.clone()));

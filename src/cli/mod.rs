@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod broker;
+pub mod built_in;
 pub mod check;
 pub mod cluster;
 pub mod cluster_args;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live::Live;
 use super::signal::{Signals, Stop};
-use super::{Failure, broker, control, exit};
+use super::{Failure, broker, built_in, control, exit};
 use crate::flow::daemon::{Daemon, Fleet};
 use crate::observe::http::{self, StatusFn};
 use crate::topology::{BuiltIn, ClusterKind, Topology};
@@ -48,10 +48,12 @@ pub async fn run(file: &Path, topology: &Topology, open_control: bool) -> anyhow
     let http_stop = CancellationToken::new();
     let controls = clusters
         .iter()
-        .map(|(alias, cluster)| (alias.clone(), cluster.control().clone()));
+        .map(|(alias, cluster)| (alias.clone(), cluster.control().clone()))
+        .collect::<Vec<_>>();
     let sources = http::Sources {
         status: Some(status.clone()),
-        control: Some(control::serve(controls.collect(), open_control)),
+        built_in: Some(built_in::facts(controls.clone())),
+        control: Some(control::serve(controls, open_control)),
     };
     let http = http::serve(listener, sources, http_stop.clone());
     Live::print(&announcement(file, topology, &clusters, listening_at));

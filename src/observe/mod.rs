@@ -1,5 +1,6 @@
 //! What others may see: status, metrics, the HTTP server. It reaches into nobody.
 
+pub mod built_in;
 pub mod client;
 pub mod http;
 pub mod metrics;

@@ -35,6 +35,11 @@ pub fn post(server: SocketAddr, path: &str, json: &str, limit: Duration) -> io::
     ask(server, "POST", path, json, limit)
 }
 
+/// DELETEs a path and reads the whole answer, at most `limit` for each read.
+pub fn delete(server: SocketAddr, path: &str, limit: Duration) -> io::Result<Response> {
+    ask(server, "DELETE", path, "", limit)
+}
+
 fn ask(server: SocketAddr, method: &str, path: &str, json: &str, limit: Duration) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&server, limit)?;
     stream.set_read_timeout(Some(limit))?;

@@ -33,6 +33,7 @@ async fn daemon(status: Status) -> (String, CancellationToken) {
     let stop = CancellationToken::new();
     let sources = http::Sources {
         status: Some(Arc::new(move || status.clone())),
+        built_in: None,
         control: None,
     };
     http::serve(listener, sources, stop.clone());

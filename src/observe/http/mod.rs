@@ -26,6 +26,7 @@ pub use self::control::{CLUSTERS_PATH, Control, ControlAnswer, ControlFn, Contro
 pub use self::routes::PATHS;
 use self::routes::Routes;
 use self::stall::StallGuard;
+use super::built_in::BuiltInFn;
 use super::status::Status;
 
 /// Makes the status of the daemon at the moment it is called. It may block, and is called at most twice at a time.
@@ -36,7 +37,9 @@ pub type StatusFn = Arc<dyn Fn() -> Status + Send + Sync>;
 pub struct Sources {
     /// The status of the daemon.
     pub status: Option<StatusFn>,
-    /// The built-in clusters.
+    /// What the built-in clusters tell about themselves.
+    pub built_in: Option<BuiltInFn>,
+    /// What is done to the built-in clusters.
     pub control: Option<Control>,
 }
 

@@ -13,12 +13,13 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{CLUSTERS_PATH, Control, ControlAnswer, Sources, StatusFn};
+use crate::observe::built_in::{BuiltInFacts, BuiltInFn};
 use crate::observe::metrics;
 use crate::observe::process::Process;
 use crate::observe::status::Status;
 
-/// Calls to the status source at once. One that hangs must not take a thread for each request that comes after it.
-const STATUS_CALLS_MAX: usize = 2;
+/// Calls to the sources of status and metrics at once. One that hangs must not take a thread for each request that comes after it.
+const CALLS_MAX: usize = 2;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -46,6 +47,7 @@ pub const PATHS: [(&str, &str); 6] = [
 #[derive(Clone)]
 pub(super) struct Routes {
     status: Option<StatusFn>,
+    built_in: Option<BuiltInFn>,
     control: Option<Control>,
     slots: Arc<Semaphore>,
     patience: Duration,
@@ -63,8 +65,9 @@ impl Routes {
     pub(super) fn new(sources: Sources, patience: Duration) -> Routes {
         Routes {
             status: sources.status,
+            built_in: sources.built_in,
             control: sources.control,
-            slots: Arc::new(Semaphore::new(STATUS_CALLS_MAX)),
+            slots: Arc::new(Semaphore::new(CALLS_MAX)),
             patience,
         }
     }
@@ -92,7 +95,7 @@ impl Routes {
         match path {
             "/livez" => Answer::text(StatusCode::OK, "ok\n"),
             "/readyz" => self.of_status(ready).await,
-            "/metrics" => self.of_status(metrics_text).await,
+            "/metrics" => self.metrics().await,
             "/api/v1/status" => self.of_status(status_json).await,
             _ => Answer::text(StatusCode::OK, self.page()),
         }
@@ -102,9 +105,11 @@ impl Routes {
     /// The paths that there are here.
     fn paths(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let (has_status, has_control) = (self.status.is_some(), self.control.is_some());
+        let has_metrics = has_status || self.built_in.is_some();
         PATHS.into_iter().filter(move |(path, _)| match *path {
             "/" | "/livez" => true,
             CLUSTERS_PATH => has_control,
+            "/metrics" => has_metrics,
             _ => has_status,
         })
     }
@@ -118,21 +123,35 @@ impl Routes {
         page
     }
 
-    /// Makes the status and its view on a thread where both may take their time, and gives up waiting after a while.
     async fn of_status(&self, view: fn(&Status) -> Answer) -> Answer {
+        let source = self.status.clone();
+        self.made(move || Some(view(&source?()))).await
+    }
+
+    async fn metrics(&self) -> Answer {
+        let (status, built_in) = (self.status.clone(), self.built_in.clone());
+        let make = move || {
+            let status = status.map(|source| source());
+            let built_in = built_in.map(|source| source()).unwrap_or_default();
+            Some(metrics_text(status.as_ref(), &built_in))
+        };
+        self.made(make).await
+    }
+
+    /// Makes an answer on a thread where it may take its time, and gives up waiting after a while.
+    async fn made(&self, make: impl FnOnce() -> Option<Answer> + Send + 'static) -> Answer {
         let made = async {
             let permit = self.slots.clone().acquire_owned().await.ok()?;
-            let source = self.status.clone()?;
             let task = tokio::task::spawn_blocking(move || {
                 // The permit goes with the thread: a call that nobody waits for any longer still counts.
                 let _permit = permit;
-                view(&source())
+                make()
             });
-            Some(task.await)
+            task.await.ok().flatten()
         };
         match timeout(self.patience, made).await {
-            Ok(Some(Ok(answer))) => answer,
-            Ok(_) => Answer::text(
+            Ok(Some(answer)) => answer,
+            Ok(None) => Answer::text(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the status could not be made; see the log\n",
             ),
@@ -184,8 +203,8 @@ fn ready(status: &Status) -> Answer {
     }
 }
 
-fn metrics_text(status: &Status) -> Answer {
-    match metrics::render(status, &Process::current()) {
+fn metrics_text(status: Option<&Status>, built_in: &[BuiltInFacts]) -> Answer {
+    match metrics::render(status, built_in, &Process::current()) {
         Ok(text) => Answer {
             code: StatusCode::OK,
             content_type: metrics::CONTENT_TYPE,

@@ -26,6 +26,7 @@ impl Server {
         let stop = CancellationToken::new();
         let sources = Sources {
             status: Some(Arc::new(source)),
+            built_in: None,
             control: None,
         };
         let task = serve_within(listener, sources, stop.clone(), limits);

@@ -27,6 +27,8 @@ const TOPOLOGY: &[&str] = &["topology"];
 const VERSION: &[&str] = &["version"];
 const CLUSTER: &[&str] = &["cluster"];
 const CLUSTER_INFO: &[&str] = &["cluster", "cluster_id", "built_in"];
+const QUOTA: &[&str] = &["cluster", "quota", "user", "client_id"];
+const CLUSTER_PARTITION: &[&str] = &["cluster", "topic", "partition"];
 const FLOW: &[&str] = &["flow", "source", "target"];
 const FLOW_INFO: &[&str] = &["flow", "source", "target", "engine", "delivery"];
 const FLOW_STATE: &[&str] = &["flow", "source", "target", "state"];
@@ -117,6 +119,33 @@ catalogue! {
         "Always 1; the labels say which cluster an alias stands for.";
     ClusterReachable: Gauge "heliostat_cluster_reachable" CLUSTER
         "1 if the last call to the cluster succeeded, 0 if it failed.";
+
+    QuotaLimit: Gauge "heliostat_broker_quota_limit" QUOTA
+        "What clients of a built-in cluster may use in a second, in the unit of the quota: bytes, percent of a thread's time, or partitions.";
+    QuotaRate: Gauge "heliostat_broker_quota_rate" QUOTA
+        "What they use in a second, on average over the quota's window.";
+    QuotaThrottled: Counter "heliostat_broker_quota_throttled_total" QUOTA
+        "Requests after which they were kept waiting.";
+    QuotaThrottledSeconds: Counter "heliostat_broker_quota_throttled_seconds_total" QUOTA
+        "For how long they were kept waiting, all these requests together.";
+    CleanerRounds: Counter "heliostat_broker_cleaner_rounds_total" CLUSTER
+        "Partitions of a built-in cluster that the log cleaner has compacted, each round counted.";
+    CleanerFailedRounds: Counter "heliostat_broker_cleaner_failed_rounds_total" CLUSTER
+        "Rounds of the log cleaner that did not come to their end.";
+    CleanerReadBytes: Counter "heliostat_broker_cleaner_read_bytes_total" CLUSTER
+        "Bytes that the log cleaner has read.";
+    CleanerWrittenBytes: Counter "heliostat_broker_cleaner_written_bytes_total" CLUSTER
+        "Bytes that the log cleaner has written.";
+    CleanerDroppedRecords: Counter "heliostat_broker_cleaner_dropped_records_total" CLUSTER
+        "Records that compaction has dropped.";
+    CleanerUncleanable: Gauge "heliostat_broker_cleaner_uncleanable_partitions" CLUSTER
+        "Partitions that are damaged and therefore not compacted any more.";
+    CleanerInProgress: Gauge "heliostat_broker_cleaner_partitions_in_progress" CLUSTER
+        "Partitions that are compacted right now.";
+    ReadOnlyPartitions: Gauge "heliostat_broker_read_only_partitions" CLUSTER
+        "Partitions of a built-in cluster that take no records because their disk is full or has failed.";
+    ReadOnlySince: Gauge "heliostat_broker_partition_read_only_since_seconds" CLUSTER_PARTITION
+        "Since when such a partition takes no records, in seconds since 1970; absent for all others.";
 
     BuildInfo: Gauge "heliostat_build_info" VERSION
         "Always 1; the label is the version of the program.";

@@ -3,20 +3,35 @@
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::catalogue::{Id, Kind, METRICS};
+use crate::observe::built_in::{BuiltInFacts, QuotaFacts};
 use crate::observe::process::Process;
 use crate::observe::status::{FlowStatus, PartitionStatus, State, Status};
 
-/// The families of a status that have at least one series, in the order of [`METRICS`].
-pub(super) fn families(status: &Status, process: &Process) -> Vec<MetricFamily> {
+/// The most clients of one cluster that are shown with their quotas. Whoever may connect chooses client ids, and each
+/// would be four series more; those that were kept waiting longest come first.
+const QUOTA_CLIENTS_MAX: usize = 1_000;
+
+/// The families that have at least one series, in the order of [`METRICS`].
+pub(super) fn families(
+    status: Option<&Status>,
+    built_in: &[BuiltInFacts],
+    process: &Process,
+) -> Vec<MetricFamily> {
     let mut series = Series::new();
-    for flow in &status.flows {
-        series.flow(flow);
-        for partition in &flow.partitions {
-            series.partition(flow, partition);
+    if let Some(status) = status {
+        for flow in &status.flows {
+            series.flow(flow);
+            for partition in &flow.partitions {
+                series.partition(flow, partition);
+            }
         }
+        series.clusters(status);
+        series.daemon(status);
     }
-    series.clusters(status);
-    series.process(status, process);
+    for cluster in built_in {
+        series.built_in(cluster);
+    }
+    series.process(status.map_or(crate::VERSION, |status| &status.version), process);
     series.into_families()
 }
 
@@ -142,13 +157,48 @@ impl Series {
         }
     }
 
-    fn process(&mut self, status: &Status, process: &Process) {
-        self.add(Id::BuildInfo, &[&status.version], 1.0);
+    fn built_in(&mut self, facts: &BuiltInFacts) {
+        let name = facts.cluster.as_str();
+        let mut quotas: Vec<&QuotaFacts> = facts.quotas.iter().collect();
+        quotas.sort_by(|a, b| b.throttled_seconds.total_cmp(&a.throttled_seconds));
+        for quota in quotas.into_iter().take(QUOTA_CLIENTS_MAX) {
+            let labels = [name, quota.quota.as_str(), &quota.user, &quota.client_id];
+            self.add(Id::QuotaLimit, &labels, quota.limit);
+            self.add(Id::QuotaRate, &labels, quota.rate);
+            self.add(Id::QuotaThrottled, &labels, quota.throttled as f64);
+            self.add(Id::QuotaThrottledSeconds, &labels, quota.throttled_seconds);
+        }
+        let cleaner = &facts.cleaner;
+        let counts = [
+            (Id::CleanerRounds, cleaner.rounds),
+            (Id::CleanerFailedRounds, cleaner.failed_rounds),
+            (Id::CleanerReadBytes, cleaner.read_bytes),
+            (Id::CleanerWrittenBytes, cleaner.written_bytes),
+            (Id::CleanerDroppedRecords, cleaner.dropped_records),
+            (Id::CleanerUncleanable, cleaner.uncleanable_partitions as u64),
+            (Id::CleanerInProgress, cleaner.partitions_in_progress as u64),
+            (Id::ReadOnlyPartitions, facts.read_only.len() as u64),
+        ];
+        for (id, count) in counts {
+            self.add(id, &[name], count as f64);
+        }
+        for partition in &facts.read_only {
+            let number = partition.partition.to_string();
+            let labels = [name, partition.topic.as_str(), &number];
+            self.add(Id::ReadOnlySince, &labels, partition.since_ms as f64 / 1000.0);
+        }
+    }
+
+    fn daemon(&mut self, status: &Status) {
         self.add(Id::TopologyInfo, &[&status.name], 1.0);
         let uptime = status
             .started_at_ms
             .map(|start| status.at_ms.saturating_sub(start).max(0) as f64 / 1000.0);
         self.add_known(Id::Uptime, &[], uptime);
+    }
+
+    fn process(&mut self, version: &str, process: &Process) {
+        self.add(Id::BuildInfo, &[version], 1.0);
         self.add_known(Id::ProcessStart, &[], process.started_at_seconds);
         self.add_known(Id::ProcessCpu, &[], process.cpu_seconds);
         self.add_known(

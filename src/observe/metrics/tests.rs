@@ -8,6 +8,7 @@ use expect_test::expect;
 use regex::Regex;
 
 use super::*;
+use crate::observe::built_in::{CleanerFacts, QuotaFacts, ReadOnlyFacts};
 use crate::observe::samples;
 use crate::observe::status::{Lag, State};
 
@@ -18,7 +19,38 @@ const PROCESS: Process = Process {
 };
 
 fn text(status: &Status) -> String {
-    render(status, &PROCESS).unwrap()
+    render(Some(status), &[], &PROCESS).unwrap()
+}
+
+/// A built-in cluster of which everything is known.
+fn built_in() -> BuiltInFacts {
+    let quota = |client_id: &str, throttled: u64| QuotaFacts {
+        quota: "producer_byte_rate".into(),
+        user: String::new(),
+        client_id: client_id.into(),
+        limit: 1_000.0,
+        rate: 1_234.5,
+        throttled,
+        throttled_seconds: throttled as f64 / 8.0,
+    };
+    BuiltInFacts {
+        cluster: "primary".into(),
+        quotas: vec![quota("slow", 2), quota("greedy", 20)],
+        cleaner: CleanerFacts {
+            rounds: 3,
+            failed_rounds: 1,
+            read_bytes: 4_096,
+            written_bytes: 512,
+            dropped_records: 77,
+            uncleanable_partitions: 0,
+            partitions_in_progress: 2,
+        },
+        read_only: vec![ReadOnlyFacts {
+            topic: "orders".into(),
+            partition: 7,
+            since_ms: samples::NOW_MS - 1_500,
+        }],
+    }
 }
 
 /// The series of a metric, without its name and the labels that all series of the samples share.
@@ -201,13 +233,13 @@ fn what_is_not_known_is_absent_and_lag_in_seconds_goes_on() {
     never.flows[0].partitions.drain(..2);
     assert_eq!(
         series(
-            &render(&never, &Process::default()).unwrap(),
+            &render(Some(&never), &[], &Process::default()).unwrap(),
             "heliostat_flow_lag_records"
         ),
         "\n"
     );
     never.started_at_ms = None;
-    let text = render(&never, &Process::default()).unwrap();
+    let text = render(Some(&never), &[], &Process::default()).unwrap();
     for name in [
         "process_cpu_seconds_total",
         "process_resident_memory_bytes",
@@ -240,6 +272,54 @@ fn states_and_gaps() {
         {} 1
     "#]]
     .assert_eq(&series(&text, "heliostat_flow_left_out_topics"));
+}
+
+#[test]
+fn a_built_in_cluster_without_a_daemon() {
+    let text = render(None, &[built_in()], &PROCESS).unwrap();
+    let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let samples = samples.join("\n").replace(crate::VERSION, "VERSION") + "\n";
+    expect![[r#"
+        heliostat_broker_quota_limit{cluster="primary",quota="producer_byte_rate",user="",client_id="greedy"} 1000
+        heliostat_broker_quota_limit{cluster="primary",quota="producer_byte_rate",user="",client_id="slow"} 1000
+        heliostat_broker_quota_rate{cluster="primary",quota="producer_byte_rate",user="",client_id="greedy"} 1234.5
+        heliostat_broker_quota_rate{cluster="primary",quota="producer_byte_rate",user="",client_id="slow"} 1234.5
+        heliostat_broker_quota_throttled_total{cluster="primary",quota="producer_byte_rate",user="",client_id="greedy"} 20
+        heliostat_broker_quota_throttled_total{cluster="primary",quota="producer_byte_rate",user="",client_id="slow"} 2
+        heliostat_broker_quota_throttled_seconds_total{cluster="primary",quota="producer_byte_rate",user="",client_id="greedy"} 2.5
+        heliostat_broker_quota_throttled_seconds_total{cluster="primary",quota="producer_byte_rate",user="",client_id="slow"} 0.25
+        heliostat_broker_cleaner_rounds_total{cluster="primary"} 3
+        heliostat_broker_cleaner_failed_rounds_total{cluster="primary"} 1
+        heliostat_broker_cleaner_read_bytes_total{cluster="primary"} 4096
+        heliostat_broker_cleaner_written_bytes_total{cluster="primary"} 512
+        heliostat_broker_cleaner_dropped_records_total{cluster="primary"} 77
+        heliostat_broker_cleaner_uncleanable_partitions{cluster="primary"} 0
+        heliostat_broker_cleaner_partitions_in_progress{cluster="primary"} 2
+        heliostat_broker_read_only_partitions{cluster="primary"} 1
+        heliostat_broker_partition_read_only_since_seconds{cluster="primary",topic="orders",partition="7"} 999998.5
+        heliostat_build_info{version="VERSION"} 1
+        heliostat_process_start_time_seconds 900000.5
+        heliostat_process_cpu_seconds_total 1.25
+        heliostat_process_resident_memory_bytes 67108864
+    "#]]
+    .assert_eq(&samples);
+}
+
+#[test]
+fn of_many_clients_those_that_wait_longest_are_shown() {
+    let mut facts = built_in();
+    let quota = facts.quotas[0].clone();
+    facts.quotas = (0..3_000)
+        .map(|number| QuotaFacts {
+            client_id: format!("client-{number}"),
+            throttled_seconds: f64::from(number),
+            ..quota.clone()
+        })
+        .collect();
+    let text = render(None, &[facts], &PROCESS).unwrap();
+    let shown = series(&text, "heliostat_broker_quota_rate");
+    assert_eq!(shown.lines().count(), 1_000);
+    assert!(shown.contains("client-2999") && !shown.contains("client-1999\""));
 }
 
 #[test]
@@ -297,7 +377,7 @@ fn names_follow_the_conventions() {
 
 #[test]
 fn every_metric_has_a_series_in_a_full_status() {
-    let text = text(&samples::truncated());
+    let text = render(Some(&samples::truncated()), &[built_in()], &PROCESS).unwrap();
     for metric in METRICS {
         assert_ne!(
             series(&text, metric.name),
