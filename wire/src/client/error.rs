@@ -122,6 +122,12 @@ pub enum Error {
         /// Where that epoch ends in the log.
         end_offset: i64,
     },
+    /// A batch was given to a slot that takes none.
+    #[error("slot {slot} was closed, or not opened")]
+    SlotClosed {
+        /// The slot.
+        slot: u32,
+    },
     /// The client was closed.
     #[error("the client was closed")]
     ClientClosed,
@@ -143,6 +149,7 @@ impl Error {
             | Error::UnknownTopic { .. }
             | Error::UnknownPartition { .. }
             | Error::UnknownNode { .. }
+            | Error::SlotClosed { .. }
             | Error::ClientClosed => false,
         }
     }
@@ -164,6 +171,7 @@ impl Error {
             | Error::Request { .. }
             | Error::Unsupported { .. }
             | Error::Diverging { .. }
+            | Error::SlotClosed { .. }
             | Error::ClientClosed => false,
         }
     }

@@ -10,6 +10,7 @@ mod error;
 mod frames;
 mod links;
 mod metadata;
+mod produce;
 mod queue;
 mod tasks;
 mod together;
@@ -26,6 +27,7 @@ pub use connection::{Connection, Lane, Manner, Pending};
 pub use coordinator::CoordinatorType;
 pub use error::Error;
 pub use metadata::Leader;
+pub use produce::{Acked, Failure, Outgoing, Report, Sender, SenderConfig};
 pub use transport::{Connecting, Stream, Tcp, Transport};
 
 use crate::{

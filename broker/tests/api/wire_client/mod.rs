@@ -4,6 +4,7 @@ mod connection;
 mod fake;
 mod hostile;
 mod leaders;
+mod sending;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
