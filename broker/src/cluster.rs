@@ -327,12 +327,14 @@ impl Opening {
             group_config(&settings),
             state.images(),
             storage.disk().clone(),
+            storage.clock().clone(),
         )?;
         let faults = Faults::new(storage.disk().clone(), storage.clock().clone());
         let transactions = txn::Coordinator::open(
             &directory.join("transactions"),
             transaction_config(&settings),
             storage.disk().clone(),
+            storage.clock().clone(),
         )?;
         let quotas = quotas(&settings);
         let fetch_sessions = FetchSessions::new(settings.fetch_session_cache_slots);

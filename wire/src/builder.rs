@@ -211,7 +211,7 @@ pub(crate) fn put_length(out: &mut Vec<u8>, length: usize) {
     put_varint(out, i64::try_from(length).unwrap_or(i64::MAX));
 }
 
-fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+pub(crate) fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         None => put_varint(out, -1),
         Some(bytes) => {

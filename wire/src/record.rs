@@ -98,7 +98,27 @@ impl<'a> Records<'a> {
         }
     }
 
-    fn parse(&mut self) -> Result<RecordView<'a>, RecordError> {
+    /// The next record, and those of its bytes that do not depend on its place in a batch: key, value and headers.
+    pub(crate) fn next_raw(&mut self) -> Option<Result<(RecordView<'a>, &'a [u8]), RecordError>> {
+        if self.failed {
+            return None;
+        }
+        if self.remaining == 0 {
+            if self.index == 0 && !self.rest.is_empty() {
+                self.failed = true;
+                return Some(Err(RecordError::Trailing {
+                    count: 0,
+                    extra: self.rest.len(),
+                }));
+            }
+            return None;
+        }
+        let item = self.parse();
+        self.failed = item.is_err();
+        Some(item)
+    }
+
+    fn parse(&mut self) -> Result<(RecordView<'a>, &'a [u8]), RecordError> {
         let index = self.index;
         let mut outer = Cursor {
             bytes: self.rest,
@@ -124,22 +144,7 @@ impl<'a> Iterator for Records<'a> {
     type Item = Result<RecordView<'a>, RecordError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        if self.remaining == 0 {
-            if self.index == 0 && !self.rest.is_empty() {
-                self.failed = true;
-                return Some(Err(RecordError::Trailing {
-                    count: 0,
-                    extra: self.rest.len(),
-                }));
-            }
-            return None;
-        }
-        let item = self.parse();
-        self.failed = item.is_err();
-        Some(item)
+        Some(self.next_raw()?.map(|(record, _)| record))
     }
 }
 
@@ -190,6 +195,13 @@ pub fn put_varint(out: &mut Vec<u8>, value: i64) {
     }
     #[expect(clippy::cast_possible_truncation, reason = "less than 0x80")]
     out.push(bits as u8);
+}
+
+/// How many bytes [`put_varint`] takes for a number.
+pub(crate) fn varint_size(value: i64) -> usize {
+    let zig_zag = (value << 1) ^ (value >> 63);
+    let bits = u64::BITS - (zig_zag | 1).leading_zeros();
+    bits.div_ceil(7) as usize
 }
 
 /// What the headers' count is at most worth checking against: a header takes two bytes at the least.
@@ -276,11 +288,12 @@ impl<'a> Cursor<'a> {
     }
 }
 
-fn parse_body<'a>(cursor: &mut Cursor<'a>) -> Result<RecordView<'a>, RecordError> {
+fn parse_body<'a>(cursor: &mut Cursor<'a>) -> Result<(RecordView<'a>, &'a [u8]), RecordError> {
     let index = cursor.index;
     let attributes = i8::from_be_bytes([cursor.byte()?]);
     let timestamp_delta = cursor.varlong()?;
     let offset_delta = cursor.varint()?;
+    let placeless = cursor.bytes;
     let key = cursor.nullable("key length")?;
     let value = cursor.nullable("value length")?;
     let count = cursor.length("header count")?;
@@ -303,14 +316,15 @@ fn parse_body<'a>(cursor: &mut Cursor<'a>) -> Result<RecordView<'a>, RecordError
             extra: cursor.bytes.len(),
         });
     }
-    Ok(RecordView {
+    let record = RecordView {
         attributes,
         timestamp_delta,
         offset_delta,
         key,
         value,
         headers,
-    })
+    };
+    Ok((record, placeless))
 }
 
 fn parse_header<'a>(cursor: &mut Cursor<'a>) -> Result<HeaderView<'a>, RecordError> {

@@ -51,7 +51,7 @@ async fn write(context: &Context, request: WritableTxnMarker) -> WritableTxnMark
             } else {
                 led
             };
-            let error = append(led, marker).await;
+            let error = append(led, marker, context.broker.storage().clock().now_ms()).await;
             partitions.push(WritableTxnMarkerPartitionResult {
                 partition_index,
                 error_code: error.code(),
@@ -68,12 +68,12 @@ async fn write(context: &Context, request: WritableTxnMarker) -> WritableTxnMark
     }
 }
 
-async fn append(led: Result<Led, NotServed>, marker: Marker) -> ErrorCode {
+async fn append(led: Result<Led, NotServed>, marker: Marker, now_ms: i64) -> ErrorCode {
     let led = match led {
         Ok(led) => led,
         Err(refused) => return refused.error,
     };
-    match blocking(move || append_marker(led.log, led.leader_epoch, &marker)).await {
+    match blocking(move || append_marker(led.log, led.leader_epoch, &marker, now_ms)).await {
         Ok(appended) => appended
             .durable()
             .await

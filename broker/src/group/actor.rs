@@ -51,6 +51,8 @@ pub(super) type Registry = Arc<Mutex<BTreeMap<String, Handle>>>;
 #[derive(Debug, Clone)]
 pub(super) struct Clock {
     start: Instant,
+    /// The cluster's, which can be made wrong: sessions must not end with it.
+    wall: crate::clock::Clock,
 }
 
 /// A group as the journal has it, or as it is made.
@@ -85,20 +87,18 @@ enum Waiter {
 }
 
 impl Clock {
-    pub fn start() -> Self {
+    pub fn start(wall: crate::clock::Clock) -> Self {
         Self {
             start: Instant::now(),
+            wall,
         }
     }
 
     pub fn now(&self) -> Now {
         let timer = i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let since_epoch = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
         Now {
             timer,
-            wall: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
+            wall: self.wall.now_ms(),
         }
     }
 

@@ -26,6 +26,7 @@ use super::membership::{Group, refuse_join, refuse_sync};
 use super::offsets::Offsets;
 use super::record::{Entry, decode};
 use super::store::{OpenError, Store};
+use crate::clock::Clock as Wall;
 use crate::log::Disk;
 use crate::state::Images;
 use crate::state::journal::{Content, Journal};
@@ -50,13 +51,19 @@ impl Coordinator {
     /// Opens the coordinator whose state is in the journal at `path`, which is created if there is none. Members that it
     /// finds there are members still; their sessions start anew. Must be called within a Tokio runtime.
     pub fn open(path: &Path, config: GroupConfig, images: Images) -> Result<Self, OpenError> {
-        Self::open_on(path, config, images, Disk::default())
+        Self::open_on(path, config, images, Disk::default(), Wall::default())
     }
 
-    /// As [`Coordinator::open`], on a disk where faults can be injected.
-    pub fn open_on(path: &Path, config: GroupConfig, images: Images, disk: Disk) -> Result<Self, OpenError> {
+    /// As [`Coordinator::open`], on a disk and with a clock where faults can be injected.
+    pub(crate) fn open_on(
+        path: &Path,
+        config: GroupConfig,
+        images: Images,
+        disk: Disk,
+        wall: Wall,
+    ) -> Result<Self, OpenError> {
         let (journal, content) = Journal::open_on(path, disk)?;
-        let clock = Clock::start();
+        let clock = Clock::start(wall);
         let found = restore(path, &content, &config, clock.now().timer)?;
         let (store, thread) = Store::start("group-journal", path, journal)?;
         let coordinator = Self {

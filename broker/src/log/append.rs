@@ -217,7 +217,7 @@ impl Log {
         }
         inner.segments.insert(base, next);
         inner.jitter_ms = jitter(config);
-        if let Err(error) = write_snapshot(&self.dir, base, &inner.producers) {
+        if let Err(error) = write_snapshot(&self.dir, base, &inner.producers, &self.options.disk) {
             // Without it a recovery reads more of the log, and finds the same.
             tracing::warn!(log = self.name(), %error, "producer snapshot left out");
         }

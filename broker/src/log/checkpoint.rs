@@ -8,7 +8,9 @@ use std::sync::Mutex;
 use heliostat_wire::Uuid;
 
 use super::error::{AtPath, StorageError};
-use super::files::{open_if_there, read_if_there, remove_if_there, replace, replace_unsynced, sync_parent};
+use super::files::{
+    Disk, open_if_there, read_if_there, remove_if_there, replace, replace_unsynced, sync_parent,
+};
 
 /// A topic and a partition of it.
 pub type TopicPartition = (String, i32);
@@ -27,16 +29,18 @@ const PARTITION_METADATA: &str = "partition.metadata";
 #[derive(Debug)]
 pub(crate) struct OffsetCheckpoint {
     path: PathBuf,
+    disk: Disk,
     offsets: Mutex<BTreeMap<TopicPartition, i64>>,
 }
 
 impl OffsetCheckpoint {
     /// Reads the file. A damaged one is an error: to start without it would bring deleted records back.
-    pub(crate) fn open(path: PathBuf) -> Result<Self, StorageError> {
+    pub(crate) fn open(path: PathBuf, disk: Disk) -> Result<Self, StorageError> {
         let content = read_if_there(&path)?.unwrap_or_default();
         let offsets = parse_offsets(&content).ok_or_else(|| damaged(&path))?;
         Ok(OffsetCheckpoint {
             path,
+            disk,
             offsets: Mutex::new(offsets),
         })
     }
@@ -71,7 +75,7 @@ impl OffsetCheckpoint {
         change(&mut new);
         if *offsets != new || !self.path.exists() {
             // Memory must not run ahead of the file, or the next try would be left out.
-            replace(&self.path, &format_offsets(&new))?;
+            replace(&self.disk, &self.path, &format_offsets(&new))?;
             *offsets = new;
         }
         Ok(())
@@ -110,12 +114,12 @@ impl MetaProperties {
         parsed().map(Some).ok_or_else(|| damaged(&path))
     }
 
-    pub(crate) fn write(&self, dir: &Path) -> Result<(), StorageError> {
+    pub(crate) fn write(&self, dir: &Path, disk: &Disk) -> Result<(), StorageError> {
         let text = format!(
             "#\nversion=1\nnode.id={}\ncluster.id={}\ndirectory.id={}\n",
             self.node_id, self.cluster_id, self.directory_id
         );
-        replace(&dir.join(META_PROPERTIES), text.as_bytes())
+        replace(disk, &dir.join(META_PROPERTIES), text.as_bytes())
     }
 }
 
@@ -135,18 +139,19 @@ pub(crate) fn read_topic_id(dir: &Path) -> Result<Option<Uuid>, StorageError> {
 }
 
 /// Writes the topic id into a partition's directory. [`sync_topic_id`] forces it to disk.
-pub(crate) fn write_topic_id(dir: &Path, id: Uuid) -> Result<(), StorageError> {
+pub(crate) fn write_topic_id(dir: &Path, id: Uuid, disk: &Disk) -> Result<(), StorageError> {
     replace_unsynced(
+        disk,
         &dir.join(PARTITION_METADATA),
         format!("version: 0\ntopic_id: {id}").as_bytes(),
     )
 }
 
 /// Forces to disk that the partition's directory is there, and its topic id.
-pub(crate) fn sync_topic_id(dir: &Path) -> Result<(), StorageError> {
+pub(crate) fn sync_topic_id(dir: &Path, disk: &Disk) -> Result<(), StorageError> {
     let path = dir.join(PARTITION_METADATA);
     if let Some(file) = open_if_there(&path)? {
-        file.sync_all().at("sync", &path)?;
+        disk.sync(&file, &path).at("sync", &path)?;
     }
     sync_parent(dir)
 }
@@ -163,8 +168,9 @@ pub(crate) fn take_clean_shutdown(dir: &Path) -> Result<bool, StorageError> {
 }
 
 /// Says that all logs are closed.
-pub(crate) fn mark_clean_shutdown(dir: &Path) -> Result<(), StorageError> {
-    replace(&dir.join(CLEAN_SHUTDOWN), b"{\"version\":0,\"brokerEpoch\":-1}")
+pub(crate) fn mark_clean_shutdown(dir: &Path, disk: &Disk) -> Result<(), StorageError> {
+    let path = dir.join(CLEAN_SHUTDOWN);
+    replace(disk, &path, b"{\"version\":0,\"brokerEpoch\":-1}")
 }
 
 /// A file whose content is not in its format.
@@ -239,20 +245,23 @@ mod tests {
     fn offsets_are_read_back_and_damage_is_not_taken_for_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(LOG_START_OFFSETS);
-        let checkpoint = OffsetCheckpoint::open(path.clone()).unwrap();
+        let checkpoint = OffsetCheckpoint::open(path.clone(), Disk::default()).unwrap();
         checkpoint.set("a-b", 0, Some(7)).unwrap();
         checkpoint.set("a-b", 1, Some(8)).unwrap();
         checkpoint.set("c", 0, Some(9)).unwrap();
         checkpoint.set("a-b", 1, None).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "0\n2\na-b 0 7\nc 0 9\n");
-        let again = OffsetCheckpoint::open(path.clone()).unwrap();
+        let again = OffsetCheckpoint::open(path.clone(), Disk::default()).unwrap();
         assert_eq!(
             (again.get("a-b", 0), again.get("a-b", 1), again.get("c", 0)),
             (Some(7), None, Some(9))
         );
         for text in ["0\n3\na 0 1\n", "1\n0\n", "0\n1\na 0\n", "0\n1\na 0 x\n", "x"] {
             std::fs::write(&path, text).unwrap();
-            assert!(OffsetCheckpoint::open(path.clone()).is_err(), "{text:?}");
+            assert!(
+                OffsetCheckpoint::open(path.clone(), Disk::default()).is_err(),
+                "{text:?}"
+            );
         }
     }
 
@@ -267,7 +276,7 @@ mod tests {
             (read.node_id, read.cluster_id.as_str()),
             (1, "kUrbBaaOT7Gcu3sbzTzsew")
         );
-        read.write(dir.path()).unwrap();
+        read.write(dir.path(), &Disk::default()).unwrap();
         assert_eq!(MetaProperties::read(dir.path()).unwrap().unwrap(), read);
         let id = "7ndu_Gn1Qr6ZLI7fbS2lEA";
         std::fs::write(

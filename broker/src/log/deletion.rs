@@ -61,9 +61,12 @@ impl LogManager {
         let drop_entries = |kept: &mut BTreeMap<TopicPartition, i64>| {
             kept.retain(|(of, partition), _| of != topic || !partitions.contains(partition));
         };
-        self.options.start_offsets.update(drop_entries)?;
-        self.recovery_points.update(drop_entries)?;
-        self.options.clean_offsets.update(drop_entries)?;
+        for checkpoint in self.checkpoints() {
+            // A full disk does not take the file. Whoever makes a log of that name tries again.
+            if let Err(error) = checkpoint.update(drop_entries) {
+                tracing::warn!(%error, topic, "a checkpoint still names deleted logs");
+            }
+        }
         result.map(|()| gone.len())
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::checkpoint_lines;
 use super::error::StorageError;
-use super::files::{open_if_there, read_if_there, replace_unsynced};
+use super::files::{Disk, open_if_there, read_if_there, replace_unsynced};
 
 /// An epoch, and the first offset that was written in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,7 @@ pub struct EpochEntry {
 #[derive(Debug)]
 pub(crate) struct LeaderEpochs {
     path: PathBuf,
+    disk: Disk,
     entries: Vec<EpochEntry>,
     stored: Vec<EpochEntry>,
     synced: bool,
@@ -28,7 +29,7 @@ pub(crate) struct LeaderEpochs {
 }
 
 impl LeaderEpochs {
-    pub(crate) fn open(dir: &Path) -> Result<Self, StorageError> {
+    pub(crate) fn open(dir: &Path, disk: &Disk) -> Result<Self, StorageError> {
         let path = dir.join("leader-epoch-checkpoint");
         let content = read_if_there(&path)?;
         let found = parse(&content.unwrap_or_default());
@@ -38,6 +39,7 @@ impl LeaderEpochs {
         let entries = found.unwrap_or_default();
         Ok(LeaderEpochs {
             path,
+            disk: disk.clone(),
             stored: entries.clone(),
             lost: entries.is_empty(),
             entries,
@@ -169,7 +171,7 @@ impl LeaderEpochs {
             text.push_str(&format!("{epoch} {start_offset}\n"));
         }
         // Memory follows the file: a change that could not be written is tried again by whoever needs it.
-        replace_unsynced(&self.path, text.as_bytes())?;
+        replace_unsynced(&self.disk, &self.path, text.as_bytes())?;
         self.synced = false;
         self.stored = entries.clone();
         self.entries = entries;
@@ -207,7 +209,7 @@ mod tests {
 
     fn open() -> (tempfile::TempDir, LeaderEpochs) {
         let dir = tempfile::tempdir().unwrap();
-        let mut epochs = LeaderEpochs::open(dir.path()).unwrap();
+        let mut epochs = LeaderEpochs::open(dir.path(), &Disk::default()).unwrap();
         for (epoch, start) in [(1, 0), (3, 10), (4, 10), (6, 25)] {
             epochs.assign(epoch, start).unwrap();
         }
@@ -218,7 +220,10 @@ mod tests {
     fn an_epoch_without_records_gives_way_to_the_next() {
         let (dir, epochs) = open();
         assert_eq!(pairs(&epochs), [(1, 0), (4, 10), (6, 25)]);
-        assert_eq!(pairs(&LeaderEpochs::open(dir.path()).unwrap()), pairs(&epochs));
+        assert_eq!(
+            pairs(&LeaderEpochs::open(dir.path(), &Disk::default()).unwrap()),
+            pairs(&epochs)
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,8 +73,7 @@ impl From<io::Error> for DiskRefusal {
 }
 
 impl Disk {
-    /// From now on only `bytes` more can be written, as on a disk that fills up; `None` lifts the limit. Small files
-    /// such as checkpoints are not concerned.
+    /// From now on only `bytes` more can be written, as on a disk that fills up; `None` lifts the limit.
     pub fn limit(&self, bytes: Option<u64>) {
         *lock(&self.shared.room) = bytes;
         self.arm();
@@ -188,22 +187,22 @@ pub(crate) fn open_or_create(path: &Path) -> Result<File, StorageError> {
         .at("open", path)
 }
 
-/// Replaces a file so that a crash leaves either the old or the new content, never a mixture.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), StorageError> {
+/// Replaces a file so that a crash leaves either the old or the new content, never a mixture. After an error the old
+/// content is there, unless only the directory could not be forced to disk.
+pub(crate) fn replace(disk: &Disk, path: &Path, content: &[u8]) -> Result<(), StorageError> {
     let temporary = with_suffix(path, ".tmp");
-    let mut file = File::create(&temporary).at("create", &temporary)?;
-    file.write_all(content).at("write", &temporary)?;
-    file.sync_all().at("sync", &temporary)?;
-    fs::rename(&temporary, path).at("rename", &temporary)?;
+    let written = write_new(disk, &temporary, content)
+        .and_then(|file| disk.sync(&file, &temporary).at("sync", &temporary));
+    put_in_place(written, &temporary, path)?;
     sync_parent(path)
 }
 
 /// As [`replace`], except that it is on disk only once the caller forces it there: the end of this process cannot
 /// harm it, a power cut can.
-pub(crate) fn replace_unsynced(path: &Path, content: &[u8]) -> Result<(), StorageError> {
+pub(crate) fn replace_unsynced(disk: &Disk, path: &Path, content: &[u8]) -> Result<(), StorageError> {
     let temporary = with_suffix(path, ".tmp");
-    fs::write(&temporary, content).at("write", &temporary)?;
-    fs::rename(&temporary, path).at("rename", &temporary)
+    let written = write_new(disk, &temporary, content).map(drop);
+    put_in_place(written, &temporary, path)
 }
 
 /// Forces a directory's entries to disk.
@@ -255,6 +254,19 @@ pub(crate) fn read_up_to(file: &File, buffer: &mut [u8], position: u64) -> io::R
         }
     }
     Ok(filled)
+}
+
+fn write_new(disk: &Disk, path: &Path, content: &[u8]) -> Result<File, StorageError> {
+    disk.allow(DiskOperation::Create { path }).at("create", path)?;
+    let file = File::create(path).at("create", path)?;
+    disk.write_all_at(&file, path, content, 0).at("write", path)?;
+    Ok(file)
+}
+
+/// Gives the file its name, or takes it away if it could not be written: a disk that is full has no room for halves.
+fn put_in_place(written: Result<(), StorageError>, from: &Path, to: &Path) -> Result<(), StorageError> {
+    let placed = written.and_then(|()| fs::rename(from, to).at("rename", from));
+    placed.inspect_err(|_| drop(fs::remove_file(from)))
 }
 
 /// The path with something appended to its name.

@@ -210,7 +210,7 @@ impl Log {
 
     fn write_snapshot_of(&self, commit: &Commit) {
         if let Some(content) = &commit.snapshot
-            && let Err(error) = write_encoded(&self.dir, commit.end, content)
+            && let Err(error) = write_encoded(&self.dir, commit.end, content, &self.options.disk)
         {
             // Without it a recovery reads more of the log, and finds the same.
             tracing::warn!(log = self.name(), %error, "producer snapshot left out");
@@ -247,7 +247,7 @@ impl Log {
             from = end;
         }
         sync_dir(&self.dir)?;
-        sync_topic_id(&self.dir)
+        sync_topic_id(&self.dir, &self.options.disk)
     }
 
     /// Takes note of the snapshot for the recovery point, and removes the one before it.
@@ -274,7 +274,7 @@ impl Log {
             sync_dir(&self.dir)?;
         }
         if !commit.directory_synced {
-            sync_topic_id(&self.dir)?;
+            sync_topic_id(&self.dir, &self.options.disk)?;
         }
         Ok(removed)
     }

@@ -49,7 +49,7 @@ impl Log {
             .unwrap_or(0);
         let topic_id = read_topic_id(open.dir)?.unwrap_or(Uuid::ZERO);
         finish_swaps(open.dir)?;
-        let epochs = LeaderEpochs::open(open.dir)?;
+        let epochs = LeaderEpochs::open(open.dir, &open.options.disk)?;
         let mut loader = Loader {
             open: &open,
             segments: BTreeMap::new(),
@@ -251,7 +251,7 @@ impl Loader<'_> {
                 if let Some(open) = open_later.get(&base) {
                     producers.close_all_but(open);
                 }
-                write_snapshot(dir, base, &producers)?;
+                write_snapshot(dir, base, &producers, &self.open.options.disk)?;
             }
             let mut segment = Segment::open_fresh(dir, base, &self.open.options.disk)?;
             let (epochs, mut aborted) = (&mut self.epochs, Vec::new());

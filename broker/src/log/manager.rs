@@ -114,16 +114,23 @@ impl LogManager {
         fs::create_dir_all(&dir).at("create", &dir)?;
         let lock = lock_dir(&dir)?;
         let watch = DirectoryWatch::new(&dir, &dir.join(LOCK_FILE), &lock)?;
-        let meta = identify(&dir, options.cluster_id, options.node_id)?;
+        let meta = identify(&dir, options.cluster_id, options.node_id, &options.disk)?;
         let clean = take_clean_shutdown(&dir)?;
-        let start_offsets = Arc::new(OffsetCheckpoint::open(dir.join(LOG_START_OFFSETS))?);
+        let start_offsets = Arc::new(OffsetCheckpoint::open(
+            dir.join(LOG_START_OFFSETS),
+            options.disk.clone(),
+        )?);
         let mut manager = LogManager {
-            recovery_points: open_forgiving(&dir, RECOVERY_POINTS, "logs are recovered from their start")?,
+            recovery_points: open_forgiving(
+                &dir,
+                RECOVERY_POINTS,
+                "logs are recovered from their start",
+                &options.disk,
+            )?,
             cleaner: Arc::default(),
             options: LogOptions {
                 flush_policy: options.flush_policy,
                 producer_expiration_ms: options.producer_expiration_ms,
-                disk: options.disk,
                 start_offsets,
                 commits: Arc::default(),
                 handles: Arc::new(Handles::new(options.open_files_max)),
@@ -132,7 +139,9 @@ impl LogManager {
                     &dir,
                     CLEANER_OFFSETS,
                     "logs are compacted from their start",
+                    &options.disk,
                 )?),
+                disk: options.disk,
             },
             dir,
             meta,
@@ -223,11 +232,19 @@ impl LogManager {
         let disk = &self.options.disk;
         disk.allow(DiskOperation::Create { path: &dir })
             .at("create", &dir)?;
+        if !dir.exists() {
+            // What is left of a deleted log of this name would be taken for this one's.
+            for checkpoint in self.checkpoints() {
+                if checkpoint.get(topic, partition).is_some() {
+                    checkpoint.set(topic, partition, None)?;
+                }
+            }
+        }
         match fs::create_dir(&dir) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             created => created.at("create", &dir)?,
         }
-        write_topic_id(&dir, topic_id)?;
+        write_topic_id(&dir, topic_id, disk)?;
         let log = Log::open(OpenLog {
             topic,
             partition,
@@ -340,7 +357,16 @@ impl LogManager {
         }
         self.checkpoint()?;
         result?;
-        mark_clean_shutdown(&self.dir)
+        mark_clean_shutdown(&self.dir, &self.options.disk)
+    }
+
+    /// All files of offsets by partition.
+    pub(super) fn checkpoints(&self) -> [&OffsetCheckpoint; 3] {
+        [
+            &self.options.start_offsets,
+            &self.recovery_points,
+            &self.options.clean_offsets,
+        ]
     }
 
     /// Forces to disk what the last process has left in memory: consumers may have seen it, and no power cut after this
@@ -447,7 +473,12 @@ fn lock_dir(dir: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
-fn identify(dir: &Path, cluster_id: Option<String>, node_id: i32) -> Result<MetaProperties, OpenError> {
+fn identify(
+    dir: &Path,
+    cluster_id: Option<String>,
+    node_id: i32,
+    disk: &Disk,
+) -> Result<MetaProperties, OpenError> {
     if let Some(meta) = MetaProperties::read(dir)? {
         return match cluster_id.filter(|expected| *expected != meta.cluster_id) {
             Some(expected) => Err(OpenError::OtherCluster {
@@ -464,7 +495,7 @@ fn identify(dir: &Path, cluster_id: Option<String>, node_id: i32) -> Result<Meta
         node_id,
         directory_id: random_id(),
     };
-    meta.write(dir)?;
+    meta.write(dir, disk)?;
     Ok(meta)
 }
 
@@ -482,12 +513,17 @@ pub(super) fn random_id() -> Uuid {
 }
 
 /// Without the file there is more to do, and nothing is lost: a damaged one is no reason not to start.
-fn open_forgiving(dir: &Path, name: &str, without: &str) -> Result<OffsetCheckpoint, StorageError> {
+fn open_forgiving(
+    dir: &Path,
+    name: &str,
+    without: &str,
+    disk: &Disk,
+) -> Result<OffsetCheckpoint, StorageError> {
     let path = dir.join(name);
-    OffsetCheckpoint::open(path.clone()).or_else(|error| {
+    OffsetCheckpoint::open(path.clone(), disk.clone()).or_else(|error| {
         tracing::warn!(%error, "{without}");
         remove_if_there(&path)?;
-        OffsetCheckpoint::open(path)
+        OffsetCheckpoint::open(path, disk.clone())
     })
 }
 

@@ -308,7 +308,12 @@ impl Log {
                 active.seal()?;
             }
             if inner.log_end_offset > inner.log_start_offset || !inner.producers.is_empty() {
-                ensure_snapshot(&self.dir, inner.log_end_offset, &inner.producers)?;
+                ensure_snapshot(
+                    &self.dir,
+                    inner.log_end_offset,
+                    &inner.producers,
+                    &self.options.disk,
+                )?;
                 inner.snapshot = Some(inner.log_end_offset);
             }
         }

@@ -6,27 +6,42 @@ use std::path::{Path, PathBuf};
 use heliostat_wire::batch::NO_SEQUENCE;
 
 use super::error::StorageError;
-use super::files::{read_if_there, remove_if_there, replace, replace_unsynced};
+use super::files::{Disk, read_if_there, remove_if_there, replace, replace_unsynced};
 use super::producers::{AppendedBatch, Producer, Producers};
 use super::segment::{file_path, offset_of};
 
 /// Writes the state as it is before `offset`.
-pub(crate) fn write_snapshot(dir: &Path, offset: i64, producers: &Producers) -> Result<(), StorageError> {
-    replace(&file_path(dir, offset, SUFFIX), &encode(producers))
+pub(crate) fn write_snapshot(
+    dir: &Path,
+    offset: i64,
+    producers: &Producers,
+    disk: &Disk,
+) -> Result<(), StorageError> {
+    replace(disk, &file_path(dir, offset, SUFFIX), &encode(producers))
 }
 
 /// As [`write_snapshot`], for a state that was encoded before. A power cut may leave a damaged one, which is recognised
 /// and done without.
-pub(crate) fn write_encoded(dir: &Path, offset: i64, content: &[u8]) -> Result<(), StorageError> {
-    replace_unsynced(&snapshot_path(dir, offset), content)
+pub(crate) fn write_encoded(
+    dir: &Path,
+    offset: i64,
+    content: &[u8],
+    disk: &Disk,
+) -> Result<(), StorageError> {
+    replace_unsynced(disk, &snapshot_path(dir, offset), content)
 }
 
 /// As [`write_snapshot`], unless there is one for that offset: the state before an offset never changes.
-pub(crate) fn ensure_snapshot(dir: &Path, offset: i64, producers: &Producers) -> Result<(), StorageError> {
+pub(crate) fn ensure_snapshot(
+    dir: &Path,
+    offset: i64,
+    producers: &Producers,
+    disk: &Disk,
+) -> Result<(), StorageError> {
     if snapshot_path(dir, offset).exists() {
         Ok(())
     } else {
-        write_snapshot(dir, offset, producers)
+        write_snapshot(dir, offset, producers, disk)
     }
 }
 
@@ -189,9 +204,9 @@ mod tests {
     fn a_damaged_snapshot_is_done_without() {
         let dir = tempfile::tempdir().unwrap();
         let good = decode(&KAFKA_SNAPSHOT, 0).unwrap();
-        write_snapshot(dir.path(), 10, &good).unwrap();
-        write_snapshot(dir.path(), 20, &good).unwrap();
-        write_snapshot(dir.path(), 30, &good).unwrap();
+        write_snapshot(dir.path(), 10, &good, &Disk::default()).unwrap();
+        write_snapshot(dir.path(), 20, &good, &Disk::default()).unwrap();
+        write_snapshot(dir.path(), 30, &good, &Disk::default()).unwrap();
         for at in 0..KAFKA_SNAPSHOT.len() {
             let mut bytes = KAFKA_SNAPSHOT;
             bytes[at] ^= 1;

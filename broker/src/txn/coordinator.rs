@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::metadata::Metadata;
 use super::record::{self, Change, Entry, decode};
+use crate::clock::Clock;
 use crate::group::{OpenError, Store};
 use crate::log::Disk;
 use crate::state::journal::Journal;
@@ -34,6 +35,8 @@ pub(crate) struct TransactionConfig {
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     pub(super) config: TransactionConfig,
+    /// The cluster's wall clock: timeouts go on while no process runs.
+    clock: Clock,
     /// One more than at the last start: markers of a process that is gone are not taken any more.
     pub(super) epoch: i32,
     ids: Mutex<BTreeMap<String, Arc<Slot>>>,
@@ -53,7 +56,12 @@ pub(super) struct Slot {
 
 impl Coordinator {
     /// Opens the coordinator whose state is in the journal at `path`, which is created if there is none.
-    pub(crate) fn open(path: &Path, config: TransactionConfig, disk: Disk) -> Result<Self, OpenError> {
+    pub(crate) fn open(
+        path: &Path,
+        config: TransactionConfig,
+        disk: Disk,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
         let (mut journal, content) = Journal::open_on(path, disk)?;
         let mut epoch = -1;
         let mut ids = BTreeMap::new();
@@ -74,6 +82,7 @@ impl Coordinator {
         let storage = Store::start("transaction-journal", path, journal)?;
         Ok(Coordinator {
             config,
+            clock,
             epoch,
             ids: Mutex::new(ids),
             storage: Mutex::new(Some(storage)),
@@ -93,6 +102,11 @@ impl Coordinator {
             // The thread ends as soon as its queue is empty; a panic in it has been reported by then.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
+    }
+
+    /// Milliseconds since 1970, by the cluster's clock.
+    pub(super) fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
     }
 
     /// The place of a transactional id, if it has been used.

@@ -9,7 +9,6 @@ use tracing::{info, warn};
 
 use super::coordinator::Coordinator;
 use crate::broker::Broker;
-use crate::clock::now_ms;
 
 impl Coordinator {
     /// Starts to look after time. Ends with [`Coordinator::shutdown`].
@@ -40,7 +39,7 @@ impl Coordinator {
         let this = broker.transactions();
         for (id, slot) in this.all() {
             let mut place = slot.metadata.lock().await;
-            let Some(overdue) = place.as_ref().filter(|known| known.is_overdue(now_ms())) else {
+            let Some(overdue) = place.as_ref().filter(|known| known.is_overdue(this.now_ms())) else {
                 continue;
             };
             info!(
@@ -48,7 +47,7 @@ impl Coordinator {
                 producer_id = overdue.producer_id,
                 "transaction is aborted: its timeout is over"
             );
-            let decision = overdue.abort(now_ms());
+            let decision = overdue.abort(this.now_ms());
             let decided: Result<(), ErrorCode> = this.decide(broker, &id, &mut place, decision).await;
             if let Err(error) = decided {
                 warn!(transactional_id = id, %error, "transaction could not be aborted; it will be tried again");
@@ -62,7 +61,7 @@ impl Coordinator {
         for (id, slot) in self.all() {
             let mut place = slot.metadata.lock().await;
             match place.as_ref() {
-                Some(known) if !known.is_expired(now_ms(), expiration_ms) => continue,
+                Some(known) if !known.is_expired(self.now_ms(), expiration_ms) => continue,
                 Some(_) if self.store(&id, None).await.is_err() => continue,
                 Some(_) => *place = None,
                 None => {}

@@ -3,7 +3,6 @@
 use super::coordinator::Coordinator;
 use super::metadata::{Metadata, State};
 use super::{OFFSETS_TOPIC, Partitions};
-use crate::clock::now_ms;
 
 /// Which transactions to list. `None`, or no producer id, lets everything pass.
 #[derive(Debug, Default)]
@@ -34,10 +33,13 @@ const OFFSETS_PARTITIONS: i32 = 50;
 impl Coordinator {
     /// All transactional ids that pass.
     pub(crate) async fn list(&self, filter: &Filter) -> Vec<Described> {
-        let mut listed = Vec::new();
+        let (mut listed, now_ms) = (Vec::new(), self.now_ms());
         for (id, slot) in self.all() {
             let place = slot.metadata.lock().await;
-            if let Some(metadata) = place.as_ref().filter(|metadata| filter.passes(&id, metadata)) {
+            if let Some(metadata) = place
+                .as_ref()
+                .filter(|metadata| filter.passes(&id, metadata, now_ms))
+            {
                 listed.push(describe(id, metadata));
             }
         }
@@ -53,8 +55,8 @@ impl Coordinator {
 }
 
 impl Filter {
-    fn passes(&self, id: &str, metadata: &Metadata) -> bool {
-        let age = now_ms().saturating_sub(metadata.started_ms);
+    fn passes(&self, id: &str, metadata: &Metadata, now_ms: i64) -> bool {
+        let age = now_ms.saturating_sub(metadata.started_ms);
         self.states
             .as_ref()
             .is_none_or(|states| states.contains(&metadata.state))

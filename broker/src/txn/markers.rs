@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{debug, error, warn};
 
+use super::Partitions;
 use super::coordinator::Coordinator;
 use super::metadata::{Metadata, State};
 use crate::broker::Broker;
-use crate::clock::now_ms;
 use crate::log::{AppendError, Log, Marker, Visible};
 
 /// After this time markers that could not be written are tried again.
@@ -32,10 +32,20 @@ pub(crate) struct Appended {
     truncations: u64,
 }
 
-/// A log that a marker goes to.
+/// A partition that a marker goes to.
 struct Target {
-    log: Arc<Log>,
-    leader_epoch: i32,
+    topic: String,
+    partition: i32,
+    /// The log and its leader's epoch; `None` while there is no leader.
+    led: Option<(Arc<Log>, i32)>,
+}
+
+/// What has become of a marker.
+enum Outcome {
+    Appended(Appended),
+    /// It is not wanted any more.
+    Over,
+    Missing,
 }
 
 impl Coordinator {
@@ -65,9 +75,16 @@ impl Coordinator {
             coordinator_epoch: self.epoch,
             transaction_version: decision.client_version,
         };
-        let (targets, complete) = targets(broker, decision);
-        write_markers(targets, marker).await?;
-        complete?;
+        let targets = targets(broker, decision);
+        let missing = write_markers(targets, marker, self.now_ms()).await;
+        let Some(decision) = place.as_mut() else {
+            return Ok(());
+        };
+        // What has its marker needs no other one, however long the rest may take.
+        decision.partitions = missing;
+        if !decision.partitions.is_empty() {
+            return Err(Unfinished);
+        }
         for group in &decision.groups {
             let ended = broker
                 .groups()
@@ -77,7 +94,7 @@ impl Coordinator {
                 return Err(Unfinished);
             }
         }
-        let done = decision.completed(now_ms());
+        let done = decision.completed(self.now_ms());
         debug!(
             transactional_id = id,
             state = done.state.name(),
@@ -90,10 +107,15 @@ impl Coordinator {
 }
 
 /// Appends a marker to a partition.
-pub(crate) fn append(log: Arc<Log>, leader_epoch: i32, marker: &Marker) -> Result<Appended, AppendError> {
+pub(crate) fn append(
+    log: Arc<Log>,
+    leader_epoch: i32,
+    marker: &Marker,
+    now_ms: i64,
+) -> Result<Appended, AppendError> {
     let news = log.watch();
     let truncations = news.borrow().truncations;
-    let offset = log.append_marker(marker, leader_epoch, now_ms())?.last_offset;
+    let offset = log.append_marker(marker, leader_epoch, now_ms)?.last_offset;
     Ok(Appended {
         log,
         offset,
@@ -147,57 +169,92 @@ async fn keep_trying(broker: &Arc<Broker>, id: &str) {
     }
 }
 
-/// The logs of all partitions that there still are. One without a leader has to wait for it.
-fn targets(broker: &Broker, decision: &Metadata) -> (Vec<Target>, Result<(), Unfinished>) {
+/// All partitions that there still are. One without a leader has to wait for it.
+fn targets(broker: &Broker, decision: &Metadata) -> Vec<Target> {
     let image = broker.image();
-    let (mut targets, mut complete) = (Vec::new(), Ok(()));
+    let mut targets = Vec::new();
     for (name, partitions) in &decision.partitions {
         let Some(topic) = image.topic(name) else { continue };
         for index in partitions {
             let Some(partition) = topic.partition(*index) else {
                 continue;
             };
-            if partition.leader < 0 {
-                complete = Err(Unfinished);
-            } else if let Some(log) = broker.storage().log(topic, *index) {
-                let leader_epoch = image.leader_epoch(topic, *index);
-                targets.push(Target { log, leader_epoch });
+            let log = broker.storage().log(topic, *index);
+            if partition.leader >= 0 && log.is_none() {
+                continue;
             }
+            let leader_epoch = image.leader_epoch(topic, *index);
+            targets.push(Target {
+                topic: name.clone(),
+                partition: *index,
+                led: log
+                    .filter(|_| partition.leader >= 0)
+                    .map(|log| (log, leader_epoch)),
+            });
         }
     }
-    (targets, complete)
+    targets
 }
 
-/// Writes the marker to all targets, and waits until it is as durable as the logs' flush policy asks for.
-async fn write_markers(targets: Vec<Target>, marker: Marker) -> Result<(), Unfinished> {
+/// Writes the marker to all targets, and waits until it is as durable as the logs' flush policy asks for. Returns the
+/// partitions where that was not possible.
+async fn write_markers(targets: Vec<Target>, marker: Marker, now_ms: i64) -> Partitions {
+    let all = targets
+        .iter()
+        .map(|target| (target.topic.clone(), target.partition));
+    let all: Vec<(String, i32)> = all.collect();
     let written = tokio::task::spawn_blocking(move || {
-        let mut written = Vec::with_capacity(targets.len());
-        let mut complete = true;
-        for target in targets {
-            let log = Arc::clone(&target.log);
-            match append(log, target.leader_epoch, &marker) {
-                Ok(appended) => written.push(appended),
-                // A deleted topic's transaction is over.
-                Err(AppendError::Closed(_)) => {}
-                Err(error @ AppendError::Storage(_)) => {
-                    error!(%error, topic = target.log.topic(), partition = target.log.partition(),
-                        "a transaction marker was not written; it will be tried again");
-                    complete = false;
-                }
-                // Somebody has ended the transaction by hand, with a later epoch.
-                Err(error) => {
-                    warn!(%error, topic = target.log.topic(), partition = target.log.partition(),
-                        "a transaction marker is out of date and left out");
-                }
+        let appended = targets.iter().map(|target| target.append(&marker, now_ms));
+        appended.collect::<Vec<Outcome>>()
+    });
+    let Ok(written) = written.await else {
+        return collect(all);
+    };
+    let mut missing = Vec::new();
+    for (place, outcome) in all.into_iter().zip(written) {
+        let done = match outcome {
+            Outcome::Over => true,
+            Outcome::Missing => false,
+            Outcome::Appended(appended) => appended.durable().await.is_ok(),
+        };
+        if !done {
+            missing.push(place);
+        }
+    }
+    collect(missing)
+}
+
+fn collect(places: Vec<(String, i32)>) -> Partitions {
+    let mut partitions = Partitions::new();
+    for (topic, partition) in places {
+        partitions.entry(topic).or_default().insert(partition);
+    }
+    partitions
+}
+
+impl Target {
+    fn append(&self, marker: &Marker, now_ms: i64) -> Outcome {
+        let Target {
+            topic,
+            partition,
+            led,
+        } = self;
+        let Some((log, leader_epoch)) = led else {
+            return Outcome::Missing;
+        };
+        match append(Arc::clone(log), *leader_epoch, marker, now_ms) {
+            Ok(appended) => Outcome::Appended(appended),
+            // A deleted topic's transaction is over.
+            Err(AppendError::Closed(_)) => Outcome::Over,
+            Err(error @ AppendError::Storage(_)) => {
+                error!(%error, topic, partition, "a transaction marker was not written; it will be tried again");
+                Outcome::Missing
+            }
+            // Somebody has ended the transaction by hand, with a later epoch.
+            Err(error) => {
+                warn!(%error, topic, partition, "a transaction marker is out of date and left out");
+                Outcome::Over
             }
         }
-        (written, complete)
-    });
-    let Ok((written, complete)) = written.await else {
-        return Err(Unfinished);
-    };
-    for appended in written {
-        appended.durable().await?;
     }
-    if complete { Ok(()) } else { Err(Unfinished) }
 }

@@ -43,7 +43,7 @@ impl Coordinator {
 
 /// Ends every transaction that is open in a log and not known to reach it.
 fn end_unknown(broker: &Broker, known: &HashMap<i64, Metadata>, coordinator_epoch: i32) -> Vec<Appended> {
-    let image = broker.image();
+    let (image, now_ms) = (broker.image(), broker.storage().clock().now_ms());
     let mut ended = Vec::new();
     for topic in image.topics() {
         for (index, _) in topic.partitions.iter().enumerate() {
@@ -55,7 +55,7 @@ fn end_unknown(broker: &Broker, known: &HashMap<i64, Metadata>, coordinator_epoc
                 let metadata = known.get(&producer.producer_id);
                 if producer.transaction_start.is_some() && !is_known(metadata, &log, &producer) {
                     let epoch = image.leader_epoch(topic, index);
-                    ended.extend(end(&log, epoch, metadata, &producer, coordinator_epoch));
+                    ended.extend(end(&log, epoch, metadata, &producer, coordinator_epoch, now_ms));
                 }
             }
         }
@@ -81,6 +81,7 @@ fn end(
     metadata: Option<&Metadata>,
     producer: &ProducerInfo,
     coordinator_epoch: i32,
+    now_ms: i64,
 ) -> Option<Appended> {
     let decided = metadata.filter(|metadata| {
         let epoch = if metadata.client_version >= EPOCH_BUMP {
@@ -99,7 +100,7 @@ fn end(
         transaction_version: 0,
     };
     let (topic, partition, producer_id) = (log.topic(), log.partition(), producer.producer_id);
-    match append(Arc::clone(log), leader_epoch, &marker) {
+    match append(Arc::clone(log), leader_epoch, &marker, now_ms) {
         Ok(appended) => {
             info!(
                 topic,

@@ -9,7 +9,6 @@ use super::Partitions;
 use super::coordinator::{Coordinator, Slot};
 use super::metadata::{End, EndRequest, Init, Metadata, NO_EPOCH};
 use crate::broker::Broker;
-use crate::clock::now_ms;
 
 /// Who speaks for a transactional id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,12 +47,12 @@ impl Coordinator {
             let mut place = slot.metadata.lock().await;
             let current = match place.as_ref() {
                 Some(known) => known.clone(),
-                None => Metadata::new(fresh_id(&task_broker).await?, timeout_ms, now_ms()),
+                None => Metadata::new(fresh_id(&task_broker).await?, timeout_ms, this.now_ms()),
             };
-            let mut init = current.init(expected, timeout_ms, None, now_ms())?;
+            let mut init = current.init(expected, timeout_ms, None, this.now_ms())?;
             if init == Init::NeedsProducerId {
                 let fresh = fresh_id(&task_broker).await?;
-                init = current.init(expected, timeout_ms, Some(fresh), now_ms())?;
+                init = current.init(expected, timeout_ms, Some(fresh), this.now_ms())?;
             }
             match init {
                 Init::Ready(next) => {
@@ -164,16 +163,16 @@ impl Coordinator {
                 commit: kind.commit,
                 client_version: kind.client_version,
             };
-            let mut end = current.end(request, None, now_ms())?;
+            let mut end = current.end(request, None, this.now_ms())?;
             if end == End::NeedsProducerId {
                 let fresh = fresh_id(&task_broker).await?;
-                end = current.end(request, Some(fresh), now_ms())?;
+                end = current.end(request, Some(fresh), this.now_ms())?;
             }
             let id = &producer.transactional_id;
             match end {
                 End::Over => Ok((current.producer_id, current.epoch)),
                 End::Prepared(next) => {
-                    let after = next.completed(now_ms());
+                    let after = next.completed(this.now_ms());
                     this.decide(&task_broker, id, &mut place, next).await?;
                     Ok((after.producer_id, after.epoch))
                 }
@@ -207,7 +206,7 @@ impl Coordinator {
     ) -> Result<(), ErrorCode> {
         let metadata = place.as_ref().ok_or(ErrorCode::InvalidProducerIdMapping)?;
         metadata.check_producer(producer.producer_id, producer.epoch)?;
-        if let Some(next) = metadata.add(partitions, group, client_version, now_ms()) {
+        if let Some(next) = metadata.add(partitions, group, client_version, self.now_ms()) {
             self.store(&producer.transactional_id, Some(&next)).await?;
             *place = Some(next);
         }

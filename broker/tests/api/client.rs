@@ -28,12 +28,17 @@ pub struct Client {
 impl Client {
     /// Connects to a node.
     pub async fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client {
+        Self::try_connect(address).await.unwrap()
+    }
+
+    /// Connects to a node that may be gone.
+    pub async fn try_connect(address: SocketAddr) -> std::io::Result<Client> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Client {
             stream,
             correlation_id: 0,
-        }
+        })
     }
 
     /// Connects to the first node.

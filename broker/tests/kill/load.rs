@@ -29,23 +29,19 @@ const IN_FLIGHT: usize = 5;
 
 /// What goes on beside each other.
 pub struct Load {
-    answers: watch::Receiver<u32>,
     producers: Vec<JoinHandle<Partition>>,
     consumers: Vec<JoinHandle<Partition>>,
     committer: JoinHandle<(i64, i64)>,
 }
 
 /// Counts answers, of whatever kind.
-type Answers = Arc<watch::Sender<u32>>;
+pub type Answers = Arc<watch::Sender<u32>>;
 
 impl Load {
     /// Begins, where the model says that everything ended.
-    pub fn start(node: &Node, model: &Model, round: u32) -> Load {
-        let (sender, answers) = watch::channel(0);
-        let count = Arc::new(sender);
+    pub fn start(node: &Node, model: &Model, round: u32, count: &Answers) -> Load {
         let (address, id) = (node.address, model.topic_id);
         let mut load = Load {
-            answers,
             producers: Vec::new(),
             consumers: Vec::new(),
             committer: tokio::spawn(commit(address, model.committed, count.clone())),
@@ -57,16 +53,6 @@ impl Load {
             load.consumers.push(tokio::spawn(consumed));
         }
         load
-    }
-
-    /// Returns when so many requests were answered.
-    pub async fn wait_for_answers(&self, wanted: u32) {
-        let mut answers = self.answers.clone();
-        let waited = tokio::time::timeout(
-            crate::client::PATIENCE,
-            answers.wait_for(|count| *count >= wanted),
-        );
-        waited.await.expect("requests are not answered").unwrap();
     }
 
     /// Adds to the model what was acknowledged and seen; to be called after the end of the node.
@@ -81,6 +67,13 @@ impl Load {
         }
         (model.committed, model.sent_commit) = self.committer.await.unwrap();
     }
+}
+
+/// Returns when so many requests were answered.
+pub async fn wait_for_answers(answers: &Answers, wanted: u32) {
+    let mut news = answers.subscribe();
+    let waited = tokio::time::timeout(crate::client::PATIENCE, news.wait_for(|count| *count >= wanted));
+    waited.await.expect("requests are not answered").unwrap();
 }
 
 /// A producer id.
@@ -102,7 +95,9 @@ async fn produce(
     round: u32,
     answers: Answers,
 ) -> Partition {
-    let mut client = Client::connect(address).await;
+    let Ok(mut client) = Client::try_connect(address).await else {
+        return partition;
+    };
     let mut next = partition.records.len();
     let mut waiting = VecDeque::new();
     if next > 0 {
@@ -142,8 +137,10 @@ async fn produce(
 
 /// Notes what there is to see until the connection ends.
 async fn consume(address: std::net::SocketAddr, topic_id: Uuid, index: usize, from: usize) -> Partition {
-    let mut client = Client::connect(address).await;
     let (mut partition, mut next) = (Partition::default(), from);
+    let Ok(mut client) = Client::try_connect(address).await else {
+        return partition;
+    };
     loop {
         if !write(&mut client, &fetch_request(topic_id, index, next, 1000)).await {
             return partition;
@@ -162,7 +159,9 @@ async fn consume(address: std::net::SocketAddr, topic_id: Uuid, index: usize, fr
 
 /// Commits larger and larger offsets; returns the last one that was acknowledged, and the last one that was sent.
 async fn commit(address: std::net::SocketAddr, from: i64, answers: Answers) -> (i64, i64) {
-    let mut client = Client::connect(address).await;
+    let Ok(mut client) = Client::try_connect(address).await else {
+        return (from, from);
+    };
     let (mut acknowledged, mut sent) = (from, from);
     loop {
         let request = OffsetCommitRequest {
@@ -216,14 +215,23 @@ fn request(topic_id: Uuid, index: usize, producer: i64, sequence: usize, batch: 
     }
 }
 
+/// The answer to a request of this version; `None` if the connection has ended.
+pub async fn ask<R: Request>(client: &mut Client, request: &R, version: i16) -> Option<R::Response> {
+    client.try_write(request, version).await.ok()?;
+    read_version::<R>(client, version).await
+}
+
 /// `false` if the connection has ended.
-async fn write<R: Request>(client: &mut Client, request: &R) -> bool {
+pub async fn write<R: Request>(client: &mut Client, request: &R) -> bool {
     client.try_write(request, *R::KEY.versions().end()).await.is_ok()
 }
 
 /// `None` if the connection has ended.
-async fn read<R: Request>(client: &mut Client) -> Option<R::Response> {
-    let version = *R::KEY.versions().end();
+pub async fn read<R: Request>(client: &mut Client) -> Option<R::Response> {
+    read_version::<R>(client, *R::KEY.versions().end()).await
+}
+
+async fn read_version<R: Request>(client: &mut Client, version: i16) -> Option<R::Response> {
     let mut frame = client.read_frame().await?;
     ResponseHeader::decode(&mut frame, R::KEY, version).unwrap();
     Some(decode_message(frame, version).unwrap())

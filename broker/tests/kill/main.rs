@@ -8,15 +8,22 @@ mod client;
 mod load;
 mod model;
 mod node;
+mod table;
+mod writers;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use client::Client;
-use load::{Load, PARTITIONS, TOPIC};
+use load::{Answers, Load, PARTITIONS, TOPIC};
 use model::Model;
 use node::Node;
+use table::{Fate, Kind, TABLE, TABLE_PARTITIONS, Table};
+use writers::Writers;
 
 /// Kills in a run of which nothing else is said.
 const KILLS: u32 = 50;
@@ -32,29 +39,20 @@ async fn nothing_that_was_acknowledged_or_seen_is_lost_or_changed() {
     println!("HELIOSTAT_SEED={seed} HELIOSTAT_KILLS={kills}");
     let mut random = StdRng::seed_from_u64(seed);
     let directory = tempfile::tempdir().unwrap();
-    let mut model = Model::default();
+    let (mut model, mut table) = (Model::default(), Table::default());
     for round in 0..=kills {
         let policy = ["group", "each", "os"][random.random_range(0..3)];
         let node = Node::start(directory.path(), policy);
         if round == 0 {
-            prepare(&node, &mut model).await;
+            prepare(&node, &mut model, &mut table).await;
         }
         let context = format!("round {round}, policy {policy}, seed {seed}");
         model.check(&node, random.random_range(0..=100), &context).await;
+        table.check(&node, &context).await;
         if round == kills {
             break;
         }
-        let load = Load::start(&node, &model, round);
-        // Mostly within the first answers, where the log has just been recovered; sometimes much later.
-        let answers = if random.random_ratio(1, 4) {
-            random.random_range(0..400)
-        } else {
-            random.random_range(0..60)
-        };
-        load.wait_for_answers(answers).await;
-        spin(Duration::from_micros(random.random_range(0..3000)));
-        node.kill();
-        load.end(&mut model).await;
+        under_load(node, round, &mut random, &mut model, &mut table).await;
     }
     let records: usize = model
         .partitions
@@ -66,9 +64,59 @@ async fn nothing_that_was_acknowledged_or_seen_is_lost_or_changed() {
         model.committed
     );
     assert!(records > usize::try_from(kills).unwrap() && model.committed > 0);
+    tell(&table, kills);
 }
 
-async fn prepare(node: &Node, model: &mut Model) {
+/// Kills the node while it works for plain producers, for transactional ones of a compacted topic, or for both.
+async fn under_load(node: Node, round: u32, random: &mut StdRng, model: &mut Model, table: &mut Table) {
+    let (counts, table_counts): (Answers, Answers) = (Arc::default(), Arc::default());
+    let load = random
+        .random_ratio(1, 2)
+        .then(|| Load::start(&node, model, round, &counts));
+    // At least one of them.
+    let asked = load.is_none() || random.random_ratio(1, 4);
+    let writers = asked.then(|| Writers::start(&node, table, random, &table_counts));
+    let counts = if load.is_some() { counts } else { table_counts };
+    // Mostly within the first answers, where the log has just been recovered; sometimes much later.
+    let answers = if random.random_ratio(1, 4) {
+        random.random_range(0..400)
+    } else {
+        random.random_range(0..60)
+    };
+    load::wait_for_answers(&counts, answers).await;
+    spin(Duration::from_micros(random.random_range(0..3000)));
+    node.kill();
+    if let Some(load) = load {
+        load.end(model).await;
+    }
+    for seen in &mut table.seen {
+        seen.clear();
+    }
+    if let Some(writers) = writers {
+        writers.end(table).await;
+    }
+}
+
+/// Says what became of the compacted topic's transactions, of which there must be some of every sort.
+fn tell(table: &Table, kills: u32) {
+    let transactional = table
+        .writers
+        .iter()
+        .filter(|writer| writer.kind == Kind::Transactional);
+    let attempts: Vec<_> = transactional.flat_map(|writer| &writer.attempts).collect();
+    let committed = attempts
+        .iter()
+        .filter(|attempt| attempt.fate == Fate::Committed)
+        .count();
+    let aborted = attempts.len() - committed;
+    let compacted = table.compacted;
+    println!(
+        "{committed} transactions were committed and {aborted} aborted; {compacted} records were compacted"
+    );
+    assert!(kills < KILLS || committed > 0 && aborted > 0 && compacted > 0);
+}
+
+async fn prepare(node: &Node, model: &mut Model, table: &mut Table) {
     let mut client = Client::connect(node.address).await;
     // Segments and index intervals so small that rolls and index entries are among what is interrupted.
     let configs = [
@@ -81,6 +129,18 @@ async fn prepare(node: &Node, model: &mut Model) {
     for partition in &mut model.partitions {
         partition.producer_id = load::producer_id(&mut client).await;
     }
+    // Whatever can be compacted is, and markers and tombstones are soon among it.
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("internal.segment.bytes", "1500"),
+        ("index.interval.bytes", "300"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+        ("delete.retention.ms", "30"),
+    ];
+    client
+        .create_topic(TABLE, TABLE_PARTITIONS.cast_signed(), &configs)
+        .await;
+    table.topic_id = client.metadata(&[TABLE]).await.topics[0].topic_id;
 }
 
 /// Lets a moment pass that is shorter than what timers can tell.

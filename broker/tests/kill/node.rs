@@ -34,6 +34,11 @@ pub async fn serve() {
         ("log.flush.policy".to_owned(), std::env::var(POLICY).unwrap()),
         // As often as it can be, so that checkpoints are written all the time.
         ("log.retention.check.interval.ms".to_owned(), "5".to_owned()),
+        ("log.cleaner.backoff.ms".to_owned(), "5".to_owned()),
+        (
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms".to_owned(),
+            "20".to_owned(),
+        ),
     ]);
     let cluster = Cluster::start(ClusterConfig {
         data: Some(PathBuf::from(std::env::var_os(DIRECTORY).unwrap())),

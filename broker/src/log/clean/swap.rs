@@ -51,7 +51,7 @@ impl Segment {
         SUFFIXES.into_iter().try_for_each(|kind| {
             let path = self.file_path(kind);
             let file = open_if_there(&path)?;
-            file.map_or(Ok(()), |file| file.sync_all().at("sync", &path))
+            file.map_or(Ok(()), |file| self.disk.sync(&file, &path).at("sync", &path))
         })
     }
 

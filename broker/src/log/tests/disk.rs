@@ -46,6 +46,53 @@ fn a_full_disk_refuses_appends_and_loses_nothing() {
     assert_eq!(bench.log().log_end_offset(), i64::from(sequence) + 1);
 }
 
+#[test]
+fn a_full_disk_refuses_small_files_and_leaves_the_old_ones() {
+    let bench = Bench::new(small());
+    let log = bench.log();
+    for sequence in 0..5 {
+        bench.append(&produced(5, 0, sequence, 1));
+    }
+    assert_eq!(log.delete_records(2).unwrap(), 2);
+    let checkpoint = bench.root.path().join("log-start-offset-checkpoint");
+    let before = std::fs::read(&checkpoint).unwrap();
+    for room in [0, 10] {
+        bench.manager().disk().limit(Some(room));
+        let error = log.delete_records(4).unwrap_err();
+        assert_eq!(error.code().code(), 56, "{error}");
+        assert_eq!(log.log_start_offset(), 2);
+        assert_eq!(std::fs::read(&checkpoint).unwrap(), before);
+        let left = std::fs::read_dir(bench.root.path()).unwrap();
+        let left = left.map(|entry| entry.unwrap().path());
+        assert!(
+            !left
+                .into_iter()
+                .any(|path| path.extension() == Some("tmp".as_ref()))
+        );
+        assert!(bench.manager().checkpoint().is_err());
+    }
+    bench.manager().disk().limit(None);
+    assert_eq!(log.delete_records(4).unwrap(), 4);
+    bench.manager().checkpoint().unwrap();
+}
+
+#[test]
+fn a_log_that_was_deleted_on_a_full_disk_leaves_nothing_to_the_next_one_of_its_name() {
+    let bench = Bench::new(small());
+    bench.append(&batch(&[NOW, NOW, NOW]));
+    bench.log().delete_records(2).unwrap();
+    bench.manager().disk().limit(Some(0));
+    assert!(bench.manager().delete(TOPIC, 0, NOW).unwrap());
+    let again = || {
+        let id = Uuid::from_bytes([8; 16]);
+        bench.manager().create(TOPIC, 0, id, bench.config.clone(), NOW)
+    };
+    assert!(again().unwrap_err().is_full());
+    bench.manager().disk().limit(None);
+    assert_eq!(again().unwrap().log_start_offset(), 0);
+    assert_eq!(bench.append(&batch(&[NOW])).base_offset, 0);
+}
+
 const CHILD: &str = "HELIOSTAT_TEST_FILE_SIZE_LIMIT";
 
 /// The same with an error of the operating system: a limit on the size of files, which a process of its own has.

