@@ -123,3 +123,54 @@ fn a_single_broker_is_configured_by_its_id() {
         ],
     );
 }
+
+#[test]
+fn the_quorum_and_the_features() {
+    let Some(lab) = Lab::start("the_quorum_and_the_features") else {
+        return;
+    };
+    let quorum = |what: &str| lab.tool("kafka-metadata-quorum", &["describe", what]);
+    assert_contains(
+        &quorum("--status"),
+        &[
+            "LeaderId: 1",
+            "LeaderEpoch: 1",
+            "MaxFollowerLag: 0",
+            "CurrentObservers: []",
+        ],
+    );
+    let replicas = quorum("--replication");
+    let lines: Vec<Vec<&str>> = replicas.lines().map(|line| line.split(' ').collect()).collect();
+    let shown: Vec<_> = lines[1..]
+        .iter()
+        .map(|line| (line[0], line[3], line[6]))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("1", "0", "Leader"),
+            ("2", "0", "Follower"),
+            ("3", "0", "Follower")
+        ],
+        "{replicas}"
+    );
+    let upgrade = ["upgrade", "--feature", "transaction.version=2", "--dry-run"];
+    assert_contains(
+        &lab.tool("kafka-features", &["describe"]),
+        &[
+            "Feature: group.version SupportedMinVersion: 0 SupportedMaxVersion: 1 FinalizedVersionLevel: 1",
+            "Feature: transaction.version SupportedMinVersion: 0 SupportedMaxVersion: 2 FinalizedVersionLevel: 2",
+        ],
+    );
+    assert_contains(
+        &lab.tool("kafka-features", &upgrade),
+        &["transaction.version can be upgraded to 2."],
+    );
+    assert_contains(
+        &lab.complaint(
+            "kafka-features",
+            &["downgrade", "--feature", "transaction.version=1"],
+        ),
+        &["stay at their largest version"],
+    );
+}

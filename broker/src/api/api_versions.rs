@@ -48,15 +48,15 @@ pub(super) async fn handle(context: Context, request: ApiVersionsRequest) -> Api
 }
 
 /// A feature that is finalized at its largest version.
-struct Feature {
-    name: &'static str,
-    min: i16,
-    max: i16,
+pub(super) struct Feature {
+    pub(super) name: &'static str,
+    pub(super) min: i16,
+    pub(super) max: i16,
 }
 
 /// With version 1 of groups there is the consumer protocol (KIP-848); with version 2 of transactions, producers get a new
 /// epoch at the end of each (KIP-890).
-const FEATURES: &[Feature] = &[
+pub(super) const FEATURES: &[Feature] = &[
     Feature {
         name: "group.version",
         min: 0,

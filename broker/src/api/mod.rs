@@ -96,6 +96,8 @@ table! {
     ApiVersions, 0..=4 => api_versions;
     Metadata, 0..=13 => metadata;
     DescribeCluster, 0..=2 => describe_cluster;
+    DescribeQuorum, 0..=2 => describe_quorum;
+    UpdateFeatures, 0..=2 => update_features;
     CreateTopics, 2..=7 => create_topics;
     DeleteTopics, 1..=6 => delete_topics;
     CreatePartitions, 0..=3 => create_partitions;

@@ -21,6 +21,8 @@ pub type BrokerConfigs = BTreeMap<String, String>;
 #[derive(Debug, Clone, Default)]
 pub struct Image {
     incarnation: i32,
+    /// Entries that were written to get here.
+    written: i64,
     topics: BTreeMap<String, Arc<Topic>>,
     names: BTreeMap<Uuid, String>,
     /// Names by their form without dots.
@@ -41,6 +43,8 @@ struct Nodes {
     live: BTreeSet<i32>,
     /// The node that is said to be the controller; -1 if none is up.
     controller: i32,
+    /// How often another node became the controller since the start.
+    elections: i32,
     /// The coordinator of each slot, as the leaders of Kafka's internal topics; -1 if none is up.
     coordinators: Vec<i32>,
 }
@@ -82,6 +86,7 @@ impl Image {
                 count: usize::try_from(nodes).unwrap_or(0),
                 live: (1..=nodes).collect(),
                 controller: 1,
+                elections: 0,
                 coordinators: coordinators.collect(),
             }),
             ..Default::default()
@@ -101,6 +106,21 @@ impl Image {
     /// The node that is said to be the controller; -1 if none is up.
     pub fn controller(&self) -> i32 {
         self.nodes.controller
+    }
+
+    /// The epoch of the controller: 1 at first, and one more with each start of the cluster and with each election.
+    pub fn controller_epoch(&self) -> i32 {
+        (self.incarnation + 1).saturating_add(self.nodes.elections)
+    }
+
+    /// How many entries the cluster's own state has taken: the end of what Kafka calls the metadata log.
+    pub fn written(&self) -> i64 {
+        self.written
+    }
+
+    /// Takes note of entries that are written.
+    pub(super) fn count_written(&mut self, entries: usize) {
+        self.written += entries as i64;
     }
 
     /// The node that coordinates the group, or whatever else has this name; -1 if none is up.
@@ -126,10 +146,12 @@ impl Image {
             node if live.contains(&node) => node,
             _ => live.first().copied().unwrap_or(-1),
         };
+        let elections = self.nodes.elections + i32::from(controller != self.nodes.controller);
         self.nodes = Arc::new(Nodes {
             count: self.nodes.count,
             live,
             controller,
+            elections,
             coordinators,
         });
     }

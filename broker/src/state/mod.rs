@@ -221,13 +221,14 @@ impl Change {
     /// As [`Change::commit`], but the next change begins only when the guard is dropped.
     pub(crate) async fn commit_and_hold(self) -> Result<(Arc<Image>, Held), StateError> {
         let Change {
-            image,
+            mut image,
             entries,
             published,
             mut journal,
             moves,
             ..
         } = self;
+        image.count_written(entries.len());
         let image = Arc::new(image);
         if entries.is_empty() && moves.is_none() {
             return Ok((image, Held { _journal: journal }));
@@ -311,6 +312,8 @@ fn read_image(
     nodes: i32,
 ) -> Result<Image, StateError> {
     let mut image = Image::new(incarnation, nodes);
+    // The start is an entry too.
+    image.count_written(content.len() + 1);
     image.set_quotas(quotas::read(content)?);
     image.set_credentials(credentials::read(content)?);
     for (key, value) in content {

@@ -8,8 +8,6 @@ pub const APIS: &[(i16, &str)] = &[
     (39, "RenewDelegationToken"),
     (40, "ExpireDelegationToken"),
     (41, "DescribeDelegationToken"),
-    (55, "DescribeQuorum"),
-    (57, "UpdateFeatures"),
     (64, "UnregisterBroker"),
     (76, "ShareGroupHeartbeat"),
     (77, "ShareGroupDescribe"),

@@ -62,7 +62,9 @@ fn leaf(field: &str, text: &str, side: &mut Side) -> String {
         | "base_timestamp"
         | "max_timestamp"
         | "transaction_start_time_ms"
-        | "last_timestamp" => time(text),
+        | "last_timestamp"
+        | "last_fetch_timestamp"
+        | "last_caught_up_timestamp" => time(text),
         "member_id" | "leader" => generated(text, side),
         _ => text.to_owned(),
     }

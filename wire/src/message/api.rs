@@ -163,6 +163,8 @@ apis! {
         describe_user_scram_credentials::DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse;
     AlterUserScramCredentials = 51, 0..=0, flexible 0,
         alter_user_scram_credentials::AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse;
+    DescribeQuorum = 55, 0..=2, flexible 0, describe_quorum::DescribeQuorumRequest, DescribeQuorumResponse;
+    UpdateFeatures = 57, 0..=2, flexible 0, update_features::UpdateFeaturesRequest, UpdateFeaturesResponse;
     DescribeCluster = 60, 0..=2, flexible 0,
         describe_cluster::DescribeClusterRequest, DescribeClusterResponse;
     DescribeProducers = 61, 0..=0, flexible 0,

@@ -63,7 +63,7 @@ macro_rules! integers {
     )* };
 }
 
-integers!(i8, i16, i32, i64);
+integers!(i8, i16, u16, i32, i64);
 
 impl Sample for f64 {
     fn sample(g: &mut Gen) -> Self {

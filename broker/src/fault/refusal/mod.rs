@@ -129,6 +129,8 @@ refusable! {
     DescribeClientQuotas DescribeClientQuotasRequest,
     AlterClientQuotas AlterClientQuotasRequest,
     DescribeCluster DescribeClusterRequest,
+    DescribeQuorum DescribeQuorumRequest,
+    UpdateFeatures UpdateFeaturesRequest,
     DescribeProducers DescribeProducersRequest,
     DescribeTopicPartitions DescribeTopicPartitionsRequest,
     ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest,

@@ -440,6 +440,8 @@ fn shown(key: ApiKey, version: i16, frame: bytes::Bytes) -> String {
         DescribeUserScramCredentials DescribeUserScramCredentialsRequest,
         AlterUserScramCredentials AlterUserScramCredentialsRequest,
         DescribeCluster DescribeClusterRequest,
+        DescribeQuorum DescribeQuorumRequest,
+        UpdateFeatures UpdateFeaturesRequest,
         DescribeProducers DescribeProducersRequest,
         DescribeTopicPartitions DescribeTopicPartitionsRequest,
     }

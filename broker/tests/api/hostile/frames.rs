@@ -118,6 +118,20 @@ fn topics(frames: &mut Frames, topic_id: Uuid) {
         ..Default::default()
     });
     frames.add(DescribeClusterRequest::default());
+    frames.add(DescribeQuorumRequest {
+        topics: vec![describe_quorum::TopicData {
+            topic_name: "__cluster_metadata".to_owned(),
+            partitions: vec![describe_quorum::PartitionData::default()],
+        }],
+    });
+    frames.add(UpdateFeaturesRequest {
+        feature_updates: vec![update_features::FeatureUpdateKey {
+            feature: "transaction.version".to_owned(),
+            max_version_level: 2,
+            ..Default::default()
+        }],
+        ..Default::default()
+    });
     frames.add(CreateTopicsRequest {
         topics: vec![topic("new", 1, &[("retention.ms", "1000")])],
         validate_only: true,

@@ -13,6 +13,7 @@ mod lookup;
 mod metadata;
 mod migration;
 mod producers;
+mod quorum;
 mod resources;
 mod security;
 mod topics;
@@ -81,6 +82,8 @@ pub async fn run(parity: &mut Parity) {
         migration::there_and_back;
         migration::statics;
         migration::refused;
+        quorum::quorum;
+        quorum::features;
         security::creating_acls;
         security::deleting_acls;
         security::sasl;
