@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+mod zstandard;
+
 /// How the records of a batch are compressed: bits 0 to 2 of the batch's attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Compression {
@@ -149,10 +151,7 @@ pub fn decompress_up_to(
         Compression::Gzip => read_limited(codec, flate2::read::MultiGzDecoder::new(input), limit),
         Compression::Snappy => decompress_snappy(input, limit),
         Compression::Lz4 => decompress_lz4(input, limit),
-        Compression::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(|e| corrupt(codec, e))?;
-            read_limited(codec, decoder, limit)
-        }
+        Compression::Zstd => zstandard::decompress_up_to(input, limit),
     }
 }
 
@@ -164,9 +163,7 @@ pub fn compress(codec: Compression, level: Option<i32>, input: &[u8]) -> Result<
         Compression::Gzip => compress_gzip(level, input).map_err(|e| refused(codec, e)),
         Compression::Snappy => compress_snappy(input),
         Compression::Lz4 => compress_lz4(input).map_err(|e| refused(codec, e)),
-        Compression::Zstd => {
-            zstd::bulk::compress(input, level.unwrap_or(ZSTD_LEVEL)).map_err(|e| refused(codec, e))
-        }
+        Compression::Zstd => zstandard::compress(level.unwrap_or(ZSTD_LEVEL), input),
     }
 }
 

@@ -4,10 +4,12 @@
 //! Everything there is built on the checked [`buf::Reader`] and [`buf::Writer`].
 //! [`batch`] and [`record`] look into what Produce and Fetch carry, without copying it; [`convert`] makes of the one
 //! what the other takes.
+//! [`client`] speaks to brokers: connections, leaders, coordinators, and pipelines for Produce and Fetch.
 
 pub mod batch;
 pub mod buf;
 pub mod builder;
+pub mod client;
 pub mod compression;
 pub mod convert;
 pub mod error;

@@ -21,3 +21,4 @@ mod security;
 mod topics;
 mod transactions;
 mod versions;
+mod wire_client;

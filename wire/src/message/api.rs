@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::buf::Wire;
 
 /// A request or a response.
-pub trait Message: Wire + ThrottleTime + std::fmt::Debug + Clone + Default {
+pub trait Message: Wire + ThrottleTime + std::fmt::Debug + Clone + Default + Send + Sync + 'static {
     /// The API that it belongs to.
     const KEY: ApiKey;
 }
