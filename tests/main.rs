@@ -14,6 +14,7 @@ mod java_tools;
 mod layouts;
 mod mirror;
 mod nodes;
+mod protocol_migration;
 mod real_kafka;
 mod refusals;
 mod support;

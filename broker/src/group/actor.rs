@@ -190,17 +190,12 @@ impl Actor {
                 request,
                 answer,
             } => {
-                match self.become_classic().await {
-                    Ok(true) => {}
-                    // Members of both protocols in one group are not possible here.
-                    Ok(false) => {
-                        let refused = refuse_join(&request.member_id, ErrorCode::InconsistentGroupProtocol);
-                        return drop(answer.send(refused));
-                    }
-                    Err(NotStored) => {
-                        let refused = refuse_join(&request.member_id, ErrorCode::CoordinatorNotAvailable);
-                        return drop(answer.send(refused));
-                    }
+                if self.become_classic_if_empty().await.is_err() {
+                    let refused = refuse_join(&request.member_id, ErrorCode::CoordinatorNotAvailable);
+                    return drop(answer.send(refused));
+                }
+                if let Some(response) = self.join_among_consumers(&client, version, &request).await {
+                    return drop(answer.send(response));
                 }
                 let ticket = self.wait(Waiter::Join(answer));
                 let unique = unique_id();
@@ -215,6 +210,9 @@ impl Actor {
                 self.carry_out(step).await;
             }
             Call::Sync { request, answer } => {
+                if let Some(response) = self.sync_among_consumers(&request) {
+                    return drop(answer.send(response));
+                }
                 let ticket = self.wait(Waiter::Sync(answer));
                 let step = self.group.sync(now, &request, ticket);
                 self.carry_out(step).await;
@@ -224,13 +222,20 @@ impl Actor {
                 generation,
                 answer,
             } => {
-                let instance_id = member.group_instance_id.as_deref();
-                let outcome = self
-                    .group
-                    .heartbeat(now, &member.member_id, instance_id, generation);
+                let outcome = match &mut self.consumer {
+                    Some(group) => group.heartbeat_classic(&member, generation, now.timer),
+                    None => {
+                        let instance_id = member.group_instance_id.as_deref();
+                        self.group
+                            .heartbeat(now, &member.member_id, instance_id, generation)
+                    }
+                };
                 let _ = answer.send(outcome.err().unwrap_or(ErrorCode::None));
             }
             Call::Leave { members, answer } => {
+                if let Some(responses) = self.leave_consumers(&members).await {
+                    return drop(answer.send(responses));
+                }
                 let (responses, step) = self.group.leave(now, &members);
                 self.carry_out(step).await;
                 let _ = answer.send(responses);
@@ -292,7 +297,7 @@ impl Actor {
     }
 
     /// Stores what has to be stored, and sends the answers.
-    async fn carry_out(&mut self, mut step: Step) {
+    pub(super) async fn carry_out(&mut self, mut step: Step) {
         loop {
             let store = step.store.take();
             if let Some(membership::Store::Emptied) = store {

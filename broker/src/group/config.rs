@@ -52,6 +52,17 @@ pub struct ConsumerConfig {
     pub heartbeat_interval: Duration,
     /// `group.consumer.max.size`, in members.
     pub max_size: usize,
+    /// `group.consumer.migration.policy`.
+    pub migration: MigrationPolicy,
+}
+
+/// Whether a group with members may change from one protocol to the other. One without members always may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MigrationPolicy {
+    /// A classic group becomes one of the consumer protocol when a member of that protocol joins.
+    pub upgrade: bool,
+    /// The group becomes a classic one again when its last member of the consumer protocol is gone.
+    pub downgrade: bool,
 }
 
 /// What one group's members are held to, in milliseconds.
@@ -71,7 +82,31 @@ impl Default for ConsumerConfig {
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(5),
             max_size: i32::MAX as usize,
+            migration: MigrationPolicy::default(),
         }
+    }
+}
+
+impl Default for MigrationPolicy {
+    fn default() -> Self {
+        Self {
+            upgrade: true,
+            downgrade: true,
+        }
+    }
+}
+
+impl MigrationPolicy {
+    /// The policy of this name: `disabled`, `upgrade`, `downgrade` or `bidirectional`, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let (upgrade, downgrade) = match name.trim().to_ascii_lowercase().as_str() {
+            "disabled" => (false, false),
+            "upgrade" => (true, false),
+            "downgrade" => (false, true),
+            "bidirectional" => (true, true),
+            _ => return None,
+        };
+        Some(Self { upgrade, downgrade })
     }
 }
 

@@ -8,7 +8,7 @@ use super::member::{Client, METADATA_MAX, Member, metadata_size, protocols_of};
 use super::membership::{Group, JoinTimer, Now, Replacement, State, Step, Store, refuse_join, refuse_sync};
 
 /// Since this version a member without an id is given one first, and joins with it in a second request (KIP-394).
-const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
+pub(super) const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
 /// Since this version a leader can be told not to assign anything (KIP-814).
 const SKIP_ASSIGNMENT_SINCE: i16 = 9;
 /// How long a new member may wait for its first generation. It cannot send heartbeats while it waits, so without this
@@ -385,7 +385,7 @@ impl Group {
 
     /// Among the protocols that all members support, the one that most of them would rather have; among equals, the one
     /// that the first member named first. `None` without members.
-    fn select_protocol(&self) -> Option<String> {
+    pub(super) fn select_protocol(&self) -> Option<String> {
         let first = self.members.values().next()?;
         let candidates: Vec<&str> = first
             .protocols

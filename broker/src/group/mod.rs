@@ -16,6 +16,7 @@ mod consumer_requests;
 mod coordinator;
 #[cfg(test)]
 mod coordinator_tests;
+mod embedded;
 mod join;
 mod member;
 mod membership;
@@ -28,7 +29,7 @@ mod session;
 mod store;
 mod subscription;
 
-pub use config::{ConsumerConfig, GroupConfig};
+pub use config::{ConsumerConfig, GroupConfig, MigrationPolicy};
 pub(crate) use config::{HEARTBEAT_INTERVAL, SESSION_TIMEOUT};
 pub use coordinator::Coordinator;
 pub use member::Client;

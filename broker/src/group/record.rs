@@ -274,6 +274,10 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn i32(&mut self) -> Option<i32> {
         self.take(4)?.try_into().ok().map(i32::from_be_bytes)
     }

@@ -18,7 +18,7 @@ pub(crate) enum Kind {
     Double { min: f64, max: f64 },
     /// Any text.
     Text,
-    /// One of these words.
+    /// One of these words, in any case.
     OneOf(&'static [&'static str]),
     /// Names of assignors, with commas between them.
     Assignors,
@@ -172,6 +172,13 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "2147483647",
         false,
         "The most members of a group of the consumer protocol",
+    ),
+    key(
+        "group.consumer.migration.policy",
+        Kind::OneOf(&["disabled", "upgrade", "downgrade", "bidirectional"]),
+        "bidirectional",
+        false,
+        "Whether groups with members may change between the classic and the consumer protocol",
     ),
     key(
         "group.consumer.min.heartbeat.interval.ms",
@@ -516,7 +523,7 @@ impl Kind {
                 }),
             },
             Kind::Text => Ok(()),
-            Kind::OneOf(words) if words.contains(&value.trim()) => Ok(()),
+            Kind::OneOf(words) if words.iter().any(|word| word.eq_ignore_ascii_case(value.trim())) => Ok(()),
             Kind::OneOf(words) => Err(BadValue {
                 expected: format!("one of {}", words.join(", ")),
             }),

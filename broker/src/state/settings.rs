@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::keys::{self, BROKER_KEYS};
-use crate::group::ConsumerConfig;
+use crate::group::{ConsumerConfig, MigrationPolicy};
 use crate::log::FlushPolicy;
 
 /// What the broker itself goes by. Topics' defaults are not here: see [`crate::configs`].
@@ -66,13 +66,15 @@ impl Settings {
                 session_timeout: values.millis("group.consumer.session.timeout.ms"),
                 heartbeat_interval: values.millis("group.consumer.heartbeat.interval.ms"),
                 max_size: values.size("group.consumer.max.size"),
+                migration: MigrationPolicy::from_name(values.text("group.consumer.migration.policy"))
+                    .unwrap_or_default(),
             },
             group_initial_rebalance_delay: values.millis("group.initial.rebalance.delay.ms"),
             group_max_session_timeout: values.millis("group.max.session.timeout.ms"),
             group_max_size: values.size("group.max.size"),
             group_min_session_timeout: values.millis("group.min.session.timeout.ms"),
             flush_group_interval: values.millis("log.flush.group.interval.ms"),
-            flush_policy: match values.text("log.flush.policy") {
+            flush_policy: match values.text("log.flush.policy").to_ascii_lowercase().as_str() {
                 "os" => FlushPolicy::Os,
                 "each" => FlushPolicy::Each,
                 _ => FlushPolicy::GroupCommit,

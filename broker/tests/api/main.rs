@@ -15,6 +15,7 @@ mod group_script;
 mod groups;
 mod hostile;
 mod nodes;
+mod protocol_migration;
 mod quotas;
 mod records;
 mod security;

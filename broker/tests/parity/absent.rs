@@ -65,7 +65,6 @@ pub const BROKER_CONFIGS: &[&str] = &[
     "delete.records.purgatory.purge.interval.requests",
     "early.start.listeners",
     "fetch.purgatory.purge.interval.requests",
-    "group.consumer.migration.policy",
     "group.coordinator.append.linger.ms",
     "group.coordinator.rebalance.protocols",
     "group.coordinator.threads",

@@ -206,14 +206,6 @@ const ALLOWED: &[Allowed] = &[
         reason: "Kafka closes the connection over a type that it knows to be unknown; here it is answered as all are",
     },
     Allowed {
-        api: "JoinGroup",
-        case: "joining as a classic member",
-        path: "*",
-        ours: "*",
-        kafka: "*",
-        reason: "a group does not have members of both protocols, as with Kafka's group.consumer.migration.policy=disabled",
-    },
-    Allowed {
         api: "ConsumerGroupDescribe",
         case: "matched, *",
         path: "groups[matching].*_epoch",

@@ -14,38 +14,52 @@ pub(super) fn replaced(stored: u32, old: &[u8], new: &[u8], tail: usize) -> u32 
 /// The polynomial of CRC-32C, the highest power in the lowest bit; that of x^32 is left out.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 
-/// x to the power of 8 * 2^k, for each k of a length's bits.
-static POWERS: [u32; usize::BITS as usize] = powers();
+/// x to the power of 8 * d * 16^k, for each value d of each hexadecimal digit k of a length.
+static POWERS: [[u32; 16]; DIGITS] = powers();
 
-const fn powers() -> [u32; usize::BITS as usize] {
-    let mut powers = [0; usize::BITS as usize];
-    let mut power = 1 << (31 - 8);
+const DIGITS: usize = usize::BITS as usize / 4;
+
+/// The polynomial 1.
+const ONE: u32 = 1 << 31;
+
+const fn powers() -> [[u32; 16]; DIGITS] {
+    let mut powers = [[ONE; 16]; DIGITS];
+    let mut step = ONE >> 8;
     let mut k = 0;
-    while k < powers.len() {
-        powers[k] = power;
-        power = multiplied(power, power);
+    while k < DIGITS {
+        let mut digit = 1;
+        while digit < 16 {
+            powers[k][digit] = multiplied(powers[k][digit - 1], step);
+            digit += 1;
+        }
+        step = multiplied(powers[k][15], step);
         k += 1;
     }
     powers
 }
 
 const fn multiplied(a: u32, mut b: u32) -> u32 {
-    let (mut product, mut bit) = (0, 1 << 31);
-    while bit != 0 {
-        if a & bit != 0 {
-            product ^= b;
-        }
-        b = if b & 1 == 0 { b >> 1 } else { (b >> 1) ^ POLYNOMIAL };
-        bit >>= 1;
+    let (mut product, mut place) = (0, 32);
+    while place != 0 {
+        place -= 1;
+        // All ones or all zeros in place of a branch: the bits are as good as random.
+        product ^= b & ((a >> place) & 1).wrapping_neg();
+        b = (b >> 1) ^ (POLYNOMIAL & (b & 1).wrapping_neg());
     }
     product
 }
 
 fn moved_on(mut crc: u32, bytes: usize) -> u32 {
     let mut rest = bytes;
-    while rest != 0 {
-        crc = multiplied(POWERS[rest.trailing_zeros() as usize], crc);
-        rest &= rest - 1;
+    for powers in &POWERS {
+        if rest == 0 {
+            break;
+        }
+        let digit = rest % 16;
+        if digit != 0 {
+            crc = multiplied(powers[digit], crc);
+        }
+        rest /= 16;
     }
     crc
 }

@@ -57,6 +57,10 @@ pub(in crate::group) struct ConsumerGroup {
     sessions: BTreeMap<String, i64>,
     /// By when members must have given up what they were told to.
     revocations: BTreeMap<String, i64>,
+    /// By when members of the classic protocol that were asked to join again must have done so.
+    pub(super) joins: BTreeMap<String, i64>,
+    /// By when those that have joined must have asked for their partitions.
+    pub(super) syncs: BTreeMap<String, i64>,
 }
 
 impl ConsumerGroup {
@@ -73,6 +77,8 @@ impl ConsumerGroup {
             view: View::default(),
             sessions: BTreeMap::new(),
             revocations: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            syncs: BTreeMap::new(),
         }
     }
 
@@ -88,6 +94,8 @@ impl ConsumerGroup {
                 self.targets.remove(&id);
                 self.sessions.remove(&id);
                 self.revocations.remove(&id);
+                self.joins.remove(&id);
+                self.syncs.remove(&id);
                 if let Some(instance) = self.members.remove(&id).and_then(|member| member.instance_id)
                     && self.statics.get(&instance) == Some(&id)
                 {
@@ -102,8 +110,9 @@ impl ConsumerGroup {
                 if let Some(instance) = &member.instance_id {
                     self.statics.insert(instance.clone(), id.clone());
                 }
-                // A member that is away has no epoch in which it could be late.
-                if member.state != MemberState::Unrevoked || member.epoch < 0 {
+                // A member that is away has no epoch in which it could be late, and one of the classic protocol gives up by
+                // joining again, for which it has a time of its own.
+                if member.state != MemberState::Unrevoked || member.epoch < 0 || member.classic.is_some() {
                     self.revocations.remove(&id);
                 } else if !self.members.get(&id).is_some_and(|old| old.is_as_far_as(&member)) {
                     self.revocations
@@ -124,35 +133,41 @@ impl ConsumerGroup {
 
     /// Starts all sessions: the group was read from disk.
     pub fn restored(&mut self, now: i64, session_timeout_ms: i64) {
-        for id in self.members.keys() {
-            self.sessions.insert(id.clone(), now + session_timeout_ms);
+        for (id, member) in &self.members {
+            let own = member
+                .classic
+                .as_ref()
+                .map(|classic| i64::from(classic.session_timeout_ms));
+            self.sessions
+                .insert(id.clone(), now + own.unwrap_or(session_timeout_ms));
         }
     }
 
     /// When somebody's time is over.
     pub fn next_deadline(&self) -> Option<i64> {
-        self.sessions
-            .values()
-            .chain(self.revocations.values())
-            .min()
-            .copied()
+        self.timers().flat_map(BTreeMap::values).min().copied()
     }
 
     /// Those whose time is over.
     pub fn overdue(&self, now: i64) -> BTreeSet<String> {
-        let due = self
-            .sessions
-            .iter()
-            .chain(&self.revocations)
-            .filter(|(_, at)| **at <= now);
+        let due = self.timers().flatten().filter(|(_, at)| **at <= now);
         due.map(|(id, _)| id.clone()).collect()
     }
 
     /// Tries again later to take members out that could not be taken out now.
     pub fn postpone(&mut self, until: i64) {
-        for at in self.sessions.values_mut().chain(self.revocations.values_mut()) {
-            *at = (*at).max(until);
+        for timers in [
+            &mut self.sessions,
+            &mut self.revocations,
+            &mut self.joins,
+            &mut self.syncs,
+        ] {
+            timers.values_mut().for_each(|at| *at = (*at).max(until));
         }
+    }
+
+    fn timers(&self) -> impl Iterator<Item = &BTreeMap<String, i64>> {
+        [&self.sessions, &self.revocations, &self.joins, &self.syncs].into_iter()
     }
 
     /// The name that ListGroups and ConsumerGroupDescribe give the state.
@@ -247,14 +262,10 @@ impl ConsumerGroup {
             return Ok(());
         }
         let member = self.members.get(member_id).ok_or(ErrorCode::UnknownMemberId)?;
-        if !transactional && !modern {
+        if !transactional && !modern && member.classic.is_none() {
             return Err(ErrorCode::UnsupportedVersion);
         }
-        if member.epoch == epoch {
-            Ok(())
-        } else {
-            Err(ErrorCode::StaleMemberEpoch)
-        }
+        check_epoch(member, epoch)
     }
 
     /// Whether a member, or a tool, may see offsets.
@@ -265,11 +276,7 @@ impl ConsumerGroup {
         let member = member_id
             .and_then(|id| self.members.get(id))
             .ok_or(ErrorCode::UnknownMemberId)?;
-        if member.epoch == epoch {
-            Ok(())
-        } else {
-            Err(ErrorCode::StaleMemberEpoch)
-        }
+        check_epoch(member, epoch)
     }
 
     /// What ConsumerGroupDescribe says.
@@ -290,7 +297,8 @@ impl ConsumerGroup {
     }
 
     fn describe_member(&self, member: &Member, image: &Image) -> DescribedMember {
-        /// Kafka's number for a member of the consumer protocol.
+        /// Kafka's numbers for the protocols of members.
+        const CLASSIC: i8 = 0;
         const CONSUMER: i8 = 1;
         let none = Assignment::default();
         DescribedMember {
@@ -304,7 +312,11 @@ impl ConsumerGroup {
             subscribed_topic_regex: Some(member.regex.clone()),
             assignment: described(&member.assigned, image),
             target_assignment: described(self.target(&member.id).unwrap_or(&none), image),
-            member_type: CONSUMER,
+            member_type: if member.classic.is_some() {
+                CLASSIC
+            } else {
+                CONSUMER
+            },
         }
     }
 
@@ -317,6 +329,15 @@ impl ConsumerGroup {
                 self.owners.remove(&partition);
             }
         }
+    }
+}
+
+/// Whether a member comes with its epoch, which the classic protocol calls a generation.
+fn check_epoch(member: &Member, epoch: i32) -> Result<(), ErrorCode> {
+    match &member.classic {
+        _ if member.epoch == epoch => Ok(()),
+        Some(_) => Err(ErrorCode::IllegalGeneration),
+        None => Err(ErrorCode::StaleMemberEpoch),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use heliostat_wire::message::consumer_group_heartbeat::Assignment as Told;
+use heliostat_wire::message::consumer_group_heartbeat::{Assignment as Told, TopicPartitions};
 use heliostat_wire::message::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use heliostat_wire::{ErrorCode, Uuid};
 
@@ -39,6 +39,15 @@ pub(in crate::group) struct Circumstances<'a> {
     pub client: &'a Client,
     pub image: &'a Arc<Image>,
     pub heartbeat_interval_ms: i32,
+}
+
+/// What decides about a member's next step besides the member.
+pub(super) struct Then<'a> {
+    /// The member whose place it takes.
+    pub replaces: Option<&'a str>,
+    /// The partitions that it says it has; it does not say every time.
+    pub owned: Option<&'a [TopicPartitions]>,
+    pub image: &'a Arc<Image>,
 }
 
 impl Refusal {
@@ -143,17 +152,39 @@ impl ConsumerGroup {
         if new_regex {
             check_regex(&member.regex)?;
         }
+        let then = Then {
+            replaces: replaces.as_deref(),
+            owned: request.topic_partitions.as_deref(),
+            image: with.image,
+        };
+        member = self.after(&before, member, &then, &mut changes);
+        let response = answer(request, &before, &member, with.heartbeat_interval_ms);
+        if self.members.get(&member.id) != Some(&member) {
+            changes.push(Change::Member(Box::new(member)));
+        }
+        Ok(Outcome { response, changes })
+    }
+
+    /// The member's next step, after what it has said about itself; with what else changes for that.
+    pub(super) fn after(
+        &mut self,
+        before: &Member,
+        mut member: Member,
+        then: &Then<'_>,
+        changes: &mut Vec<Change>,
+    ) -> Member {
+        let Then { replaces, image, .. } = *then;
         let subscription_changed = member.topics != before.topics || member.regex != before.regex;
-        let header = self.next_header(&member, replaces.as_deref(), subscription_changed, with.image);
+        let header = self.next_header(&member, replaces, subscription_changed, image);
         let mut target = self
-            .target(replaces.as_deref().unwrap_or(&member.id))
+            .target(replaces.unwrap_or(&member.id))
             .cloned()
             .unwrap_or_default();
         if header.epoch > self.header.assignment_epoch {
             let others = self
                 .members
                 .values()
-                .filter(|m| m.id != member.id && Some(&m.id) != replaces.as_ref());
+                .filter(|m| m.id != member.id && Some(m.id.as_str()) != replaces);
             let targets = self.new_targets(others.chain([&member]));
             for change in &targets {
                 if let Change::Target(id, new) = change
@@ -172,19 +203,9 @@ impl ConsumerGroup {
             changes.push(Change::Header(header));
         }
         if !member.is_at(header.assignment_epoch) || subscription_changed {
-            member = self.reconcile(
-                member,
-                replaces.as_deref(),
-                request,
-                (header, &target),
-                subscription_changed,
-            );
+            member = self.reconcile(member, then, (header, &target), subscription_changed);
         }
-        let response = answer(request, &before, &member, with.heartbeat_interval_ms);
-        if self.members.get(&member.id) != Some(&member) {
-            changes.push(Change::Member(Box::new(member)));
-        }
-        Ok(Outcome { response, changes })
+        member
     }
 
     /// A checked heartbeat that leaves.
@@ -236,7 +257,7 @@ impl ConsumerGroup {
         changes
     }
 
-    fn check_room(&self, member_id: &str) -> Result<(), Refusal> {
+    pub(super) fn check_room(&self, member_id: &str) -> Result<(), Refusal> {
         let max = self.config.consumer.max_size;
         if self.members.len() >= max && !self.members.contains_key(member_id) {
             let message = format!("the group has {max} members, as many as it may have");
@@ -271,23 +292,28 @@ impl ConsumerGroup {
         let Some(holder) = self.static_member(instance) else {
             return Ok((self.members.get(id).cloned().unwrap_or_else(new), None));
         };
-        if holder.epoch != AWAY {
+        // Whoever changes the protocol may take over at once: nobody would release the instance id first.
+        if holder.epoch != AWAY && holder.classic.is_none() {
             let message = format!("the instance id {instance:?} is held by member {}", holder.id);
             return Err(Refusal::new(ErrorCode::UnreleasedInstanceId, message));
         }
+        Ok((self.in_place_of(holder, id, changes), Some(holder.id.clone())))
+    }
+
+    /// A static member that is back under a new id.
+    pub(super) fn in_place_of(&self, holder: &Member, id: &str, changes: &mut Vec<Change>) -> Member {
         let mut back = holder.clone();
-        back.id.clone_from(id);
+        id.clone_into(&mut back.id);
         (back.epoch, back.previous_epoch) = (JOINING, 0);
-        let old = holder.id.clone();
-        if old != *id {
-            changes.push(Change::Gone(old.clone()));
+        if holder.id != id {
+            changes.push(Change::Gone(holder.id.clone()));
             // With the old id goes its target: the new one has the same.
             changes.push(Change::Target(
-                id.clone(),
-                self.target(&old).cloned().unwrap_or_default(),
+                id.to_owned(),
+                self.target(&holder.id).cloned().unwrap_or_default(),
             ));
         }
-        Ok((back, Some(old)))
+        back
     }
 
     fn known(&self, member_id: &str) -> Result<&Member, Refusal> {
@@ -340,18 +366,17 @@ impl ConsumerGroup {
     fn reconcile(
         &self,
         member: Member,
-        replaces: Option<&str>,
-        request: &ConsumerGroupHeartbeatRequest,
+        then: &Then<'_>,
         (header, target): (Header, &Assignment),
         subscription_changed: bool,
     ) -> Member {
-        let own = [member.id.as_str(), replaces.unwrap_or(&member.id)];
+        let own = [member.id.as_str(), then.replaces.unwrap_or(&member.id)];
         let reconciling = Reconciling {
             target_epoch: header.assignment_epoch,
             target,
             subscribed: &self.view.topics_of(&member).into_keys().collect(),
             subscription_changed,
-            owned: request.topic_partitions.as_deref(),
+            owned: then.owned,
             is_taken: &|topic: Uuid, partition: i32| self.is_taken((topic, partition), own),
         };
         reconciling.next(&member)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use heliostat_wire::message::ConsumerGroupHeartbeatRequest;
 
 use super::assignment::Assignment;
@@ -46,6 +47,17 @@ pub(in crate::group) struct Member {
     pub assigned: Assignment,
     /// What it has to give up; nobody else gets these before it has.
     pub to_revoke: Assignment,
+    /// Where it speaks the classic protocol: what only that knows.
+    pub classic: Option<Classic>,
+}
+
+/// What a member of the classic protocol has that others do not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::group) struct Classic {
+    /// Its own, in milliseconds; that of others is the group's.
+    pub session_timeout_ms: i32,
+    /// Names and metadata of the protocols that it supports, its favourite first; at least one.
+    pub protocols: Vec<(String, Bytes)>,
 }
 
 impl Member {
@@ -65,6 +77,7 @@ impl Member {
             previous_epoch: 0,
             assigned: Assignment::default(),
             to_revoke: Assignment::default(),
+            classic: None,
         }
     }
 
@@ -72,6 +85,8 @@ impl Member {
     pub fn updated(&self, client: &Client, request: &ConsumerGroupHeartbeatRequest) -> Self {
         let mut new = self.clone();
         new.client = client.clone();
+        // Whoever sends this heartbeat speaks the consumer protocol, whatever it spoke before.
+        new.classic = None;
         let optional = |own: &mut Option<String>, said: &Option<String>| {
             if said.is_some() {
                 own.clone_from(said);

@@ -3,16 +3,17 @@
 //! | key | value |
 //! |---|---|
 //! | `c` group | epoch (4), assignment epoch (4), fingerprint (8) |
-//! | `m` group, member id | instance id, rack id, assignor (strings or null), client id, client host, rebalance timeout (4), topics, regular expression, state (4), epoch (4), previous epoch (4), assigned, to revoke |
+//! | `m` group, member id | instance id, rack id, assignor (strings or null), client id, client host, rebalance timeout (4), topics, regular expression, state (4), epoch (4), previous epoch (4), assigned, to revoke; for a member of the classic protocol also session timeout (4), count of protocols (4), each with name and metadata |
 //! | `t` group, member id | what the member is to have |
 //!
 //! Partitions are a count of topics (4), each with its id (16 bytes), a count of partitions (4), and these (4 each).
 
+use bytes::Bytes;
 use heliostat_wire::Uuid;
 
 use super::assignment::Assignment;
 use super::group::{Change, Header};
-use super::member::{Member, MemberState};
+use super::member::{Classic, Member, MemberState};
 use crate::group::member::Client;
 use crate::group::record::{self, Reader, VERSION, Writer};
 
@@ -94,6 +95,14 @@ fn member_value(member: &Member) -> Vec<u8> {
     w.i32(member.previous_epoch);
     write_assignment(&mut w, &member.assigned);
     write_assignment(&mut w, &member.to_revoke);
+    if let Some(classic) = &member.classic {
+        w.i32(classic.session_timeout_ms);
+        w.count(classic.protocols.len());
+        for (name, metadata) in &classic.protocols {
+            w.string(name);
+            w.bytes(metadata);
+        }
+    }
     w.into_bytes()
 }
 
@@ -122,6 +131,17 @@ fn read_member(id: String, r: &mut Reader<'_>) -> Option<Member> {
     };
     (member.epoch, member.previous_epoch) = (r.i32()?, r.i32()?);
     (member.assigned, member.to_revoke) = (read_assignment(r)?, read_assignment(r)?);
+    if !r.is_empty() {
+        let session_timeout_ms = r.i32()?;
+        let mut protocols = Vec::new();
+        for _ in 0..r.i32()? {
+            protocols.push((r.string()?, Bytes::copy_from_slice(r.bytes()?)));
+        }
+        member.classic = Some(Classic {
+            session_timeout_ms,
+            protocols,
+        });
+    }
     Some(member)
 }
 
@@ -176,11 +196,23 @@ mod tests {
             assignment_epoch: 2,
             fingerprint: u64::MAX,
         };
+        let mut classic = member.clone();
+        classic.classic = Some(Classic {
+            session_timeout_ms: 10_000,
+            protocols: vec![
+                ("range".into(), Bytes::from_static(&[0, 3])),
+                ("sticky".into(), Bytes::new()),
+            ],
+        });
+        let without = records("g", &Change::Member(Box::new(member.clone())))[0]
+            .1
+            .clone();
         let target = Change::Target("m".into(), assignment);
-        for written in [Change::Header(header), Change::Member(Box::new(member)), target] {
+        let members = [member, classic].map(|member| Change::Member(Box::new(member)));
+        for written in [Change::Header(header), target].into_iter().chain(members) {
             for (key, value) in records("g", &written) {
                 let value = value.unwrap();
-                for cut in 0..value.len() {
+                for cut in (0..value.len()).filter(|cut| Some(&value[..*cut]) != without.as_deref()) {
                     assert!(decode(&key, &value[..cut], &GroupConfig::default()).is_none());
                 }
                 let Some(Entry::Consumer { group, change }) = decode(&key, &value, &GroupConfig::default())

@@ -38,6 +38,8 @@ struct Consumer {
     told: Assignment,
     /// It has not seen its last answer, and says everything again.
     unsure: bool,
+    /// It speaks the classic protocol, in the cooperative way.
+    classic: bool,
 }
 
 struct World {
@@ -48,6 +50,8 @@ struct World {
     now: i64,
     consumers: Vec<Consumer>,
 }
+
+mod classic;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -116,6 +120,7 @@ impl Consumer {
             instance,
             topics,
             life: self.life,
+            classic: self.classic,
             ..Consumer::default()
         };
     }
@@ -127,6 +132,7 @@ impl World {
             // Half of them are static.
             instance: (index % 2 == 1).then(|| format!("i{index}")),
             topics: [name(0)].into(),
+            classic: index >= 4,
             ..Consumer::default()
         };
         Self {
@@ -150,12 +156,16 @@ impl World {
             }
             Step::Leave { who } => self.leave(*who, LEAVING),
             Step::Away { who } => {
-                let epoch = if self.consumers[*who].instance.is_some() {
-                    AWAY
-                } else {
-                    LEAVING
-                };
-                self.leave(*who, epoch);
+                let consumer = &mut self.consumers[*who];
+                match (&consumer.instance, consumer.classic) {
+                    // In the classic protocol nothing tells a static member that goes for a while from one that is silent.
+                    (Some(_), true) => {
+                        consumer.lose_everything();
+                        consumer.life += 1;
+                    }
+                    (Some(_), false) => self.leave(*who, AWAY),
+                    (None, _) => self.leave(*who, LEAVING),
+                }
             }
             Step::Crash { who } => {
                 self.consumers[*who].lose_everything();
@@ -240,6 +250,9 @@ impl World {
                 .filter(|&(t, p)| told.contains(t, p))
                 .collect();
         }
+        if consumer.classic {
+            return self.beat_classic(who, lost);
+        }
         let full = !consumer.joined || consumer.unsure;
         let epoch = if consumer.joined { consumer.epoch } else { JOINING };
         let request = ConsumerGroupHeartbeatRequest {
@@ -284,6 +297,9 @@ impl World {
 
     fn leave(&mut self, who: usize, epoch: i32) {
         let consumer = &self.consumers[who];
+        if consumer.classic {
+            return self.leave_classic(who);
+        }
         let request = ConsumerGroupHeartbeatRequest {
             group_id: "g".into(),
             member_id: consumer.id(who),

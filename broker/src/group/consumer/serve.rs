@@ -1,5 +1,6 @@
 //! What the task of a group does for the consumer protocol: it stores what a heartbeat leads to, and answers then.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use heliostat_wire::ErrorCode;
@@ -9,7 +10,8 @@ use tracing::{debug, info};
 
 use super::group::{Change, ConsumerGroup};
 use super::heartbeat::{Circumstances, Outcome, Refusal};
-use super::member::{AWAY, JOINING};
+use super::member::{AWAY, JOINING, LEAVING};
+use super::migration::upgraded;
 use super::record::{records, removal};
 use crate::group::actor::Actor;
 use crate::group::member::Client;
@@ -42,17 +44,25 @@ impl Actor {
         image: &Arc<Image>,
     ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
         let joins = request.member_epoch == JOINING;
-        // A classic group without members becomes one of the consumer protocol with its first member.
+        // A classic group becomes one of the consumer protocol with its first member of that protocol.
         let mut new = match &self.consumer {
             Some(_) => None,
-            None if joins && self.group.state == State::Empty => {
-                Some(ConsumerGroup::new(&self.group.id, self.group.config.clone()))
-            }
+            None if joins => Some(ConsumerGroup::new(&self.group.id, self.group.config.clone())),
             None => {
                 let message = format!("{} is no group of the consumer protocol", self.group.id);
                 return Err(Refusal::new(ErrorCode::GroupIdNotFound, message));
             }
         };
+        let mut conversion = Vec::new();
+        if let Some(new) = &mut new
+            && self.group.state != State::Empty
+        {
+            conversion = upgraded(&self.group, image)?;
+            let now = self.clock.now().timer;
+            conversion
+                .iter()
+                .for_each(|change| new.apply(change.clone(), now));
+        }
         let limits = self.group.config.consumer.for_group(&self.group.id, image);
         let leaves = request.member_epoch < JOINING;
         let Some(group) = new.as_mut().or(self.consumer.as_mut()) else {
@@ -72,7 +82,15 @@ impl Actor {
             group.heartbeat(request, &with)
         };
         let Outcome { response, changes } = outcome?;
-        self.change_consumer(new, changes).await.map_err(|NotStored| {
+        let stored = match leaves && response.member_epoch == LEAVING {
+            // A classic group may be what is left.
+            true => self.go_on_without(&gone(&changes)).await,
+            false => {
+                self.upgrade_with(new, conversion, changes, limits.session_timeout_ms)
+                    .await
+            }
+        };
+        stored.map_err(|NotStored| {
             let message = "the change to the group is not stored; the reason is in the log";
             Refusal::new(ErrorCode::CoordinatorNotAvailable, message)
         })?;
@@ -89,8 +107,35 @@ impl Actor {
         Ok(response)
     }
 
+    /// As [`Actor::change_consumer`], with the members that a classic group had.
+    async fn upgrade_with(
+        &mut self,
+        new: Option<ConsumerGroup>,
+        mut conversion: Vec<Change>,
+        changes: Vec<Change>,
+        session_timeout_ms: i64,
+    ) -> Result<(), NotStored> {
+        if conversion.is_empty() {
+            return self.change_consumer(new, changes).await;
+        }
+        let before = self.group.clone();
+        conversion.extend(changes);
+        self.change_consumer(new, conversion).await?;
+        let now = self.clock.now().timer;
+        if let Some(group) = &mut self.consumer {
+            group.restored(now, session_timeout_ms);
+        }
+        info!(
+            group = before.id,
+            members = before.members.len(),
+            "a classic group has become one of the consumer protocol, with its members"
+        );
+        self.dismiss_waiting(before).await;
+        Ok(())
+    }
+
     /// Stores the changes, and makes them; with `new`, the group becomes one of the consumer protocol.
-    async fn change_consumer(
+    pub(super) async fn change_consumer(
         &mut self,
         new: Option<ConsumerGroup>,
         changes: Vec<Change>,
@@ -115,15 +160,13 @@ impl Actor {
     /// Members that fell silent, or did not give up in time what they were told to, are taken out.
     pub async fn consumer_on_time(&mut self) {
         let now = self.clock.now().timer;
-        let image = self.images.current();
-        let Some(group) = &mut self.consumer else { return };
+        let Some(group) = &self.consumer else { return };
         let overdue = group.overdue(now);
         if overdue.is_empty() {
             return;
         }
-        let changes = group.without(overdue.iter().map(String::as_str), &image);
         info!(group = self.group.id, members = ?overdue, "members are late, and no longer part of the group");
-        if self.change_consumer(None, changes).await.is_err()
+        if self.go_on_without(&overdue).await.is_err()
             && let Some(group) = &mut self.consumer
         {
             group.postpone(now + RETRY_MS);
@@ -136,16 +179,16 @@ impl Actor {
     }
 
     /// A group of the consumer protocol that has no members becomes a classic one, whose first member is about to join.
-    /// Whether the group is a classic one then.
-    pub async fn become_classic(&mut self) -> Result<bool, NotStored> {
-        match &self.consumer {
-            None => return Ok(true),
-            Some(group) if !group.members.is_empty() => return Ok(false),
-            Some(_) => {}
+    pub async fn become_classic_if_empty(&mut self) -> Result<(), NotStored> {
+        if self
+            .consumer
+            .as_ref()
+            .is_some_and(|group| group.members.is_empty())
+        {
+            self.store.put(vec![removal(&self.group.id)]).await?;
+            self.consumer = None;
         }
-        self.store.put(vec![removal(&self.group.id)]).await?;
-        self.consumer = None;
-        Ok(true)
+        Ok(())
     }
 
     /// Whether a member reads the topic, whatever the protocol.
@@ -155,4 +198,13 @@ impl Actor {
             None => self.group.is_subscribed_to(topic),
         }
     }
+}
+
+/// The members that these changes take out.
+fn gone(changes: &[Change]) -> BTreeSet<String> {
+    let gone = changes.iter().filter_map(|change| match change {
+        Change::Gone(id) => Some(id.clone()),
+        _ => None,
+    });
+    gone.collect()
 }

@@ -20,6 +20,7 @@ use heliostat_wire::{
 };
 
 mod compaction;
+mod converted;
 mod durable;
 mod lookup;
 mod transfer;

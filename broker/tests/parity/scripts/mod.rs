@@ -11,6 +11,7 @@ mod group_offsets;
 mod groups;
 mod lookup;
 mod metadata;
+mod migration;
 mod producers;
 mod resources;
 mod security;
@@ -77,6 +78,9 @@ pub async fn run(parity: &mut Parity) {
         consumer_groups::statics;
         consumer_groups::two_members;
         consumer_groups::expressions;
+        migration::there_and_back;
+        migration::statics;
+        migration::refused;
         security::creating_acls;
         security::deleting_acls;
         security::sasl;

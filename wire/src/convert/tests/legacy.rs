@@ -157,3 +157,43 @@ fn what_no_producer_writes_into_a_compressed_message_is_refused() {
         );
     }
 }
+
+/// Written by Kafka's own code, each with the offsets and timestamps that it reads from it.
+const WRITTEN_BY_KAFKA: &str = include_str!("kafka.txt");
+
+#[test]
+fn what_kafka_has_written_is_read_as_kafka_reads_it() {
+    let hex = |text: &str| -> Vec<u8> {
+        let digits = text
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| std::str::from_utf8(pair).unwrap());
+        digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+    };
+    let mut lines = 0;
+    for line in WRITTEN_BY_KAFKA.lines() {
+        let parts: Vec<_> = line.split('|').collect();
+        let (ready, converted) = convert(Options::default(), 1000, &hex(parts[2]), &[]);
+        let seen = taken(&ready);
+        let places: Vec<_> = seen
+            .iter()
+            .map(|r| format!("{}@{}", r.offset, r.timestamp))
+            .collect();
+        assert_eq!(
+            (places.join(" "), converted.next),
+            (parts[1].to_owned(), 1003),
+            "{line}"
+        );
+        let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|b| String::from_utf8(b.clone()).unwrap());
+        let all: Vec<_> = seen.iter().map(|r| (text(&r.key), text(&r.value))).collect();
+        let some = |text: &str| Some(text.to_owned());
+        let long = some("a value that repeats repeats repeats repeats");
+        assert_eq!(
+            all,
+            [(some("key"), long), (None, some("v")), (some(""), None)],
+            "{line}"
+        );
+        lines += 1;
+    }
+    assert_eq!(lines, 12);
+}

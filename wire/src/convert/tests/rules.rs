@@ -326,6 +326,27 @@ fn damage_is_told_with_its_place() {
 }
 
 #[test]
+fn what_is_passed_unverified_and_corrupt_stays_corrupt() {
+    let options = Options {
+        verify: false,
+        ..Options::default()
+    };
+    let good = batch(&recs(5..15), |b| b.producer(3, 3, 3));
+    for at in 61..good.len() {
+        let mut torn = good.clone();
+        torn[at] ^= 0x10;
+        let (ready, _) = convert(options, 5, &torn, &[]);
+        let sealed = ready[0].seal(8, 1, 0);
+        let check = BatchView::parse(&sealed).unwrap().check_crc();
+        assert!(
+            matches!(check, Err(BatchError::Crc { .. })),
+            "nobody takes it for good"
+        );
+    }
+    assert_eq!(taken(&convert(options, 5, &good, &[]).0), recs(5..15));
+}
+
+#[test]
 fn a_bomb_stops_at_the_limit() {
     let mut records = recs(0..10);
     records[9].value = Some(vec![0; 3 << 20]);
