@@ -2,6 +2,7 @@
 
 mod connection;
 mod fake;
+mod fetching;
 mod hostile;
 mod leaders;
 mod sending;
