@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use crate::compression::{self, Compression, CompressionError};
+use crate::compression::{self, Compression, CompressionError, Decompressed};
 use crate::record::{RecordError, Records};
 
 mod header;
@@ -157,6 +157,15 @@ impl<'a> BatchView<'a> {
     /// The record section, decompressed to at most `limit` bytes (an uncompressed one is lent as it is).
     pub fn decompress(&self, limit: usize) -> Result<Cow<'a, [u8]>, BatchError> {
         Ok(compression::decompress(
+            self.header.compression()?,
+            self.payload(),
+            limit,
+        )?)
+    }
+
+    /// As [`BatchView::decompress`], except that the beginning of what is too large is given back.
+    pub fn decompress_up_to(&self, limit: usize) -> Result<Decompressed<'a>, BatchError> {
+        Ok(compression::decompress_up_to(
             self.header.compression()?,
             self.payload(),
             limit,

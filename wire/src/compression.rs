@@ -124,14 +124,35 @@ impl FromStr for Compression {
 /// Decompresses the record section of a batch, to at most `limit` bytes. Nothing is copied for [`Compression::None`],
 /// which the limit does not concern: its bytes are held already.
 pub fn decompress(codec: Compression, input: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, CompressionError> {
-    let output = match codec {
-        Compression::None => return Ok(Cow::Borrowed(input)),
-        Compression::Gzip => read_limited(codec, flate2::read::MultiGzDecoder::new(input), limit)?,
-        Compression::Snappy => decompress_snappy(input, limit)?,
-        Compression::Lz4 => decompress_lz4(input, limit)?,
-        Compression::Zstd => zstandard::decompress(input, limit)?,
-    };
-    Ok(Cow::Owned(output))
+    match decompress_up_to(codec, input, limit)? {
+        Decompressed::All(output) => Ok(output),
+        Decompressed::Beginning(_) => Err(CompressionError::TooLarge { codec, limit }),
+    }
+}
+
+/// What came out of as much work as the caller was ready for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decompressed<'a> {
+    /// All that there is.
+    All(Cow<'a, [u8]>),
+    /// The first bytes. At least one more follows, if the rest is not damaged.
+    Beginning(Vec<u8>),
+}
+
+/// As [`decompress`], except that the beginning of what is too large is given back. With Snappy it may be shorter than `limit`,
+/// because a block is decompressed as a whole or not at all.
+pub fn decompress_up_to(
+    codec: Compression,
+    input: &[u8],
+    limit: usize,
+) -> Result<Decompressed<'_>, CompressionError> {
+    match codec {
+        Compression::None => Ok(Decompressed::All(Cow::Borrowed(input))),
+        Compression::Gzip => read_limited(codec, flate2::read::MultiGzDecoder::new(input), limit),
+        Compression::Snappy => decompress_snappy(input, limit),
+        Compression::Lz4 => decompress_lz4(input, limit),
+        Compression::Zstd => zstandard::decompress_up_to(input, limit),
+    }
 }
 
 /// Compresses the record section of a batch. `level` is Kafka's `compression.<codec>.level`; `None` is the codec's
@@ -172,7 +193,11 @@ fn refused(codec: Compression, reason: impl fmt::Display) -> CompressionError {
     }
 }
 
-fn read_limited(codec: Compression, reader: impl Read, limit: usize) -> Result<Vec<u8>, CompressionError> {
+fn read_limited(
+    codec: Compression,
+    reader: impl Read,
+    limit: usize,
+) -> Result<Decompressed<'static>, CompressionError> {
     let mut output = Vec::new();
     let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     reader
@@ -180,17 +205,30 @@ fn read_limited(codec: Compression, reader: impl Read, limit: usize) -> Result<V
         .read_to_end(&mut output)
         .map_err(|e| corrupt(codec, e))?;
     if output.len() > limit {
-        return Err(CompressionError::TooLarge { codec, limit });
+        output.truncate(limit);
+        return Ok(Decompressed::Beginning(output));
     }
-    Ok(output)
+    Ok(Decompressed::All(Cow::Owned(output)))
 }
 
-fn decompress_snappy(input: &[u8], limit: usize) -> Result<Vec<u8>, CompressionError> {
-    let codec = Compression::Snappy;
+fn decompress_snappy(input: &[u8], limit: usize) -> Result<Decompressed<'static>, CompressionError> {
     let mut output = Vec::new();
+    Ok(if decompress_snappy_blocks(input, limit, &mut output)? {
+        Decompressed::All(Cow::Owned(output))
+    } else {
+        Decompressed::Beginning(output)
+    })
+}
+
+/// `false` if a block does not fit any more.
+fn decompress_snappy_blocks(
+    input: &[u8],
+    limit: usize,
+    output: &mut Vec<u8>,
+) -> Result<bool, CompressionError> {
+    let codec = Compression::Snappy;
     if !input.starts_with(&XERIAL_MAGIC) {
-        decompress_snappy_block(input, limit, &mut output)?;
-        return Ok(output);
+        return decompress_snappy_block(input, limit, output);
     }
     let mut rest = input
         .get(XERIAL_HEADER_SIZE..)
@@ -211,31 +249,37 @@ fn decompress_snappy(input: &[u8], limit: usize) -> Result<Vec<u8>, CompressionE
             .filter(|length| *length <= after.len())
             .ok_or_else(|| corrupt(codec, "block is cut short"))?;
         let (block, next) = after.split_at(length);
-        decompress_snappy_block(block, limit, &mut output)?;
+        if !decompress_snappy_block(block, limit, output)? {
+            return Ok(false);
+        }
         rest = next;
     }
-    Ok(output)
+    Ok(true)
 }
 
-fn decompress_snappy_block(block: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), CompressionError> {
+fn decompress_snappy_block(
+    block: &[u8],
+    limit: usize,
+    output: &mut Vec<u8>,
+) -> Result<bool, CompressionError> {
     let codec = Compression::Snappy;
     let claimed = snap::raw::decompress_len(block).map_err(|e| corrupt(codec, e))?;
     let start = output.len();
-    if claimed > limit.saturating_sub(start) {
-        return Err(CompressionError::TooLarge { codec, limit });
-    }
     if claimed > block.len().saturating_mul(SNAPPY_MAX_RATIO) {
         return Err(corrupt(codec, "block claims more bytes than it can hold"));
+    }
+    if claimed > limit.saturating_sub(start) {
+        return Ok(false);
     }
     output.resize(start + claimed, 0);
     let written = snap::raw::Decoder::new()
         .decompress(block, &mut output[start..])
         .map_err(|e| corrupt(codec, e))?;
     output.truncate(start + written);
-    Ok(())
+    Ok(true)
 }
 
-fn decompress_lz4(input: &[u8], limit: usize) -> Result<Vec<u8>, CompressionError> {
+fn decompress_lz4(input: &[u8], limit: usize) -> Result<Decompressed<'static>, CompressionError> {
     // The library would also read the legacy frame format, which Kafka refuses.
     if !input.starts_with(&LZ4_FRAME_MAGIC) {
         return Err(corrupt(Compression::Lz4, "the frame's magic number is missing"));

@@ -98,6 +98,35 @@ impl<'a> Records<'a> {
         }
     }
 
+    /// How many bytes `count` records take at least, of which these are the first and at least one more follows.
+    ///
+    /// # Errors
+    /// What is wrong with them, whatever follows.
+    pub fn least_size(beginning: &'a [u8], count: i32) -> Result<u64, RecordError> {
+        let mut records = Records::new(beginning, count);
+        loop {
+            let (index, size) = (records.index, as_u64(beginning.len() - records.rest.len()));
+            if records.remaining == 0 {
+                let (count, extra) = (index, records.rest.len() + 1);
+                return Err(RecordError::Trailing { count, extra });
+            }
+            let further = u64::from(records.remaining - 1) * MIN_RECORD_SIZE;
+            let mut next = Cursor {
+                bytes: records.rest,
+                index,
+            };
+            let length = match next.length("length") {
+                Err(RecordError::Truncated { .. }) => 0,
+                length => length?,
+            };
+            if length == 0 && next.bytes.is_empty() || length > next.bytes.len() {
+                let claimed = size + as_u64(records.rest.len() - next.bytes.len()) + as_u64(length);
+                return Ok(claimed.max(as_u64(beginning.len()) + 1) + further);
+            }
+            records.parse()?;
+        }
+    }
+
     /// The next record, and those of its bytes that do not depend on its place in a batch: key, value and headers.
     pub(crate) fn next_raw(&mut self) -> Option<Result<(RecordView<'a>, &'a [u8]), RecordError>> {
         if self.failed {
@@ -202,6 +231,13 @@ pub(crate) fn varint_size(value: i64) -> usize {
     let zig_zag = (value << 1) ^ (value >> 63);
     let bits = u64::BITS - (zig_zag | 1).leading_zeros();
     bits.div_ceil(7) as usize
+}
+
+/// Seven parts of a byte each: length, attributes, timestamp, offset, key, value and number of headers.
+const MIN_RECORD_SIZE: u64 = 7;
+
+fn as_u64(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
 }
 
 /// What the headers' count is at most worth checking against: a header takes two bytes at the least.
@@ -331,4 +367,61 @@ fn parse_header<'a>(cursor: &mut Cursor<'a>) -> Result<HeaderView<'a>, RecordErr
     let key = cursor.slice("header key length")?;
     let value = cursor.nullable("header value length")?;
     Ok(HeaderView { key, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record(size: usize) -> Vec<u8> {
+        let mut body = vec![0, 0, 0, 1];
+        put_varint(&mut body, i64::try_from(size).unwrap());
+        body.resize(body.len() + size + 1, 0);
+        let mut record = Vec::new();
+        put_varint(&mut record, i64::try_from(body.len()).unwrap());
+        [record, body].concat()
+    }
+
+    #[test]
+    fn a_beginning_that_is_wrong_is_wrong_whatever_follows() {
+        let padded = [8, 0, 0, 0, 1];
+        assert!(matches!(
+            Records::least_size(&padded, 3),
+            Err(RecordError::Truncated { index: 0 })
+        ));
+        // As many as were promised end where more follows.
+        let all = record(3);
+        assert_eq!(
+            Records::least_size(&all, 1),
+            Err(RecordError::Trailing { count: 1, extra: 1 })
+        );
+        assert_eq!(
+            Records::least_size(&[0; 9], 0),
+            Err(RecordError::Trailing { count: 0, extra: 10 })
+        );
+    }
+
+    #[test]
+    fn promises_count() {
+        let mut huge = Vec::new();
+        put_varint(&mut huge, 1 << 30);
+        assert_eq!(Records::least_size(&huge, 1), Ok((1 << 30) + 5));
+        let all = record(3);
+        let least = Records::least_size(&all, i32::MAX).unwrap();
+        assert!(least > u64::from(i32::MAX.unsigned_abs()) * 6);
+    }
+
+    proptest! {
+        #[test]
+        fn a_good_beginning_promises_no_more_than_there_is(
+            sizes in proptest::collection::vec(0usize..300, 1..20),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let all: Vec<u8> = sizes.iter().flat_map(|size| record(*size)).collect();
+            let cut = cut.index(all.len());
+            let least = Records::least_size(&all[..cut], i32::try_from(sizes.len()).unwrap()).unwrap();
+            prop_assert!((as_u64(cut) + 1..=as_u64(all.len())).contains(&least));
+        }
+    }
 }

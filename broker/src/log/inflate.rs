@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use heliostat_wire::batch::{BatchError, BatchView};
-use heliostat_wire::compression::{Compression, CompressionError};
+use heliostat_wire::compression::{Compression, CompressionError, Decompressed};
+use heliostat_wire::record::Records;
 
 use super::validate::MAX_DECOMPRESSED_BYTES;
 
@@ -25,10 +26,14 @@ pub(crate) fn inflate<'a>(batch: &BatchView<'a>) -> Result<Inflated<'a>, BatchEr
         let bytes = Cow::Borrowed(batch.payload());
         return Ok(Inflated { bytes, _place: None });
     }
-    let outcome = SMALL.inflate(batch);
-    match outcome {
-        Err(BatchError::Compression(CompressionError::TooLarge { .. })) => LARGE.inflate(batch),
-        outcome => outcome,
+    match SMALL.inflate(batch)? {
+        Attempt::All(inflated) => Ok(inflated),
+        Attempt::Grows { least } if least > LARGE.limit as u64 => Err(LARGE.exceeded(batch)),
+        // What its first records promise can be true.
+        Attempt::Grows { .. } => match LARGE.inflate(batch)? {
+            Attempt::All(inflated) => Ok(inflated),
+            Attempt::Grows { .. } => Err(LARGE.exceeded(batch)),
+        },
     }
 }
 
@@ -38,6 +43,14 @@ impl std::ops::Deref for Inflated<'_> {
     fn deref(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+enum Attempt<'a> {
+    All(Inflated<'a>),
+    /// It is larger than the gate allows, and takes so many bytes at least.
+    Grows {
+        least: u64,
+    },
 }
 
 /// Places for those who decompress to at most `limit` bytes.
@@ -64,13 +77,27 @@ impl Gate {
         }
     }
 
-    fn inflate<'a>(&'static self, batch: &BatchView<'a>) -> Result<Inflated<'a>, BatchError> {
+    fn inflate<'a>(&'static self, batch: &BatchView<'a>) -> Result<Attempt<'a>, BatchError> {
         let place = self.enter();
-        let bytes = batch.decompress(self.limit)?;
-        Ok(Inflated {
-            bytes,
-            _place: Some(place),
-        })
+        match batch.decompress_up_to(self.limit)? {
+            Decompressed::All(bytes) => Ok(Attempt::All(Inflated {
+                bytes,
+                _place: Some(place),
+            })),
+            Decompressed::Beginning(bytes) => {
+                // A bomb is mostly no batch of records, which shows in its first bytes.
+                let least = Records::least_size(&bytes, batch.header().records_count)?;
+                Ok(Attempt::Grows { least })
+            }
+        }
+    }
+
+    fn exceeded(&self, batch: &BatchView<'_>) -> BatchError {
+        let limit = self.limit;
+        match batch.header().compression() {
+            Ok(codec) => CompressionError::TooLarge { codec, limit }.into(),
+            Err(error) => error.into(),
+        }
     }
 
     fn enter(&'static self) -> Place {

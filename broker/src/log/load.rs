@@ -85,6 +85,7 @@ impl Log {
         loader.epochs.truncate_from_end(log_end_offset)?;
         loader.epochs.truncate_from_start(log_start_offset)?;
         producers.replicated(log_end_offset);
+        producers.count_in(&open.options.census);
         let recovery_point = loader
             .recovered
             .map_or(log_end_offset, |from| from.min(open.recovery_point))

@@ -11,6 +11,7 @@ use heliostat_wire::Uuid;
 use rustix::fs::FlockOperation;
 use thiserror::Error;
 
+use super::census::Census;
 use super::checkpoint::{
     CLEANER_OFFSETS, LOG_START_OFFSETS, MetaProperties, OffsetCheckpoint, RECOVERY_POINTS, TopicPartition,
     lock, mark_clean_shutdown, take_clean_shutdown, write_topic_id,
@@ -142,6 +143,7 @@ impl LogManager {
                     &options.disk,
                 )?),
                 disk: options.disk,
+                census: Census::default(),
             },
             dir,
             meta,

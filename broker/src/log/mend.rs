@@ -64,6 +64,7 @@ impl Log {
             inner.epochs.truncate_from_end(proven)?;
             remove_snapshots(&self.dir, |snapshot| snapshot > proven)?;
             inner.producers = producers_before(&self.dir, &inner.segments, proven, now_ms)?;
+            inner.producers.count_in(&self.options.census);
             inner.producers.replicated(end);
         }
         inner.log_end_offset = end;

@@ -15,6 +15,7 @@
 
 mod aborted;
 mod append;
+mod census;
 mod checkpoint;
 mod clean;
 mod commit;
@@ -47,6 +48,7 @@ mod watch;
 
 pub use aborted::AbortedTransaction;
 pub use append::Appended;
+pub use census::{PRODUCERS_MAX, PRODUCERS_PER_LOG_MAX, PRODUCERS_PER_LOG_MIN};
 pub use checkpoint::{MetaProperties, TopicPartition};
 pub use clean::{CleanError, CleanReport, Cleaner, CleanerFacts, CleanerOptions, ToClean};
 pub use config::{ConfigError, ConfigKey, ConfigKind, TOPIC_CONFIGS, Validator};

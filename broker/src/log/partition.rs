@@ -8,6 +8,7 @@ use std::time::Instant;
 use heliostat_wire::Uuid;
 use tokio::sync::watch;
 
+use super::census::Census;
 use super::checkpoint::{OffsetCheckpoint, lock};
 use super::commit::GroupCommit;
 use super::epoch::{EpochEntry, LeaderEpochs};
@@ -54,6 +55,8 @@ pub(crate) struct LogOptions {
     pub(crate) troubled: Arc<Mutex<Vec<Weak<Log>>>>,
     /// Up to which offset each log is compacted.
     pub(crate) clean_offsets: Arc<OffsetCheckpoint>,
+    /// How many producers all logs remember.
+    pub(crate) census: Census,
 }
 
 /// When the high watermark passes an appended batch, that is when consumers may see it and acks=all is due.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use heliostat_wire::batch::{BatchHeader, NO_PRODUCER_EPOCH, NO_SEQUENCE, add_sequence, subtract_sequence};
 
 use super::aborted::AbortedTransaction;
+use super::census::{Census, Share};
 use super::error::AppendError;
 use super::marker::{Marker, MarkerRecord};
 use super::verification::{Guard, Verifications};
@@ -15,6 +16,12 @@ use super::verification::{Guard, Verifications};
 /// How many of a producer's last batches are remembered, so that their repetition is recognised: the largest number
 /// of requests in flight that an idempotent producer may have.
 pub(crate) const BATCHES_KEPT: usize = 5;
+
+/// One in so many is forgotten at a time when there are too many producers.
+const FORGOTTEN_PART: usize = 16;
+
+/// Of a producer that is new, and was not heard of.
+const NEVER: i64 = i64::MIN;
 
 /// A batch that was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +68,8 @@ pub struct ProducerInfo {
 #[derive(Debug, Default)]
 pub(crate) struct Producers {
     producers: HashMap<i64, Producer>,
+    /// What they take of what all logs may remember.
+    share: Share,
     /// First offset of each open transaction, with its producer.
     open_transactions: BTreeMap<i64, i64>,
     /// First and last offset of each ended transaction whose marker is not below the high watermark yet.
@@ -267,6 +276,35 @@ impl Producers {
             producer.transaction_start.is_some()
                 || now_ms.saturating_sub(producer.last_seen_ms) < expiration_ms
         });
+        self.share.set(self.producers.len());
+    }
+
+    /// From now on they count among those of all logs.
+    pub(crate) fn count_in(&mut self, census: &Census) {
+        self.share = Share::of(census);
+        self.share.set(self.producers.len());
+    }
+
+    /// Forgets those that have been silent for the longest time, if there are too many. Open transactions stay: each of them
+    /// is known to the coordinator.
+    fn make_room(&mut self) {
+        if !self.share.is_used_up(self.producers.len()) {
+            return;
+        }
+        let closed = self
+            .producers
+            .iter()
+            .filter(|(_, producer)| producer.transaction_start.is_none());
+        let mut by_age: Vec<_> = closed.map(|(id, producer)| (producer.age(), *id)).collect();
+        // Several at a time, so that looking for them is not what each new producer costs.
+        let doomed = (by_age.len() / FORGOTTEN_PART).max(1).min(by_age.len());
+        if doomed > 0 && doomed < by_age.len() {
+            by_age.select_nth_unstable(doomed - 1);
+        }
+        for (_, id) in &by_age[..doomed] {
+            self.producers.remove(id);
+        }
+        self.share.set(self.producers.len());
     }
 
     fn has_open_transaction(&self, producer_id: i64, epoch: i16) -> bool {
@@ -287,10 +325,14 @@ impl Producers {
 
     /// The producer of a batch that is in the log now, with its epoch and its time.
     fn producer(&mut self, header: &BatchHeader, now_ms: i64) -> &mut Producer {
+        if !self.producers.contains_key(&header.producer_id) {
+            self.make_room();
+        }
         let producer = self
             .producers
             .entry(header.producer_id)
             .or_insert_with(|| Producer::new(header.producer_epoch));
+        self.share.add(usize::from(producer.last_seen_ms == NEVER));
         if producer.epoch != header.producer_epoch {
             producer.epoch = header.producer_epoch;
             producer.batches.clear();
@@ -347,8 +389,16 @@ impl Producer {
             last_timestamp: -1,
             coordinator_epoch: -1,
             transaction_start: None,
-            last_seen_ms: 0,
+            last_seen_ms: NEVER,
         }
+    }
+
+    /// The larger, the younger.
+    fn age(&self) -> (i64, i64) {
+        (
+            self.last_seen_ms,
+            self.batches.back().map_or(-1, |batch| batch.last_offset),
+        )
     }
 
     fn check_epoch(&self, header: &BatchHeader) -> Result<(), AppendError> {

@@ -140,6 +140,7 @@ impl Log {
         }
         remove_snapshots(&self.dir, |snapshot| snapshot > end)?;
         inner.producers = producers_before(&self.dir, &inner.segments, end, now_ms)?;
+        inner.producers.count_in(&self.options.census);
         self.advance(&mut inner);
         Ok(end)
     }

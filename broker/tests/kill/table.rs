@@ -111,6 +111,7 @@ impl Writer {
             producer_epoch: -1,
         };
         const CONCURRENT_TRANSACTIONS: i16 = 51;
+        let began = std::time::Instant::now();
         loop {
             let answer =
                 crate::load::ask(client, &request, *InitProducerIdRequest::KEY.versions().end()).await?;
@@ -118,6 +119,10 @@ impl Writer {
                 assert_eq!(answer.error_code, 0);
                 return Some(answer);
             }
+            assert!(
+                began.elapsed() < crate::client::PATIENCE,
+                "a transaction does not end"
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! Zstandard, with contexts that are used again: to make one takes longer than a batch of a few kilobytes does.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
@@ -8,14 +9,17 @@ use zstd::zstd_safe::{
     CCtx, CParameter, DCtx, ResetDirective, compress_bound, get_error_name, get_frame_content_size,
 };
 
-use super::{Compression, CompressionError, corrupt, read_limited, refused};
+use super::{Compression, CompressionError, Decompressed, corrupt, read_limited, refused};
 
 /// Decompresses to at most `limit` bytes.
-pub(super) fn decompress(input: &[u8], limit: usize) -> Result<Vec<u8>, CompressionError> {
+pub(super) fn decompress_up_to(
+    input: &[u8],
+    limit: usize,
+) -> Result<Decompressed<'static>, CompressionError> {
     let failed = |error: io::Error| corrupt(Compression::Zstd, error);
     let mut context = DECODERS.take().map_err(failed)?;
     let output = match decompress_at_once(&mut context, input, limit) {
-        Some(output) => Ok(output),
+        Some(output) => Ok(Decompressed::All(Cow::Owned(output))),
         None => {
             reset_decoder(&mut context).map_err(failed)?;
             read_limited(
@@ -116,6 +120,10 @@ fn named(code: usize) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decompress(input: &[u8], limit: usize) -> Result<Vec<u8>, CompressionError> {
+        crate::compression::decompress(Compression::Zstd, input, limit).map(Cow::into_owned)
+    }
 
     #[test]
     fn contexts_are_used_again_whatever_came_before() {

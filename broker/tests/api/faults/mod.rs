@@ -1,5 +1,7 @@
 //! Faults on demand, each as a client sees it.
 
+mod state;
+
 use std::time::{Duration, Instant};
 
 use heliostat_broker::{Cluster, Fault, FaultError, FaultKind, supported_apis};

@@ -99,6 +99,8 @@ async fn a_flush_that_fails_or_takes_too_long_is_no_acknowledgement() {
             let slow = produce(&mut client, "good", 0, batch(&["a"])).await;
             assert_eq!(slow.error_code, ErrorCode::RequestTimedOut.code());
             gate.set(State::Open);
+            // Its flush must be over before the next one fails.
+            while fetch(&mut client, "good", 0).await.high_watermark == 0 {}
         }
         let gate = Gate::on(&cluster, State::Broken);
         let failed = produce(&mut client, "t", 0, batch(&["b"])).await;

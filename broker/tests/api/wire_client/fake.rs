@@ -21,6 +21,7 @@ use tokio::{
 /// A request as it came in.
 pub struct Asked {
     pub header: RequestHeader,
+    pub body: Bytes,
 }
 
 /// Bytes to send back, and whether to go on after that.
@@ -65,7 +66,7 @@ async fn serve(
             .lock()
             .unwrap()
             .push((header.api_key, header.api_version, at));
-        let (bytes, goes_on) = answer(&Asked { header });
+        let (bytes, goes_on) = answer(&Asked { header, body });
         if stream.write_all(&bytes).await.is_err() || !goes_on {
             return;
         }

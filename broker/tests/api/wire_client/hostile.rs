@@ -1,21 +1,27 @@
 //! Answers that are broken, by the thousand: an error each time, and never a panic or a wait without an end.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use heliostat_wire::{
     Payload, Uuid,
-    client::{CoordinatorType, Error, Lane},
+    client::{Client, CoordinatorType, Error, Fetcher, FetcherConfig, Lane, Outgoing, Sender, SenderConfig},
     message::{
         ApiKey, FetchRequest, FetchResponse, FindCoordinatorResponse, MetadataRequest, MetadataResponse,
+        ProduceResponse,
         fetch::{FetchableTopicResponse, PartitionData},
         find_coordinator::Coordinator,
         metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+        produce::{PartitionProduceResponse, TopicProduceResponse},
     },
 };
+use tokio::sync::mpsc;
 
 use super::{
     fake::{Answer, Asked, Fake, asks_versions, good, versions},
@@ -42,10 +48,15 @@ impl Random {
 }
 
 fn proper(asked: &Asked, port: i32) -> Answer {
-    let all: Vec<_> = [ApiKey::Metadata, ApiKey::Fetch, ApiKey::FindCoordinator]
-        .iter()
-        .map(|api| (*api, None))
-        .collect();
+    let all: Vec<_> = [
+        ApiKey::Metadata,
+        ApiKey::Fetch,
+        ApiKey::FindCoordinator,
+        ApiKey::Produce,
+    ]
+    .iter()
+    .map(|api| (*api, None))
+    .collect();
     let host = || "127.0.0.1".to_owned();
     match ApiKey::from_code(asked.header.api_key).unwrap() {
         ApiKey::ApiVersions => good(asked, &versions(&all)),
@@ -80,6 +91,17 @@ fn proper(asked: &Asked, port: i32) -> Answer {
                     node_id: 1,
                     host: host(),
                     port,
+                    ..Default::default()
+                }],
+                ..Default::default()
+            },
+        ),
+        ApiKey::Produce => good(
+            asked,
+            &ProduceResponse {
+                responses: vec![TopicProduceResponse {
+                    topic_id: Uuid::from_bytes([7; 16]),
+                    partition_responses: vec![PartitionProduceResponse::default()],
                     ..Default::default()
                 }],
                 ..Default::default()
@@ -152,9 +174,9 @@ async fn broken_answers_are_errors() {
     let mut outcomes = [0u32; 2];
     while breaks_versions.load(Ordering::Relaxed) < ROUNDS {
         let mut config = hasty(&[fake.address]);
-        config.reconnect_backoff = std::time::Duration::ZERO;
-        config.request_timeout = std::time::Duration::from_millis(50);
-        config.connect_timeout = std::time::Duration::from_millis(50);
+        config.reconnect_backoff = Duration::ZERO;
+        config.request_timeout = Duration::from_millis(50);
+        config.connect_timeout = Duration::from_millis(50);
         let client = made(config);
         for _ in 0..4 {
             let fine = [
@@ -171,4 +193,83 @@ async fn broken_answers_are_errors() {
         no_panic(soon(client.to(1, Lane(1), MetadataRequest::default())).await);
     }
     assert!(outcomes[0] > 100 && outcomes[1] > 100, "{outcomes:?}");
+}
+
+/// Pipelines over answers that are broken: every batch is reported once, and what is wanted is told something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broken_answers_leave_no_batch_unreported() {
+    let (count, port) = (AtomicU64::new(1 << 32), Arc::new(OnceLock::new()));
+    let own = port.clone();
+    let fake = Fake::start(move |asked| {
+        let mut random = Random(count.fetch_add(1, Ordering::Relaxed));
+        let answer = proper(asked, *own.get().unwrap());
+        if matches!(
+            ApiKey::from_code(asked.header.api_key),
+            Some(ApiKey::ApiVersions | ApiKey::Metadata)
+        ) {
+            return answer;
+        }
+        broken(answer, &mut random)
+    })
+    .await;
+    port.set(i32::from(fake.address.port())).unwrap();
+    // Who asks again and again for a leader is kept waiting, so that a few rounds each are quicker than many of one.
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..60 {
+        let mut config = hasty(&[fake.address]);
+        config.reconnect_backoff = Duration::ZERO;
+        config.reconnect_backoff_max = Duration::ZERO;
+        config.request_timeout = Duration::from_millis(30);
+        clients.spawn(rounds(made(config)));
+    }
+    let mut outcomes = [0; 3];
+    while let Some(more) = soon(clients.join_next()).await {
+        for (sum, more) in outcomes.iter_mut().zip(more.unwrap()) {
+            *sum += more;
+        }
+    }
+    assert!(
+        outcomes.iter().all(|count| *count > 20),
+        "{outcomes:?} acked, failed, read"
+    );
+}
+
+/// How many batches were acknowledged, how many were not, and how often something was read.
+async fn rounds(client: Client) -> [usize; 3] {
+    let (out, mut reports) = mpsc::channel(1);
+    let quick = SenderConfig {
+        timeout: Duration::ZERO,
+        ..Default::default()
+    };
+    let sender = Sender::new(client.clone(), quick, out);
+    let (out, mut fetched) = mpsc::channel(1);
+    let fetcher = Fetcher::new(client, FetcherConfig::default(), out);
+    let mut outcomes = [0; 3];
+    for round in 0..4 {
+        sender.open(0);
+        for tag in 0..3 {
+            sender.send(Outgoing {
+                slot: 0,
+                topic: "t".into(),
+                partition: 0,
+                tag: round * 3 + tag,
+                batch: Bytes::from_static(&[0; 80]),
+            });
+        }
+        let mut tags = Vec::new();
+        soon(async {
+            while tags.len() < 3 {
+                for report in reports.recv().await.unwrap() {
+                    tags.push(report.tag);
+                    outcomes[usize::from(report.result.is_err())] += 1;
+                }
+            }
+        })
+        .await;
+        assert_eq!(tags, [round * 3, round * 3 + 1, round * 3 + 2]);
+        fetcher.want(0, "t".into(), 0, 0, None);
+        let told = soon(fetched.recv()).await.unwrap();
+        outcomes[2] += told.iter().filter(|told| told.result.is_ok()).count();
+    }
+    outcomes
 }

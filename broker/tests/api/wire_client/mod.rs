@@ -1,7 +1,9 @@
 //! The client of `heliostat-wire`: against the built-in cluster and its faults, and against servers that are no brokers.
 
+mod by_name;
 mod connection;
 mod fake;
+mod fetching;
 mod hostile;
 mod leaders;
 mod sending;
