@@ -1,5 +1,7 @@
 //! Groups of the consumer protocol (KIP-848): members that join, acknowledge, leave, and are refused.
 
+use std::collections::BTreeMap;
+
 use heliostat_wire::message::{
     ApiKey, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest,
     DescribeGroupsRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
@@ -250,6 +252,131 @@ pub async fn two_members(p: &mut Parity) {
         describing(p, "alone", group).await;
         p.at("two leaves", version, |_| beating(group, "two", -1)).await;
     }
+}
+
+/// What members are to have after each change of the membership: how many partitions stay where they are, too.
+pub async fn assignors(p: &mut Parity) {
+    p.create("many", 10, &[]).await;
+    p.create("some", 4, &[]).await;
+    p.coordinated("assignors", 0).await;
+    for (assignor, topics) in [
+        ("uniform", &["many"][..]),
+        ("range", &["many"]),
+        ("range", &["many", "some"]),
+        ("uniform", &["many", "some"]),
+    ] {
+        let group = &format!("{assignor}-{}", topics.len());
+        let mut before = [BTreeMap::new(), BTreeMap::new()];
+        for (step, (member, epoch)) in [
+            ("a", 0),
+            ("b", 0),
+            ("c", 0),
+            ("a", -1),
+            ("d", 0),
+            ("e", 0),
+            ("c", -1),
+            ("b", -1),
+            ("a", 0),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let request = match epoch {
+                0 => ConsumerGroupHeartbeatRequest {
+                    server_assignor: Some(assignor.to_owned()),
+                    ..joining(group, member, topics)
+                },
+                _ => beating(group, member, epoch),
+            };
+            let case = format!("{assignor} {topics:?} step {step}: {member} {epoch}");
+            let mut outcomes = Vec::new();
+            for (side, before) in [&mut p.ours, &mut p.kafka].into_iter().zip(&mut before) {
+                let _ = side.ask(&request, 1).await;
+                // Whoever is there acknowledges until it has what it is to have.
+                outcomes.push(moves(before, settle(side, group).await));
+            }
+            if assignor == "uniform" && topics.len() > 1 {
+                // Kafka goes through topics in the order of their ids, which differ: how even it becomes and how many
+                // partitions move for that is what can be compared.
+                let [ours, kafka] = [&outcomes[0], &outcomes[1]];
+                assert_eq!(ours.0, kafka.0, "{case}: partitions of each member");
+                assert!(
+                    ours.1 <= kafka.1,
+                    "{case}: {} partitions move, in Kafka {}",
+                    ours.1,
+                    kafka.1
+                );
+                continue;
+            }
+            p.newest(&case, |_| ConsumerGroupDescribeRequest {
+                group_ids: vec![group.clone()],
+                include_authorized_operations: false,
+            })
+            .await;
+        }
+    }
+}
+
+/// Who reads a partition, by topic and number.
+type Readers = BTreeMap<(String, i32), String>;
+
+/// How many partitions the members have, in order, and how many went from one to another.
+fn moves(before: &mut Readers, now: Readers) -> (Vec<usize>, usize) {
+    let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
+    now.values()
+        .for_each(|member| *counts.entry(member).or_default() += 1);
+    let mut counts: Vec<usize> = counts.into_values().collect();
+    counts.sort_unstable();
+    let is_there = |member: &String| now.values().any(|other| other == member);
+    let moved = now.iter().filter(|(partition, member)| {
+        before
+            .get(partition)
+            .is_some_and(|old| old != *member && is_there(old))
+    });
+    let moved = moved.count();
+    *before = now;
+    (counts, moved)
+}
+
+/// All members of a group say that they have what they were told to have, until nothing is left to do.
+async fn settle(side: &mut Side, group: &str) -> Readers {
+    for _ in 0..TRIES {
+        let describe = ConsumerGroupDescribeRequest {
+            group_ids: vec![group.to_owned()],
+            include_authorized_operations: false,
+        };
+        let described = side.ask(&describe, 1).await.answer().groups.remove(0);
+        if matches!(described.group_state.as_str(), "Stable" | "Empty") {
+            let read = described.members.into_iter().flat_map(|member| {
+                let topics = member.assignment.topic_partitions.into_iter();
+                let partitions = topics.flat_map(|topic| {
+                    let name = topic.topic_name;
+                    topic
+                        .partitions
+                        .into_iter()
+                        .map(move |partition| (name.clone(), partition))
+                });
+                partitions.map(move |partition| (partition, member.member_id.clone()))
+            });
+            return read.collect();
+        }
+        for member in described.members {
+            let owned = member.assignment.topic_partitions.into_iter();
+            let request = ConsumerGroupHeartbeatRequest {
+                topic_partitions: Some(
+                    owned
+                        .map(|topic| TopicPartitions {
+                            topic_id: topic.topic_id,
+                            partitions: topic.partitions,
+                        })
+                        .collect(),
+                ),
+                ..beating(group, &member.member_id, member.member_epoch)
+            };
+            let _ = side.ask(&request, 1).await;
+        }
+    }
+    panic!("{group} has not settled after {TRIES} rounds")
 }
 
 pub async fn expressions(p: &mut Parity) {

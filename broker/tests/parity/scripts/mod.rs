@@ -78,6 +78,7 @@ pub async fn run(parity: &mut Parity) {
         consumer_groups::refused;
         consumer_groups::statics;
         consumer_groups::two_members;
+        consumer_groups::assignors;
         consumer_groups::expressions;
         migration::there_and_back;
         migration::statics;
