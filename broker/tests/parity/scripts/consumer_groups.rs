@@ -317,6 +317,49 @@ pub async fn assignors(p: &mut Parity) {
     }
 }
 
+/// As above, where members read different topics.
+pub async fn assignors_of_different_readers(p: &mut Parity) {
+    p.create("many", 10, &[]).await;
+    p.create("some", 4, &[]).await;
+    let group = "different-readers";
+    p.coordinated(group, 0).await;
+    let mut before = [BTreeMap::new(), BTreeMap::new()];
+    let both: &[&str] = &["many", "some"];
+    let mut total = [0, 0];
+    for (member, topics) in [
+        ("a", &["many"][..]),
+        ("b", both),
+        ("c", &["some"]),
+        ("d", both),
+        ("b", &[]),
+        ("e", &["many"]),
+        ("a", &[]),
+        ("f", both),
+        ("c", &[]),
+    ] {
+        let request = match topics {
+            [] => beating(group, member, -1),
+            _ => joining(group, member, topics),
+        };
+        let mut outcomes = Vec::new();
+        for (side, before) in [&mut p.ours, &mut p.kafka].into_iter().zip(&mut before) {
+            let _ = side.ask(&request, 1).await;
+            outcomes.push(moves(before, settle(side, group).await));
+        }
+        let [ours, kafka] = [&outcomes[0], &outcomes[1]];
+        assert_eq!(ours.0, kafka.0, "{member} {topics:?}: partitions of each member");
+        total[0] += ours.1;
+        total[1] += kafka.1;
+    }
+    // Which of the members has a partition at each step depends on the ids of topics; how many move in all does not.
+    assert!(
+        total[0] <= total[1],
+        "{} partitions move, in Kafka {}",
+        total[0],
+        total[1]
+    );
+}
+
 /// Who reads a partition, by topic and number.
 type Readers = BTreeMap<(String, i32), String>;
 

@@ -79,6 +79,7 @@ pub async fn run(parity: &mut Parity) {
         consumer_groups::statics;
         consumer_groups::two_members;
         consumer_groups::assignors;
+        consumer_groups::assignors_of_different_readers;
         consumer_groups::expressions;
         migration::there_and_back;
         migration::statics;
