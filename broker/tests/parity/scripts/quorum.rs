@@ -8,10 +8,16 @@ use heliostat_wire::message::{
 
 use crate::harness::Parity;
 
+/// Topics with partitions.
+type Topics<'a> = &'a [(&'a str, &'a [i32])];
+
+/// Features, with a version and how to get there.
+type Updates<'a> = &'a [(&'a str, i16, i8)];
+
 const METADATA: &str = "__cluster_metadata";
 
 pub async fn quorum(p: &mut Parity) {
-    let asking = |topics: &[(&str, &[i32])]| DescribeQuorumRequest {
+    let asking = |topics: Topics<'_>| DescribeQuorumRequest {
         topics: topics
             .iter()
             .map(|(name, partitions)| TopicData {
@@ -23,7 +29,7 @@ pub async fn quorum(p: &mut Parity) {
             })
             .collect(),
     };
-    let cases: &[(&str, &[(&str, &[i32])])] = &[
+    let cases: &[(&str, Topics<'_>)] = &[
         ("the metadata", &[(METADATA, &[0])]),
         ("nothing", &[]),
         ("no partition", &[(METADATA, &[])]),
@@ -38,7 +44,7 @@ pub async fn quorum(p: &mut Parity) {
 }
 
 pub async fn features(p: &mut Parity) {
-    let updating = |updates: &[(&str, i16, i8)]| UpdateFeaturesRequest {
+    let updating = |updates: Updates<'_>| UpdateFeaturesRequest {
         feature_updates: updates
             .iter()
             .map(|&(feature, max_version_level, upgrade_type)| FeatureUpdateKey {
@@ -51,7 +57,7 @@ pub async fn features(p: &mut Parity) {
         validate_only: true,
         ..Default::default()
     };
-    let cases: &[(&str, &[(&str, i16, i8)])] = &[
+    let cases: &[(&str, Updates<'_>)] = &[
         ("nothing", &[]),
         ("as it is", &[("transaction.version", 2, 1)]),
         (
