@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{AtPath, StorageError};
-use super::files::{Disk, open_if_there, open_or_create, read_if_there, remove_if_there};
+use super::files::{Disk, open_if_there, open_or_create, read_if_there, remove_if_there, replace_unsynced};
 
 /// A transaction that was aborted, as a partition's log knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,15 @@ impl AbortedIndex {
             entries,
             open: None,
         }))
+    }
+
+    /// An index without entries, whatever the file holds: the caller replaces that ([`AbortedIndex::rebuild`]).
+    pub(crate) fn empty(path: &Path) -> Self {
+        AbortedIndex {
+            path: path.to_owned(),
+            entries: 0,
+            open: None,
+        }
     }
 
     /// Adds a transaction. Its marker lies behind those of all others.
@@ -115,16 +124,21 @@ impl AbortedIndex {
         Ok(false)
     }
 
-    /// Replaces all entries, as after a walk through the segment.
+    /// Replaces all entries, as after a walk through the segment. Whoever dies meanwhile leaves the old ones.
     pub(crate) fn rebuild(
         &mut self,
         disk: &Disk,
         entries: &[AbortedTransaction],
     ) -> Result<(), StorageError> {
-        self.entries = 0;
+        let content: Vec<u8> = entries.iter().flat_map(encode).collect();
+        if content.is_empty() {
+            remove_if_there(&self.path)?;
+        } else {
+            replace_unsynced(disk, &self.path, &content)?;
+        }
+        self.entries = entries.len() as u64;
         self.open = None;
-        remove_if_there(&self.path)?;
-        entries.iter().try_for_each(|entry| self.append(disk, entry))
+        Ok(())
     }
 
     /// Removes the entries whose markers are at `end` or behind it.

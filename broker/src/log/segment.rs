@@ -90,6 +90,24 @@ impl Segment {
         suffix: &'static str,
         disk: &Disk,
     ) -> Result<Option<Self>, StorageError> {
+        let path = with_suffix(&file_path(dir, base_offset, ".txnindex"), suffix);
+        let Some(aborted) = AbortedIndex::open(&path, base_offset)? else {
+            // It stays where it is until another takes its place: without it, the segment would pass for one in which
+            // nothing was aborted.
+            tracing::warn!(file = %path.display(), "index is damaged and will be rebuilt from its segment");
+            return Ok(None);
+        };
+        Self::open_beside(aborted, dir, base_offset, suffix, disk)
+    }
+
+    /// Opens what lies beside the index of aborted transactions.
+    fn open_beside(
+        aborted: AbortedIndex,
+        dir: &Path,
+        base_offset: i64,
+        suffix: &'static str,
+        disk: &Disk,
+    ) -> Result<Option<Self>, StorageError> {
         let file_path = |kind| with_suffix(&file_path(dir, base_offset, kind), suffix);
         let path = file_path(".log");
         let metadata = fs::metadata(&path).at("examine", &path)?;
@@ -103,10 +121,6 @@ impl Segment {
         };
         let Some(times) = TimeIndex::open(&indexes[1], base_offset)? else {
             return remove_damaged(&indexes[1]).map(|()| None);
-        };
-        let aborted_path = file_path(".txnindex");
-        let Some(aborted) = AbortedIndex::open(&aborted_path, base_offset)? else {
-            return remove_damaged(&aborted_path).map(|()| None);
         };
         let modified = metadata
             .modified()
@@ -158,10 +172,11 @@ impl Segment {
             remove_if_there(&path)?;
             open_or_create(&path)?;
         }
-        remove_if_there(&file_path(".txnindex"))?;
         open_or_create(&file_path(".log"))?;
         let path = file_path(".index");
-        let mut segment = Self::open_named(dir, base_offset, suffix, disk)?
+        // The old file keeps its name until the walk through the segment has come to its end.
+        let aborted = AbortedIndex::empty(&file_path(".txnindex"));
+        let mut segment = Self::open_beside(aborted, dir, base_offset, suffix, disk)?
             .ok_or_else(|| super::checkpoint::damaged(&path))?;
         segment.hold()?;
         Ok(segment)

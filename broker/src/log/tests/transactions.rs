@@ -41,7 +41,7 @@ fn refused(log: &Log, marker: Marker) -> i16 {
 }
 
 /// First offsets of the aborted transactions that come with what is read at `read_committed`, and the end of that.
-fn committed(log: &Log, offset: i64) -> (Vec<i64>, i64) {
+pub(super) fn committed(log: &Log, offset: i64) -> (Vec<i64>, i64) {
     let read = log
         .read_some(ReadRequest {
             offset,

@@ -113,3 +113,35 @@ fn a_time_index_that_ends_wrongly_is_rebuilt() {
         bench.kill();
     }
 }
+
+/// Everything between a clean end and the next start that can be done to a list of aborted transactions without its being one
+/// any more.
+#[test]
+fn a_damaged_list_of_aborted_transactions_is_made_anew() {
+    use super::transactions::{add, committed, end, transactional};
+    let mut bench = Bench::new(LogConfig {
+        index_interval_bytes: 1,
+        ..LogConfig::default()
+    });
+    for id in [1, 2, 3] {
+        add(&bench.log(), &transactional(id, 0, 0, 1)).unwrap();
+        end(&bench.log(), id, 0, false);
+    }
+    let expected = committed(&bench.log(), 0);
+    assert_eq!(expected.0, [0, 2, 4]);
+    let damages: [fn(Vec<u8>) -> Vec<u8>; 3] = [
+        |good| good[..good.len() - 1].to_vec(),
+        |good| [good, b"junk".to_vec()].concat(),
+        |good| [&[9, 9], &good[2..]].concat(),
+    ];
+    for (what, damage) in damages.into_iter().enumerate() {
+        bench.manager().close(NOW).unwrap();
+        bench.kill();
+        let path = bench.dir().join("00000000000000000000.txnindex");
+        let good = std::fs::read(&path).unwrap();
+        std::fs::write(&path, damage(good.clone())).unwrap();
+        bench.start();
+        assert_eq!(committed(&bench.log(), 0), expected, "damage {what}");
+        assert!(std::fs::read(&path).unwrap() == good, "damage {what}: the file");
+    }
+}
