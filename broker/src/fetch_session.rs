@@ -32,9 +32,12 @@ const TOPIC_IDS_SINCE: i16 = 13;
 /// A session that was not used for this long makes room for a new one, and one that is this old for a larger one.
 const EVICTION_AGE: Duration = Duration::from_secs(120);
 
-/// Partitions that all sessions of a node hold together. One takes about 150 bytes; clients whose session would exceed
-/// this do without.
+/// Partitions that all sessions of a node hold together; clients whose session would exceed this do without. One takes about
+/// [`PARTITION_BYTES`], and counts as several if its topic's name is long: nobody has to know a topic to ask for it.
 const PARTITIONS_MAX: usize = 250_000;
+
+/// What a partition of a session takes, besides its topic's name.
+const PARTITION_BYTES: usize = 150;
 
 /// The sessions of all nodes.
 #[derive(Debug)]
@@ -58,7 +61,8 @@ pub(crate) enum Fetching {
 #[derive(Debug, Default)]
 struct Cache {
     sessions: HashMap<i32, Session>,
-    partitions: usize,
+    /// The weight of all sessions.
+    weight: usize,
 }
 
 #[derive(Debug)]
@@ -77,6 +81,8 @@ struct Partitions {
     in_order: BTreeMap<u64, Cached>,
     places: HashMap<Key, u64>,
     next: u64,
+    /// How many partitions they count as.
+    weight: usize,
 }
 
 /// A partition of a session.
@@ -173,7 +179,7 @@ impl Fetching {
 impl Cache {
     fn remove(&mut self, id: i32) {
         if let Some(session) = self.sessions.remove(&id) {
-            self.partitions -= session.partitions.len();
+            self.weight -= session.partitions.weight;
         }
     }
 
@@ -193,10 +199,10 @@ impl Cache {
         if session.by_id != by_id {
             return Err(ErrorCode::FetchSessionTopicIdError);
         }
-        let before = session.partitions.len();
+        let before = session.partitions.weight;
         session.partitions.update(request);
-        let after = session.partitions.len();
-        self.partitions = self.partitions - before + after;
+        let after = session.partitions.weight;
+        self.weight = self.weight - before + after;
         if after == 0 {
             self.remove(id);
             return Ok(Fetching::Sessionless);
@@ -205,7 +211,7 @@ impl Cache {
         session.epoch = next_epoch(session.epoch);
         let epoch = session.epoch;
         request.topics = session.partitions.asked();
-        if self.partitions > PARTITIONS_MAX && after > before {
+        if self.weight > PARTITIONS_MAX && after > before {
             self.remove(id);
             return Err(ErrorCode::FetchSessionIdNotFound);
         }
@@ -221,10 +227,9 @@ impl Cache {
         topics: &[FetchableTopicResponse],
     ) -> i32 {
         let partitions = Partitions::new(asked, topics);
-        let size = partitions.len();
+        let size = partitions.weight;
         let now = Instant::now();
-        if (self.sessions.len() >= slots && !self.evict_for(size, now))
-            || self.partitions + size > PARTITIONS_MAX
+        if (self.sessions.len() >= slots && !self.evict_for(size, now)) || self.weight + size > PARTITIONS_MAX
         {
             return NO_SESSION;
         }
@@ -241,7 +246,7 @@ impl Cache {
             used: now,
             partitions,
         };
-        self.partitions += size;
+        self.weight += size;
         self.sessions.insert(id, session);
         id
     }
@@ -254,8 +259,8 @@ impl Cache {
             .sessions
             .iter()
             .filter(|(_, session)| now - session.created > EVICTION_AGE);
-        let smallest = old.min_by_key(|(_, session)| session.partitions.len());
-        let smaller = smallest.filter(|(_, session)| session.partitions.len() < size);
+        let smallest = old.min_by_key(|(_, session)| session.partitions.weight);
+        let smaller = smallest.filter(|(_, session)| session.partitions.weight < size);
         match stale.or(smaller).map(|(id, _)| *id) {
             Some(id) => {
                 self.remove(id);
@@ -278,10 +283,6 @@ impl Partitions {
         partitions
     }
 
-    fn len(&self) -> usize {
-        self.in_order.len()
-    }
-
     /// Applies what a request adds, changes and forgets.
     fn update(&mut self, request: &mut FetchRequest) {
         self.ask(std::mem::take(&mut request.topics));
@@ -294,7 +295,7 @@ impl Partitions {
                     partition,
                 };
                 if let Some(place) = self.places.remove(&key) {
-                    self.in_order.remove(&place);
+                    self.take(place);
                 }
             }
         }
@@ -328,8 +329,15 @@ impl Partitions {
 
     fn push(&mut self, cached: Cached) {
         self.places.insert(cached.key.clone(), self.next);
+        self.weight += cached.key.weight();
         self.in_order.insert(self.next, cached);
         self.next += 1;
+    }
+
+    fn take(&mut self, place: u64) -> Option<Cached> {
+        let taken = self.in_order.remove(&place)?;
+        self.weight -= taken.key.weight();
+        Some(taken)
     }
 
     /// All partitions, in order, as a request would name them.
@@ -372,7 +380,7 @@ impl Partitions {
                 };
                 let is_news = cached.tell(data);
                 if !data.records.is_empty()
-                    && let Some(cached) = self.in_order.remove(&place)
+                    && let Some(cached) = self.take(place)
                 {
                     self.push(cached);
                 }
@@ -391,6 +399,13 @@ impl Partitions {
             }
         }
         told
+    }
+}
+
+impl Key {
+    /// How many partitions it counts as.
+    fn weight(&self) -> usize {
+        1 + self.topic.len() / PARTITION_BYTES
     }
 }
 
@@ -428,4 +443,60 @@ fn each(
 
 fn next_epoch(epoch: i32) -> i32 {
     if epoch == i32::MAX { 1 } else { epoch + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: i32 = 1;
+    const BY_NAME: i16 = 12;
+
+    /// A topic that does not exist, with the longest name that the protocol allows.
+    fn stranger(number: usize) -> FetchTopic {
+        FetchTopic {
+            topic: format!("{number:032000}"),
+            partitions: vec![FetchPartition::default()],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn names_that_are_no_topics_take_no_more_memory_than_topics_do() {
+        const NAMES: usize = 100;
+        let sessions = FetchSessions::new(1000);
+        let mut begun = Vec::new();
+        for number in 0..100 {
+            let names = number * NAMES..(number + 1) * NAMES;
+            let mut request = FetchRequest {
+                session_epoch: INITIAL_EPOCH,
+                topics: names.map(stranger).collect(),
+                ..Default::default()
+            };
+            let fetching = sessions.begin(NODE, BY_NAME, &mut request).unwrap();
+            let (id, _) = sessions.finish(NODE, BY_NAME, fetching, Vec::new()).unwrap();
+            begun.extend((id != NO_SESSION).then_some(id));
+        }
+        let bytes = begun.len() * NAMES * 32_000;
+        assert!((1 << 20..64 << 20).contains(&bytes), "{bytes} bytes");
+        // Nor when they come one by one.
+        let mut id = begun[0];
+        for epoch in 1..1000 {
+            let mut request = FetchRequest {
+                session_id: id,
+                session_epoch: epoch,
+                topics: vec![stranger(1_000_000 + epoch as usize)],
+                ..Default::default()
+            };
+            if sessions.begin(NODE, BY_NAME, &mut request).is_err() {
+                id = NO_SESSION;
+                break;
+            }
+        }
+        assert_eq!(id, NO_SESSION, "the session was given up");
+        for id in begun {
+            sessions.with(NODE, |cache| cache.remove(id));
+        }
+        sessions.with(NODE, |cache| assert_eq!(cache.weight, 0));
+    }
 }
