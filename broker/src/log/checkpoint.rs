@@ -22,7 +22,8 @@ pub(crate) const LOG_START_OFFSETS: &str = "log-start-offset-checkpoint";
 /// Up to which offset each log is compacted.
 pub(crate) const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
-const META_PROPERTIES: &str = "meta.properties";
+/// Whose a data directory is.
+pub(super) const META_PROPERTIES: &str = "meta.properties";
 const PARTITION_METADATA: &str = "partition.metadata";
 
 /// A file of offsets by partition, held in memory and written as a whole.

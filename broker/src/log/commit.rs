@@ -48,7 +48,8 @@ const THREADS: usize = 8;
 const MANY: usize = 64;
 
 impl GroupCommit {
-    /// Starts the threads. `within` is a file of the data directory: if it cannot be opened, the directory is gone. A log is forced to disk at most once in `interval`, and at once after a longer pause.
+    /// Starts the threads. `within` is a file of the data directory: if it cannot be opened, the directory is gone. It must not
+    /// be the one that is locked: a process that closes such a file loses its lock. A log is forced to disk at most once in `interval`, and at once after a longer pause.
     pub(crate) fn start(
         self: &Arc<Self>,
         interval: Duration,

@@ -13,8 +13,8 @@ use thiserror::Error;
 
 use super::census::Census;
 use super::checkpoint::{
-    CLEANER_OFFSETS, LOG_START_OFFSETS, MetaProperties, OffsetCheckpoint, RECOVERY_POINTS, TopicPartition,
-    lock, mark_clean_shutdown, take_clean_shutdown, write_topic_id,
+    CLEANER_OFFSETS, LOG_START_OFFSETS, META_PROPERTIES, MetaProperties, OffsetCheckpoint, RECOVERY_POINTS,
+    TopicPartition, lock, mark_clean_shutdown, take_clean_shutdown, write_topic_id,
 };
 use super::clean::Cleaner;
 use super::commit::{Committers, commit_together};
@@ -283,10 +283,10 @@ impl LogManager {
     /// From now on logs under [`FlushPolicy::GroupCommit`] are forced to disk at once after an append, but at most once
     /// in `interval`. Without this call only [`Log::flush`] and [`Log::commit`] do that.
     pub fn start_commits(&self, interval: Duration) -> Result<(), StorageError> {
-        let started = self
-            .options
-            .commits
-            .start(interval, &self.options.disk, &self.dir.join(LOCK_FILE));
+        let started =
+            self.options
+                .commits
+                .start(interval, &self.options.disk, &self.dir.join(META_PROPERTIES));
         *lock(&self.committers) = Some(started.at("start threads for", &self.dir)?);
         Ok(())
     }
@@ -381,7 +381,7 @@ impl LogManager {
             .values()
             .filter(|log| log.durable_offset() < log.log_end_offset())
             .collect();
-        commit_together(&tails, &self.options.disk, &self.dir.join(LOCK_FILE));
+        commit_together(&tails, &self.options.disk, &self.dir.join(META_PROPERTIES));
         let committed = in_parallel(&tails, |log| log.commit());
         committed.into_iter().try_for_each(|durable| durable.map(drop))
     }
@@ -430,6 +430,7 @@ impl LogManager {
 
 /// Threads that open and close logs. Most of their time they wait for the disk, which serves several at once.
 const LOG_THREADS: usize = 8;
+/// Held open, and not opened again: with the first handle that is closed the lock that other processes see is gone.
 const LOCK_FILE: &str = ".lock";
 /// Kafka's own metadata log, which is none of ours, in a directory that a Kafka broker has used.
 const METADATA_TOPIC: &str = "__cluster_metadata";

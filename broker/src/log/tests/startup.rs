@@ -311,3 +311,47 @@ fn a_log_whose_topic_id_is_torn_goes_to_the_topic_of_its_name() {
         assert_eq!((bench.log().topic_id(), bench.log().log_end_offset()), (id, 16));
     }
 }
+
+/// The locks of this process on a file, as the system shows them.
+#[cfg(target_os = "linux")]
+fn locks_on(path: &std::path::Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let inode = format!(":{} ", std::fs::metadata(path).unwrap().ino());
+    let all = std::fs::read_to_string("/proc/locks").unwrap();
+    let of_it = all.lines().filter(|line| line.contains(&inode));
+    let kind = |line: &str| line.split_whitespace().nth(1).unwrap().to_owned();
+    let mut kinds: Vec<String> = of_it.map(kind).collect();
+    kinds.sort();
+    kinds
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_directory_stays_locked_when_the_whole_file_system_is_flushed() {
+    let bench = Bench::with_policy(LogConfig::default(), FlushPolicy::GroupCommit);
+    let lock = bench.root.path().join(".lock");
+    // Kafka takes the one, and the other keeps clusters of one process apart.
+    assert_eq!(locks_on(&lock), ["FLOCK", "POSIX"]);
+    let manager = bench.manager();
+    let logs: Vec<Arc<Log>> = (1..=100)
+        .map(|partition| {
+            let id = Uuid::from_bytes([7; 16]);
+            manager
+                .create(TOPIC, partition, id, LogConfig::default(), NOW)
+                .unwrap()
+        })
+        .collect();
+    for log in &logs {
+        log.append(&batch(&[NOW]), 0, NOW).unwrap();
+    }
+    manager.start_commits(std::time::Duration::ZERO).unwrap();
+    for log in &logs {
+        log.append(&batch(&[NOW]), 0, NOW).unwrap();
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while logs.iter().any(|log| log.durable_offset() < 2) {
+        assert!(std::time::Instant::now() < deadline, "nothing is flushed");
+        std::thread::yield_now();
+    }
+    assert_eq!(locks_on(&lock), ["FLOCK", "POSIX"]);
+}
