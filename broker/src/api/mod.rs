@@ -196,6 +196,27 @@ pub(crate) fn may_be_answered_later(frame: &[u8]) -> bool {
     key == Some(ApiKey::Produce.code())
 }
 
+/// Whether the request changes more than one thing, of which a half must not be left because its connection is cut.
+fn is_seen_through(key: ApiKey) -> bool {
+    use ApiKey::{
+        AlterClientQuotas, AlterConfigs, AlterPartitionReassignments, AlterUserScramCredentials,
+        CreatePartitions, CreateTopics, DeleteTopics, IncrementalAlterConfigs, Metadata,
+    };
+    matches!(
+        key,
+        AlterClientQuotas
+            | AlterConfigs
+            | AlterPartitionReassignments
+            | AlterUserScramCredentials
+            | CreatePartitions
+            | CreateTopics
+            | DeleteTopics
+            | IncrementalAlterConfigs
+            // Asking for a topic can create it.
+            | Metadata
+    )
+}
+
 /// Answers one frame.
 pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, mut frame: Bytes) -> Reply {
     let request_bytes = frame.len();
@@ -228,7 +249,12 @@ pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, mut frame: Bytes) 
         request_bytes,
         body: frame,
     };
-    let reply = (api.handler)(call).await;
+    let reply = (api.handler)(call);
+    let reply = if is_seen_through(api.key) {
+        finished(tokio::spawn(reply)).await
+    } else {
+        reply.await
+    };
     if let Reply::Close(reason) = &reply {
         warn!(
             api = api.key.name(),
@@ -242,7 +268,12 @@ pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, mut frame: Bytes) 
 
 /// Does what blocks for as long as the file system does, without keeping other connections waiting.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(throttle::counted(work)).await {
+    finished(tokio::task::spawn_blocking(throttle::counted(work))).await
+}
+
+/// What a task has come to; it goes on without the one that waits here.
+async fn finished<T>(task: tokio::task::JoinHandle<T>) -> T {
+    match task.await {
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -386,3 +386,43 @@ async fn epochs_outlive_the_process() {
     let after = seen(&mut at(&cluster, 1).await, "t", 0).await;
     assert_eq!(shape(&after), (1, 5, &[1, 2][..], &[][..]));
 }
+
+/// The state forgets a topic before its logs are removed; what is cut in between must not leave them in the way.
+#[tokio::test]
+async fn a_topic_that_is_deleted_while_its_node_is_cut_off_can_be_made_anew() {
+    use heliostat_broker::{Fault, FaultKind};
+    use heliostat_wire::message::{DeleteTopicsRequest, delete_topics::DeleteTopicState};
+    let cluster = start_nodes(2, &[]).await;
+    create(&cluster, "t", &[], &[&[1]]).await;
+    let (control, mut other) = (cluster.control(), at(&cluster, 2).await);
+    let slow = control.add_fault(Fault {
+        delay_ms: Some(300),
+        ..Fault::new(FaultKind::SlowDisk)
+    });
+    let request = DeleteTopicsRequest {
+        topics: vec![DeleteTopicState {
+            name: Some("t".to_owned()),
+            ..Default::default()
+        }],
+        timeout_ms: 30_000,
+        ..Default::default()
+    };
+    at(&cluster, 1).await.write(&request, 6).await;
+    let begun = async {
+        while control.faults()[0].seen == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, begun).await.expect("the deletion begins");
+    control.isolate_node(1, Isolation::Refuses, None).await.unwrap();
+    let forgotten = async {
+        while other.metadata(&["t"]).await.topics[0].error_code == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, forgotten)
+        .await
+        .expect("the topic is forgotten");
+    control.remove_fault(slow.unwrap()).unwrap();
+    other.create_topic("t", 1, &[]).await;
+}
