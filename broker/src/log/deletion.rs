@@ -42,12 +42,18 @@ impl LogManager {
                 let Some(log) = logs.get(&key) else { continue };
                 log.abandon();
                 let renamed = self.dir.join(deleted_name(topic, partition));
-                if let Err(error) = fs::rename(log.dir(), &renamed).at("rename", log.dir()) {
-                    result = result.and(Err(error));
-                    continue;
+                match fs::rename(log.dir(), &renamed) {
+                    Ok(()) => {
+                        let due = now_ms.saturating_add(log.config().file_delete_delay_ms);
+                        lock(&self.doomed).push((renamed, due));
+                    }
+                    // Somebody was faster. What is left is its name, which nobody else could have.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => {
+                        result = result.and(Err(error).at("rename", log.dir()));
+                        continue;
+                    }
                 }
-                let due = now_ms.saturating_add(log.config().file_delete_delay_ms);
-                lock(&self.doomed).push((renamed, due));
                 gone.extend(logs.remove(&key));
                 self.cleaner.forget(&key);
             }

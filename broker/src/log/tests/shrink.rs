@@ -167,3 +167,14 @@ fn segments_are_closed_by_size_by_time_and_by_a_full_index() {
         .unwrap_err();
     assert_eq!(error.code().code(), 18, "larger than a segment");
 }
+
+#[test]
+fn a_log_whose_directory_was_removed_by_hand_leaves_its_name_to_the_next_one() {
+    let bench = Bench::new(LogConfig::default());
+    bench.append(&batch(&[NOW]));
+    std::fs::remove_dir_all(bench.dir()).unwrap();
+    assert!(bench.manager().delete(TOPIC, 0, NOW).unwrap());
+    let id = Uuid::from_bytes([8; 16]);
+    let anew = bench.manager().create(TOPIC, 0, id, LogConfig::default(), NOW);
+    assert_eq!(anew.unwrap().log_end_offset(), 0);
+}
