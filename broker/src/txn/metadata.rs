@@ -154,13 +154,16 @@ impl Metadata {
                     timeout_ms,
                     ..self.clone()
                 };
-                if self.epoch >= EPOCH_EXHAUSTED && expected.is_none_or(|epoch| epoch == self.epoch) {
+                let is_current = expected.is_none_or(|epoch| epoch == self.epoch);
+                // The last epoch of all is for fencing only: a producer that was aborted under it gets another id too.
+                let was_aborted = self.epoch > EPOCH_EXHAUSTED && expected == Some(self.last_epoch);
+                if self.epoch >= EPOCH_EXHAUSTED && (is_current || was_aborted) {
                     let Some(fresh) = fresh_producer_id else {
                         return Ok(Init::NeedsProducerId);
                     };
                     next.previous_producer_id = self.producer_id;
                     next.producer_id = fresh;
-                    next.last_epoch = expected.map_or(NO_EPOCH, |_| self.epoch);
+                    next.last_epoch = expected.unwrap_or(NO_EPOCH);
                     next.epoch = 0;
                     return Ok(Init::Ready(next));
                 }
@@ -459,6 +462,13 @@ mod tests {
         assert_eq!(end(&complete, i16::MAX - 1, true, 2), Ok(End::Over), "its retry");
         let fenced = ongoing(i16::MAX - 1).abort(NOW).completed(NOW);
         assert_eq!(fenced.init(None, 1, None, NOW), Ok(Init::NeedsProducerId));
+        // Its producer, which was only slow, goes on: under the very last epoch no marker could end its transactions.
+        let slow = Some((7, i16::MAX - 1));
+        assert_eq!(fenced.init(slow, 1, None, NOW), Ok(Init::NeedsProducerId));
+        let next = ready(fenced.init(slow, 1, Some(99), NOW));
+        assert_eq!((next.producer_id, next.epoch), (99, 0));
+        let retry = ready(next.init(slow, 1, None, NOW));
+        assert_eq!((retry.producer_id, retry.epoch), (99, 0));
     }
 
     #[test]
