@@ -8,7 +8,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
     Payload, Uuid,
-    error::{DecodeError, EncodeError},
+    error::{DecodeError, EncodeError, STRING_BYTES_MAX},
 };
 
 /// How many bytes of memory a message may take for each byte that it has on the wire.
@@ -176,6 +176,9 @@ impl Reader {
     }
 
     fn string(&mut self, length: usize) -> Result<String, DecodeError> {
+        if length > STRING_BYTES_MAX {
+            return Err(DecodeError::StringTooLong { length });
+        }
         let bytes = self.take(length)?;
         self.charge(length)?;
         match std::str::from_utf8(&bytes) {

@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+/// The longest string of a message, in bytes.
+pub(crate) const STRING_BYTES_MAX: usize = 32_767;
+
 /// Bytes that are not the message they should be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DecodeError {
@@ -22,6 +25,12 @@ pub enum DecodeError {
     /// A string that is not UTF-8.
     #[error("a string is not UTF-8")]
     NotUtf8,
+    /// A string that classic versions could not say; Kafka takes none in flexible versions either.
+    #[error("a string of {length} bytes is longer than {STRING_BYTES_MAX}")]
+    StringTooLong {
+        /// Its length, in bytes.
+        length: usize,
+    },
     /// The message would take far more memory than its size on the wire justifies.
     #[error("the message would take too much memory for its size")]
     TooMuchMemory,

@@ -263,3 +263,25 @@ async fn connections_that_are_broken_off_leave_nothing() {
         tokio::task::yield_now().await;
     }
 }
+
+/// Flexible versions could say longer texts than classic ones; what one client says must not be more than the others can be
+/// told.
+#[tokio::test]
+async fn a_name_that_older_clients_could_not_be_told_is_refused() {
+    use heliostat_wire::message::{JoinGroupRequest, ListGroupsRequest};
+    let cluster = start(&[]).await;
+    for (length, is_taken) in [(32_767, true), (32_768, false)] {
+        let mut client = Client::of(&cluster).await;
+        let join = JoinGroupRequest {
+            group_id: "g".repeat(length),
+            session_timeout_ms: 10_000,
+            protocol_type: "consumer".to_owned(),
+            ..Default::default()
+        };
+        client.write(&join, 9).await;
+        assert_eq!(client.read_frame().await.is_some(), is_taken, "{length} bytes");
+    }
+    let mut client = Client::of(&cluster).await;
+    let listed = client.send_version(&ListGroupsRequest::default(), 0).await;
+    assert_eq!(listed.groups.len(), 1);
+}
