@@ -5,6 +5,7 @@ mod built_in_metrics;
 mod check_connect;
 mod cli;
 mod consumer_protocol;
+mod exactly_once;
 mod faults;
 mod groups_on_built_in;
 mod growth;

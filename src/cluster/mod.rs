@@ -3,8 +3,9 @@
 pub mod admin;
 pub mod native;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use heliostat_wire::client as wire;
 use rdkafka::config::ClientConfig;
 
 use crate::topology::{self, ClusterKind};
@@ -98,6 +99,19 @@ impl Cluster {
     /// The client properties of the topology file.
     pub fn own_properties(&self) -> impl Iterator<Item = (&str, &str)> {
         self.own.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// A client of Heliostat's own for one role, such as `heliostat/primary->standby/reader`. It has plain connections only.
+    pub fn wire_client(&self, client_id: &str) -> wire::Client {
+        let server = |server: &str| {
+            let server = server.trim();
+            let server = server.rsplit_once("://").map_or(server, |(_, rest)| rest);
+            let (host, port) = server.rsplit_once(':').unwrap_or((server, "9092"));
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            Some((host.to_owned(), port.parse().ok()?))
+        };
+        let servers = self.bootstrap_servers.split(',').filter_map(server).collect();
+        wire::Client::new(wire::Config::new(client_id, servers), Arc::new(wire::Tcp))
     }
 
     /// A client configuration for one role, such as `heliostat/primary->standby/reader`, which is also the client id.

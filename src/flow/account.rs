@@ -7,6 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use heliostat_wire::convert::RunList;
+
+use crate::flow::exactly_once::Claim;
 use crate::offsets::record::SEGMENTS_PER_BLOCK;
 use crate::offsets::segments::{self, Segment};
 
@@ -29,11 +32,17 @@ struct Inner {
     failed: bool,
     /// The number under which the engine copies it now; of any other number nothing is taken any more.
     copying: Option<u32>,
+    claim: Option<Claim>,
+    /// All that was sent under this claim has arrived, was refused, or is on its way.
+    is_clear: bool,
     ledger: Ledger,
 }
 
 struct InFlight {
-    source: i64,
+    /// The source offsets of its records; on the target they follow each other.
+    runs: RunList,
+    /// The source offset after everything that it stands for.
+    next: i64,
     timestamp: i64,
     bytes: u32,
     outcome: Outcome,
@@ -42,6 +51,7 @@ struct InFlight {
 #[derive(Clone, Copy, PartialEq)]
 enum Outcome {
     Pending,
+    /// The target offset of the first record.
     Arrived(i64),
     Failed,
     /// No record: the reader has seen that there is nothing up to this offset.
@@ -83,6 +93,8 @@ pub struct Facts {
     pub target_position: i64,
     /// Blocks that are new or have grown, by their first target offset.
     pub blocks: Vec<(i64, Vec<Segment>)>,
+    /// What it was copied with.
+    pub claim: Option<Claim>,
 }
 
 impl Account {
@@ -96,6 +108,8 @@ impl Account {
                 first: 0,
                 failed: false,
                 copying: None,
+                claim: None,
+                is_clear: false,
                 ledger: Ledger::default(),
             }),
             in_flight_bytes: AtomicU64::new(0),
@@ -111,6 +125,44 @@ impl Account {
         self.lock().copying = Some(id);
     }
 
+    /// From here on it is copied with this.
+    pub fn claimed(&self, claim: Option<Claim>) {
+        let mut inner = self.lock();
+        inner.claim = claim;
+        inner.is_clear = true;
+    }
+
+    /// Of something that did not arrive it is not known whether it will.
+    pub fn unclear(&self) {
+        self.lock().is_clear = false;
+    }
+
+    /// Whether nothing that was sent under the claim can arrive any more.
+    pub fn is_clear(&self) -> bool {
+        let inner = self.lock();
+        inner.is_clear
+            && inner
+                .in_flight
+                .iter()
+                .all(|entry| entry.outcome != Outcome::Pending)
+    }
+
+    /// What it is copied with.
+    pub fn claim(&self) -> Option<Claim> {
+        self.lock().claim
+    }
+
+    /// The segments that were copied last.
+    pub fn last_segments(&self) -> Vec<Segment> {
+        self.lock().ledger.open.clone()
+    }
+
+    /// The next facts state the position, if it moved or not, for an owner who copies exactly once.
+    pub fn state_position(&self) {
+        let mut inner = self.lock();
+        inner.ledger.moved |= inner.claim.is_some();
+    }
+
     /// From here on nothing more is sent, even if the engine has not heard yet that it is to stop: once what is on its way has settled,
     /// the position is final.
     pub fn close(&self) {
@@ -120,13 +172,26 @@ impl Account {
     /// The engine that copies under `id` is about to send a record. Returns its sequence number, for [`Account::settle`]; none if it must
     /// not be sent any more.
     pub fn sending(&self, id: u32, source: i64, timestamp: i64, bytes: usize) -> Option<u64> {
+        self.sending_batch(id, RunList::one(source, 1), source + 1, timestamp, bytes)
+    }
+
+    /// As [`Account::sending`], for records that go as one batch. `next` is the source offset after everything that the batch stands for.
+    pub fn sending_batch(
+        &self,
+        id: u32,
+        runs: RunList,
+        next: i64,
+        timestamp: i64,
+        bytes: usize,
+    ) -> Option<u64> {
         let mut inner = self.lock();
         if inner.copying != Some(id) {
             return None;
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         inner.in_flight.push_back(InFlight {
-            source,
+            runs,
+            next,
             timestamp,
             bytes,
             outcome: Outcome::Pending,
@@ -136,7 +201,7 @@ impl Account {
         Some(inner.first + inner.in_flight.len() as u64 - 1)
     }
 
-    /// What became of a record: its target offset, or `None` if it is not there. Returns the bytes that are no longer in flight.
+    /// What became of a record or a batch: the target offset of its first record, or `None` if it is not there. Returns the bytes that are no longer in flight.
     pub fn settle(&self, sequence: u64, target: Option<i64>) -> u64 {
         let mut inner = self.lock();
         let index = sequence.wrapping_sub(inner.first);
@@ -176,6 +241,17 @@ impl Account {
         gone
     }
 
+    /// The records of these segments are on the target already: an owner before this one has copied them, and the offset map does not know
+    /// it yet. Only while nothing is on its way.
+    pub fn recovered(&self, found: &[Segment], position: i64) {
+        let mut inner = self.lock();
+        for segment in found {
+            inner.target_position = Some(inner.ledger.push_run(*segment));
+        }
+        inner.ledger.moved |= position > inner.position;
+        inner.position = inner.position.max(position);
+    }
+
     /// Whether nothing is on its way any more.
     pub fn is_drained(&self) -> bool {
         self.lock()
@@ -194,6 +270,10 @@ impl Account {
             .map(|entry| u64::from(entry.bytes))
             .sum();
         inner.first += inner.in_flight.len() as u64;
+        inner.is_clear &= inner
+            .in_flight
+            .iter()
+            .all(|entry| entry.outcome != Outcome::Pending);
         inner.in_flight.clear();
         inner.failed = false;
         self.in_flight_bytes.fetch_sub(dropped, Ordering::Relaxed);
@@ -256,6 +336,7 @@ impl Account {
             position: inner.position,
             target_position,
             blocks,
+            claim: inner.claim,
         })
     }
 
@@ -274,9 +355,7 @@ impl Account {
 impl Inner {
     /// The source offset after what was sent last.
     fn read_to(&self) -> i64 {
-        self.in_flight
-            .back()
-            .map_or(self.position, |entry| entry.source + 1)
+        self.in_flight.back().map_or(self.position, |entry| entry.next)
     }
 
     /// There is nothing between what was sent last and this source offset.
@@ -285,7 +364,8 @@ impl Inner {
             return;
         }
         self.in_flight.push_back(InFlight {
-            source: to - 1,
+            runs: RunList::default(),
+            next: to,
             timestamp: -1,
             bytes: 0,
             outcome: Outcome::Nothing,
@@ -301,13 +381,13 @@ impl Inner {
                 Outcome::Pending | Outcome::Failed => break,
                 Outcome::Nothing => self.ledger.moved = true,
                 Outcome::Arrived(target) => {
-                    records += 1;
                     bytes += u64::from(entry.bytes);
-                    self.ledger.push(entry.source, target);
-                    self.target_position = Some(target + 1);
+                    let end = self.ledger.push(&entry.runs, target);
+                    records += u64::try_from(end - target).unwrap_or(0);
+                    self.target_position = Some(end);
                 }
             }
-            self.position = entry.source + 1;
+            self.position = entry.next;
             self.in_flight.pop_front();
             self.first += 1;
         }
@@ -328,8 +408,21 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn push(&mut self, source: i64, target: i64) {
-        segments::push(&mut self.open, source, target);
+    /// Note where records have arrived. Returns the target offset after them.
+    fn push(&mut self, runs: &RunList, mut target: i64) -> i64 {
+        for &(source, length) in runs.runs() {
+            let run = Segment {
+                source,
+                target,
+                length: i64::from(length),
+            };
+            target = self.push_run(run);
+        }
+        target
+    }
+
+    fn push_run(&mut self, run: Segment) -> i64 {
+        segments::push(&mut self.open, run);
         self.grown = true;
         if self.open.len() > SEGMENTS_PER_BLOCK {
             let next = self.open.split_off(SEGMENTS_PER_BLOCK);
@@ -337,6 +430,7 @@ impl Ledger {
             self.open = next;
             self.grown = true;
         }
+        run.target_end()
     }
 
     /// End the open block.

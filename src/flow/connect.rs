@@ -7,7 +7,7 @@ use super::discover::Discovery;
 use crate::cluster::{Admin, Cluster};
 use crate::offsets::record;
 use crate::offsets::store::{MapReader, MapWriter};
-use crate::topology::Flow;
+use crate::topology::{Engine, Flow};
 
 /// Why a flow cannot start.
 #[derive(Debug)]
@@ -46,6 +46,12 @@ pub async fn connect(
     let map_topic = record::topic_name(&flow.source);
     make_map_topic(&target_admin, &map_topic, flow.replication_factor).await?;
     let name = |role: &str| format!("heliostat/{}/{role}", flow.name);
+    let wire = (flow.engine == Engine::Batches).then(|| {
+        (
+            source.wire_client(&name("reader")),
+            target.wire_client(&name("writer")),
+        )
+    });
     let source_maps = Arc::new(MapReader::start(source.clone(), &name("source-maps"), None)?);
     let target_maps = Arc::new(MapReader::start(
         target.clone(),
@@ -65,6 +71,7 @@ pub async fn connect(
         target_maps,
         map_topic,
         writer,
+        wire,
     })
 }
 

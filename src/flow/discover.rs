@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use heliostat_wire::client::Client;
+
 use super::mirror_topic;
 use crate::cluster::native::OffsetSpec;
 use crate::cluster::{Admin, ClusterError};
@@ -64,6 +66,8 @@ pub struct Discovery {
     pub map_topic: String,
     /// Writes to it.
     pub writer: Arc<MapWriter>,
+    /// Heliostat's own clients of source and target, for the engine that uses them.
+    pub wire: Option<(Client, Client)>,
 }
 
 /// What decides whether a topic that the patterns include is mirrored, and as what.

@@ -77,6 +77,8 @@ fn blocks(taken: &Taken, released: bool) -> impl Iterator<Item = (Key, Option<Bl
                 target_position: end.map_or(taken.facts.target_position, |segment| segment.target_end()),
                 segments: segments.clone(),
                 at_ms: now_ms(),
+                producer_id: taken.facts.claim.map(|claim| claim.producer_id),
+                producer_epoch: taken.facts.claim.map(|claim| claim.epoch),
                 released: released && index == last,
             };
             (key, Some(block))
@@ -96,9 +98,18 @@ pub async fn release(writer: &MapWriter, partitions: Vec<Mine>, deadline: Durati
     if let Err(error) = writer.settled().await {
         tracing::debug!("{error}");
     }
-    let (clean, late): (Vec<Mine>, Vec<Mine>) = partitions.into_iter().partition(drained);
-    let mut again = late.len();
-    for (partitions, released) in [(&clean, true), (&late, false)] {
+    let (drained, mut unmarked): (Vec<Mine>, Vec<Mine>) = partitions.into_iter().partition(drained);
+    let mut again = unmarked.len();
+    // What may yet arrive has to be fenced by whoever comes next, who does not do that where there is a mark.
+    let is_clear = |mine: &Mine| mine.account.as_ref().is_none_or(|account| account.is_clear());
+    let (clean, unclear): (Vec<Mine>, Vec<Mine>) = drained.into_iter().partition(is_clear);
+    again += unclear.len();
+    unmarked.extend(unclear);
+    for account in clean.iter().filter_map(|mine| mine.account.as_ref()) {
+        // Whoever comes next has to know that nothing is on its way, also if nothing has moved.
+        account.state_position();
+    }
+    for (partitions, released) in [(&clean, true), (&unmarked, false)] {
         if let Err(error) = write(writer, take(partitions.iter()), released).await {
             tracing::warn!("{error}; what was copied since the last write is copied again");
             again += if released { clean.len() } else { 0 };

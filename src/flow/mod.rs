@@ -5,6 +5,7 @@ mod connect;
 pub mod daemon;
 pub mod discover;
 pub mod engine;
+mod exactly_once;
 mod facts;
 pub mod lag;
 pub mod member;

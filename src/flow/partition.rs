@@ -64,12 +64,16 @@ impl Mine {
 
     /// How far it is copied, if this daemon has copied it.
     pub fn known(&self) -> Option<Known> {
-        let snapshot = self.account.as_ref()?.snapshot();
+        let account = self.account.as_ref()?;
+        let snapshot = account.snapshot();
         Some(Known {
             position: snapshot.position,
             target_position: snapshot.target_position,
             source_id: self.mirror.source_id.clone(),
             target_id: self.mirror.target_id.clone(),
+            producer: account.claim().map(|claim| (claim.producer_id, claim.epoch)),
+            released: account.is_clear(),
+            segments: account.last_segments(),
         })
     }
 

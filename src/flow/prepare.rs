@@ -1,13 +1,33 @@
 //! Where to begin with a partition: what the offset map knows, held against what both clusters have now.
 
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
+use heliostat_wire::convert::Options;
+use heliostat_wire::message::DescribeConfigsRequest;
+use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResult};
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
 use super::discover::{Discovery, Mirror};
+use super::exactly_once::{Anchor, Claim, Side, Sides, take, transactional_id};
 use crate::cluster::ClusterError;
 use crate::cluster::admin::explain;
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
 use crate::observe::status::State;
-use crate::topology::{OnGap, OnRecreated};
+use crate::offsets::segments::Segment;
+use crate::topology::{Delivery, OnGap, OnRecreated};
+
+/// So many partitions are claimed at once.
+const AT_ONCE: usize = 64;
+
+/// The config that bounds the size of a batch.
+const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+
+/// Topics, among the resources that have configs.
+const TOPIC_RESOURCE: i8 = 2;
 
 /// How long the map topic may take to be read to its end.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,6 +54,25 @@ pub struct Known {
     pub source_id: Option<String>,
     /// The mirror topic's id then.
     pub target_id: Option<String>,
+    /// Producer id and epoch that it was copied with.
+    pub producer: Option<(i64, i16)>,
+    /// Whether its owner gave it up, with nothing on its way.
+    pub released: bool,
+    /// The segments that were copied last.
+    pub segments: Vec<Segment>,
+}
+
+/// A partition that was looked at.
+#[derive(Debug)]
+pub struct Prepared {
+    /// How to go on.
+    pub decision: Decision,
+    /// What to write with, for an engine that needs it.
+    pub claim: Option<Claim>,
+    /// What batches of the mirror may be like.
+    pub options: Options,
+    /// Where records landed of which the offset map does not know yet.
+    pub found: Vec<Segment>,
 }
 
 /// How to go on with a partition.
@@ -60,10 +99,13 @@ pub enum Decision {
 }
 
 /// Decide for many partitions at once.
-pub async fn prepare(discovery: &Discovery, wanted: &[Wanted]) -> Result<Vec<Decision>, ClusterError> {
+pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<Vec<Prepared>, ClusterError> {
     if wanted.iter().any(|wanted| wanted.known.is_none()) {
-        read_map(discovery).await?;
+        read_map(&discovery).await?;
     }
+    // Before the ends are asked for: whoever copies until now goes on, and what is on record must not lie beyond them.
+    let known = |wanted: &Wanted| wanted.known.clone().or_else(|| from_map(&discovery, wanted));
+    let known: Vec<Option<Known>> = wanted.iter().map(known).collect();
     let partitions: Vec<(String, i32)> = wanted
         .iter()
         .map(|wanted| (wanted.mirror.topic.clone(), wanted.partition))
@@ -80,24 +122,166 @@ pub async fn prepare(discovery: &Discovery, wanted: &[Wanted]) -> Result<Vec<Dec
         discovery.target.offsets(mirrors, OffsetSpec::LatestCommitted)
     )?;
     let policies = (discovery.flow.on_gap, discovery.flow.on_recreated);
-    Ok(wanted
-        .iter()
-        .map(|wanted| {
-            let known = wanted.known.clone().or_else(|| from_map(discovery, wanted));
-            let source = |offsets| find(offsets, &wanted.mirror.topic, wanted.partition);
-            let waiting = |side: &str, reason: String| Decision::Halt {
-                state: State::Waiting,
-                reason: format!("the {side} does not give its offsets: {reason}"),
+    let limits = batch_limits(&discovery, &wanted).await;
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut work = JoinSet::new();
+    for (index, (wanted, known)) in wanted.into_iter().zip(known).enumerate() {
+        let source = |offsets| find(offsets, &wanted.mirror.topic, wanted.partition);
+        let on_target = find(&on_target, &wanted.mirror.target_topic, wanted.partition);
+        let range = match (source(&starts), source(&ends), on_target) {
+            (Ok(start), Ok(end), Ok(_)) => Ok((start, end)),
+            (Err(reason), _, _) | (_, Err(reason), _) => Err(("source", reason)),
+            (_, _, Err(reason)) => Err(("target", reason)),
+        };
+        let options = Options {
+            max_batch_bytes: limits
+                .get(&wanted.mirror.target_topic)
+                .copied()
+                .unwrap_or(Options::default().max_batch_bytes),
+            ..Options::default()
+        };
+        let (discovery, places) = (discovery.clone(), places.clone());
+        work.spawn(async move {
+            let _place = places.acquire().await;
+            let prepared = match range {
+                Ok(range) => one(&discovery, &wanted, known, range, policies, options).await,
+                Err((side, reason)) => Prepared {
+                    decision: Decision::Halt {
+                        state: State::Waiting,
+                        reason: format!("the {side} does not give its offsets: {reason}"),
+                    },
+                    claim: None,
+                    options,
+                    found: Vec::new(),
+                },
             };
-            if let Err(reason) = find(&on_target, &wanted.mirror.target_topic, wanted.partition) {
-                return waiting("target", reason);
-            }
-            match (source(&starts), source(&ends)) {
-                (Ok(start), Ok(end)) => decide(known, &wanted.mirror, start, end, policies),
-                (Err(reason), _) | (_, Err(reason)) => waiting("source", reason),
-            }
-        })
-        .collect())
+            (index, prepared)
+        });
+    }
+    let mut prepared = work.join_all().await;
+    prepared.sort_by_key(|(index, _)| *index);
+    Ok(prepared.into_iter().map(|(_, prepared)| prepared).collect())
+}
+
+/// Decides for one partition; where it is copied by an engine that needs one, with a claim.
+async fn one(
+    discovery: &Discovery,
+    wanted: &Wanted,
+    known: Option<Known>,
+    (start, end): (i64, i64),
+    policies: (OnGap, OnRecreated),
+    options: Options,
+) -> Prepared {
+    let mirror = &wanted.mirror;
+    let decision = decide(known.clone(), mirror, start, end, policies);
+    let without_claim = |decision| Prepared {
+        decision,
+        claim: None,
+        options,
+        found: Vec::new(),
+    };
+    let (Some((source, target)), Decision::Copy { at, note, .. }) = (&discovery.wire, &decision) else {
+        return without_claim(decision);
+    };
+    // A mirror that was made anew has nothing of what is on record; a source that was, only what was copied since.
+    let known = known.filter(|known| !other(known.target_id.as_ref(), mirror.target_id.as_ref()));
+    let is_other_source = known.as_ref().is_some_and(|known| {
+        other(known.source_id.as_ref(), mirror.source_id.as_ref()) || known.position > end
+    });
+    let anchor = known.as_ref().map(|known| Anchor {
+        source: if is_other_source { *at } else { known.position },
+        target: known.target_position.unwrap_or(0),
+        producer: known.producer,
+        released: known.released,
+        segments: if is_other_source {
+            Vec::new()
+        } else {
+            known.segments.clone()
+        },
+    });
+    let sides = Sides {
+        source,
+        target,
+        topic: &mirror.topic,
+        target_topic: &mirror.target_topic,
+        partition: wanted.partition,
+        options,
+    };
+    let id = transactional_id(&discovery.flow.source, &mirror.target_topic, wanted.partition);
+    let id = (discovery.flow.delivery == Delivery::ExactlyOnce).then_some(id);
+    let taken = match take(&sides, id.as_deref(), anchor).await {
+        Ok(taken) => taken,
+        Err(error) => {
+            let (side, cluster) = match error.side {
+                Side::Source => ("read from", &discovery.flow.source),
+                Side::Target => ("written to", &discovery.flow.target),
+            };
+            return without_claim(Decision::Halt {
+                state: State::Waiting,
+                reason: format!("cannot be {side} {cluster} yet: {error}"),
+            });
+        }
+    };
+    let position = taken.position.map(|position| Known {
+        position,
+        target_position: taken.target_position,
+        source_id: mirror.source_id.clone(),
+        target_id: mirror.target_id.clone(),
+        producer: Some((taken.claim.producer_id, taken.claim.epoch)),
+        released: false,
+        segments: Vec::new(),
+    });
+    let notes: Vec<String> = note.iter().cloned().chain(taken.note).collect();
+    // Whoever copied until now has gone on while this one prepared: what was found on the source is there.
+    let end = taken.position.map_or(end, |found| found.max(end));
+    let mut decision = decide(position, mirror, start, end, policies);
+    if let Decision::Copy { note, .. } = &mut decision
+        && !notes.is_empty()
+    {
+        *note = Some(notes.join("; "));
+    }
+    Prepared {
+        decision,
+        claim: Some(taken.claim),
+        options,
+        found: taken.segments,
+    }
+}
+
+/// The largest batches that the mirror topics take, where a claim is needed.
+async fn batch_limits(discovery: &Discovery, wanted: &[Wanted]) -> HashMap<String, usize> {
+    let Some((_, target)) = &discovery.wire else {
+        return HashMap::new();
+    };
+    let topics: BTreeSet<&str> = wanted
+        .iter()
+        .map(|wanted| wanted.mirror.target_topic.as_str())
+        .collect();
+    let resources = topics.into_iter().map(|topic| DescribeConfigsResource {
+        resource_type: TOPIC_RESOURCE,
+        resource_name: topic.to_owned(),
+        configuration_keys: Some(vec![MAX_MESSAGE_BYTES.to_owned()]),
+    });
+    let request = DescribeConfigsRequest {
+        resources: resources.collect(),
+        ..Default::default()
+    };
+    // Where it is not known, Kafka's default is taken; a batch that is too large all the same is refused, and named.
+    let answer = target
+        .any(request)
+        .await
+        .map(|answer| answer.results)
+        .unwrap_or_default();
+    let limit = |topic: DescribeConfigsResult| {
+        let value = topic
+            .configs
+            .iter()
+            .find(|config| config.name == MAX_MESSAGE_BYTES)?
+            .value
+            .as_ref()?;
+        Some((topic.resource_name, value.parse().ok()?))
+    };
+    answer.into_iter().filter_map(limit).collect()
 }
 
 async fn read_map(discovery: &Discovery) -> Result<(), ClusterError> {
@@ -134,6 +318,9 @@ fn from_map(discovery: &Discovery, wanted: &Wanted) -> Option<Known> {
         target_position: Some(block.target_position),
         source_id: block.source_topic_id,
         target_id: block.target_topic_id,
+        producer: block.producer_id.zip(block.producer_epoch),
+        released: block.released,
+        segments: block.segments,
     })
 }
 
@@ -246,6 +433,9 @@ mod tests {
             target_position: Some(7),
             source_id: Some("source-1".into()),
             target_id: Some("target-1".into()),
+            producer: None,
+            released: false,
+            segments: Vec::new(),
         }
     }
 

@@ -76,6 +76,12 @@ pub struct Block {
     pub segments: Vec<Segment>,
     /// When it was written, in milliseconds since 1970.
     pub at_ms: i64,
+    /// The producer id that the writer copied with, where it copies exactly once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub producer_id: Option<i64>,
+    /// The epoch of that producer id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub producer_epoch: Option<i16>,
     /// Whether the writer gave the partition up after this: nothing is in flight.
     #[serde(default)]
     pub released: bool,
@@ -144,6 +150,8 @@ mod tests {
                 length: 28,
             }],
             at_ms: 1_700_000_000_000,
+            producer_id: None,
+            producer_epoch: None,
             released: false,
         }
     }

@@ -41,27 +41,20 @@ impl Segment {
         self.target.saturating_add(self.length)
     }
 
-    /// Take in the next record, if it is in step.
-    fn extend(&mut self, source: i64, target: i64) -> bool {
-        let in_step = source == self.source_end() && target == self.target_end();
+    /// Take in the next run, if it is in step.
+    fn extend(&mut self, run: Segment) -> bool {
+        let in_step = run.source == self.source_end() && run.target == self.target_end();
         if in_step {
-            self.length += 1;
+            self.length += run.length;
         }
         in_step
     }
 }
 
-/// Note that the record at `source` is at `target`: the last segment grows, or a new one begins where the step breaks.
-pub fn push(segments: &mut Vec<Segment>, source: i64, target: i64) {
-    let grown = segments
-        .last_mut()
-        .is_some_and(|last| last.extend(source, target));
-    if !grown {
-        segments.push(Segment {
-            source,
-            target,
-            length: 1,
-        });
+/// Note that the records of a run are on the other side: the last segment grows, or a new one begins where the step breaks.
+pub fn push(segments: &mut Vec<Segment>, run: Segment) {
+    if !segments.last_mut().is_some_and(|last| last.extend(run)) {
+        segments.push(run);
     }
 }
 
@@ -72,15 +65,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn segments_say_exactly_what_was_pushed(steps in prop::collection::vec((1i64..4, 1i64..4), 0..200)) {
+        fn segments_say_exactly_what_was_pushed(steps in prop::collection::vec((1i64..4, 1i64..4, 1i64..5), 0..200)) {
             let (mut source, mut target) = (0, 0);
             let mut pushed = Vec::new();
             let mut segments = Vec::new();
-            for (source_step, target_step) in steps {
+            for (source_step, target_step, length) in steps {
                 source += source_step;
                 target += target_step;
-                push(&mut segments, source, target);
-                pushed.push((source, target));
+                push(&mut segments, Segment { source, target, length });
+                pushed.extend((0..length).map(|i| (source + i, target + i)));
+                source += length - 1;
+                target += length - 1;
             }
             let said: Vec<(i64, i64)> = segments
                 .iter()

@@ -8,6 +8,7 @@
 
 mod clusters;
 mod draft;
+mod engines;
 mod flows;
 mod hints;
 mod keys;
@@ -165,7 +166,8 @@ fn read_root(
     let layout = drafts.required(root, "layout", "layout: active-standby");
     let layout = layout.and_then(|field| drafts.choice(&field, Layout::WORDS));
     let clusters = clusters::read_clusters(drafts, root, environment);
-    let flows = flows::read_flows(drafts, root, layout, &clusters);
+    let mut flows = flows::read_flows(drafts, root, layout, &clusters);
+    engines::choose(drafts, &clusters, &mut flows);
     let (listen, listen_spot) = read_http(drafts, root);
     clusters::check_clusters(drafts, &clusters, (listen, &listen_spot));
     rules::check_flows(drafts, &clusters, &flows);

@@ -129,6 +129,8 @@ pub struct Flow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivery {
+    /// Every record is copied once, whatever is killed.
+    ExactlyOnce,
     /// Every record is copied; after a crash some may be there twice.
     AtLeastOnce,
 }
@@ -137,6 +139,8 @@ pub enum Delivery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Engine {
+    /// Whole batches as they are, without decompressing them, by Heliostat's own client.
+    Batches,
     /// Record by record, through librdkafka's consumer and producer.
     Librdkafka,
 }
@@ -297,7 +301,10 @@ words!(Layout {
     HubAndSpoke = "hub-and-spoke",
     Custom = "custom"
 });
-words!(Delivery { AtLeastOnce = "at-least-once" });
-words!(Engine { Librdkafka = "librdkafka" });
+words!(Delivery {
+    ExactlyOnce = "exactly-once",
+    AtLeastOnce = "at-least-once"
+});
+words!(Engine { Batches = "batches", Librdkafka = "librdkafka" });
 words!(OnGap { Record = "record", Halt = "halt" });
 words!(OnRecreated { Halt = "halt", Follow = "follow" });

@@ -38,8 +38,8 @@ pub(super) struct Settings {
     include: Option<Vec<Pattern>>,
     exclude: Option<Vec<Pattern>>,
     naming: Option<(Naming, Spot)>,
-    delivery: Option<Delivery>,
-    engine: Option<Engine>,
+    delivery: Option<(Delivery, Spot)>,
+    engine: Option<(Engine, Spot)>,
     on_gap: Option<OnGap>,
     on_recreated: Option<OnRecreated>,
     replication_factor: Option<(i16, Spot)>,
@@ -56,6 +56,8 @@ pub(super) struct FlowDraft {
     /// Where its naming is written, or else what made this flow.
     pub naming: Spot,
     pub replication_factor: Option<Spot>,
+    pub delivery: Option<Spot>,
+    pub engine: Option<Spot>,
 }
 
 /// A flow of which the file says nothing.
@@ -81,6 +83,8 @@ pub(super) fn resolve(
     let defaults = defaults.clone();
     let compile = |texts: &[&str]| texts.iter().filter_map(|text| Pattern::new(text).ok()).collect();
     let naming = own.naming.or(defaults.naming);
+    let delivery = own.delivery.or(defaults.delivery);
+    let engine = own.engine.or(defaults.engine);
     let replication_factor = own.replication_factor.or(defaults.replication_factor);
     let flow = Flow {
         name: flow_name(source, target),
@@ -99,11 +103,11 @@ pub(super) fn resolve(
         naming: naming
             .as_ref()
             .map_or_else(prefix_default, |(naming, _)| naming.clone()),
-        delivery: own
-            .delivery
-            .or(defaults.delivery)
-            .unwrap_or(Delivery::AtLeastOnce),
-        engine: own.engine.or(defaults.engine).unwrap_or(Engine::Librdkafka),
+        // What the clusters allow is known later: see `engines`.
+        delivery: delivery
+            .as_ref()
+            .map_or(Delivery::ExactlyOnce, |(delivery, _)| *delivery),
+        engine: engine.as_ref().map_or(Engine::Batches, |(engine, _)| *engine),
         on_gap: own.on_gap.or(defaults.on_gap).unwrap_or(OnGap::Record),
         on_recreated: own
             .on_recreated
@@ -130,6 +134,8 @@ pub(super) fn resolve(
         flow,
         naming: naming.map_or(spot, |(_, spot)| spot),
         replication_factor: replication_factor.map(|(_, spot)| spot),
+        delivery: delivery.map(|(_, spot)| spot),
+        engine: engine.map(|(_, spot)| spot),
     }
 }
 
@@ -143,11 +149,13 @@ pub(super) fn read_settings(drafts: &mut Drafts, table: &Table<'_>) -> Settings 
         let spot = table.key_spot("naming").unwrap_or_else(|| field.spot.clone());
         settings.naming = read_naming(drafts, &field, &spot).map(|naming| (naming, spot));
     }
-    if let Some(field) = drafts.optional(table, "delivery", "delivery: at-least-once") {
-        settings.delivery = read_delivery(drafts, &field);
+    if let Some(field) = drafts.optional(table, "delivery", "delivery: exactly-once") {
+        let delivery = drafts.choice(&field, Delivery::WORDS);
+        settings.delivery = delivery.map(|delivery| (delivery, field.spot));
     }
-    if let Some(field) = drafts.optional(table, "engine", "engine: librdkafka") {
-        settings.engine = read_engine(drafts, &field);
+    if let Some(field) = drafts.optional(table, "engine", "engine: batches") {
+        let engine = drafts.choice(&field, Engine::WORDS);
+        settings.engine = engine.map(|engine| (engine, field.spot));
     }
     if let Some(field) = drafts.optional(table, "on_gap", "on_gap: record") {
         settings.on_gap = drafts.choice(&field, OnGap::WORDS);
@@ -322,31 +330,6 @@ fn read_template(drafts: &mut Drafts, field: &Field<'_>) -> Option<Naming> {
         )
         .help(help);
     None
-}
-
-fn read_delivery(drafts: &mut Drafts, field: &Field<'_>) -> Option<Delivery> {
-    if drafts.text(field)? == "exactly-once" {
-        let message = format!("`{}`: this version cannot copy exactly once yet", field.spot.path);
-        let help = "write `delivery: at-least-once`, or leave the key out; after a crash the records of the last second or so\n\
-                    may be there twice, and none is lost";
-        drafts.error(ProblemKind::NotYet, &field.spot, message).help(help);
-        return None;
-    }
-    drafts.choice(field, Delivery::WORDS)
-}
-
-fn read_engine(drafts: &mut Drafts, field: &Field<'_>) -> Option<Engine> {
-    if drafts.text(field)? == "batches" {
-        let message = format!(
-            "`{}`: this version does not have the engine `batches` yet",
-            field.spot.path
-        );
-        drafts
-            .error(ProblemKind::NotYet, &field.spot, message)
-            .help("write `engine: librdkafka`, or leave the key out");
-        return None;
-    }
-    drafts.choice(field, Engine::WORDS)
 }
 
 fn read_limits(drafts: &mut Drafts, table: &Table<'_>, field: &Field<'_>, settings: &mut Settings) {

@@ -121,11 +121,17 @@ impl Client {
         self.watermarks(topic);
     }
 
+    /// Deletes a topic, which somebody else may make again at once.
+    #[track_caller]
+    pub fn ask_to_delete(&self, topic: &str) {
+        let deleted = block_on(self.admin().delete_topics(&[topic], &options()));
+        expect_each(&format!("delete topic {topic}"), deleted);
+    }
+
     /// Deletes a topic, and waits until it is gone.
     #[track_caller]
     pub fn delete_topic(&self, topic: &str) {
-        let deleted = block_on(self.admin().delete_topics(&[topic], &options()));
-        expect_each(&format!("delete topic {topic}"), deleted);
+        self.ask_to_delete(topic);
         super::wait_until(LIMIT, &format!("topic {topic} is gone"), || {
             self.partitions(topic).is_none()
         });

@@ -12,6 +12,7 @@ pub mod built_in;
 pub mod check;
 pub mod clients;
 pub mod daemon;
+pub mod exact;
 pub mod http;
 pub mod kafka;
 pub mod load;

@@ -202,7 +202,7 @@ hub: hub
 spokes: [spoke-1, spoke-2]
 defaults:
   topics: { include: [\"*\"] }
-  delivery: exactly-once
+  delivery: exactly-twice
   limits: { bytes_per_second: 50mb }
 flows:
   - name: hub->hub
@@ -267,13 +267,12 @@ htpp: { listen: 127.0.0.1:8080 }
                |                       ^^^
                = help: patterns are regular expressions: write ".*" where a shell would write `*`
 
-            error: `defaults.delivery`: this version cannot copy exactly once yet
+            error: `defaults.delivery` cannot be `exactly-twice`
               --> t.yaml:16:13
                |
-            16 |   delivery: exactly-once
-               |             ^^^^^^^^^^^^
-               = help: write `delivery: at-least-once`, or leave the key out; after a crash the records of the last second or so
-                       may be there twice, and none is lost
+            16 |   delivery: exactly-twice
+               |             ^^^^^^^^^^^^^
+               = help: did you mean `delivery: exactly-once`?
 
             error: `defaults.limits.bytes_per_second`: there is no unit `mb`; sizes have the units B, kB, MB, GB, TB, KiB, MiB and GiB
               --> t.yaml:17:31

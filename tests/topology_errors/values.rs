@@ -27,59 +27,52 @@ fn a_word_that_is_none_of_the_possible() {
     "#]],
     );
     check_with(
-        "defaults: { on_gap: ignore, on_recreated: folow, engine: batches, delivery: exactly-once }\n",
+        "defaults: { on_gap: ignore, on_recreated: folow, engine: librdkafka, delivery: exactly-once }\n",
         expect![[r#"
-        error: `defaults.on_gap` cannot be `ignore`
-         --> t.yaml:8:21
-          |
-        8 | defaults: { on_gap: ignore, on_recreated: folow, engine: batches, delivery: exactly-once }
-          |                     ^^^^^^
-          = help: write `record` or `halt`
+            error: `defaults.on_gap` cannot be `ignore`
+             --> t.yaml:8:21
+              |
+            8 | defaults: { on_gap: ignore, on_recreated: folow, engine: librdkafka, delivery: exactly-once }
+              |                     ^^^^^^
+              = help: write `record` or `halt`
 
-        error: `defaults.on_recreated` cannot be `folow`
-         --> t.yaml:8:43
-          |
-        8 | defaults: { on_gap: ignore, on_recreated: folow, engine: batches, delivery: exactly-once }
-          |                                           ^^^^^
-          = help: did you mean `on_recreated: follow`?
+            error: `defaults.on_recreated` cannot be `folow`
+             --> t.yaml:8:43
+              |
+            8 | defaults: { on_gap: ignore, on_recreated: folow, engine: librdkafka, delivery: exactly-once }
+              |                                           ^^^^^
+              = help: did you mean `on_recreated: follow`?
 
-        error: `defaults.engine`: this version does not have the engine `batches` yet
-         --> t.yaml:8:58
-          |
-        8 | defaults: { on_gap: ignore, on_recreated: folow, engine: batches, delivery: exactly-once }
-          |                                                          ^^^^^^^
-          = help: write `engine: librdkafka`, or leave the key out
+            error: `defaults.delivery`: the engine `librdkafka`, which this flow has, copies at least once
+             --> t.yaml:8:80
+              |
+            8 | defaults: { on_gap: ignore, on_recreated: folow, engine: librdkafka, delivery: exactly-once }
+              |                                                                                ^^^^^^^^^^^^
+              = help: write `delivery: at-least-once`, or leave the key out; after a crash the records of the last second or so
+                      may be there twice, and none is lost
 
-        error: `defaults.delivery`: this version cannot copy exactly once yet
-         --> t.yaml:8:77
-          |
-        8 | defaults: { on_gap: ignore, on_recreated: folow, engine: batches, delivery: exactly-once }
-          |                                                                             ^^^^^^^^^^^^
-          = help: write `delivery: at-least-once`, or leave the key out; after a crash the records of the last second or so
-                  may be there twice, and none is lost
-
-        4 errors
-    "#]],
+            3 errors
+        "#]],
     );
     check_with(
         "defaults: { delivery: at-most-once, engine: kafka }\n",
         expect![[r#"
-        error: `defaults.delivery` cannot be `at-most-once`
-         --> t.yaml:8:23
-          |
-        8 | defaults: { delivery: at-most-once, engine: kafka }
-          |                       ^^^^^^^^^^^^
-          = help: did you mean `delivery: at-least-once`?
+            error: `defaults.delivery` cannot be `at-most-once`
+             --> t.yaml:8:23
+              |
+            8 | defaults: { delivery: at-most-once, engine: kafka }
+              |                       ^^^^^^^^^^^^
+              = help: did you mean `delivery: at-least-once`?
 
-        error: `defaults.engine` cannot be `kafka`
-         --> t.yaml:8:45
-          |
-        8 | defaults: { delivery: at-most-once, engine: kafka }
-          |                                             ^^^^^
-          = help: write `librdkafka`
+            error: `defaults.engine` cannot be `kafka`
+             --> t.yaml:8:45
+              |
+            8 | defaults: { delivery: at-most-once, engine: kafka }
+              |                                             ^^^^^
+              = help: write `batches` or `librdkafka`
 
-        2 errors
-    "#]],
+            2 errors
+        "#]],
     );
 }
 

@@ -83,7 +83,9 @@ fn refused(request: DescribeQuorumRequest) -> DescribeQuorumResponse {
     let partition = |partition: PartitionData| DescribedPartition {
         partition_index: partition.partition_index,
         error_code: ErrorCode::UnknownTopicOrPartition.into(),
-        error_message: Some("only partition 0 of __cluster_metadata can be described, and nothing beside it".to_owned()),
+        error_message: Some(
+            "only partition 0 of __cluster_metadata can be described, and nothing beside it".to_owned(),
+        ),
         ..Default::default()
     };
     let topics = request.topics.into_iter().map(|topic| DescribedTopic {

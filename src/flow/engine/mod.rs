@@ -1,13 +1,16 @@
 //! The engine of a flow: a reader and a writer. Everything after the acknowledgement is the [`Account`]'s, whichever engine runs.
 
+pub mod batches;
 mod budget;
 pub mod librdkafka;
 
 use std::sync::Arc;
 
+use heliostat_wire::convert::Options;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::account::Account;
+use super::exactly_once::Claim;
 
 /// A partition to copy.
 pub struct Start {
@@ -25,6 +28,10 @@ pub struct Start {
     pub account: Arc<Account>,
     /// One record alone until it is acknowledged: the last attempt failed, and what follows it must not be written again and again.
     pub careful: bool,
+    /// What makes this daemon the only writer, for an engine that copies exactly once.
+    pub claim: Option<Claim>,
+    /// What batches of the mirror topic may be like.
+    pub options: Options,
 }
 
 /// What an engine has to say of a partition or of itself.

@@ -149,6 +149,6 @@ impl Supervisor {
             }
         }
         let discovery = self.discovery.clone();
-        self.beside(async move { Report::Prepared(keys, prepare(&discovery, &wanted).await) });
+        self.beside(async move { Report::Prepared(keys, prepare(discovery, wanted).await) });
     }
 }

@@ -33,10 +33,13 @@ impl Supervisor {
         let at_once = side == Side::Source && is_out_of_range(code);
         let retry_at = if at_once {
             Instant::now()
+        } else if is_fenced(side, code) {
+            // Until then the group has said whose it is: to claim it now would take it from its owner again.
+            Instant::now() + self.flow.session_timeout + FENCED_MARGIN
         } else {
             partition.retry_at()
         };
-        partition.careful = side == Side::Target;
+        partition.careful = side == Side::Target && !is_unclear(code);
         let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
         let position = partition
             .account
@@ -76,7 +79,12 @@ impl Supervisor {
     }
 
     pub(super) fn replace_engine(&mut self) {
-        let new = match engine(&self.flow, &self.clusters, self.engine_events.0.clone()) {
+        let new = match engine(
+            &self.flow,
+            &self.discovery,
+            &self.clusters,
+            self.engine_events.0.clone(),
+        ) {
             Ok(new) => new,
             Err(error) => return tracing::error!(flow = %self.flow.name, "cannot make a writer: {error}"),
         };
@@ -95,10 +103,28 @@ impl Supervisor {
     }
 }
 
+/// How much longer than the session time-out a partition is left alone that somebody else has taken.
+const FENCED_MARGIN: Duration = Duration::from_secs(1);
+
 fn is_out_of_range(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
         RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset
+    )
+}
+
+/// Whether somebody else writes with a newer epoch.
+fn is_fenced(side: Side, code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    side == Side::Target && matches!(code, Code::InvalidProducerEpoch | Code::ProducerFenced)
+}
+
+/// Whether the records were not refused: it is not known whether they arrived, or they were sent out of turn.
+fn is_unclear(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::BrokerTransportFailure | Code::OutOfOrderSequenceNumber | Code::NotLeaderForPartition
     )
 }
 
@@ -123,6 +149,10 @@ fn failure(flow: &Flow, side: Side, code: RDKafkaErrorCode, text: &str, position
         (Side::Source, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
             (State::Waiting, format!("the source does not have it: {text}"))
         }
+        (Side::Target, Code::InvalidProducerEpoch | Code::ProducerFenced) => (
+            State::Waiting,
+            "another daemon has taken it; this one gives it up".to_string(),
+        ),
         (Side::Source, _) => (
             State::Stalled,
             format!("cannot be read from {}{at}: {text}", flow.source),

@@ -19,13 +19,14 @@ use crate::flow::account::Account;
 use crate::flow::connect::{ConnectError, connect};
 use crate::flow::daemon::Fleet;
 use crate::flow::discover::{Discovered, Discovery, Mirror};
+use crate::flow::engine::batches::{self, Batches};
 use crate::flow::engine::librdkafka::{Librdkafka, Settings};
 use crate::flow::engine::{Engine, Event, Side, Start};
 use crate::flow::facts;
 use crate::flow::member::{Member, MemberEvent, MirrorPartition, RELEASE_DEADLINE, group_id};
 use crate::flow::now_ms;
 use crate::flow::partition::{Mine, Phase, backoff, due};
-use crate::flow::prepare::{Decision, Wanted, prepare};
+use crate::flow::prepare::{Decision, Prepared, Wanted, prepare};
 use crate::flow::view::{Problem, View};
 use crate::observe::status::State;
 use crate::topology::Flow;
@@ -82,7 +83,7 @@ pub async fn run(
 enum Report {
     Discovered(Result<Discovered, ClusterError>),
     Nobody(bool),
-    Prepared(Vec<MirrorPartition>, Result<Vec<Decision>, ClusterError>),
+    Prepared(Vec<MirrorPartition>, Result<Vec<Prepared>, ClusterError>),
     Offsets(OffsetSpec, Result<Vec<PartitionOffset>, ClusterError>),
     FactsWritten,
 }
@@ -113,9 +114,23 @@ struct Supervisor {
 
 fn engine(
     flow: &Flow,
+    discovery: &Discovery,
     clusters: &(Arc<Cluster>, Arc<Cluster>),
     events: UnboundedSender<Event>,
 ) -> rdkafka::error::KafkaResult<Box<dyn Engine>> {
+    if let Some((source, target)) = &discovery.wire {
+        let settings = batches::Settings {
+            flow: flow.name.clone(),
+            in_flight_bytes: flow.limits.in_flight_bytes,
+            bytes_per_second: flow.limits.bytes_per_second,
+        };
+        return Ok(Box::new(Batches::new(
+            settings,
+            source.clone(),
+            target.clone(),
+            events,
+        )));
+    }
     let settings = Settings {
         flow: flow.name.clone(),
         in_flight_bytes: flow.limits.in_flight_bytes,
@@ -143,7 +158,7 @@ impl Supervisor {
         let flow = discovery.flow.clone();
         let clusters = (source.clone(), target.clone());
         let engine_events = unbounded_channel();
-        let engine = engine(&flow, &clusters, engine_events.0.clone())?;
+        let engine = engine(&flow, &discovery, &clusters, engine_events.0.clone())?;
         Ok(Supervisor {
             clusters,
             discovery: Arc::new(discovery),

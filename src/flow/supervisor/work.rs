@@ -122,12 +122,12 @@ impl Supervisor {
     pub(super) fn on_prepared(
         &mut self,
         keys: Vec<MirrorPartition>,
-        result: Result<Vec<Decision>, ClusterError>,
+        result: Result<Vec<Prepared>, ClusterError>,
     ) {
         match result {
-            Ok(decisions) => {
-                for (key, decision) in keys.iter().zip(decisions) {
-                    self.decided(key, decision);
+            Ok(prepared) => {
+                for (key, prepared) in keys.iter().zip(prepared) {
+                    self.decided(key, prepared);
                 }
             }
             Err(error) => {
@@ -142,7 +142,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn decided(&mut self, key: &MirrorPartition, decision: Decision) {
+    pub(super) fn decided(&mut self, key: &MirrorPartition, prepared: Prepared) {
         let on_record = self.on_record(key);
         let Some(partition) = self.mine.get_mut(key) else {
             return;
@@ -150,7 +150,7 @@ impl Supervisor {
         if partition.phase != Phase::Preparing {
             return;
         }
-        match decision {
+        match prepared.decision.clone() {
             Decision::Halt { state, reason } => {
                 // It is looked at again: what hinders it may pass, or be mended by someone.
                 partition.phase = Phase::Due(partition.retry_at());
@@ -167,7 +167,7 @@ impl Supervisor {
                 gap,
                 note,
             } => {
-                self.copy(key, at, target_position, gap, note);
+                self.copy(key, at, target_position, gap, note, prepared);
             }
         }
     }
@@ -179,6 +179,7 @@ impl Supervisor {
         target_position: Option<i64>,
         gap: Option<(i64, i64)>,
         note: Option<String>,
+        prepared: Prepared,
     ) {
         let Some(partition) = self.mine.get_mut(key) else {
             return;
@@ -193,11 +194,13 @@ impl Supervisor {
         let account = match (&partition.account, &note) {
             (Some(account), None) => account.clone(),
             (Some(account), Some(_)) => {
-                account.restart(at, target_position);
+                account.restart(gap.map_or(at, |(from, _)| from), target_position);
                 account.clone()
             }
             (None, _) => Arc::new(Account::new(gap.map_or(at, |(from, _)| from), target_position)),
         };
+        account.recovered(&prepared.found, gap.map_or(at, |(from, _)| from));
+        account.claimed(prepared.claim);
         let gap_text = gap.map(|(from, to)| {
             let gone = account.gap(to);
             tracing::error!(flow = %self.flow.name, topic, partition = number, first = from, last = to - 1, records = gone,
@@ -236,6 +239,8 @@ impl Supervisor {
             at,
             account,
             careful,
+            claim: prepared.claim,
+            options: prepared.options,
         });
     }
 }

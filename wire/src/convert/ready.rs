@@ -1,6 +1,6 @@
 //! A batch that can be produced, and what makes it some producer's.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{RunList, checksum};
 use crate::{
@@ -54,10 +54,16 @@ impl Ready {
     /// The records are copied, so that the buffer that they were fetched into can be freed. For a producer that is not
     /// idempotent all three numbers are -1.
     pub fn seal(&self, producer_id: i64, epoch: i16, base_sequence: i32) -> Bytes {
-        let mut out = Vec::with_capacity(self.size());
+        self.seal_in(BytesMut::new(), producer_id, epoch, base_sequence)
+    }
+
+    /// As [`Ready::seal`], in memory that was used before, if it is large enough.
+    pub fn seal_in(&self, mut out: BytesMut, producer_id: i64, epoch: i16, base_sequence: i32) -> Bytes {
+        out.clear();
+        out.reserve(self.size());
         out.extend_from_slice(&self.bytes.sealed_header(producer_id, epoch, base_sequence));
         out.extend_from_slice(self.bytes.payload());
-        out.into()
+        out.freeze()
     }
 
     /// As [`Ready::seal`], without a copy: the header, and the records as a part of the buffer that they are in, which

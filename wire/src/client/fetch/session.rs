@@ -74,7 +74,7 @@ impl Session {
         request.session_id = self.id;
         request.session_epoch = self.epoch;
         let mut wanted = Grouped::default();
-        let mut forgotten = Grouped::default();
+        let mut gone: Vec<Place> = Vec::new();
         for (slot, now) in changes {
             let before = self.items.get(&slot);
             if let (Some(before), Some(now)) = (before, &now)
@@ -89,8 +89,11 @@ impl Session {
             if let Some(place) = place_before
                 && place_now.as_ref() != Some(&place)
             {
-                self.places.remove(&place);
-                forgotten.add(place.0, place.1);
+                // Another slot may have the partition by now.
+                if self.places.get(&place) == Some(&slot) {
+                    self.places.remove(&place);
+                }
+                gone.push(place);
             }
             self.items.remove(&slot);
             let (Some(item), Some(place)) = (now, place_now) else {
@@ -99,6 +102,11 @@ impl Session {
             wanted.add(place.0.clone(), partition(&item, partition_max_bytes));
             self.places.insert(place, slot);
             self.items.insert(slot, item);
+        }
+        // A broker forgets after it has added: what one slot no longer wants and another one does is not forgotten.
+        let mut forgotten = Grouped::default();
+        for place in gone.into_iter().filter(|place| !self.places.contains_key(place)) {
+            forgotten.add(place.0, place.1);
         }
         request.topics = wanted.into_topics(|topic, topic_id, partitions| FetchTopic {
             topic,
@@ -196,5 +204,50 @@ impl<T> Grouped<T> {
                 Topic::Name(name) => make(name.to_string(), Uuid::ZERO, things),
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wants::Wish;
+    use super::*;
+
+    fn item(slot: u32) -> Item {
+        let wish = Wish {
+            topic: "orders".into(),
+            partition: 3,
+            offset: 7,
+            last_epoch: -1,
+        };
+        Item {
+            slot,
+            number: u64::from(slot),
+            wish,
+            topic_id: None,
+            leader_epoch: 1,
+        }
+    }
+
+    fn say(session: &mut Session, changes: Vec<(u32, Option<Item>)>) -> (usize, usize) {
+        let mut request = FetchRequest::default();
+        session.say(changes, 1, &mut request);
+        (request.topics.len(), request.forgotten_topics_data.len())
+    }
+
+    #[test]
+    fn a_partition_that_goes_from_one_slot_to_another_is_not_forgotten() {
+        for turn in 0..2 {
+            let mut session = Session::begin(false);
+            assert_eq!(say(&mut session, vec![(1, Some(item(1)))]), (1, 0));
+            let mut changes = vec![(1, None), (2, Some(item(2)))];
+            changes.rotate_left(turn);
+            assert_eq!(say(&mut session, changes), (1, 0));
+            let topic = FetchableTopicResponse {
+                topic: "orders".to_owned(),
+                ..Default::default()
+            };
+            assert_eq!(session.asked(&topic, 3).map(|item| item.slot), Some(2));
+            assert_eq!(say(&mut session, vec![(2, None)]), (0, 1));
+        }
     }
 }

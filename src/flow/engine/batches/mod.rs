@@ -1,0 +1,118 @@
+//! The engine that passes whole batches on, on Heliostat's own client.
+//!
+//! One task takes what was fetched, makes of it batches that the target takes, and gives them to the sender; the answers settle in
+//! the accounts. It is idempotent producing in order: a batch is sent once. After a failure a partition starts anew with a claim, which reads in
+//! the target's log what has arrived, instead of guessing.
+
+mod pump;
+mod slot;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use heliostat_wire::client::Client;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Engine, Event, Side, Start};
+use pump::Pump;
+
+/// What the engine needs to know of its flow.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The flow's name, for logs.
+    pub flow: String,
+    /// At most this many bytes that were fetched and are not acknowledged by the target.
+    pub in_flight_bytes: u64,
+    /// At most this many bytes a second, if set.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// The engine.
+pub struct Batches {
+    commands: mpsc::UnboundedSender<Command>,
+    complaints: Arc<Complaints>,
+    stop: CancellationToken,
+}
+
+enum Command {
+    Start(Box<Start>),
+    Stop(u32),
+}
+
+/// What each side last complained of.
+#[derive(Debug, Default)]
+struct Complaints {
+    source: Mutex<Option<String>>,
+    target: Mutex<Option<String>>,
+}
+
+impl Batches {
+    /// An engine between two clusters. What it has to say goes to `events`.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a command for each partition that is started or stopped"
+    )]
+    pub fn new(
+        settings: Settings,
+        source: Client,
+        target: Client,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Batches {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let complaints = Arc::new(Complaints::default());
+        let stop = CancellationToken::new();
+        let pump = Pump::new(settings, source, target, events.clone(), complaints.clone());
+        let work = tokio::spawn(pump.run(inbox, stop.clone()));
+        tokio::spawn(async move {
+            // Its panic has been reported; the flow gets a new engine, and claims its partitions anew.
+            if let Err(error) = work.await {
+                let _ = events.send(Event::Broken(error.to_string()));
+            }
+        });
+        Batches {
+            commands,
+            complaints,
+            stop,
+        }
+    }
+}
+
+impl Engine for Batches {
+    fn start(&self, partition: Start) {
+        // The task lives as long as `self`.
+        let _ = self.commands.send(Command::Start(Box::new(partition)));
+    }
+
+    fn stop(&self, id: u32) {
+        let _ = self.commands.send(Command::Stop(id));
+    }
+
+    fn refresh(&self, _: &str) {
+        // The client asks about a partition that it does not know when it is first used.
+    }
+
+    fn last_error(&self, side: Side) -> Option<String> {
+        self.complaints.of(side).clone()
+    }
+
+    fn refused(&self, _: &str, _: i32) -> Option<String> {
+        // What is refused is reported at once, and not sent again by the engine.
+        None
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Complaints {
+    fn of(&self, side: Side) -> std::sync::MutexGuard<'_, Option<String>> {
+        let complaint = match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        };
+        complaint.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,366 @@
+//! The task that moves batches: from what was fetched to what is sent.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use heliostat_wire::ErrorCode;
+use heliostat_wire::client::{
+    Acked, Client, Data, Failure, FetchFailure, Fetched, Fetcher, FetcherConfig, Report, Sender, SenderConfig,
+};
+use heliostat_wire::convert::ConvertReason;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::types::RDKafkaRespErr;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::slot::Slot;
+use super::{Command, Complaints, Settings};
+use crate::cluster::admin::explain;
+use crate::flow::engine::budget::Budget;
+use crate::flow::engine::{Event, Side, Start};
+
+/// Answers that wait to be taken in; each is bounded, and with them what is fetched ahead.
+const ANSWERS: usize = 1;
+
+/// Reports that wait to be taken in.
+const REPORTS: usize = 64;
+
+/// A partition is fetched ahead by so many bytes that wait to be sent.
+const AHEAD_BYTES: usize = 1 << 20;
+
+/// No partition's share of the bytes in flight is smaller than this, or small batches would make it slow.
+const SHARE_MIN: usize = 256 * 1024;
+
+/// The memory of so many batches is kept, of none that is larger than this.
+const SPARE: usize = 8;
+const SPARE_BYTES_MAX: usize = 2 << 20;
+
+/// How often is looked whether the budget allows more.
+const TICK: Duration = Duration::from_millis(2);
+
+pub(super) struct Pump {
+    settings: Settings,
+    sender: Sender,
+    fetcher: Fetcher,
+    reports: mpsc::Receiver<Vec<Report>>,
+    fetched: mpsc::Receiver<Vec<Fetched>>,
+    events: mpsc::UnboundedSender<Event>,
+    complaints: Arc<Complaints>,
+    slots: HashMap<u32, Slot>,
+    /// Slots that have something to send and could not, in turn.
+    held: VecDeque<u32>,
+    /// Slots that may not be fetched now, in turn.
+    waiting: VecDeque<u32>,
+    /// Bytes that were fetched and are not acknowledged.
+    buffered: usize,
+    budget: Budget,
+    /// Memory of batches that have arrived, for those that come: the system would have to clear new memory first.
+    spare: Vec<BytesMut>,
+}
+
+impl Pump {
+    pub(super) fn new(
+        settings: Settings,
+        source: Client,
+        target: Client,
+        events: mpsc::UnboundedSender<Event>,
+        complaints: Arc<Complaints>,
+    ) -> Pump {
+        let (reported, reports) = mpsc::channel(REPORTS);
+        let (answered, fetched) = mpsc::channel(ANSWERS);
+        let fetcher = FetcherConfig {
+            read_committed: true,
+            ..FetcherConfig::default()
+        };
+        Pump {
+            sender: Sender::new(target, SenderConfig::default(), reported),
+            fetcher: Fetcher::new(source, fetcher, answered),
+            reports,
+            fetched,
+            events,
+            complaints,
+            slots: HashMap::new(),
+            held: VecDeque::new(),
+            waiting: VecDeque::new(),
+            buffered: 0,
+            budget: Budget::new(settings.bytes_per_second),
+            settings,
+            spare: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let has_room = self.has_room();
+            let is_held = !self.held.is_empty() && !self.budget.is_open();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                command = commands.recv() => match command {
+                    Some(Command::Start(start)) => self.start(*start),
+                    Some(Command::Stop(id)) => self.stop(id),
+                    None => return,
+                },
+                Some(reports) = self.reports.recv() => self.take_reports(reports),
+                Some(fetched) = self.fetched.recv(), if has_room => self.take_fetched(fetched),
+                () = tokio::time::sleep(TICK), if is_held => {}
+            }
+            self.send_held();
+            self.fetch_waiting();
+        }
+    }
+
+    fn start(&mut self, start: Start) {
+        let id = start.id;
+        let (Some(claim), options) = (start.claim, start.options) else {
+            // The supervisor starts partitions of this engine with a claim, always.
+            let text = "it was started without a producer id".to_owned();
+            return self.fail(id, Side::Target, RDKafkaErrorCode::Fail, text);
+        };
+        let slot = Slot::new(start, claim, options, self.settings.bytes_per_second);
+        self.sender.open(id);
+        self.slots.insert(id, slot);
+        self.fetch(id);
+    }
+
+    fn stop(&mut self, id: u32) {
+        self.fetcher.stop(id);
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        slot.is_stopped = true;
+        self.buffered -= slot.buffered();
+        slot.clear();
+        self.buffered += slot.buffered();
+        self.forget_if_done(id);
+    }
+
+    fn forget_if_done(&mut self, id: u32) {
+        if self
+            .slots
+            .get(&id)
+            .is_some_and(|slot| slot.is_stopped && slot.is_idle())
+        {
+            self.slots.remove(&id);
+            self.sender.close(id);
+        }
+    }
+
+    fn take_fetched(&mut self, fetched: Vec<Fetched>) {
+        for fetched in fetched {
+            let id = fetched.slot;
+            if self.slots.get(&id).is_none_or(|slot| slot.is_stopped) {
+                continue;
+            }
+            match fetched.result {
+                // What has moved in the log is asked for elsewhere; the question is still open.
+                Ok(data) if data.records.is_empty() => {}
+                Ok(data) => self.take_data(id, &data),
+                Err(failure) => self.fetch_failed(id, &failure),
+            }
+        }
+    }
+
+    fn take_data(&mut self, id: u32, data: &Data) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        slot.is_fetching = false;
+        let mut ready = Vec::new();
+        self.buffered -= slot.buffered();
+        if let Err(error) = slot.converter.convert(&data.records, &data.aborted, &mut ready) {
+            slot.obstacle = Some(error);
+        }
+        slot.next_fetch = slot.converter.position();
+        ready.into_iter().for_each(|ready| slot.push(ready));
+        self.buffered += slot.buffered();
+        self.send(id);
+        self.fetch(id);
+    }
+
+    fn fetch_failed(&mut self, id: u32, failure: &FetchFailure) {
+        let code = rdkafka_code(failure.error.code());
+        let text = failure.error.to_string();
+        *self.complaints.of(Side::Source) = Some(text.clone());
+        if let Some(slot) = self.slots.get(&id) {
+            slot.account.count_error();
+        }
+        self.fail(id, Side::Source, code, text);
+    }
+
+    /// Sends what may be sent of a slot now.
+    fn send(&mut self, id: u32) {
+        let share = self.share();
+        let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.is_stopped) else {
+            return;
+        };
+        // What is merged is not of the size that it had before.
+        self.buffered -= slot.buffered();
+        let mut is_given_up = false;
+        while self.budget.is_open()
+            && let Some(ready) = slot.next(share)
+        {
+            self.budget.spend(ready.size());
+            let Some(outgoing) = slot.send(&ready, &mut self.spare) else {
+                is_given_up = true;
+                break;
+            };
+            self.sender.send(outgoing);
+        }
+        self.buffered += slot.buffered();
+        if is_given_up {
+            // The command to stop is on its way.
+            return self.stop(id);
+        }
+        if slot.has_queued() {
+            if !slot.is_held {
+                slot.is_held = true;
+                self.held.push_back(id);
+            }
+            return;
+        }
+        slot.account.reached(id, slot.next_fetch);
+        if slot.is_idle()
+            && let Some(obstacle) = slot.obstacle.take()
+        {
+            let (side, code) = match obstacle.reason {
+                ConvertReason::RecordTooLarge { .. } => (Side::Target, RDKafkaErrorCode::MessageSizeTooLarge),
+                _ => (Side::Source, RDKafkaErrorCode::InvalidRecord),
+            };
+            self.fail(id, side, code, obstacle.to_string());
+        }
+    }
+
+    fn send_held(&mut self) {
+        for _ in 0..self.held.len() {
+            let Some(id) = self.held.pop_front() else { return };
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.is_held = false;
+            }
+            self.send(id);
+        }
+    }
+
+    /// Asks for more of a slot, now or when there is room.
+    fn fetch(&mut self, id: u32) {
+        let has_room = self.has_room();
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        if slot.is_fetching || slot.is_waiting || slot.is_stopped || slot.obstacle.is_some() {
+            return;
+        }
+        if !has_room || slot.queued_bytes >= AHEAD_BYTES {
+            slot.is_waiting = true;
+            self.waiting.push_back(id);
+            return;
+        }
+        slot.is_fetching = true;
+        self.fetcher
+            .want(id, slot.topic.clone(), slot.partition, slot.next_fetch, None);
+    }
+
+    fn fetch_waiting(&mut self) {
+        if !self.has_room() {
+            return;
+        }
+        for _ in 0..self.waiting.len() {
+            let Some(id) = self.waiting.pop_front() else {
+                return;
+            };
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.is_waiting = false;
+            }
+            self.fetch(id);
+        }
+    }
+
+    fn take_reports(&mut self, reports: Vec<Report>) {
+        for report in reports {
+            let id = report.slot;
+            let Some(slot) = self.slots.get_mut(&id) else {
+                continue;
+            };
+            // An answer without an offset says that it was there before, and not where.
+            let target = match &report.result {
+                Ok(Acked { base_offset, .. }) => Some(*base_offset).filter(|offset| *offset >= 0),
+                Err(_) => None,
+            };
+            if target.is_none() && report.result.as_ref().err().is_none_or(Failure::may_be_there) {
+                // Before it counts as settled: whoever waits for that must not see a partition that is clear.
+                slot.account.unclear();
+            }
+            self.buffered -= slot.buffered();
+            let free = slot.settle(report.tag, target);
+            self.spare
+                .extend(free.filter(|free| free.capacity() <= SPARE_BYTES_MAX));
+            self.spare.truncate(SPARE);
+            self.buffered += slot.buffered();
+            if target.is_some() {
+                slot.is_careful = false;
+            } else {
+                self.refused(id, report.result);
+            }
+            self.send(id);
+            self.forget_if_done(id);
+        }
+    }
+
+    fn refused(&mut self, id: u32, result: Result<Acked, Failure>) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        slot.account.count_error();
+        if slot.is_stopped {
+            return;
+        }
+        let (code, text) = match result {
+            Ok(_) => (
+                RDKafkaErrorCode::Fail,
+                "a batch was there already, and the target does not say where".to_owned(),
+            ),
+            Err(Failure::Refused { code, message, .. }) => {
+                let code = rdkafka_code(Some(code));
+                let text = explain(code);
+                let text = message.map_or_else(|| text.clone(), |message| format!("{text}: {message}"));
+                (code, text)
+            }
+            Err(Failure::Unclear(error) | Failure::NotSent(error)) => {
+                (rdkafka_code(error.code()), error.to_string())
+            }
+        };
+        *self.complaints.of(Side::Target) = Some(text.clone());
+        self.fail(id, Side::Target, code, text);
+    }
+
+    /// A partition cannot go on: said once, and nothing more of it is read or sent.
+    fn fail(&mut self, id: u32, side: Side, code: RDKafkaErrorCode, text: String) {
+        self.stop(id);
+        tracing::debug!(flow = %self.settings.flow, id, ?code, "{text}");
+        // Nobody listens any more only when the flow is ending.
+        let _ = self.events.send(Event::Failed { id, side, code, text });
+    }
+
+    fn has_room(&self) -> bool {
+        (self.buffered as u64) < self.settings.in_flight_bytes
+    }
+
+    /// How many bytes one partition may have in flight.
+    fn share(&self) -> usize {
+        let partitions = (self.slots.len() as u64).clamp(2, 16);
+        let share = self.settings.in_flight_bytes / partitions;
+        usize::try_from(share).unwrap_or(usize::MAX).max(SHARE_MIN)
+    }
+}
+
+/// The same error in librdkafka's words, which the rest of a flow has.
+fn rdkafka_code(code: Option<ErrorCode>) -> RDKafkaErrorCode {
+    let known = code.and_then(|code| RDKafkaRespErr::try_from(i32::from(code.code())).ok());
+    known.map_or(RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::from)
+}

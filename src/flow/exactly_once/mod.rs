@@ -1,0 +1,15 @@
+//! Copying exactly once without transactions.
+//!
+//! A partition that is taken is *claimed* (its transactional id gets the next epoch), older writers are *fenced* (a marker of the new epoch
+//! makes the log refuse them), and what they have written after the last fact of the offset map is *recovered*: the target's tail
+//! is counted and held against the source. From there on copying is plain idempotent producing.
+
+mod align;
+mod claim;
+mod reader;
+mod recover;
+mod tail;
+mod take;
+
+pub use claim::{Claim, transactional_id};
+pub use take::{Anchor, Side, Sides, take};

@@ -1,0 +1,178 @@
+//! Reading a part of one partition, on the source or on the target, apart from copying.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use heliostat_wire::ErrorCode;
+use heliostat_wire::client::{Client, Error, Lane, Manner};
+use heliostat_wire::message::fetch::{FetchPartition, FetchTopic};
+use heliostat_wire::message::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
+use heliostat_wire::message::{FetchRequest, ListOffsetsRequest};
+use tokio::time::{Instant, sleep};
+
+/// How long a leader may be away.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The pause before a leader is asked again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The first lane of those who read apart from copying.
+const FIRST_LANE: u16 = 200;
+
+/// Reading of many partitions at once is spread over so many connections to a node.
+const LANES: i32 = 4;
+
+/// Bytes that are asked for at once.
+const BYTES: i32 = 4 << 20;
+
+/// What a fetch waits for, at the end of a log.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// The last version of Fetch that names topics.
+const FETCH_BY_NAME_VERSION_MAX: i16 = 12;
+
+/// `ListOffsets` knows these places by timestamps that cannot be.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+
+/// One partition of one cluster.
+pub(super) struct Reader<'a> {
+    pub(super) client: &'a Client,
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    /// Only what is committed is read, up to the last stable offset.
+    pub(super) committed: bool,
+}
+
+/// What a fetch has brought.
+pub(super) struct Chunk {
+    pub(super) records: Bytes,
+    /// Aborted transactions: producer id, first offset.
+    pub(super) aborted: Vec<(i64, i64)>,
+}
+
+impl Reader<'_> {
+    /// The first offset of the log, and the one after the last that can be read.
+    pub(super) async fn range(&self) -> Result<(i64, i64), Error> {
+        Ok((self.offset_at(EARLIEST).await?, self.offset_at(LATEST).await?))
+    }
+
+    async fn offset_at(&self, timestamp: i64) -> Result<i64, Error> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.offset_at_once(timestamp).await {
+                Ok(offset) => return Ok(offset),
+                Err(error) => self.again(error, until).await?,
+            }
+        }
+    }
+
+    async fn offset_at_once(&self, timestamp: i64) -> Result<i64, Error> {
+        let leader = self.client.leader(self.topic, self.partition).await?;
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            isolation_level: i8::from(self.committed),
+            topics: vec![ListOffsetsTopic {
+                name: self.topic.to_owned(),
+                partitions: vec![ListOffsetsPartition {
+                    partition_index: self.partition,
+                    timestamp,
+                    ..Default::default()
+                }],
+            }],
+            ..Default::default()
+        };
+        let answer = self.client.to(leader.node, self.lane(), request).await?;
+        let mut found = answer.topics.into_iter().flat_map(|topic| topic.partitions);
+        let found = found.next().ok_or_else(|| self.nonsense("ListOffsets"))?;
+        self.check(found.error_code)?;
+        Ok(found.offset)
+    }
+
+    /// What is at and after an offset; nothing if the log ends there. `bytes` is how much is asked for, if more than usual.
+    pub(super) async fn read(&self, at: i64, bytes: usize) -> Result<Chunk, Error> {
+        let bytes = i32::try_from(bytes).unwrap_or(i32::MAX).max(BYTES);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.read_once(at, bytes).await {
+                Ok(chunk) => return Ok(chunk),
+                Err(error) => self.again(error, until).await?,
+            }
+        }
+    }
+
+    async fn read_once(&self, at: i64, bytes: i32) -> Result<Chunk, Error> {
+        let leader = self.client.leader(self.topic, self.partition).await?;
+        let request = FetchRequest {
+            max_wait_ms: i32::try_from(WAIT.as_millis()).unwrap_or(i32::MAX),
+            min_bytes: 1,
+            max_bytes: bytes,
+            isolation_level: i8::from(self.committed),
+            topics: vec![FetchTopic {
+                topic: self.topic.to_owned(),
+                topic_id: leader.topic_id.unwrap_or_default(),
+                partitions: vec![FetchPartition {
+                    partition: self.partition,
+                    fetch_offset: at,
+                    partition_max_bytes: bytes,
+                    ..Default::default()
+                }],
+            }],
+            ..Default::default()
+        };
+        let manner = Manner {
+            version_max: leader.topic_id.is_none().then_some(FETCH_BY_NAME_VERSION_MAX),
+            broker_waits: WAIT,
+        };
+        let connection = self.client.connection(leader.node, self.lane()).await?;
+        let answer = connection.start_as(request, manner).await?.await?;
+        self.check(answer.error_code)?;
+        let mut found = answer.responses.into_iter().flat_map(|topic| topic.partitions);
+        let found = found.next().ok_or_else(|| self.nonsense("Fetch"))?;
+        self.check(found.error_code)?;
+        let records = found.records.into_bytes();
+        let aborted = found.aborted_transactions.unwrap_or_default().into_iter();
+        Ok(Chunk {
+            records: records.map_err(|_| self.nonsense("Fetch"))?,
+            aborted: aborted
+                .map(|aborted| (aborted.producer_id, aborted.first_offset))
+                .collect(),
+        })
+    }
+
+    /// Whether it is worth another attempt: pauses before it, or gives the error back.
+    async fn again(&self, error: Error, until: Instant) -> Result<(), Error> {
+        if !error.is_retriable() || Instant::now() > until {
+            return Err(error);
+        }
+        if let Some(leader) = self.client.cached_leader(self.topic, self.partition) {
+            self.client.stale_leader(self.topic, self.partition, leader.epoch);
+        }
+        sleep(PAUSE).await;
+        Ok(())
+    }
+
+    fn lane(&self) -> Lane {
+        Lane(FIRST_LANE + u16::try_from(self.partition.rem_euclid(LANES)).unwrap_or(0))
+    }
+
+    fn check(&self, code: i16) -> Result<(), Error> {
+        match ErrorCode::from_code(code) {
+            ErrorCode::None => Ok(()),
+            code => Err(Error::Broker {
+                code,
+                what: format!("partition {} of topic {}", self.partition, self.topic),
+            }),
+        }
+    }
+
+    fn nonsense(&self, api: &'static str) -> Error {
+        Error::Nonsense {
+            api,
+            reason: format!(
+                "nothing about partition {} of topic {}",
+                self.partition, self.topic
+            ),
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! Taking a partition: claim, fence, recover.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use heliostat_wire::batch::{BatchError, BatchView, Batches};
+use heliostat_wire::client::Client;
+use heliostat_wire::convert::{ConvertError, ConvertReason, Converter, Options, Ready};
+use tokio::time::Instant;
+
+use super::align::{InOrder, LastOnes, Stamps, digests};
+use super::claim::{self, Claim};
+use super::reader::Reader;
+use super::recover::{Count, Counted};
+use super::tail::{Own, Tail};
+use crate::offsets::segments::Segment;
+
+/// How long a marker may take until it can be read.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Of a tail without end no more than so many records are held against the source by content; it takes some 100 MB of memory.
+const ALIGNED_RECORDS_MAX: u64 = 1_000_000;
+
+/// A partition and its mirror.
+pub struct Sides<'a> {
+    /// The source cluster.
+    pub source: &'a Client,
+    /// The target cluster.
+    pub target: &'a Client,
+    /// The source topic.
+    pub topic: &'a str,
+    /// The mirror topic.
+    pub target_topic: &'a str,
+    /// The partition, the same on both sides.
+    pub partition: i32,
+    /// How records are copied: the recovery counts those that are.
+    pub options: Options,
+}
+
+/// The last fact of the offset map: all before `source` is on the target before `target`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The next source offset to copy, as far as the fact knows.
+    pub source: i64,
+    /// The target offset after the last copied record.
+    pub target: i64,
+    /// Producer id and epoch of the owner who wrote it.
+    pub producer: Option<(i64, i16)>,
+    /// That owner has given the partition up: nothing of it is on its way.
+    pub released: bool,
+    /// The last segments before it.
+    pub segments: Vec<Segment>,
+}
+
+/// A partition that is this daemon's.
+#[derive(Debug)]
+pub struct Taken {
+    /// What to write with.
+    pub claim: Claim,
+    /// The next source offset to copy; none if nothing was ever copied.
+    pub position: Option<i64>,
+    /// The target offset after the last copied record, as far as it is known.
+    pub target_position: Option<i64>,
+    /// Where records landed of which the offset map does not know yet.
+    pub segments: Vec<Segment>,
+    /// What happened, if it is worth a line in the log.
+    pub note: Option<String>,
+}
+
+/// Source or target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The cluster that is read.
+    Source,
+    /// The cluster that is written.
+    Target,
+}
+
+/// A partition cannot be taken now.
+#[derive(Debug)]
+pub struct NotTaken {
+    /// Where.
+    pub side: Side,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+fn on<E: fmt::Display>(side: Side) -> impl Fn(E) -> NotTaken {
+    move |error| NotTaken {
+        side,
+        reason: error.to_string(),
+    }
+}
+
+/// Takes a partition. Without a transactional id nothing is fenced and nothing recovered: copying goes on at the last fact, and what was
+/// copied after it comes again.
+pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -> Result<Taken, NotTaken> {
+    let claim = claim::claim(sides.target, id, sides.partition)
+        .await
+        .map_err(on(Side::Target))?;
+    let as_known = |anchor: Option<&Anchor>, note| Taken {
+        claim,
+        position: anchor.map(|anchor| anchor.source),
+        target_position: anchor.map(|anchor| anchor.target),
+        segments: Vec::new(),
+        note,
+    };
+    let Some(id) = id else {
+        return Ok(as_known(anchor.as_ref(), None));
+    };
+    let target = sides.target_reader();
+    let (start, end) = target.range().await.map_err(on(Side::Target))?;
+    let before = anchor.as_ref().and_then(|anchor| anchor.producer);
+    let is_released = anchor.as_ref().is_some_and(|anchor| anchor.released)
+        && before == Some((claim.producer_id, claim.epoch - 1));
+    let is_first = anchor.is_none() && claim.epoch == 0 && end == 0;
+    if is_first {
+        return Ok(as_known(None, None));
+    }
+    if !is_released {
+        claim::fence(sides.target, id, claim, sides.target_topic, sides.partition)
+            .await
+            .map_err(on(Side::Target))?;
+    }
+    let own = Own {
+        claim,
+        before: before.map(|(id, _)| id),
+    };
+    let (anchor, note) = match anchor {
+        Some(anchor) if anchor.target > end => cut(anchor, end),
+        anchor => (anchor, None),
+    };
+    let from = anchor.as_ref().map_or(start, |anchor| anchor.target.max(start));
+    let tail = read_tail(&target, from, end, own, !is_released).await?;
+    let Some(last) = tail.last.filter(|_| tail.records > 0) else {
+        return Ok(as_known(anchor.as_ref(), note));
+    };
+    let recovery = Recovery {
+        sides,
+        from,
+        end: tail.end,
+        own,
+        stamps: last.1,
+    };
+    let counted = match &anchor {
+        Some(anchor) => recovery.anchored(anchor.source, &tail, last).await?,
+        None => recovery.unanchored(&tail).await?,
+    };
+    let (found, found_note) = counted;
+    let note = match (note, found_note) {
+        (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+        (one, other) => one.or(other),
+    };
+    let target_position = found.segments.last().map(Segment::target_end);
+    Ok(Taken {
+        claim,
+        position: Some(found.position),
+        target_position: target_position.or(anchor.map(|anchor| anchor.target)),
+        segments: found.segments,
+        note,
+    })
+}
+
+/// The mirror's log ends before the fact: it has lost its end. What is left of it ends where its last record is from.
+fn cut(anchor: Anchor, end: i64) -> (Option<Anchor>, Option<String>) {
+    let lost = format!(
+        "the mirror's log ends at {end}, and {} was on record: it has lost its end",
+        anchor.target
+    );
+    let at = anchor.segments.iter().rev().find(|segment| segment.target <= end);
+    let Some(segment) = at else {
+        return (
+            None,
+            Some(format!("{lost}; how far it goes is looked for by content")),
+        );
+    };
+    let kept = (end - segment.target).min(segment.length);
+    let source = segment.source + kept;
+    let note = format!("{lost}; copying again from source offset {source}");
+    let anchor = Anchor {
+        source,
+        target: end,
+        producer: anchor.producer,
+        released: false,
+        segments: Vec::new(),
+    };
+    (Some(anchor), Some(note))
+}
+
+/// Reads the target's log from an offset to its end, and until the marker is seen, if there must be one.
+async fn read_tail(
+    target: &Reader<'_>,
+    from: i64,
+    end: i64,
+    own: Own,
+    fenced: bool,
+) -> Result<Tail, NotTaken> {
+    let until = Instant::now() + PATIENCE;
+    let mut tail = Tail::at(from);
+    while tail.end < end || (fenced && !tail.is_fenced) {
+        let before = tail.end;
+        let chunk = target.read(tail.end, 0).await.map_err(on(Side::Target))?;
+        tail.take_in(&chunk.records, own).map_err(on(Side::Target))?;
+        if tail.end > before {
+            continue;
+        }
+        if !fenced {
+            break;
+        }
+        if Instant::now() > until {
+            return Err(NotTaken {
+                side: Side::Target,
+                reason: format!(
+                    "the marker that keeps older writers out was not readable within {} s",
+                    PATIENCE.as_secs()
+                ),
+            });
+        }
+    }
+    Ok(tail)
+}
+
+/// Finds the source offset that follows what the tail holds.
+struct Recovery<'a> {
+    sides: &'a Sides<'a>,
+    from: i64,
+    end: i64,
+    own: Own,
+    stamps: Stamps,
+}
+
+type Found = (Counted, Option<String>);
+
+impl Recovery<'_> {
+    /// By counting, from a fact on. If the source is not as it was, by content.
+    async fn anchored(&self, source: i64, tail: &Tail, last: (u128, Stamps)) -> Result<Found, NotTaken> {
+        let reader = self.sides.source_reader();
+        let (start, _) = reader.range().await.map_err(on(Side::Source))?;
+        if source >= start && !tail.has_holes {
+            let mut count = Count::new(source, tail.runs.clone());
+            let mut proven = false;
+            self.scan(source, |ready| {
+                if let Some(same) = count.pass(ready, last)? {
+                    proven = same;
+                }
+                Ok(if count.is_done() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                })
+            })
+            .await?;
+            if proven {
+                return Ok((count.end(), None));
+            }
+        }
+        let mut wanted = InOrder::default();
+        self.each_of_tail(|target, digest| {
+            wanted.push(target, digest);
+            if wanted.len() >= ALIGNED_RECORDS_MAX {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+        .await?;
+        let mut pairs = Pairs::new(source.max(start));
+        self.scan(source.max(start), |ready| {
+            pairs.pass(ready, self.stamps, |digest| wanted.find(digest))
+        })
+        .await?;
+        let (mut found, matched) = pairs.end();
+        let held = format!(
+            "the mirror holds {} records behind the last fact of the offset map",
+            tail.records
+        );
+        if source < start && matched == 0 {
+            // They are of what the source has lost since. Where no offset was without a record, the first that is lost for good follows them.
+            found.position = source.saturating_add(tail.records).min(start);
+            let note = format!("{held}, and the source begins at {start}: it does not have them any more");
+            return Ok((found, Some(note)));
+        }
+        let note = format!(
+            "{held}, and the source is not as it was: {matched} of them were found there by content; copying goes on at source offset {}, and at most {} records may be there twice",
+            found.position,
+            (tail.records - matched).max(0)
+        );
+        Ok((found, Some(note)))
+    }
+
+    /// Without any fact: where the source has the last records of the mirror in a row.
+    async fn unanchored(&self, tail: &Tail) -> Result<Found, NotTaken> {
+        let mut last = LastOnes::new();
+        self.each_of_tail(|_, digest| {
+            last.push(digest);
+            ControlFlow::Continue(())
+        })
+        .await?;
+        let (start, _) = self
+            .sides
+            .source_reader()
+            .range()
+            .await
+            .map_err(on(Side::Source))?;
+        let mut count = Count::new(start, tail.runs.clone());
+        let mut found = None;
+        if !last.is_empty() {
+            self.scan(start, |ready| {
+                let none = (0, self.stamps);
+                count.pass(ready, none)?;
+                let view = BatchView::parse(ready.bytes.as_bytes())?;
+                for (index, (_, digest)) in digests(&view, self.stamps)?.into_iter().enumerate() {
+                    if last.ends_with(digest) {
+                        found = ready.source.offset_of(index as i64).map(|offset| offset + 1);
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            })
+            .await?;
+        }
+        let map = "the offset map knows nothing of this mirror, which has records";
+        let Some(position) = found else {
+            let counted = Counted {
+                segments: Vec::new(),
+                position: start,
+            };
+            let note =
+                format!("{map}; they were not found on the source: copying from its beginning, {start}");
+            return Ok((counted, Some(note)));
+        };
+        let counted = count.end();
+        // If the number of records agrees as well, it is known of each where it landed.
+        let segments = if counted.position == position && !tail.has_holes {
+            counted.segments
+        } else {
+            Vec::new()
+        };
+        let note = format!("{map}; its last records were found on the source: copying goes on at {position}");
+        Ok((Counted { segments, position }, Some(note)))
+    }
+
+    /// The source's records from an offset on that would be copied, batch by batch.
+    async fn scan(
+        &self,
+        from: i64,
+        mut pass: impl FnMut(&Ready) -> Result<ControlFlow<()>, BatchError>,
+    ) -> Result<(), NotTaken> {
+        let failed = on(Side::Source);
+        let reader = self.sides.source_reader();
+        let (_, end) = reader.range().await.map_err(on(Side::Source))?;
+        let mut converter = Converter::new(self.sides.options);
+        converter.start_at(from);
+        let (mut at, mut bytes, mut ready) = (from, 0, Vec::new());
+        while at < end {
+            let chunk = reader.read(at, bytes).await.map_err(on(Side::Source))?;
+            let before = at;
+            match converter.convert(&chunk.records, &chunk.aborted, &mut ready) {
+                Ok(converted) => at = converted.next,
+                Err(ConvertError {
+                    reason: ConvertReason::Partial { needed, .. },
+                    ..
+                }) if needed > bytes => {
+                    bytes = needed;
+                    continue;
+                }
+                // What cannot be copied was not.
+                Err(ConvertError { next: Some(next), .. }) => {
+                    at = next;
+                    converter.start_at(next);
+                }
+                Err(error) => return Err(failed(error.to_string())),
+            }
+            for ready in ready.drain(..) {
+                if pass(&ready).map_err(on(Side::Source))?.is_break() {
+                    return Ok(());
+                }
+            }
+            if at <= before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The flow's records in the target's tail.
+    async fn each_of_tail(&self, mut each: impl FnMut(i64, u128) -> ControlFlow<()>) -> Result<(), NotTaken> {
+        let target = self.sides.target_reader();
+        let mut at = self.from;
+        while at < self.end {
+            let chunk = target.read(at, 0).await.map_err(on(Side::Target))?;
+            let before = at;
+            for batch in Batches::new(&chunk.records) {
+                let batch = batch.map_err(on(Side::Target))?;
+                let next = batch.header().next_offset();
+                if !batch.header().is_control() && self.own.wrote(&batch) {
+                    for (offset, digest) in digests(&batch, self.stamps).map_err(on(Side::Target))? {
+                        if offset >= at && each(offset, digest).is_break() {
+                            return Ok(());
+                        }
+                    }
+                }
+                at = at.max(next);
+            }
+            if at == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Pairs what is found by content.
+struct Pairs {
+    segments: Vec<Segment>,
+    position: i64,
+    matched: i64,
+}
+
+impl Pairs {
+    fn new(position: i64) -> Pairs {
+        Pairs {
+            segments: Vec::new(),
+            position,
+            matched: 0,
+        }
+    }
+
+    /// Passes a batch of the source; breaks at the first record that is not found.
+    fn pass(
+        &mut self,
+        ready: &Ready,
+        stamps: Stamps,
+        mut find: impl FnMut(u128) -> Option<i64>,
+    ) -> Result<ControlFlow<()>, BatchError> {
+        let view = BatchView::parse(ready.bytes.as_bytes())?;
+        let found = digests(&view, stamps)?;
+        for ((_, digest), source) in found.into_iter().zip(ready.source.offsets()) {
+            let Some(target) = find(digest) else {
+                return Ok(ControlFlow::Break(()));
+            };
+            let run = Segment {
+                source,
+                target,
+                length: 1,
+            };
+            crate::offsets::segments::push(&mut self.segments, run);
+            self.position = source + 1;
+            self.matched += 1;
+        }
+        self.position = ready.next;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn end(self) -> (Counted, i64) {
+        let counted = Counted {
+            segments: self.segments,
+            position: self.position,
+        };
+        (counted, self.matched)
+    }
+}
+
+impl Sides<'_> {
+    fn source_reader(&self) -> Reader<'_> {
+        Reader {
+            client: self.source,
+            topic: self.topic,
+            partition: self.partition,
+            committed: true,
+        }
+    }
+
+    fn target_reader(&self) -> Reader<'_> {
+        Reader {
+            client: self.target,
+            topic: self.target_topic,
+            partition: self.partition,
+            committed: false,
+        }
+    }
+}

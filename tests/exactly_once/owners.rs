@@ -1,0 +1,200 @@
+//! Several daemons on one flow: zombies, two at the same moment, handovers as planned.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+use super::{
+    END, FLOW, LIMIT, MIRROR, Rig, SOURCE, TARGET, let_pass, random, topology, wait_mirrored, wait_more,
+};
+use crate::support::built_in::{BuiltIn, InProcess};
+use crate::support::clients::Client;
+use crate::support::daemon::Daemon;
+use crate::support::wait_for;
+
+/// Records a second, over all partitions.
+const RATE: u32 = 8_000;
+
+/// The partitions that a daemon says it copies, without asking one that stands still.
+fn owned(daemon: &Daemon) -> usize {
+    let flow = daemon.flow(FLOW);
+    let copied = flow
+        .partitions
+        .iter()
+        .filter(|partition| partition.mine && partition.state.is_healthy());
+    copied.count()
+}
+
+/// Waits until a daemon copies everything.
+#[track_caller]
+fn wait_owns_all(daemon: &Daemon, partitions: i32) {
+    wait_for(LIMIT, "one daemon copies everything", || match owned(daemon) {
+        count if count == partitions as usize => Ok(()),
+        count => Err(format!(
+            "it copies {count} of {partitions}: {:?}",
+            daemon.flow(FLOW)
+        )),
+    });
+}
+
+/// Waits until two daemons have some partitions each.
+#[track_caller]
+fn wait_shared(daemons: [&Daemon; 2], partitions: i32) {
+    wait_for(LIMIT, "two daemons share the work", || {
+        let shares = daemons.map(owned);
+        if shares.iter().sum::<usize>() == partitions as usize && !shares.contains(&0) {
+            Ok(())
+        } else {
+            Err(format!("they have {shares:?}"))
+        }
+    });
+}
+
+/// How far the mirror has grown.
+fn mirrored(rig: &Rig) -> i64 {
+    rig.target().end_offsets(MIRROR).iter().sum()
+}
+
+#[test]
+fn a_daemon_that_wakes_up_after_it_was_replaced_writes_nothing_more() {
+    let mut random = random("zombie");
+    let rig = Rig::start(4);
+    let mut asleep = Daemon::start(&rig.topology());
+    let load = rig.load(RATE);
+    wait_mirrored(&rig.target(), 16);
+    let mut awake = Daemon::start(&rig.topology());
+    for _ in 0..4 {
+        wait_shared([&asleep, &awake], rig.partitions);
+        let_pass(Duration::from_millis(random.random_range(0..300)));
+        asleep.process().pause();
+        wait_owns_all(&awake, rig.partitions);
+        wait_mirrored(&rig.target(), mirrored(&rig) + 400);
+        asleep.process().resume();
+        let_pass(Duration::from_millis(random.random_range(0..300)));
+        std::mem::swap(&mut asleep, &mut awake);
+    }
+    wait_shared([&asleep, &awake], rig.partitions);
+    let exact = rig.finish(load, vec![asleep, awake]);
+    exact.expect_equal().expect_whole_map();
+}
+
+#[test]
+fn what_was_on_the_line_when_its_owner_was_replaced_is_refused_when_it_arrives() {
+    let mut random = random("late requests");
+    let (target, line) = BuiltIn::start_behind(TARGET);
+    let rig = Rig::of(BuiltIn::start(1, SOURCE), target, 4);
+    let far = topology(&rig.source.bootstrap(), &line.address().to_string(), "");
+    let behind_line = Daemon::start(&far);
+    let load = rig.load(RATE);
+    wait_mirrored(&rig.target(), 16);
+    let near = Daemon::start(&rig.topology());
+    for _ in 0..3 {
+        wait_shared([&behind_line, &near], rig.partitions);
+        // Requests are always on the way.
+        line.delay(Duration::from_millis(50));
+        let_pass(Duration::from_millis(random.random_range(100..300)));
+        line.stall(true);
+        wait_owns_all(&near, rig.partitions);
+        wait_mirrored(&rig.target(), mirrored(&rig) + 400);
+        line.delay(Duration::ZERO);
+        line.stall(false);
+    }
+    wait_shared([&behind_line, &near], rig.partitions);
+    let exact = rig.finish(load, vec![near, behind_line]);
+    exact.expect_equal().expect_whole_map();
+}
+
+#[test]
+fn daemons_that_start_at_the_same_moment_do_not_copy_twice() {
+    let mut random = random("at once");
+    let rig = Rig::start(4);
+    let load = rig.load(RATE);
+    let mut daemons: Vec<Daemon> = (0..3).map(|_| Daemon::spawn(&rig.topology(), &[])).collect();
+    wait_mirrored(&rig.target(), 16);
+    for _ in 0..3 {
+        let_pass(Duration::from_millis(random.random_range(100..1_500)));
+        daemons.iter_mut().for_each(|daemon| daemon.process().kill());
+        super::forget_members(&rig.target.bootstrap());
+        daemons.iter_mut().for_each(Daemon::respawn);
+    }
+    daemons.iter_mut().for_each(Daemon::wait_ready);
+    let exact = rig.finish(load, daemons);
+    exact.expect_equal().expect_whole_map();
+}
+
+#[test]
+fn planned_restarts_keep_the_offsets_of_the_source() {
+    let mut random = random("planned restarts");
+    let rig = Rig::start(4);
+    let load = rig.load(RATE);
+    let mut daemon = Daemon::start(&rig.topology());
+    wait_mirrored(&rig.target(), 16);
+    for _ in 0..8 {
+        let_pass(Duration::from_millis(random.random_range(0..600)));
+        let status = daemon.stop(END);
+        assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+        daemon.restart();
+        wait_owns_all(&daemon, rig.partitions);
+    }
+    let exact = rig.finish(load, vec![daemon]);
+    exact.expect_equal().expect_same_offsets().expect_whole_map();
+    assert_eq!(
+        exact.runs.values().map(Vec::len).sum::<usize>(),
+        4,
+        "one run each: {:?}",
+        exact.runs
+    );
+}
+
+#[test]
+fn work_that_moves_between_daemons_as_planned_keeps_the_offsets_of_the_source() {
+    let rig = Rig::start(4);
+    let load = rig.load(RATE);
+    let mut leaving = Daemon::start(&rig.topology());
+    wait_mirrored(&rig.target(), 16);
+    let mut staying = Daemon::start(&rig.topology());
+    for _ in 0..3 {
+        wait_shared([&leaving, &staying], rig.partitions);
+        wait_more(&load, 500);
+        let status = leaving.stop(END);
+        assert_eq!(status.code(), Some(0), "{}", leaving.process().stderr_tail());
+        wait_owns_all(&staying, rig.partitions);
+        wait_more(&load, 500);
+        leaving.restart();
+        std::mem::swap(&mut leaving, &mut staying);
+    }
+    let exact = rig.finish(load, vec![leaving, staying]);
+    exact.expect_equal().expect_same_offsets().expect_whole_map();
+}
+
+#[test]
+fn a_partition_that_is_taken_while_its_owner_still_copies_is_no_log_that_moved_backwards() {
+    let source = InProcess::start(1, &[]);
+    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
+    let clients = [&source, &target].map(|cluster| Client::new(cluster.bootstrap()));
+    clients[0].create_topic(super::TOPIC, 4, &[]);
+    let file = topology(&source.bootstrap(), &target.bootstrap(), ", on_recreated: follow");
+    let mut daemons = vec![Daemon::start(&file), Daemon::start(&file)];
+    let load = super::load(&clients[0], 4, RATE);
+    wait_mirrored(&clients[1], 16);
+    // From asking for offsets to the claim it takes so long that the owner before copies on beyond them.
+    let slow = serde_json::json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 300 });
+    let slow = serde_json::from_value(slow).expect("a fault");
+    target.cluster().control().add_fault(slow).expect("a fault");
+    for turn in 0..4 {
+        wait_shared([&daemons[0], &daemons[1]], 4);
+        if turn % 2 == 0 {
+            // The group takes all from everybody, and nobody has heard of it yet.
+            super::forget_members(&target.bootstrap());
+        } else {
+            daemons[0].process().pause();
+            wait_owns_all(&daemons[1], 4);
+            daemons[0].process().resume();
+        }
+    }
+    load.stop();
+    let sides = super::sides(clients[0].clone(), clients[1].clone());
+    daemons.iter_mut().for_each(Daemon::wait_ready);
+    let exact = super::finish(&sides, daemons);
+    exact.expect_equal().expect_whole_map();
+}

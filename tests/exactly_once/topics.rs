@@ -1,0 +1,207 @@
+//! Topics that are not what they were: the map deleted, the mirror or the source made again, somebody else's records in
+//! the mirror.
+
+use std::time::Duration;
+
+use heliostat::observe::status::State;
+use rand::RngExt as _;
+
+use super::{
+    END, FLOW, LIMIT, MIRROR, Rig, TOPIC, finish, forget_members, let_pass, random, topology, wait_mirrored,
+};
+use crate::support::clients::Producing;
+use crate::support::daemon::Daemon;
+use crate::support::exact::{Exact, same};
+use crate::support::rec::Rec;
+use crate::support::wait_for;
+
+/// Records a second, over all partitions.
+const RATE: u32 = 4_000;
+
+const MAP: &str = "heliostat.source.offset-map.internal";
+
+#[test]
+fn a_map_that_is_deleted_is_made_again_from_what_lies_on_both_sides() {
+    let mut random = random("map deleted");
+    let rig = Rig::start(3);
+    let mut daemon = Daemon::start(&rig.topology());
+    let load = rig.load(RATE);
+    wait_mirrored(&rig.target(), 1_000);
+    let_pass(Duration::from_millis(random.random_range(0..800)));
+    daemon.process().kill();
+    rig.target().delete_topic(MAP);
+    forget_members(&rig.target.bootstrap());
+    daemon.restart();
+    super::wait_more(&load, 1_000);
+    let exact = rig.finish(load, vec![daemon]);
+    exact.expect_equal().expect_whole_map();
+}
+
+#[test]
+fn a_map_that_is_deleted_while_records_are_copied_costs_no_record() {
+    let mut random = random("map deleted meanwhile");
+    let rig = Rig::start(3);
+    let mut daemon = Daemon::start(&rig.topology());
+    let load = rig.load(RATE);
+    wait_mirrored(&rig.target(), 1_000);
+    let_pass(Duration::from_millis(random.random_range(0..800)));
+    rig.target().delete_topic(MAP);
+    let_pass(Duration::from_millis(random.random_range(1_000..2_000)));
+    daemon.process().kill();
+    forget_members(&rig.target.bootstrap());
+    daemon.restart();
+    super::wait_more(&load, 1_000);
+    let exact = rig.finish(load, vec![daemon]);
+    exact.expect_equal().expect_true_map();
+}
+
+#[test]
+fn a_mirror_that_is_made_again_under_load_gets_all_that_the_source_has() {
+    let mut random = random("mirror made again");
+    let rig = Rig::start(3);
+    let daemon = Daemon::start(&rig.topology());
+    let load = rig.load(RATE);
+    for _ in 0..3 {
+        wait_mirrored(&rig.target(), 1_000);
+        let_pass(Duration::from_millis(random.random_range(0..400)));
+        // The daemon makes it again, and what it has on its way finds a log that is new.
+        rig.target().ask_to_delete(MIRROR);
+    }
+    let exact = rig.finish(load, vec![daemon]);
+    exact.expect_equal().expect_true_map();
+}
+
+#[test]
+fn a_mirror_that_is_made_again_while_no_daemon_runs_gets_all_that_the_source_has() {
+    let rig = Rig::start(3);
+    let mut daemon = Daemon::start(&rig.topology());
+    let load = rig.load(RATE);
+    wait_mirrored(&rig.target(), 1_000);
+    daemon.process().kill();
+    rig.target().delete_topic(MIRROR);
+    rig.target().create_topic(MIRROR, 3, &[]);
+    forget_members(&rig.target.bootstrap());
+    daemon.restart();
+    let exact = rig.finish(load, vec![daemon]);
+    exact.expect_equal().expect_true_map();
+}
+
+/// What the daemon copied, without what somebody else wrote.
+fn without_foreign(mut exact: Exact) -> Exact {
+    exact
+        .mirror
+        .retain(|record| record.key.as_deref() != Some(b"foreign"));
+    exact
+}
+
+#[test]
+fn records_of_somebody_else_in_a_mirror_are_stepped_over() {
+    let mut random = random("foreign records");
+    let rig = Rig::start(2);
+    let mut daemon = Daemon::start(&rig.topology());
+    let load = rig.load(RATE);
+    wait_mirrored(&rig.target(), 100);
+    for turn in 0..super::kills(6) {
+        let foreign: Vec<Rec> = (0..2)
+            .map(|partition| Rec::new(partition, Some(b"foreign"), Some(b"of nobody")))
+            .collect();
+        let how = Producing {
+            idempotent: turn % 2 == 0,
+            ..Producing::default()
+        };
+        rig.target().produce(MIRROR, &foreign, how);
+        let_pass(Duration::from_millis(random.random_range(0..600)));
+        daemon.process().kill();
+        rig.target().produce(MIRROR, &foreign, how);
+        forget_members(&rig.target.bootstrap());
+        daemon.respawn();
+    }
+    daemon.wait_ready();
+    let exact = without_foreign(rig.finish(load, vec![daemon]));
+    exact.expect_equal().expect_whole_map();
+}
+
+/// Makes the source topic again while a daemon with `settings` runs, or not, and returns the daemon.
+fn source_made_again(rig: &Rig, settings: &str, runs: bool) -> (Daemon, Vec<Rec>) {
+    let file = topology(&rig.source.bootstrap(), &rig.target.bootstrap(), settings);
+    let mut daemon = Daemon::start(&file);
+    super::wait_copied(&rig.sides(), &daemon);
+    let before = Exact::read(&rig.sides()).mirror;
+    if !runs {
+        let status = daemon.stop(END);
+        assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+    }
+    rig.source().delete_topic(TOPIC);
+    rig.source().create_topic(TOPIC, 2, &[]);
+    // More than there was before, so that the log's length tells nothing.
+    let records: Vec<Rec> = (0..400)
+        .map(|number: i32| Rec::new(number % 2, None, Some(&number.to_be_bytes())))
+        .collect();
+    rig.source().produce(TOPIC, &records, Producing::default());
+    if !runs {
+        daemon.restart();
+    }
+    (daemon, before)
+}
+
+#[test]
+fn a_source_that_is_made_again_halts_its_mirror_unless_it_is_to_be_followed() {
+    for runs in [true, false] {
+        let rig = Rig::start(2);
+        let (daemon, before) = source_made_again(&rig, "", runs);
+        wait_for(LIMIT, "both partitions halt", || {
+            let flow = daemon.flow(FLOW);
+            let halted = |partition: &&heliostat::observe::status::PartitionStatus| {
+                partition.state == State::Recreated
+            };
+            match flow.partitions.iter().filter(halted).count() {
+                2 => Ok(()),
+                _ => Err(format!("{:?}", flow.partitions)),
+            }
+        });
+        assert_eq!(
+            rig.target().read(MIRROR),
+            before,
+            "nothing was written over the old one"
+        );
+    }
+}
+
+#[test]
+fn a_source_that_is_made_again_and_followed_is_copied_once_behind_the_old_one() {
+    let mut random = random("followed");
+    for runs in [true, false] {
+        let rig = Rig::start(2);
+        let (mut daemon, before) = source_made_again(&rig, ", on_recreated: follow", runs);
+        for _ in 0..3 {
+            let_pass(Duration::from_millis(random.random_range(0..600)));
+            daemon.process().kill();
+            forget_members(&rig.target.bootstrap());
+            daemon.respawn();
+        }
+        daemon.wait_ready();
+        let exact = finish(&rig.sides(), vec![daemon]);
+        for partition in 0..2 {
+            let of = |records: &[Rec]| -> Vec<Rec> {
+                records
+                    .iter()
+                    .filter(|record| record.partition == partition)
+                    .cloned()
+                    .collect()
+            };
+            let wanted = [of(&before), of(&exact.source)].concat();
+            let mirror = of(&exact.mirror);
+            let equal = wanted
+                .iter()
+                .zip(&mirror)
+                .all(|(wanted, found)| same(wanted, found));
+            assert!(
+                equal && wanted.len() == mirror.len(),
+                "partition {partition}: {} of the old log and {} of the new one, and {} in the mirror",
+                of(&before).len(),
+                of(&exact.source).len(),
+                mirror.len()
+            );
+        }
+    }
+}
