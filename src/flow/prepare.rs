@@ -180,8 +180,19 @@ async fn one(
         options,
         found: Vec::new(),
     };
-    let (Some((source, target)), Decision::Copy { at, note, .. }) = (&discovery.wire, &decision) else {
+    let Some((source, target)) = &discovery.wire else {
         return without_claim(decision);
+    };
+    let (at, note) = match (&decision, &known) {
+        (Decision::Copy { at, note, .. }, _) => (*at, note.clone()),
+        // What looks like a gap may have been copied: the mirror knows, and the map not yet.
+        (
+            Decision::Halt {
+                state: State::Gap, ..
+            },
+            Some(known),
+        ) => (known.position, None),
+        (Decision::Halt { .. }, _) => return without_claim(decision),
     };
     // A mirror that was made anew has nothing of what is on record; a source that was, only what was copied since.
     let known = known.filter(|known| !other(known.target_id.as_ref(), mirror.target_id.as_ref()));
@@ -189,7 +200,7 @@ async fn one(
         other(known.source_id.as_ref(), mirror.source_id.as_ref()) || known.position > end
     });
     let anchor = known.as_ref().map(|known| Anchor {
-        source: if is_other_source { *at } else { known.position },
+        source: if is_other_source { at } else { known.position },
         target: known.target_position.unwrap_or(0),
         producer: known.producer,
         released: known.released,
@@ -231,7 +242,7 @@ async fn one(
         released: false,
         segments: Vec::new(),
     });
-    let notes: Vec<String> = note.iter().cloned().chain(taken.note).collect();
+    let notes: Vec<String> = note.into_iter().chain(taken.note).collect();
     // Whoever copied until now has gone on while this one prepared: what was found on the source is there.
     let end = taken.position.map_or(end, |found| found.max(end));
     let mut decision = decide(position, mirror, start, end, policies);

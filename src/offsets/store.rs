@@ -194,8 +194,14 @@ impl State {
             Some(known) => *known = range,
             None => facts.blocks.push(range),
         }
-        // The order of the topic is the order of writing, and compaction keeps it: the last one read is the last one written.
-        facts.last = block;
+        // The order of the topic is the order of writing, and compaction keeps it: the last one read is the last one written. Only what
+        // an owner says who was replaced, and did not know it yet, is older than what his successor has said before.
+        let is_outdated = block.producer_id.is_some()
+            && block.producer_id == facts.last.producer_id
+            && block.producer_epoch < facts.last.producer_epoch;
+        if !is_outdated {
+            facts.last = block;
+        }
     }
 }
 
@@ -387,5 +393,41 @@ fn write(producer: &Producer, topic: &str, inbox: &mpsc::Receiver<Command>) {
             (None, _) => Err("no answer in time".to_string()),
         };
         let _ = command.done.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::offsets::record::VERSION;
+
+    fn block(position: i64, producer: (i64, i16)) -> Block {
+        Block {
+            v: VERSION,
+            source_topic: "orders".into(),
+            source_topic_id: None,
+            target_topic_id: None,
+            position,
+            target_position: position,
+            segments: Vec::new(),
+            at_ms: 0,
+            producer_id: Some(producer.0),
+            producer_epoch: Some(producer.1),
+            released: false,
+        }
+    }
+
+    #[test]
+    fn what_an_owner_says_after_it_was_replaced_does_not_put_the_position_back() {
+        let mut state = State::default();
+        let mut say = |position, producer| {
+            state.note_block("primary.orders".into(), 0, position, block(position, producer));
+            state.partitions[&("primary.orders".into(), 0)].last.position
+        };
+        assert_eq!(say(10, (7, 3)), 10);
+        assert_eq!(say(30, (7, 4)), 30);
+        assert_eq!(say(20, (7, 3)), 30, "its owner was replaced");
+        assert_eq!(say(25, (7, 4)), 25, "the same owner may begin anew");
+        assert_eq!(say(5, (8, 0)), 5, "the id before was forgotten");
     }
 }

@@ -163,28 +163,24 @@ fn wait_copied(sides: &Sides, daemon: &Daemon) {
         .into_iter()
         .map(Some)
         .collect();
-    wait_for(
-        std::env::var("LIM").map_or(LIMIT, |s| Duration::from_secs(s.parse().unwrap())),
-        "all is copied",
-        || {
-            let flow = daemon.flow(&format!("{}->target", sides.alias));
-            let partitions = flow
-                .partitions
-                .iter()
-                .filter(|partition| partition.topic == sides.topic);
-            let positions: Vec<Option<i64>> = partitions.map(|partition| partition.position).collect();
-            if positions == ends {
-                Ok(())
-            } else {
-                Err(format!(
-                    "positions {positions:?} of {ends:?}: {:?} {:?}\n{}",
-                    flow.state,
-                    flow.reason,
-                    tail(&daemon.log())
-                ))
-            }
-        },
-    );
+    wait_for(LIMIT, "all is copied", || {
+        let flow = daemon.flow(&format!("{}->target", sides.alias));
+        let partitions = flow
+            .partitions
+            .iter()
+            .filter(|partition| partition.topic == sides.topic);
+        let positions: Vec<Option<i64>> = partitions.map(|partition| partition.position).collect();
+        if positions == ends {
+            Ok(())
+        } else {
+            Err(format!(
+                "positions {positions:?} of {ends:?}: {:?} {:?}\n{}",
+                flow.state,
+                flow.reason,
+                tail(&daemon.log())
+            ))
+        }
+    });
 }
 
 /// The environment of a daemon whose log shall show more: `HELIOSTAT_LOG` says what.
@@ -198,10 +194,7 @@ fn log() -> Vec<(&'static str, &'static str)> {
 
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
-    lines[lines
-        .len()
-        .saturating_sub(std::env::var("LINES").map_or(12, |s| s.parse().unwrap()))..]
-        .join("\n")
+    lines[lines.len().saturating_sub(12)..].join("\n")
 }
 
 fn sides(source: Client, target: Client) -> Sides {

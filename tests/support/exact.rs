@@ -318,7 +318,14 @@ fn read_map(sides: &Sides) -> Map {
             None => drop(blocks.remove(&place)),
             Some(value) => {
                 let value: Value = serde_json::from_slice(&value).expect("a value in JSON");
-                last.insert(place.0, value.clone());
+                // The word of an owner counts no more once another one with a newer epoch has spoken.
+                let outdated = last.get(&place.0).is_some_and(|last| {
+                    last["producer_id"] == value["producer_id"]
+                        && value["producer_epoch"].as_i64() < last["producer_epoch"].as_i64()
+                });
+                if !outdated {
+                    last.insert(place.0, value.clone());
+                }
                 blocks.insert(place, value);
             }
         }

@@ -208,19 +208,15 @@ async fn read_tail(
         let before = tail.end;
         let chunk = target.read(tail.end, 0).await.map_err(on(Side::Target))?;
         tail.take_in(&chunk.records, own).map_err(on(Side::Target))?;
-        if tail.end > before {
-            continue;
-        }
-        if !fenced {
-            break;
-        }
-        if Instant::now() > until {
+        if tail.end == before && Instant::now() > until {
+            let what = if fenced {
+                "the marker that keeps older writers out"
+            } else {
+                "its end"
+            };
             return Err(NotTaken {
                 side: Side::Target,
-                reason: format!(
-                    "the marker that keeps older writers out was not readable within {} s",
-                    PATIENCE.as_secs()
-                ),
+                reason: format!("{what} was not readable within {} s", PATIENCE.as_secs()),
             });
         }
     }
@@ -359,6 +355,7 @@ impl Recovery<'_> {
         let mut converter = Converter::new(self.sides.options);
         converter.start_at(from);
         let (mut at, mut bytes, mut ready) = (from, 0, Vec::new());
+        let until = Instant::now() + PATIENCE;
         while at < end {
             let chunk = reader.read(at, bytes).await.map_err(on(Side::Source))?;
             let before = at;
@@ -383,8 +380,12 @@ impl Recovery<'_> {
                     return Ok(());
                 }
             }
-            if at <= before {
-                break;
+            // A leader that has only just become one may know less of its log than the one before has told.
+            if at <= before && Instant::now() > until {
+                return Err(failed(format!(
+                    "it ends at {end}, and was not readable from {at} within {} s",
+                    PATIENCE.as_secs()
+                )));
             }
         }
         Ok(())
