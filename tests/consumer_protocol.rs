@@ -1,16 +1,13 @@
 //! The consumer protocol of KIP-848 on the built-in cluster: librdkafka's and Java's consumers with
 //! `group.protocol=consumer`, and Kafka's tools on their groups.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::message::Message as _;
+use rdkafka::consumer::{CommitMode, Consumer as _};
 
 use crate::support::built_in::BuiltIn;
 use crate::support::clients::Client;
+use crate::support::members::{Member, wait_assigned, wait_read};
 use crate::support::mirrors::write_numbers;
 use crate::support::process::temp_dir;
 use crate::support::{kafka, wait_for, wait_until};
@@ -26,97 +23,11 @@ const QUICK: [&str; 4] = [
     "group.consumer.session.timeout.ms=6000",
 ];
 
-/// Counts what a group does to its member.
-#[derive(Default)]
-struct Counting {
-    rebalances: AtomicUsize,
-}
-
-impl ClientContext for Counting {}
-
-impl ConsumerContext for Counting {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
-        self.rebalances.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// A member of the group `workers`, and what it has read.
-struct Member {
-    consumer: BaseConsumer<Counting>,
-    read: BTreeSet<(i32, i64)>,
-}
-
-impl Member {
-    fn join(client: &Client, subscription: &str, properties: &[(&str, &str)]) -> Member {
-        let mut config = client.with(properties).config();
-        config
-            .set("group.id", "workers")
-            .set("group.protocol", "consumer")
-            .set("auto.offset.reset", "earliest")
-            .set("enable.auto.commit", "false");
-        let consumer: BaseConsumer<Counting> = config
-            .create_with_context(Counting::default())
-            .expect("create a consumer");
-        consumer.subscribe(&[subscription]).expect("subscribe");
-        Member {
-            consumer,
-            read: BTreeSet::new(),
-        }
-    }
-
-    /// Takes what has come, for a moment. While a broker is away librdkafka says so in place of records.
-    fn poll(&mut self) {
-        let mut wait = Duration::from_millis(5);
-        while let Some(message) = self.consumer.poll(wait) {
-            if let Ok(message) = message {
-                self.read.insert((message.partition(), message.offset()));
-            }
-            wait = Duration::ZERO;
-        }
-    }
-
-    fn assigned(&self) -> BTreeSet<(String, i32)> {
-        let assignment = self.consumer.assignment().expect("the assignment");
-        let elements = assignment.elements();
-        elements
-            .iter()
-            .map(|element| (element.topic().to_owned(), element.partition()))
-            .collect()
-    }
-
-    fn rebalances(&self) -> usize {
-        self.consumer.context().rebalances.load(Ordering::Relaxed)
-    }
-}
-
-/// Polls all members until they have so many partitions, each partition with one of them.
-#[track_caller]
-fn wait_assigned(members: &mut [&mut Member], counts: &[usize]) {
-    wait_for(LIMIT, &format!("the members have {counts:?} partitions"), || {
-        members.iter_mut().for_each(|member| member.poll());
-        let assigned: Vec<_> = members.iter().map(|member| member.assigned()).collect();
-        let now: Vec<usize> = assigned.iter().map(BTreeSet::len).collect();
-        let different: BTreeSet<_> = assigned.into_iter().flatten().collect();
-        if now == counts && different.len() == counts.iter().sum::<usize>() {
-            Ok(())
-        } else {
-            Err(format!("they have {now:?}"))
-        }
-    });
-}
-
-/// Polls all members until together they have read what was written.
-#[track_caller]
-fn wait_read(members: &mut [&mut Member], records: usize) {
-    wait_for(LIMIT, &format!("{records} records are read"), || {
-        members.iter_mut().for_each(|member| member.poll());
-        let read: BTreeSet<_> = members.iter().flat_map(|member| &member.read).collect();
-        if read.len() == records {
-            Ok(())
-        } else {
-            Err(format!("{} are", read.len()))
-        }
-    });
+/// Joins with the consumer protocol.
+fn join(client: &Client, subscription: &str, properties: &[(&str, &str)]) -> Member {
+    let mut all = vec![("group.protocol", "consumer")];
+    all.extend(properties);
+    Member::join(client, subscription, &all)
 }
 
 #[test]
@@ -125,11 +36,11 @@ fn librdkafkas_members_share_a_topic_take_over_and_follow_its_growth() {
     let client = Client::new(built_in.bootstrap());
     client.create_topic(TOPIC, PARTITIONS, &[]);
     write_numbers(&client, TOPIC, PARTITIONS, 0..600);
-    let mut first = Member::join(&client, TOPIC, &[]);
+    let mut first = join(&client, TOPIC, &[]);
     wait_assigned(&mut [&mut first], &[6]);
-    let mut second = Member::join(&client, TOPIC, &[("group.remote.assignor", "range")]);
+    let mut second = join(&client, TOPIC, &[("group.remote.assignor", "range")]);
     wait_assigned(&mut [&mut first, &mut second], &[3, 3]);
-    let mut third = Member::join(&client, "^wor.*", &[]);
+    let mut third = join(&client, "^wor.*", &[]);
     wait_assigned(&mut [&mut first, &mut second, &mut third], &[2, 2, 2]);
     // Now each of them has something to read.
     write_numbers(&client, TOPIC, PARTITIONS, 0..600);
@@ -156,8 +67,8 @@ fn members_go_on_after_a_restart_without_a_rebalance() {
     let mut built_in = BuiltIn::start(1, &QUICK);
     let client = Client::new(built_in.bootstrap());
     client.create_topic(TOPIC, PARTITIONS, &[]);
-    let mut first = Member::join(&client, TOPIC, &[]);
-    let mut second = Member::join(&client, TOPIC, &[("group.instance.id", "static")]);
+    let mut first = join(&client, TOPIC, &[]);
+    let mut second = join(&client, TOPIC, &[("group.instance.id", "static")]);
     wait_assigned(&mut [&mut first, &mut second], &[3, 3]);
     let before = [first.assigned(), second.assigned()];
     let rebalances = first.rebalances();
@@ -186,7 +97,7 @@ fn members_go_on_after_a_restart_without_a_rebalance() {
     );
     // A static member that ends comes back to the same partitions, and the other one does not notice.
     drop(second);
-    let mut second = Member::join(&client, TOPIC, &[("group.instance.id", "static")]);
+    let mut second = join(&client, TOPIC, &[("group.instance.id", "static")]);
     wait_until(LIMIT, "the static member has its partitions", || {
         second.poll();
         second.assigned() == before[1]

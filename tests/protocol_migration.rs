@@ -4,11 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::message::Message as _;
-
 use crate::support::built_in::BuiltIn;
 use crate::support::clients::Client;
+use crate::support::members::{GROUP, Member, wait_assigned, wait_read};
 use crate::support::mirrors::write_numbers;
 use crate::support::process::{Process, temp_dir};
 use crate::support::{kafka, wait_for};
@@ -16,7 +14,6 @@ use crate::support::{kafka, wait_for};
 const LIMIT: Duration = Duration::from_secs(60);
 const TOPIC: &str = "work";
 const PARTITIONS: i32 = 6;
-const GROUP: &str = "workers";
 /// Members notice changes sooner, and are given up sooner, than by default.
 const QUICK: [&str; 4] = [
     "--config",
@@ -31,92 +28,12 @@ const CLASSIC: &[(&str, &str)] = &[
 ];
 const CONSUMER: &[(&str, &str)] = &[("group.protocol", "consumer")];
 
-/// A member of librdkafka, and what it has read.
-struct Member {
-    consumer: BaseConsumer,
-    read: BTreeSet<(i32, i64)>,
-}
-
-impl Member {
-    fn join(client: &Client, properties: &[(&str, &str)]) -> Member {
-        let mut config = client.with(properties).config();
-        config
-            .set("group.id", GROUP)
-            .set("auto.offset.reset", "earliest")
-            .set("enable.auto.commit", "false");
-        let consumer: BaseConsumer = config.create().expect("create a consumer");
-        consumer.subscribe(&[TOPIC]).expect("subscribe");
-        Member {
-            consumer,
-            read: BTreeSet::new(),
-        }
-    }
-
-    /// Takes what has come, for a moment.
-    fn poll(&mut self) {
-        let mut wait = Duration::from_millis(5);
-        while let Some(message) = self.consumer.poll(wait) {
-            if let Ok(message) = message {
-                self.read.insert((message.partition(), message.offset()));
-            }
-            wait = Duration::ZERO;
-        }
-    }
-
-    fn assigned(&self) -> BTreeSet<i32> {
-        let assignment = self.consumer.assignment().expect("the assignment");
-        assignment
-            .elements()
-            .iter()
-            .map(|element| element.partition())
-            .collect()
-    }
-
-    #[track_caller]
-    fn commit(&self) {
-        self.consumer
-            .commit_consumer_state(CommitMode::Sync)
-            .expect("commit");
-    }
-}
-
-/// Polls all members until they have so many partitions, each partition with one of them.
-#[track_caller]
-fn wait_assigned(members: &mut [&mut Member], counts: &[usize]) {
-    wait_for(LIMIT, &format!("the members have {counts:?} partitions"), || {
-        members.iter_mut().for_each(|member| member.poll());
-        let assigned: Vec<_> = members.iter().map(|member| member.assigned()).collect();
-        let mut now: Vec<usize> = assigned.iter().map(BTreeSet::len).collect();
-        now.sort_unstable();
-        let different: BTreeSet<_> = assigned.into_iter().flatten().collect();
-        if now == counts && different.len() == counts.iter().sum::<usize>() {
-            Ok(())
-        } else {
-            Err(format!("they have {now:?}"))
-        }
-    });
-}
-
-/// Polls all members until together they have read what was written.
-#[track_caller]
-fn wait_read(members: &mut [&mut Member], records: usize) {
-    wait_for(LIMIT, &format!("{records} records are read"), || {
-        members.iter_mut().for_each(|member| member.poll());
-        let read: BTreeSet<_> = members.iter().flat_map(|member| &member.read).collect();
-        if read.len() == records {
-            Ok(())
-        } else {
-            Err(format!("{} are", read.len()))
-        }
-    });
-}
-
 #[test]
 fn a_group_rolls_to_the_consumer_protocol_and_back_member_by_member() {
     let built_in = BuiltIn::start(1, &QUICK);
     let client = Client::new(built_in.bootstrap());
     client.create_topic(TOPIC, PARTITIONS, &[]);
-    let mut members: Vec<Member> = (0..3).map(|_| Member::join(&client, CLASSIC)).collect();
+    let mut members: Vec<Member> = (0..3).map(|_| Member::join(&client, TOPIC, CLASSIC)).collect();
     // What members that are gone have read.
     let mut read = BTreeSet::new();
     let mut written = 0;
@@ -143,7 +60,7 @@ fn a_group_rolls_to_the_consumer_protocol_and_back_member_by_member() {
             let oldest = members.remove(0);
             read.extend(oldest.read.iter().copied());
             drop(oldest);
-            members.push(Member::join(&client, protocol));
+            members.push(Member::join(&client, TOPIC, protocol));
         }
     }
     let mut all: Vec<&mut Member> = members.iter_mut().collect();
@@ -161,9 +78,9 @@ fn members_of_both_protocols_go_on_after_a_restart() {
     let mut built_in = BuiltIn::start(1, &QUICK);
     let client = Client::new(built_in.bootstrap());
     client.create_topic(TOPIC, PARTITIONS, &[]);
-    let mut old = Member::join(&client, CLASSIC);
+    let mut old = Member::join(&client, TOPIC, CLASSIC);
     wait_assigned(&mut [&mut old], &[6]);
-    let mut new = Member::join(&client, CONSUMER);
+    let mut new = Member::join(&client, TOPIC, CONSUMER);
     wait_assigned(&mut [&mut old, &mut new], &[3, 3]);
     let before = [old.assigned(), new.assigned()];
     for (round, kill) in [(1, false), (2, true)] {
@@ -245,7 +162,7 @@ fn javas_and_librdkafkas_consumers_of_both_protocols_in_one_group() {
                 false => Err(members + &theirs.stderr()),
             }
         });
-        let mut ours = Member::join(&client, librdkafka_speaks);
+        let mut ours = Member::join(&client, TOPIC, librdkafka_speaks);
         wait_assigned(&mut [&mut ours], &[3]);
         is_of_type("Consumer");
         let already = theirs.stdout().lines().count();

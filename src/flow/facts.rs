@@ -65,6 +65,7 @@ fn blocks(taken: &Taken, released: bool) -> impl Iterator<Item = (Key, Option<Bl
                 topic: taken.target_topic.clone(),
                 partition: Some(taken.partition),
                 block: Some(*id),
+                owner: taken.facts.claim.map(|claim| (claim.producer_id, claim.epoch)),
             };
             // A full block that is followed by others speaks of the position at its own end.
             let end = segments.last().filter(|_| index < last);

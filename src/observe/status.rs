@@ -152,7 +152,7 @@ pub struct FlowStatus {
     pub lag: Lag,
     /// Records copied by this process since it started.
     pub records_total: u64,
-    /// Bytes of keys and values copied by this process since it started.
+    /// Bytes copied by this process since it started: of batches as they travel, or of keys and values where librdkafka copies.
     pub bytes_total: u64,
     /// Failed attempts by this process since it started: produce errors, fetch errors, lost connections.
     pub errors_total: u64,
@@ -260,7 +260,7 @@ pub struct PartitionStatus {
     pub lag: Lag,
     /// Records copied by this process since it started.
     pub records_total: u64,
-    /// Bytes of keys and values copied by this process since it started.
+    /// Bytes copied by this process since it started: of batches as they travel, or of keys and values where librdkafka copies.
     pub bytes_total: u64,
     /// Failed attempts by this process since it started.
     pub errors_total: u64,

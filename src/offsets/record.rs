@@ -5,8 +5,8 @@
 //! - `{"topic":"primary.orders"}`: the *provenance* of a mirror topic: which topic of which cluster it mirrors, and through which clusters the
 //!   data came before that. Written before the first record is copied. It is how any daemon, with any file and any aliases, knows what
 //!   would come back in a circle.
-//! - `{"topic":"primary.orders","partition":3,"block":120}`: a *block* of the offset map: some segments of one partition, and the position of
-//!   the flow there. `block` is the first target offset that it speaks of, so that two daemons never write to the same block. A block is
+//! - `{"topic":"primary.orders","partition":3,"block":120,"owner":[7,2]}`: a *block* of the offset map: some segments of one partition, and the position of
+//!   the flow there. `block` is the first target offset that it speaks of, and with `owner` two daemons never write to the same block. A block is
 //!   written again, with more segments, until it is full; the topic's compaction keeps the last.
 
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,16 @@ pub struct Key {
     /// The first target offset that the block speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<i64>,
+    /// Who writes it, where it is copied exactly once: owners that go on from the same fact begin with the same target offset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
 }
+
+/// Producer id and epoch of who copies a partition.
+pub type Owner = (i64, i16);
+
+/// Which of a partition's blocks one is: its first target offset, and who writes it.
+pub type BlockId = (i64, Option<Owner>);
 
 /// Where a mirror topic's data comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +102,7 @@ pub enum MapRecord {
     /// A mirror topic's provenance; absent when it was taken back.
     Provenance(String, Option<Provenance>),
     /// A block of a partition; absent when the target no longer holds what it speaks of.
-    Block(String, i32, i64, Option<Block>),
+    Block(String, i32, BlockId, Option<Block>),
 }
 
 impl MapRecord {
@@ -104,7 +113,7 @@ impl MapRecord {
             (None, None) => Some(MapRecord::Provenance(key.topic, versioned(value)?)),
             (Some(partition), Some(block)) => {
                 let value: Option<Block> = versioned(value)?;
-                Some(MapRecord::Block(key.topic, partition, block, value))
+                Some(MapRecord::Block(key.topic, partition, (block, key.owner), value))
             }
             _ => None,
         }
@@ -162,8 +171,9 @@ mod tests {
             topic: "primary.orders".into(),
             partition: Some(3),
             block: Some(95),
+            owner: Some((7, 2)),
         };
-        expect![[r#"{"topic":"primary.orders","partition":3,"block":95}"#]]
+        expect![[r#"{"topic":"primary.orders","partition":3,"block":95,"owner":[7,2]}"#]]
             .assert_eq(&String::from_utf8_lossy(&bytes(&key)));
         expect![[
             r#"{"v":1,"source_topic":"orders","source_topic_id":"AAAAAAAAAAAAAAAAAAAAAQ","position":130,"target_position":123,"segments":[[100,95,28]],"at_ms":1700000000000,"released":false}"#
@@ -172,7 +182,12 @@ mod tests {
         let read = MapRecord::read(&bytes(&key), Some(&bytes(&block())));
         assert_eq!(
             read,
-            Some(MapRecord::Block("primary.orders".into(), 3, 95, Some(block())))
+            Some(MapRecord::Block(
+                "primary.orders".into(),
+                3,
+                (95, Some((7, 2))),
+                Some(block())
+            ))
         );
     }
 
@@ -182,6 +197,7 @@ mod tests {
             topic: "t".into(),
             partition: Some(0),
             block: Some(0),
+            owner: None,
         };
         let later = Block { v: 2, ..block() };
         assert_eq!(MapRecord::read(&bytes(&key), Some(&bytes(&later))), None);
@@ -193,10 +209,11 @@ mod tests {
             topic: "t".into(),
             partition: Some(0),
             block: Some(9),
+            owner: None,
         };
         assert_eq!(
             MapRecord::read(&bytes(&key), None),
-            Some(MapRecord::Block("t".into(), 0, 9, None))
+            Some(MapRecord::Block("t".into(), 0, (9, None), None))
         );
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::{oneshot, watch};
 
-use super::record::{Block, Key, MapRecord, Provenance, bytes};
+use super::record::{Block, BlockId, Key, MapRecord, Provenance, bytes};
 use crate::cluster::native::{Consumed, Consumer, Producer, SourceTopic};
 use crate::cluster::{Cluster, admin};
 
@@ -47,7 +47,7 @@ pub struct PartitionFacts {
     /// The block that was written last.
     pub last: Block,
     /// All blocks that the map holds: first target offset, and the target offset after its last record.
-    pub blocks: Vec<(i64, i64)>,
+    pub blocks: Vec<(BlockId, i64)>,
 }
 
 impl MapReader {
@@ -181,7 +181,7 @@ impl Shared {
 }
 
 impl State {
-    fn note_block(&mut self, topic: String, partition: i32, id: i64, block: Block) {
+    fn note_block(&mut self, topic: String, partition: i32, id: BlockId, block: Block) {
         let range = (id, block.target_position);
         let facts = self
             .partitions
@@ -319,6 +319,7 @@ impl MapWriter {
                 topic: topic.clone(),
                 partition: None,
                 block: None,
+                owner: None,
             };
             (bytes(&key), Some(bytes(provenance)))
         });
@@ -418,10 +419,25 @@ mod tests {
     }
 
     #[test]
+    fn owners_that_go_on_from_the_same_fact_keep_their_blocks() {
+        let mut state = State::default();
+        for producer in [(7, 3), (7, 4), (7, 3)] {
+            let (topic, id) = ("primary.orders".to_owned(), (10, Some(producer)));
+            state.note_block(topic, 0, id, block(10 + i64::from(producer.1), producer));
+        }
+        let facts = &state.partitions[&("primary.orders".into(), 0)];
+        assert_eq!(
+            facts.blocks,
+            vec![((10, Some((7, 3))), 13), ((10, Some((7, 4))), 14)]
+        );
+    }
+
+    #[test]
     fn what_an_owner_says_after_it_was_replaced_does_not_put_the_position_back() {
         let mut state = State::default();
         let mut say = |position, producer| {
-            state.note_block("primary.orders".into(), 0, position, block(position, producer));
+            let id = (position, Some(producer));
+            state.note_block("primary.orders".into(), 0, id, block(position, producer));
             state.partitions[&("primary.orders".into(), 0)].last.position
         };
         assert_eq!(say(10, (7, 3)), 10);

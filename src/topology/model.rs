@@ -170,7 +170,7 @@ pub enum OnRecreated {
 pub struct Limits {
     /// Bytes that were read from the source and are not yet acknowledged by the target.
     pub in_flight_bytes: u64,
-    /// Bytes of keys and values a second; absent for no limit.
+    /// Bytes a second, as the engine counts them; absent for no limit.
     pub bytes_per_second: Option<u64>,
 }
 

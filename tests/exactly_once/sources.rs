@@ -278,7 +278,10 @@ fn records_without_keys_for_a_compacted_mirror_stop_their_partition_alone_with_a
     );
     let reason = stopped.reason.clone().unwrap_or_default();
     assert!(stopped.position <= Some(2), "nothing is passed over: {stopped:?}");
-    assert!(reason.contains("offset") && reason.contains("key"), "{reason}");
+    assert!(
+        reason.contains("source offset 2:") && reason.contains("key"),
+        "{reason}"
+    );
 }
 
 /// A log that gives records times of its own, on either side.

@@ -297,7 +297,7 @@ fn joined(runs: &[Run]) -> Vec<Run> {
 /// What the map topic says of the mirror as it is now: of each block the last version, of each partition the last position.
 fn read_map(sides: &Sides) -> Map {
     let topic = format!("heliostat.{}.offset-map.internal", sides.alias);
-    let mut blocks: BTreeMap<(i32, i64), Value> = BTreeMap::new();
+    let mut blocks: BTreeMap<(i32, i64, String), Value> = BTreeMap::new();
     let mut last: BTreeMap<i32, Value> = BTreeMap::new();
     let records = if sides.target.partitions(&topic).is_some() {
         sides.target.read(&topic)
@@ -313,7 +313,7 @@ fn read_map(sides: &Sides) -> Map {
         if key["topic"] != sides.mirror.as_str() {
             continue;
         }
-        let place = (partition as i32, block);
+        let place = (partition as i32, block, key["owner"].to_string());
         match record.value {
             None => drop(blocks.remove(&place)),
             Some(value) => {
@@ -331,7 +331,7 @@ fn read_map(sides: &Sides) -> Map {
         }
     }
     let mut runs: BTreeMap<i32, Vec<Run>> = BTreeMap::new();
-    for ((partition, _), block) in &blocks {
+    for ((partition, ..), block) in &blocks {
         // What was said of a topic of the same name that is gone does not count.
         let of_now = &last[partition];
         if ["target_topic_id", "source_topic_id"]

@@ -16,6 +16,7 @@ pub mod exact;
 pub mod http;
 pub mod kafka;
 pub mod load;
+pub mod members;
 pub mod mirrors;
 pub mod ports;
 pub mod process;

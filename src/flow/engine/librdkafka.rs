@@ -236,7 +236,14 @@ impl Shared {
 
     fn fail(&self, id: u32, side: Side, code: RDKafkaErrorCode, text: String) {
         // Nobody listens any more only when the flow is ending.
-        let _ = self.events.send(Event::Failed { id, side, code, text });
+        let failed = Event::Failed {
+            id,
+            side,
+            code,
+            text,
+            offset: None,
+        };
+        let _ = self.events.send(failed);
     }
 }
 

@@ -47,6 +47,8 @@ pub enum Event {
         code: RDKafkaErrorCode,
         /// Why, in words.
         text: String,
+        /// The source offset of the record that is at fault, where that is known and is not the position.
+        offset: Option<i64>,
     },
     /// The engine as a whole is of no use any more: it has to be made anew.
     Broken(String),

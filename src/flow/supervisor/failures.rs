@@ -5,12 +5,18 @@ use super::*;
 impl Supervisor {
     pub(super) fn on_engine(&mut self, event: Event) {
         match event {
-            Event::Failed { id, side, code, text } => {
+            Event::Failed {
+                id,
+                side,
+                code,
+                text,
+                offset,
+            } => {
                 let Some(key) = self.by_id.get(&id).cloned() else {
                     return;
                 };
                 self.stop_copying(&key);
-                self.on_failed(&key, side, code, &text);
+                self.on_failed(&key, side, code, &text, offset);
             }
             Event::Broken(reason) => {
                 tracing::warn!(flow = %self.flow.name, "the writer has to be made anew: {reason}");
@@ -26,6 +32,7 @@ impl Supervisor {
         side: Side,
         code: RDKafkaErrorCode,
         text: &str,
+        offset: Option<i64>,
     ) {
         let Some(partition) = self.mine.get_mut(key) else {
             return;
@@ -45,6 +52,7 @@ impl Supervisor {
             .account
             .as_ref()
             .map(|account| account.snapshot().position);
+        let position = offset.or(position);
         partition.phase = Phase::Draining(retry_at);
         if at_once {
             return;

@@ -82,7 +82,7 @@ catalogue! {
     FlowRecords: Counter "heliostat_flow_records_total" FLOW
         "Records that this process has copied.";
     FlowBytes: Counter "heliostat_flow_bytes_total" FLOW
-        "Bytes of keys and values that this process has copied.";
+        "Bytes that this process has copied: of batches as they travel with the engine batches, of keys and values with the engine librdkafka.";
     FlowErrors: Counter "heliostat_flow_errors_total" FLOW
         "Attempts of this process that failed: produce errors, fetch errors, lost connections.";
     FlowLeftOut: Gauge "heliostat_flow_left_out_topics" FLOW
@@ -109,7 +109,7 @@ catalogue! {
     PartitionRecords: Counter "heliostat_partition_records_total" PARTITION
         "Records that this process has copied.";
     PartitionBytes: Counter "heliostat_partition_bytes_total" PARTITION
-        "Bytes of keys and values that this process has copied.";
+        "Bytes that this process has copied: of batches as they travel with the engine batches, of keys and values with the engine librdkafka.";
     PartitionErrors: Counter "heliostat_partition_errors_total" PARTITION
         "Attempts of this process that failed.";
     PartitionGapRecords: Counter "heliostat_partition_gap_records_total" PARTITION

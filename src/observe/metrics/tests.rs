@@ -105,7 +105,7 @@ fn a_healthy_flow() {
         # HELP heliostat_flow_records_total Records that this process has copied.
         # TYPE heliostat_flow_records_total counter
         heliostat_flow_records_total{flow="primary->standby",source="primary",target="standby"} 3000
-        # HELP heliostat_flow_bytes_total Bytes of keys and values that this process has copied.
+        # HELP heliostat_flow_bytes_total Bytes that this process has copied: of batches as they travel with the engine batches, of keys and values with the engine librdkafka.
         # TYPE heliostat_flow_bytes_total counter
         heliostat_flow_bytes_total{flow="primary->standby",source="primary",target="standby"} 768000
         # HELP heliostat_flow_errors_total Attempts of this process that failed: produce errors, fetch errors, lost connections.
@@ -150,7 +150,7 @@ fn a_healthy_flow() {
         # HELP heliostat_partition_records_total Records that this process has copied.
         # TYPE heliostat_partition_records_total counter
         heliostat_partition_records_total{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0"} 1000
-        # HELP heliostat_partition_bytes_total Bytes of keys and values that this process has copied.
+        # HELP heliostat_partition_bytes_total Bytes that this process has copied: of batches as they travel with the engine batches, of keys and values with the engine librdkafka.
         # TYPE heliostat_partition_bytes_total counter
         heliostat_partition_bytes_total{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0"} 256000
         # HELP heliostat_partition_errors_total Attempts of this process that failed.

@@ -296,6 +296,7 @@ impl Pump {
                 // Before it counts as settled: whoever waits for that must not see a partition that is clear.
                 slot.account.unclear();
             }
+            let at_fault = at_fault(slot, &report);
             self.buffered -= slot.buffered();
             let free = slot.settle(report.tag, target);
             self.spare
@@ -305,14 +306,14 @@ impl Pump {
             if target.is_some() {
                 slot.is_careful = false;
             } else {
-                self.refused(id, report.result);
+                self.refused(id, report.result, at_fault);
             }
             self.send(id);
             self.forget_if_done(id);
         }
     }
 
-    fn refused(&mut self, id: u32, result: Result<Acked, Failure>) {
+    fn refused(&mut self, id: u32, result: Result<Acked, Failure>, at_fault: Option<i64>) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
@@ -336,15 +337,26 @@ impl Pump {
             }
         };
         *self.complaints.of(Side::Target) = Some(text.clone());
-        self.fail(id, Side::Target, code, text);
+        self.fail_at(id, Side::Target, code, text, at_fault);
     }
 
     /// A partition cannot go on: said once, and nothing more of it is read or sent.
     fn fail(&mut self, id: u32, side: Side, code: RDKafkaErrorCode, text: String) {
+        self.fail_at(id, side, code, text, None);
+    }
+
+    fn fail_at(&mut self, id: u32, side: Side, code: RDKafkaErrorCode, text: String, offset: Option<i64>) {
         self.stop(id);
         tracing::debug!(flow = %self.settings.flow, id, ?code, "{text}");
         // Nobody listens any more only when the flow is ending.
-        let _ = self.events.send(Event::Failed { id, side, code, text });
+        let failed = Event::Failed {
+            id,
+            side,
+            code,
+            text,
+            offset,
+        };
+        let _ = self.events.send(failed);
     }
 
     fn has_room(&self) -> bool {
@@ -357,6 +369,14 @@ impl Pump {
         let share = self.settings.in_flight_bytes / partitions;
         usize::try_from(share).unwrap_or(usize::MAX).max(SHARE_MIN)
     }
+}
+
+/// The source offset of the first record that the target complains of, if it says which.
+fn at_fault(slot: &Slot, report: &Report) -> Option<i64> {
+    let Err(Failure::Refused { record_errors, .. }) = &report.result else {
+        return None;
+    };
+    slot.offset_of(report.tag, record_errors.first()?.0)
 }
 
 /// The same error in librdkafka's words, which the rest of a flow has.

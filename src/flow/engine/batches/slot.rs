@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use heliostat_wire::batch::add_sequence;
 use heliostat_wire::client::Outgoing;
-use heliostat_wire::convert::{ConvertError, Converter, Options, Ready, merge};
+use heliostat_wire::convert::{ConvertError, Converter, Options, Ready, RunList, merge};
 
 use crate::flow::account::Account;
 use crate::flow::engine::Start;
@@ -41,8 +41,7 @@ pub(super) struct Slot {
     unmerged: usize,
     queue: VecDeque<Ready>,
     pub(super) queued_bytes: usize,
-    /// Sequence numbers in the account, and the batches.
-    in_flight: VecDeque<(u64, Bytes)>,
+    in_flight: VecDeque<Sent>,
     pub(super) in_flight_bytes: usize,
     /// Asked for and not answered.
     pub(super) is_fetching: bool,
@@ -57,6 +56,14 @@ pub(super) struct Slot {
     pub(super) is_careful: bool,
     /// What cannot be copied comes after all that is queued.
     pub(super) obstacle: Option<ConvertError>,
+}
+
+/// A batch that is on its way.
+struct Sent {
+    /// Its sequence number in the account.
+    tag: u64,
+    batch: Bytes,
+    source: RunList,
 }
 
 impl Slot {
@@ -192,7 +199,11 @@ impl Slot {
             self.next_sequence,
         );
         self.next_sequence = add_sequence(self.next_sequence, ready.records);
-        self.in_flight.push_back((tag, batch.clone()));
+        self.in_flight.push_back(Sent {
+            tag,
+            batch: batch.clone(),
+            source: ready.source.clone(),
+        });
         self.in_flight_bytes += bytes;
         Some(Outgoing {
             slot: self.id,
@@ -205,10 +216,16 @@ impl Slot {
 
     /// What became of a batch: the target offset of its first record, if it is there. Returns its memory, if nobody else has it.
     pub(super) fn settle(&mut self, tag: u64, target: Option<i64>) -> Option<BytesMut> {
-        let place = self.in_flight.iter().position(|(sent, _)| *sent == tag);
-        let (_, batch) = place.and_then(|place| self.in_flight.remove(place))?;
-        self.in_flight_bytes -= batch.len();
+        let place = self.in_flight.iter().position(|sent| sent.tag == tag);
+        let sent = place.and_then(|place| self.in_flight.remove(place))?;
+        self.in_flight_bytes -= sent.batch.len();
         self.account.settle(tag, target);
-        batch.try_into_mut().ok()
+        sent.batch.try_into_mut().ok()
+    }
+
+    /// The source offset of a record of a batch that is on its way, by its place in the batch.
+    pub(super) fn offset_of(&self, tag: u64, index: i32) -> Option<i64> {
+        let sent = self.in_flight.iter().find(|sent| sent.tag == tag)?;
+        sent.source.offset_of(i64::from(index))
     }
 }
