@@ -332,9 +332,10 @@ impl Recovery<'_> {
                 format!("{map}; they were not found on the source: copying from its beginning, {start}");
             return Ok((counted, Some(note)));
         };
+        let is_complete = count.is_done();
         let counted = count.end();
         // If the number of records agrees as well, it is known of each where it landed.
-        let segments = if counted.position == position && !tail.has_holes {
+        let segments = if is_complete && counted.position == position && !tail.has_holes {
             counted.segments
         } else {
             Vec::new()
