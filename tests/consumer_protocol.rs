@@ -7,7 +7,7 @@ use rdkafka::consumer::{CommitMode, Consumer as _};
 
 use crate::support::built_in::BuiltIn;
 use crate::support::clients::Client;
-use crate::support::members::{Member, wait_assigned, wait_read};
+use crate::support::members::{Member, QUICK, wait_assigned, wait_read};
 use crate::support::mirrors::write_numbers;
 use crate::support::process::temp_dir;
 use crate::support::{kafka, wait_for, wait_until};
@@ -15,13 +15,6 @@ use crate::support::{kafka, wait_for, wait_until};
 const LIMIT: Duration = Duration::from_secs(60);
 const TOPIC: &str = "work";
 const PARTITIONS: i32 = 6;
-/// Members notice changes sooner, and are given up sooner, than by default.
-const QUICK: [&str; 4] = [
-    "--config",
-    "group.consumer.heartbeat.interval.ms=200",
-    "--config",
-    "group.consumer.session.timeout.ms=6000",
-];
 
 /// Joins with the consumer protocol.
 fn join(client: &Client, subscription: &str, properties: &[(&str, &str)]) -> Member {
@@ -132,14 +125,7 @@ fn javas_consumer_and_tools() {
         "group.protocol=consumer",
     ];
     let mut consumer = kafka::tool_running("kafka-console-consumer", &arguments, directory.path());
-    wait_for(LIMIT, "the consumer has read everything", || {
-        let read = consumer.stdout();
-        if read.lines().count() == 6 {
-            Ok(())
-        } else {
-            Err(read + &consumer.stderr())
-        }
-    });
+    kafka::wait_lines(&mut consumer, 6);
     let tool = |tool: &str, arguments: &[&str]| {
         let all = [&["--bootstrap-server", &bootstrap], arguments].concat();
         let output = kafka::tool_on(tool, &all);

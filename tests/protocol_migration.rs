@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::built_in::BuiltIn;
 use crate::support::clients::Client;
-use crate::support::members::{GROUP, Member, wait_assigned, wait_read};
+use crate::support::members::{GROUP, Member, QUICK, wait_assigned, wait_read};
 use crate::support::mirrors::write_numbers;
 use crate::support::process::{Process, temp_dir};
 use crate::support::{kafka, wait_for};
@@ -14,13 +14,6 @@ use crate::support::{kafka, wait_for};
 const LIMIT: Duration = Duration::from_secs(60);
 const TOPIC: &str = "work";
 const PARTITIONS: i32 = 6;
-/// Members notice changes sooner, and are given up sooner, than by default.
-const QUICK: [&str; 4] = [
-    "--config",
-    "group.consumer.heartbeat.interval.ms=200",
-    "--config",
-    "group.consumer.session.timeout.ms=6000",
-];
 const CLASSIC: &[(&str, &str)] = &[
     ("heartbeat.interval.ms", "200"),
     ("session.timeout.ms", "6000"),

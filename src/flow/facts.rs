@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::account::{Account, Facts};
+use super::discover::Mirror;
+use super::exactly_once::Claim;
 use super::now_ms;
 use super::partition::Mine;
 use crate::offsets::record::{Block, Key, VERSION};
+use crate::offsets::segments::Segment;
 use crate::offsets::store::{MapWriter, WriteError};
 
 /// How often a partition that is given up is looked at.
@@ -16,11 +19,22 @@ const TICK: Duration = Duration::from_millis(5);
 pub struct Taken {
     account: Arc<Account>,
     facts: Facts,
-    target_topic: String,
+    mirror: Mirror,
     partition: i32,
-    source_topic: String,
-    source_id: Option<String>,
-    target_id: Option<String>,
+}
+
+/// Where a partition begins of which nothing is on record.
+pub struct Beginning {
+    /// Its topic and mirror.
+    pub mirror: Mirror,
+    /// The partition.
+    pub partition: i32,
+    /// The first source offset that is copied.
+    pub position: i64,
+    /// The target offset from which on the mirror's records are copied ones.
+    pub target_position: i64,
+    /// What it is copied with.
+    pub claim: Option<Claim>,
 }
 
 /// The facts that the offset map does not hold yet.
@@ -31,14 +45,24 @@ pub fn take<'a>(partitions: impl Iterator<Item = &'a Mine>) -> Vec<Taken> {
             Some(Taken {
                 facts: account.take_facts()?,
                 account,
-                target_topic: mine.mirror.target_topic.clone(),
+                mirror: mine.mirror.clone(),
                 partition: mine.partition,
-                source_topic: mine.mirror.topic.clone(),
-                source_id: mine.mirror.source_id.clone(),
-                target_id: mine.mirror.target_id.clone(),
             })
         })
         .collect()
+}
+
+/// Write where partitions begin, before anything of them is copied.
+pub async fn begin(writer: &MapWriter, beginnings: &[Beginning]) -> Result<(), WriteError> {
+    let records: Vec<(Key, Option<Block>)> = beginnings
+        .iter()
+        .map(|beginning| {
+            let place = (&beginning.mirror, beginning.partition, beginning.claim);
+            let positions = (beginning.position, beginning.target_position);
+            block(place, beginning.target_position, positions, Vec::new(), false)
+        })
+        .collect();
+    writer.blocks(&records).await
 }
 
 /// Write them. If that fails, the accounts offer them again.
@@ -54,36 +78,53 @@ pub async fn write(writer: &MapWriter, taken: Vec<Taken>, released: bool) -> Res
 }
 
 fn blocks(taken: &Taken, released: bool) -> impl Iterator<Item = (Key, Option<Block>)> {
-    let last = taken.facts.blocks.len().saturating_sub(1);
-    taken
-        .facts
+    let facts = &taken.facts;
+    let place = (&taken.mirror, taken.partition, facts.claim);
+    let last = facts.blocks.len().saturating_sub(1);
+    facts
         .blocks
         .iter()
         .enumerate()
         .map(move |(index, (id, segments))| {
-            let key = Key {
-                topic: taken.target_topic.clone(),
-                partition: Some(taken.partition),
-                block: Some(*id),
-                owner: taken.facts.claim.map(|claim| (claim.producer_id, claim.epoch)),
-            };
             // A full block that is followed by others speaks of the position at its own end.
-            let end = segments.last().filter(|_| index < last);
-            let block = Block {
-                v: VERSION,
-                source_topic: taken.source_topic.clone(),
-                source_topic_id: taken.source_id.clone(),
-                target_topic_id: taken.target_id.clone(),
-                position: end.map_or(taken.facts.position, |segment| segment.source_end()),
-                target_position: end.map_or(taken.facts.target_position, |segment| segment.target_end()),
-                segments: segments.clone(),
-                at_ms: now_ms(),
-                producer_id: taken.facts.claim.map(|claim| claim.producer_id),
-                producer_epoch: taken.facts.claim.map(|claim| claim.epoch),
-                released: released && index == last,
-            };
-            (key, Some(block))
+            let positions = segments
+                .last()
+                .filter(|_| index < last)
+                .map_or((facts.position, facts.target_position), |end| {
+                    (end.source_end(), end.target_end())
+                });
+            block(place, *id, positions, segments.clone(), released && index == last)
         })
+}
+
+/// A block of a partition, named by a target offset, with the positions on both sides.
+fn block(
+    (mirror, partition, claim): (&Mirror, i32, Option<Claim>),
+    id: i64,
+    (position, target_position): (i64, i64),
+    segments: Vec<Segment>,
+    released: bool,
+) -> (Key, Option<Block>) {
+    let key = Key {
+        topic: mirror.target_topic.clone(),
+        partition: Some(partition),
+        block: Some(id),
+        owner: claim.map(|claim| (claim.producer_id, claim.epoch)),
+    };
+    let block = Block {
+        v: VERSION,
+        source_topic: mirror.topic.clone(),
+        source_topic_id: mirror.source_id.clone(),
+        target_topic_id: mirror.target_id.clone(),
+        position,
+        target_position,
+        segments,
+        at_ms: now_ms(),
+        producer_id: claim.map(|claim| claim.producer_id),
+        producer_epoch: claim.map(|claim| claim.epoch),
+        released,
+    };
+    (key, Some(block))
 }
 
 /// Wait until nothing of these partitions is on its way, then write their last facts with a release mark. Returns of how

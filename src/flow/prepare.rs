@@ -12,7 +12,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::discover::{Discovery, Mirror};
-use super::exactly_once::{Anchor, Claim, Side, Sides, take, transactional_id};
+use super::engine::Side;
+use super::exactly_once::{Anchor, Claim, Sides, take, transactional_id};
+use super::facts::{self, Beginning};
 use crate::cluster::ClusterError;
 use crate::cluster::admin::explain;
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
@@ -124,6 +126,11 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     let policies = (discovery.flow.on_gap, discovery.flow.on_recreated);
     let limits = batch_limits(&discovery, &wanted).await;
     let places = Arc::new(Semaphore::new(AT_ONCE));
+    let new: Vec<Option<Wanted>> = wanted
+        .iter()
+        .zip(&known)
+        .map(|(wanted, known)| is_new(known.as_ref(), &wanted.mirror).then(|| wanted.clone()))
+        .collect();
     let mut work = JoinSet::new();
     for (index, (wanted, known)) in wanted.into_iter().zip(known).enumerate() {
         let source = |offsets| find(offsets, &wanted.mirror.topic, wanted.partition);
@@ -160,7 +167,48 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     }
     let mut prepared = work.join_all().await;
     prepared.sort_by_key(|(index, _)| *index);
-    Ok(prepared.into_iter().map(|(_, prepared)| prepared).collect())
+    let prepared: Vec<Prepared> = prepared.into_iter().map(|(_, prepared)| prepared).collect();
+    let beginnings: Vec<Beginning> = new
+        .iter()
+        .zip(&prepared)
+        .filter_map(|(new, prepared)| beginning(new.as_ref()?, prepared, &on_target))
+        .collect();
+    facts::begin(&discovery.writer, &beginnings)
+        .await
+        .map_err(|error| ClusterError {
+            cluster: discovery.flow.target.clone(),
+            call: format!("write {}", discovery.map_topic),
+            reason: error.to_string(),
+            away: true,
+        })?;
+    Ok(prepared)
+}
+
+/// Where a partition begins of which nothing is on record. It is on record before the first record is copied: whoever comes after a crash
+/// knows from where on the mirror's records count, and which were gone before they were copied.
+fn beginning(wanted: &Wanted, prepared: &Prepared, on_target: &[PartitionOffset]) -> Option<Beginning> {
+    let Decision::Copy {
+        at,
+        target_position,
+        gap,
+        ..
+    } = prepared.decision
+    else {
+        return None;
+    };
+    let end = find(on_target, &wanted.mirror.target_topic, wanted.partition).ok();
+    Some(Beginning {
+        mirror: wanted.mirror.clone(),
+        partition: wanted.partition,
+        position: gap.map_or(at, |(from, _)| from),
+        target_position: target_position.or(end)?,
+        claim: prepared.claim,
+    })
+}
+
+/// Whether nothing that is on record is about this mirror.
+fn is_new(known: Option<&Known>, mirror: &Mirror) -> bool {
+    known.is_none_or(|known| other(known.target_id.as_ref(), mirror.target_id.as_ref()))
 }
 
 /// Decides for one partition; where it is copied by an engine that needs one, with a claim.
@@ -195,7 +243,7 @@ async fn one(
         (Decision::Halt { .. }, _) => return without_claim(decision),
     };
     // A mirror that was made anew has nothing of what is on record; a source that was, only what was copied since.
-    let known = known.filter(|known| !other(known.target_id.as_ref(), mirror.target_id.as_ref()));
+    let known = known.filter(|known| !is_new(Some(known), mirror));
     let is_other_source = known.as_ref().is_some_and(|known| {
         other(known.source_id.as_ref(), mirror.source_id.as_ref()) || known.position > end
     });
@@ -423,132 +471,4 @@ fn decide(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use expect_test::{Expect, expect};
-
-    fn mirror() -> Mirror {
-        Mirror {
-            topic: "orders".into(),
-            target_topic: "primary.orders".into(),
-            partitions: 1,
-            source_id: Some("source-1".into()),
-            target_id: Some("target-1".into()),
-            problem: None,
-        }
-    }
-
-    fn known(position: i64) -> Known {
-        Known {
-            position,
-            target_position: Some(7),
-            source_id: Some("source-1".into()),
-            target_id: Some("target-1".into()),
-            producer: None,
-            released: false,
-            segments: Vec::new(),
-        }
-    }
-
-    fn check(
-        known: Option<Known>,
-        (start, end): (i64, i64),
-        policies: (OnGap, OnRecreated),
-        expected: Expect,
-    ) {
-        let decision = decide(known, &mirror(), start, end, policies);
-        expected.assert_eq(&format!("{decision:?}"));
-    }
-
-    const DEFAULTS: (OnGap, OnRecreated) = (OnGap::Record, OnRecreated::Halt);
-
-    #[test]
-    fn a_partition_that_was_never_copied_begins_where_the_source_begins() {
-        check(
-            None,
-            (3, 10),
-            DEFAULTS,
-            expect!["Copy { at: 3, target_position: None, gap: None, note: None }"],
-        );
-    }
-
-    #[test]
-    fn a_partition_goes_on_at_its_position() {
-        check(
-            Some(known(5)),
-            (3, 10),
-            DEFAULTS,
-            expect!["Copy { at: 5, target_position: Some(7), gap: None, note: None }"],
-        );
-    }
-
-    #[test]
-    fn records_that_are_gone_are_a_gap_with_exact_offsets() {
-        check(
-            Some(known(5)),
-            (8, 10),
-            DEFAULTS,
-            expect!["Copy { at: 8, target_position: Some(7), gap: Some((5, 8)), note: None }"],
-        );
-        check(
-            Some(known(5)),
-            (8, 10),
-            (OnGap::Halt, OnRecreated::Halt),
-            expect![[
-                r#"Halt { state: Gap, reason: "source offsets 5 to 7 were deleted before they could be copied. To go on after them, set on_gap: record" }"#
-            ]],
-        );
-    }
-
-    #[test]
-    fn a_log_that_moved_backwards_is_not_copied_over_the_old_one() {
-        check(
-            Some(known(50)),
-            (0, 10),
-            DEFAULTS,
-            expect![[
-                r#"Halt { state: Recreated, reason: "the source's log ends at 10, before the position 50: it was truncated, or made again. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete primary.orders on the target" }"#
-            ]],
-        );
-    }
-
-    #[test]
-    fn a_topic_made_again_is_told_by_its_id_even_if_it_is_longer() {
-        let before = Known {
-            source_id: Some("source-0".into()),
-            ..known(5)
-        };
-        check(
-            Some(before.clone()),
-            (0, 100),
-            DEFAULTS,
-            expect![[
-                r#"Halt { state: Recreated, reason: "the source topic was deleted and made again. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete primary.orders on the target" }"#
-            ]],
-        );
-        check(
-            Some(before),
-            (0, 100),
-            (OnGap::Record, OnRecreated::Follow),
-            expect![[
-                r#"Copy { at: 0, target_position: Some(7), gap: None, note: Some("the source topic was deleted and made again: following the new log from 0") }"#
-            ]],
-        );
-    }
-
-    #[test]
-    fn a_mirror_topic_made_again_is_filled_again() {
-        let before = Known {
-            target_id: Some("target-0".into()),
-            ..known(5)
-        };
-        check(
-            Some(before),
-            (2, 10),
-            DEFAULTS,
-            expect![[
-                r#"Copy { at: 2, target_position: None, gap: None, note: Some("primary.orders was made anew on the target: copying again from the start") }"#
-            ]],
-        );
-    }
-}
+mod tests;

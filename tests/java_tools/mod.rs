@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use crate::support::built_in::BuiltIn;
 use crate::support::clients::Client;
 use crate::support::process::temp_dir;
-use crate::support::{kafka, wait_for, wait_until};
+use crate::support::{kafka, wait_until};
 
 /// How long something may take that a tool has set in motion.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -381,14 +381,7 @@ fn consumer_groups() {
         "session.timeout.ms=6000",
     ];
     let mut consumer = kafka::tool_running("kafka-console-consumer", &arguments, directory.path());
-    wait_for(LIMIT, "the consumer has read everything", || {
-        let read = consumer.stdout();
-        if read.lines().count() == 6 {
-            Ok(())
-        } else {
-            Err(read + &consumer.stderr())
-        }
-    });
+    kafka::wait_lines(&mut consumer, 6);
     assert_eq!(groups(&["--list", "--state"]), "GROUP STATE\nreaders Stable\n");
     assert_contains(
         &groups(&["--describe", "--group", "readers"]),

@@ -284,6 +284,19 @@ pub fn tool_running(tool: &str, arguments: &[&str], directory: &Path) -> Process
     Process::start(tool, runner(&[&[tool], arguments].concat()), directory)
 }
 
+/// Waits until a tool that goes on has printed exactly so many lines.
+#[track_caller]
+pub fn wait_lines(tool: &mut Process, lines: usize) {
+    wait_for(TOOL, &format!("the tool has printed {lines} lines"), || {
+        let printed = tool.stdout();
+        if printed.lines().count() == lines {
+            Ok(())
+        } else {
+            Err(printed + &tool.stderr())
+        }
+    });
+}
+
 /// A MirrorMaker 2 that runs the flows of `properties`, a file that it is given in `directory`. Only where [`available`].
 pub fn mirror_maker(properties: &str, directory: &Path) -> Process {
     let path = directory.join("mm2.properties");

@@ -14,6 +14,14 @@ use super::wait_for;
 /// The group that they are in.
 pub const GROUP: &str = "workers";
 
+/// Members notice changes sooner, and are given up sooner, than by default.
+pub const QUICK: [&str; 4] = [
+    "--config",
+    "group.consumer.heartbeat.interval.ms=200",
+    "--config",
+    "group.consumer.session.timeout.ms=6000",
+];
+
 /// How long a group may take to settle.
 const LIMIT: Duration = Duration::from_secs(60);
 

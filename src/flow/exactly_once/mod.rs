@@ -12,4 +12,4 @@ mod tail;
 mod take;
 
 pub use claim::{Claim, transactional_id};
-pub use take::{Anchor, Side, Sides, take};
+pub use take::{Anchor, Sides, take};

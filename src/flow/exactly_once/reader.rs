@@ -52,9 +52,14 @@ pub(super) struct Chunk {
 }
 
 impl Reader<'_> {
-    /// The first offset of the log, and the one after the last that can be read.
-    pub(super) async fn range(&self) -> Result<(i64, i64), Error> {
-        Ok((self.offset_at(EARLIEST).await?, self.offset_at(LATEST).await?))
+    /// The first offset of the log.
+    pub(super) async fn start(&self) -> Result<i64, Error> {
+        self.offset_at(EARLIEST).await
+    }
+
+    /// The offset after the last that can be read.
+    pub(super) async fn end(&self) -> Result<i64, Error> {
+        self.offset_at(LATEST).await
     }
 
     async fn offset_at(&self, timestamp: i64) -> Result<i64, Error> {
@@ -89,13 +94,17 @@ impl Reader<'_> {
         Ok(found.offset)
     }
 
-    /// What is at and after an offset; nothing if the log ends there. `bytes` is how much is asked for, if more than usual.
+    /// What is at and after an offset, where there is something, or must be soon. It is waited for: a marker takes its time, and a leader that
+    /// has only just become one may know less of its log than the one before has told. `bytes` is how much is asked for, if more than
+    /// usual.
     pub(super) async fn read(&self, at: i64, bytes: usize) -> Result<Chunk, Error> {
         let bytes = i32::try_from(bytes).unwrap_or(i32::MAX).max(BYTES);
         let until = Instant::now() + PATIENCE;
         loop {
             match self.read_once(at, bytes).await {
-                Ok(chunk) => return Ok(chunk),
+                Ok(chunk) if !chunk.records.is_empty() => return Ok(chunk),
+                Ok(_) if Instant::now() > until => return Err(self.stuck(at)),
+                Ok(_) => {}
                 Err(error) => self.again(error, until).await?,
             }
         }
@@ -163,6 +172,17 @@ impl Reader<'_> {
                 code,
                 what: format!("partition {} of topic {}", self.partition, self.topic),
             }),
+        }
+    }
+
+    /// Nothing that is whole can be read at an offset.
+    pub(super) fn stuck(&self, at: i64) -> Error {
+        Error::Nonsense {
+            api: "Fetch",
+            reason: format!(
+                "partition {} of topic {} gives nothing at offset {at}, where there is something",
+                self.partition, self.topic
+            ),
         }
     }
 

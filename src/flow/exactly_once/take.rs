@@ -2,22 +2,18 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use heliostat_wire::batch::{BatchError, BatchView, Batches};
 use heliostat_wire::client::Client;
 use heliostat_wire::convert::{ConvertError, ConvertReason, Converter, Options, Ready};
-use tokio::time::Instant;
 
 use super::align::{InOrder, LastOnes, Stamps, digests};
 use super::claim::{self, Claim};
 use super::reader::Reader;
 use super::recover::{Count, Counted};
 use super::tail::{Own, Tail};
+use crate::flow::engine::Side;
 use crate::offsets::segments::Segment;
-
-/// How long a marker may take until it can be read.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Of a tail without end no more than so many records are held against the source by content; it takes some 100 MB of memory.
 const ALIGNED_RECORDS_MAX: u64 = 1_000_000;
@@ -68,15 +64,6 @@ pub struct Taken {
     pub note: Option<String>,
 }
 
-/// Source or target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The cluster that is read.
-    Source,
-    /// The cluster that is written.
-    Target,
-}
-
 /// A partition cannot be taken now.
 #[derive(Debug)]
 pub struct NotTaken {
@@ -116,7 +103,8 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         return Ok(as_known(anchor.as_ref(), None));
     };
     let target = sides.target_reader();
-    let (start, end) = target.range().await.map_err(on(Side::Target))?;
+    let start = target.start().await.map_err(on(Side::Target))?;
+    let end = target.end().await.map_err(on(Side::Target))?;
     let before = anchor.as_ref().and_then(|anchor| anchor.producer);
     let is_released = anchor.as_ref().is_some_and(|anchor| anchor.released)
         && before == Some((claim.producer_id, claim.epoch - 1));
@@ -202,22 +190,13 @@ async fn read_tail(
     own: Own,
     fenced: bool,
 ) -> Result<Tail, NotTaken> {
-    let until = Instant::now() + PATIENCE;
     let mut tail = Tail::at(from);
     while tail.end < end || (fenced && !tail.is_fenced) {
         let before = tail.end;
         let chunk = target.read(tail.end, 0).await.map_err(on(Side::Target))?;
         tail.take_in(&chunk.records, own).map_err(on(Side::Target))?;
-        if tail.end == before && Instant::now() > until {
-            let what = if fenced {
-                "the marker that keeps older writers out"
-            } else {
-                "its end"
-            };
-            return Err(NotTaken {
-                side: Side::Target,
-                reason: format!("{what} was not readable within {} s", PATIENCE.as_secs()),
-            });
+        if tail.end == before {
+            return Err(on(Side::Target)(target.stuck(before)));
         }
     }
     Ok(tail)
@@ -237,8 +216,7 @@ type Found = (Counted, Option<String>);
 impl Recovery<'_> {
     /// By counting, from a fact on. If the source is not as it was, by content.
     async fn anchored(&self, source: i64, tail: &Tail, last: (u128, Stamps)) -> Result<Found, NotTaken> {
-        let reader = self.sides.source_reader();
-        let (start, _) = reader.range().await.map_err(on(Side::Source))?;
+        let start = self.sides.source_start().await?;
         if source >= start && !tail.has_holes {
             let mut count = Count::new(source, tail.runs.clone());
             let mut proven = false;
@@ -299,12 +277,7 @@ impl Recovery<'_> {
             ControlFlow::Continue(())
         })
         .await?;
-        let (start, _) = self
-            .sides
-            .source_reader()
-            .range()
-            .await
-            .map_err(on(Side::Source))?;
+        let start = self.sides.source_start().await?;
         let mut count = Count::new(start, tail.runs.clone());
         let mut found = None;
         if !last.is_empty() {
@@ -335,7 +308,8 @@ impl Recovery<'_> {
         let is_complete = count.is_done();
         let counted = count.end();
         // If the number of records agrees as well, it is known of each where it landed.
-        let segments = if is_complete && counted.position == position && !tail.has_holes {
+        let is_same = counted.segments.last().map(Segment::source_end) == Some(position);
+        let segments = if is_complete && is_same && !tail.has_holes {
             counted.segments
         } else {
             Vec::new()
@@ -352,11 +326,10 @@ impl Recovery<'_> {
     ) -> Result<(), NotTaken> {
         let failed = on(Side::Source);
         let reader = self.sides.source_reader();
-        let (_, end) = reader.range().await.map_err(on(Side::Source))?;
+        let end = reader.end().await.map_err(on(Side::Source))?;
         let mut converter = Converter::new(self.sides.options);
         converter.start_at(from);
         let (mut at, mut bytes, mut ready) = (from, 0, Vec::new());
-        let until = Instant::now() + PATIENCE;
         while at < end {
             let chunk = reader.read(at, bytes).await.map_err(on(Side::Source))?;
             let before = at;
@@ -381,12 +354,8 @@ impl Recovery<'_> {
                     return Ok(());
                 }
             }
-            // A leader that has only just become one may know less of its log than the one before has told.
-            if at <= before && Instant::now() > until {
-                return Err(failed(format!(
-                    "it ends at {end}, and was not readable from {at} within {} s",
-                    PATIENCE.as_secs()
-                )));
+            if at <= before {
+                return Err(failed(reader.stuck(at).to_string()));
             }
         }
         Ok(())
@@ -412,7 +381,7 @@ impl Recovery<'_> {
                 at = at.max(next);
             }
             if at == before {
-                break;
+                return Err(on(Side::Target)(target.stuck(at)));
             }
         }
         Ok(())
@@ -471,6 +440,10 @@ impl Pairs {
 }
 
 impl Sides<'_> {
+    async fn source_start(&self) -> Result<i64, NotTaken> {
+        self.source_reader().start().await.map_err(on(Side::Source))
+    }
+
     fn source_reader(&self) -> Reader<'_> {
         Reader {
             client: self.source,

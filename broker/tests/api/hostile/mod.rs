@@ -1,7 +1,7 @@
 //! Clients that mean harm: frames that are nearly right, requests that ask for too much, connections that are left.
 
 pub mod frames;
-mod mutation;
+pub mod mutation;
 mod transactions;
 
 use std::time::Instant;

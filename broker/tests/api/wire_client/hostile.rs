@@ -27,25 +27,9 @@ use super::{
     fake::{Answer, Asked, Fake, asks_versions, good, versions},
     hasty, made, soon,
 };
+use crate::hostile::mutation::Random;
 
 const ROUNDS: u64 = 2_000;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-}
 
 fn proper(asked: &Asked, port: i32) -> Answer {
     let all: Vec<_> = [

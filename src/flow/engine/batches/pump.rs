@@ -49,7 +49,7 @@ pub(super) struct Pump {
     events: mpsc::UnboundedSender<Event>,
     complaints: Arc<Complaints>,
     slots: HashMap<u32, Slot>,
-    /// Slots that have something to send and could not, in turn.
+    /// Slots that have something to send and wait for the budget, in turn.
     held: VecDeque<u32>,
     /// Slots that may not be fetched now, in turn.
     waiting: VecDeque<u32>,
@@ -98,7 +98,7 @@ impl Pump {
     ) {
         loop {
             let has_room = self.has_room();
-            let is_held = !self.held.is_empty() && !self.budget.is_open();
+            let is_held = !self.held.is_empty();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -202,10 +202,13 @@ impl Pump {
         };
         // What is merged is not of the size that it had before.
         self.buffered -= slot.buffered();
-        let mut is_given_up = false;
-        while self.budget.is_open()
-            && let Some(ready) = slot.next(share)
-        {
+        let (mut is_given_up, mut is_over_budget) = (false, false);
+        while slot.has_queued() {
+            if !self.budget.is_open() {
+                is_over_budget = true;
+                break;
+            }
+            let Some(ready) = slot.next(share) else { break };
             self.budget.spend(ready.size());
             let Some(outgoing) = slot.send(&ready, &mut self.spare) else {
                 is_given_up = true;
@@ -219,7 +222,8 @@ impl Pump {
             return self.stop(id);
         }
         if slot.has_queued() {
-            if !slot.is_held {
+            // What waits for a place in flight goes on with the slot's own reports.
+            if is_over_budget && !slot.is_held {
                 slot.is_held = true;
                 self.held.push_back(id);
             }

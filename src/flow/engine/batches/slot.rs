@@ -47,7 +47,7 @@ pub(super) struct Slot {
     pub(super) is_fetching: bool,
     /// Waits for room to be fetched.
     pub(super) is_waiting: bool,
-    /// Has something to send, and waits for its turn.
+    /// Has something to send, and waits for the budget.
     pub(super) is_held: bool,
     pub(super) next_fetch: i64,
     /// Nothing more is read or sent; what is on its way settles.
