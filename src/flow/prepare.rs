@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use heliostat_wire::compression;
 use heliostat_wire::convert::Options;
 use heliostat_wire::message::DescribeConfigsRequest;
 use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResult};
@@ -21,7 +22,7 @@ use crate::cluster::native::{OffsetSpec, PartitionOffset};
 use crate::observe::status::State;
 use crate::offsets::epochs::{Epochs, Survival};
 use crate::offsets::segments::Segment;
-use crate::topology::{Delivery, OnGap, OnRecreated};
+use crate::topology::{Compression, Delivery, OnGap, OnRecreated};
 
 /// So many partitions are claimed at once.
 const AT_ONCE: usize = 64;
@@ -165,6 +166,7 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
                 .get(&wanted.mirror.target_topic)
                 .copied()
                 .unwrap_or(Options::default().max_batch_bytes),
+            compression: codec(discovery.flow.compression),
             ..Options::default()
         };
         let (discovery, places) = (discovery.clone(), places.clone());
@@ -250,7 +252,11 @@ async fn one(
         topic: &mirror.topic,
         target_topic: &mirror.target_topic,
         partition: wanted.partition,
-        options,
+        // What is read on the source to find out how far it was copied is not sent anywhere.
+        options: Options {
+            compression: None,
+            ..options
+        },
     };
     let waiting = |error: NotTaken| {
         let (side, cluster) = match error.side {
@@ -368,6 +374,18 @@ async fn still_there(
         }
     };
     Ok((Some(known), replaced))
+}
+
+/// The codec that batches are compressed with anew.
+fn codec(compression: Compression) -> Option<compression::Compression> {
+    match compression {
+        Compression::Producer => None,
+        Compression::None => Some(compression::Compression::None),
+        Compression::Gzip => Some(compression::Compression::Gzip),
+        Compression::Snappy => Some(compression::Compression::Snappy),
+        Compression::Lz4 => Some(compression::Compression::Lz4),
+        Compression::Zstd => Some(compression::Compression::Zstd),
+    }
 }
 
 /// The largest batches that the mirror topics take, where a claim is needed.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::account::{Account, Totals};
 use super::lag::LogEnds;
 use crate::cluster::Cluster;
-use crate::observe::status::{FlowStatus, Lag, LeftOut, PartitionStatus, State};
+use crate::observe::status::{BatchCounts, FlowStatus, Lag, LeftOut, PartitionStatus, State};
 use crate::topology::Flow;
 
 /// A partition that has records to copy and has copied none for this long is stalled.
@@ -81,7 +81,7 @@ impl PartitionView {
     /// Another account from here on, or none; the counters of the one before are kept.
     pub fn set_account(&mut self, account: Option<Arc<Account>>) {
         if let Some(before) = self.account.take() {
-            self.before = sum(self.before, before.totals());
+            self.before += before.totals();
         }
         self.account = account;
     }
@@ -124,18 +124,11 @@ impl PartitionView {
     }
 
     fn totals(&self) -> Totals {
-        self.account
-            .as_ref()
-            .map_or(self.before, |account| sum(self.before, account.totals()))
-    }
-}
-
-fn sum(a: Totals, b: Totals) -> Totals {
-    Totals {
-        records: a.records + b.records,
-        bytes: a.bytes + b.bytes,
-        errors: a.errors + b.errors,
-        gap_records: a.gap_records + b.gap_records,
+        let mut totals = self.before;
+        if let Some(account) = &self.account {
+            totals += account.totals();
+        }
+        totals
     }
 }
 
@@ -247,6 +240,10 @@ impl View {
             .iter()
             .map(|((topic, number), partition)| partition_status(topic, *number, partition, now_ms))
             .collect();
+        let mut batches = BatchCounts::default();
+        for partition in inner.partitions.values() {
+            batches += partition.totals().batches;
+        }
         let known = inner.discovered
             && away.source.is_none()
             && partitions.iter().all(|partition| partition.lag.known);
@@ -258,8 +255,8 @@ impl View {
             name: self.flow.name.clone(),
             source: self.flow.source.clone(),
             target: self.flow.target.clone(),
-            engine: "librdkafka".into(),
-            delivery: "at-least-once".into(),
+            engine: self.flow.engine.to_string(),
+            delivery: self.flow.delivery.to_string(),
             state: inner.state,
             reason: flow_reason(&inner, &away, &partitions),
             since_ms: inner.since_ms,
@@ -279,6 +276,7 @@ impl View {
                     .iter()
                     .map(|partition| partition.errors_total)
                     .sum::<u64>(),
+            batches,
             partitions,
             left_out: inner.left_out.clone(),
         }
