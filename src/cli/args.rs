@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use super::check::EXAMPLE_TOPIC;
 use super::cluster_args::{CLUSTER_EXAMPLES, ClusterArgs, FAULT_EXAMPLES, FaultArgs};
 use super::logging::LogFormat;
+use super::offsets_args::{OFFSETS_EXAMPLES, OffsetsArgs};
 use super::view::PARTITIONS_SHOWN;
 use crate::VERSION;
 
@@ -25,6 +26,7 @@ Exit codes:
   1    failed
   2    wrong arguments, or a wrong topology file
   3    something is missing or in the way, and nothing was changed
+  7    done in part (offsets)
   8    a flow is not healthy (status --check)
   130  ended by Ctrl-C";
 
@@ -138,6 +140,9 @@ pub enum Command {
     /// Show flows and partitions: state, position, lag
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Translate offsets between topics and their mirrors, in either direction
+    #[command(after_help = OFFSETS_EXAMPLES)]
+    Offsets(OffsetsArgs),
     /// Start one built-in cluster on its own
     #[command(after_help = BROKER_EXAMPLES)]
     Broker(BrokerArgs),
@@ -351,6 +356,7 @@ mod tests {
             RUN_EXAMPLES,
             CHECK_EXAMPLES,
             STATUS_EXAMPLES,
+            OFFSETS_EXAMPLES,
             BROKER_EXAMPLES,
             PRODUCE_EXAMPLES,
             CONSUME_EXAMPLES,

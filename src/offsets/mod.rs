@@ -3,6 +3,9 @@
 //! It is the only home of progress. A daemon that takes a partition over reads the position there and goes on; nothing is ever decided
 //! by state on local disk. [`segments`] holds the arithmetic, [`record`] what is written to the map topic, [`store`] the topic itself.
 
+pub mod lookup;
+pub mod read;
 pub mod record;
 pub mod segments;
 pub mod store;
+pub mod translate;
