@@ -11,6 +11,7 @@ pub mod connect;
 pub mod control;
 pub mod live;
 pub mod logging;
+pub mod pause;
 pub mod rates;
 pub mod records;
 pub mod run;
@@ -67,6 +68,8 @@ pub async fn execute(command: Command) -> anyhow::Result<u8> {
         Command::Run(args) => run::run(&args.file, &load(&args.file)?, args.open_control).await,
         Command::Check(args) => check::run(&args).await,
         Command::Status(args) => status(args).await,
+        Command::Pause(args) => pause::run(args).await,
+        Command::Resume(args) => pause::run_resume(args).await,
         Command::Broker(args) => broker::run(args).await,
         Command::Cluster(args) => cluster::run(args).await,
         Command::Fault(args) => cluster::run_fault(args).await,

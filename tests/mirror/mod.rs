@@ -2,6 +2,7 @@
 
 mod lag;
 mod names;
+mod pause;
 mod records;
 mod refused;
 mod resume;
