@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::cluster::Cluster;
-use crate::observe::status::{FlowStatus, Lag, LeftOut, PartitionStatus, PauseStatus, State};
+use crate::observe::status::{BatchCounts, FlowStatus, Lag, LeftOut, PartitionStatus, PauseStatus, State};
 use crate::topology::Flow;
 pub use partition::PartitionView;
 use partition::partition_status;
@@ -155,6 +155,10 @@ impl View {
             .iter()
             .map(|((topic, number), partition)| partition_status(topic, *number, partition, now_ms))
             .collect();
+        let mut batches = BatchCounts::default();
+        for partition in inner.partitions.values() {
+            batches += partition.totals().batches;
+        }
         let known = inner.discovered
             && away.source.is_none()
             && partitions.iter().all(|partition| partition.lag.known);
@@ -167,8 +171,8 @@ impl View {
             name: self.flow.name.clone(),
             source: self.flow.source.clone(),
             target: self.flow.target.clone(),
-            engine: "librdkafka".into(),
-            delivery: "at-least-once".into(),
+            engine: self.flow.engine.to_string(),
+            delivery: self.flow.delivery.to_string(),
             state: inner.state,
             reason,
             clears,
@@ -189,6 +193,7 @@ impl View {
                     .iter()
                     .map(|partition| partition.errors_total)
                     .sum::<u64>(),
+            batches,
             partitions,
             left_out: inner.left_out.clone(),
             pauses: inner.pauses.clone(),

@@ -162,6 +162,8 @@ pub struct FlowStatus {
     pub bytes_total: u64,
     /// Failed attempts by this process since it started: produce errors, fetch errors, lost connections.
     pub errors_total: u64,
+    /// Batches copied by this process since it started, by what was done to them; all 0 where librdkafka copies, record by record.
+    pub batches: BatchCounts,
     /// Its partitions, by topic and partition.
     pub partitions: Vec<PartitionStatus>,
     /// Source topics that match the patterns and are left out all the same, each with its reason.
@@ -186,6 +188,45 @@ pub struct PauseStatus {
     pub since_ms: i64,
     /// The command that resumes it.
     pub clears: String,
+}
+
+/// How many batches were written to the target, by what was done to them on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BatchCounts {
+    /// The records are those bytes that the source gave.
+    pub passed: u64,
+    /// Put together again, record by record.
+    pub rebuilt: u64,
+    /// One of several that were made of one that was too large for the mirror.
+    pub split: u64,
+    /// Made of several small ones.
+    pub merged: u64,
+    /// The same records, compressed by another codec.
+    pub recompressed: u64,
+}
+
+impl BatchCounts {
+    /// Each count with its name in metrics.
+    pub fn by_name(&self) -> [(&'static str, u64); 5] {
+        [
+            ("passed", self.passed),
+            ("rebuilt", self.rebuilt),
+            ("split", self.split),
+            ("merged", self.merged),
+            ("recompressed", self.recompressed),
+        ]
+    }
+}
+
+impl std::ops::AddAssign for BatchCounts {
+    fn add_assign(&mut self, other: BatchCounts) {
+        self.passed += other.passed;
+        self.rebuilt += other.rebuilt;
+        self.split += other.split;
+        self.merged += other.merged;
+        self.recompressed += other.recompressed;
+    }
 }
 
 impl FlowStatus {

@@ -153,6 +153,7 @@ fn engine(
     }
     let settings = Settings {
         flow: flow.name.clone(),
+        compression: flow.compression,
         in_flight_bytes: flow.limits.in_flight_bytes,
         bytes_per_second: flow.limits.bytes_per_second,
     };

@@ -93,7 +93,7 @@ impl PartitionView {
     /// Another account from here on, or none; the counters of the one before are kept.
     pub fn set_account(&mut self, account: Option<Arc<Account>>) {
         if let Some(before) = self.account.take() {
-            self.before = sum(self.before, before.totals());
+            self.before += before.totals();
         }
         self.account = account;
     }
@@ -149,19 +149,13 @@ impl PartitionView {
         partition_state(self, away, now_ms)
     }
 
-    fn totals(&self) -> Totals {
-        self.account
-            .as_ref()
-            .map_or(self.before, |account| sum(self.before, account.totals()))
-    }
-}
-
-fn sum(a: Totals, b: Totals) -> Totals {
-    Totals {
-        records: a.records + b.records,
-        bytes: a.bytes + b.bytes,
-        errors: a.errors + b.errors,
-        gap_records: a.gap_records + b.gap_records,
+    /// What this process has done of it.
+    pub(super) fn totals(&self) -> Totals {
+        let mut totals = self.before;
+        if let Some(account) = &self.account {
+            totals += account.totals();
+        }
+        totals
     }
 }
 

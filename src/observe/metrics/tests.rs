@@ -110,6 +110,13 @@ fn a_healthy_flow() {
         # HELP heliostat_flow_bytes_total Bytes that this process has copied: of batches as they travel with the engine batches, of keys and values with the engine librdkafka.
         # TYPE heliostat_flow_bytes_total counter
         heliostat_flow_bytes_total{flow="primary->standby",source="primary",target="standby"} 768000
+        # HELP heliostat_flow_batches_total Batches that this process has copied, by what was done to them: passed as they are, rebuilt record by record, split because they were too large for the mirror, merged because they were small, recompressed.
+        # TYPE heliostat_flow_batches_total counter
+        heliostat_flow_batches_total{flow="primary->standby",source="primary",target="standby",how="passed"} 40
+        heliostat_flow_batches_total{flow="primary->standby",source="primary",target="standby",how="rebuilt"} 0
+        heliostat_flow_batches_total{flow="primary->standby",source="primary",target="standby",how="split"} 0
+        heliostat_flow_batches_total{flow="primary->standby",source="primary",target="standby",how="merged"} 2
+        heliostat_flow_batches_total{flow="primary->standby",source="primary",target="standby",how="recompressed"} 0
         # HELP heliostat_flow_errors_total Attempts of this process that failed: produce errors, fetch errors, lost connections.
         # TYPE heliostat_flow_errors_total counter
         heliostat_flow_errors_total{flow="primary->standby",source="primary",target="standby"} 0
