@@ -59,6 +59,24 @@ Examples:
   heliostat status --flow 'primary->standby' -o json
   heliostat status --check || alert            Exit code 8 if a flow is not healthy";
 
+const PAUSE_EXAMPLES: &str = "\
+Examples:
+  heliostat pause topology.yaml --topic orders --reason maintenance
+  heliostat pause topology.yaml --flow 'primary->standby'
+  heliostat pause topology.yaml --topic orders --partition 3
+
+It is written down on the target: no daemon has to run, every daemon of the flow heeds it within
+a second, and it holds until it is resumed, also for topics and partitions that are still to come.";
+
+const RESUME_EXAMPLES: &str = "\
+Examples:
+  heliostat resume topology.yaml --topic orders
+  heliostat resume topology.yaml --flow 'primary->standby' --all
+
+It takes back what was paused under exactly this name. What is paused with something wider (a topic
+of a paused flow) cannot be resumed by itself: exit code 3. With --all, parts that were paused on
+their own are resumed too.";
+
 const BROKER_EXAMPLES: &str = "\
 Examples:
   heliostat broker                               On 127.0.0.1:9092, with data that goes with it
@@ -143,6 +161,12 @@ pub enum Command {
     /// Translate offsets between topics and their mirrors, in either direction
     #[command(after_help = OFFSETS_EXAMPLES)]
     Offsets(OffsetsArgs),
+    /// Stop copying a flow, a topic or a partition until it is resumed
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Pause(PauseArgs),
+    /// Copy again what was paused
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(ResumeArgs),
     /// Start one built-in cluster on its own
     #[command(after_help = BROKER_EXAMPLES)]
     Broker(BrokerArgs),
@@ -221,6 +245,45 @@ pub struct StatusArgs {
     /// For people or programs
     #[arg(short, long, value_name = "FORMAT", default_value = "human")]
     pub output: OutputArg,
+}
+
+/// What is paused or resumed.
+#[derive(Debug, Args)]
+pub struct PauseWhat {
+    /// The topology file, which says where the clusters are
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The flow, such as 'primary->standby'; needed where there are several
+    #[arg(long, value_name = "FLOW")]
+    pub flow: Option<String>,
+    /// Only this topic, by its name on the source
+    #[arg(long, value_name = "NAME")]
+    pub topic: Option<String>,
+    /// Only this partition of the topic
+    #[arg(long, value_name = "PARTITION", requires = "topic", value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: Option<i32>,
+}
+
+/// Arguments of `heliostat pause`.
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub what: PauseWhat,
+    /// Why, for whoever looks at the status
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// Arguments of `heliostat resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub what: PauseWhat,
+    /// Resume its parts too, where they were paused on their own
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Arguments of `heliostat broker`.
@@ -357,6 +420,8 @@ mod tests {
             CHECK_EXAMPLES,
             STATUS_EXAMPLES,
             OFFSETS_EXAMPLES,
+            PAUSE_EXAMPLES,
+            RESUME_EXAMPLES,
             BROKER_EXAMPLES,
             PRODUCE_EXAMPLES,
             CONSUME_EXAMPLES,

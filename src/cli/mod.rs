@@ -13,6 +13,7 @@ pub mod live;
 pub mod logging;
 pub mod offsets;
 pub mod offsets_args;
+pub mod pause;
 pub mod rates;
 pub mod records;
 pub mod run;
@@ -72,6 +73,8 @@ pub async fn execute(command: Command) -> anyhow::Result<u8> {
         Command::Check(args) => check::run(&args).await,
         Command::Status(args) => status(args).await,
         Command::Offsets(args) => offsets::run(args).await,
+        Command::Pause(args) => pause::run(args).await,
+        Command::Resume(args) => pause::run_resume(args).await,
         Command::Broker(args) => broker::run(args).await,
         Command::Cluster(args) => cluster::run(args).await,
         Command::Fault(args) => cluster::run_fault(args).await,

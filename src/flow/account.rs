@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use heliostat_wire::convert::RunList;
+use heliostat_wire::convert::{How, Ready, RunList};
 
 use crate::flow::exactly_once::Claim;
+use crate::observe::status::BatchCounts;
 use crate::offsets::record::SEGMENTS_PER_BLOCK;
 use crate::offsets::segments::{self, Segment};
 
@@ -35,6 +36,7 @@ struct Inner {
     claim: Option<Claim>,
     /// All that was sent under this claim has arrived, was refused, or is on its way.
     is_clear: bool,
+    batches: BatchCounts,
     ledger: Ledger,
 }
 
@@ -45,6 +47,8 @@ struct InFlight {
     next: i64,
     timestamp: i64,
     bytes: u32,
+    /// What was done to it, if it is a batch.
+    how: Option<How>,
     outcome: Outcome,
 }
 
@@ -82,6 +86,18 @@ pub struct Totals {
     pub errors: u64,
     /// Source offsets that were gone before they could be copied.
     pub gap_records: u64,
+    /// Batches on the target, by what was done to them.
+    pub batches: BatchCounts,
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Totals) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.errors += other.errors;
+        self.gap_records += other.gap_records;
+        self.batches += other.batches;
+    }
 }
 
 /// Facts for the offset map.
@@ -110,6 +126,7 @@ impl Account {
                 copying: None,
                 claim: None,
                 is_clear: false,
+                batches: BatchCounts::default(),
                 ledger: Ledger::default(),
             }),
             in_flight_bytes: AtomicU64::new(0),
@@ -172,32 +189,38 @@ impl Account {
     /// The engine that copies under `id` is about to send a record. Returns its sequence number, for [`Account::settle`]; none if it must
     /// not be sent any more.
     pub fn sending(&self, id: u32, source: i64, timestamp: i64, bytes: usize) -> Option<u64> {
-        self.sending_batch(id, RunList::one(source, 1), source + 1, timestamp, bytes)
+        let record = InFlight {
+            runs: RunList::one(source, 1),
+            next: source + 1,
+            timestamp,
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            how: None,
+            outcome: Outcome::Pending,
+        };
+        self.enter(id, record)
     }
 
-    /// As [`Account::sending`], for records that go as one batch. `next` is the source offset after everything that the batch stands for.
-    pub fn sending_batch(
-        &self,
-        id: u32,
-        runs: RunList,
-        next: i64,
-        timestamp: i64,
-        bytes: usize,
-    ) -> Option<u64> {
+    /// As [`Account::sending`], for records that go as one batch.
+    pub fn sending_batch(&self, id: u32, ready: &Ready) -> Option<u64> {
+        let batch = InFlight {
+            runs: ready.source.clone(),
+            next: ready.next,
+            timestamp: ready.max_timestamp,
+            bytes: u32::try_from(ready.size()).unwrap_or(u32::MAX),
+            how: Some(ready.how),
+            outcome: Outcome::Pending,
+        };
+        self.enter(id, batch)
+    }
+
+    fn enter(&self, id: u32, entry: InFlight) -> Option<u64> {
         let mut inner = self.lock();
         if inner.copying != Some(id) {
             return None;
         }
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        inner.in_flight.push_back(InFlight {
-            runs,
-            next,
-            timestamp,
-            bytes,
-            outcome: Outcome::Pending,
-        });
         self.in_flight_bytes
-            .fetch_add(u64::from(bytes), Ordering::Relaxed);
+            .fetch_add(u64::from(entry.bytes), Ordering::Relaxed);
+        inner.in_flight.push_back(entry);
         Some(inner.first + inner.in_flight.len() as u64 - 1)
     }
 
@@ -306,6 +329,7 @@ impl Account {
             bytes: self.bytes_total.load(Ordering::Relaxed),
             errors: self.errors_total.load(Ordering::Relaxed),
             gap_records: self.gap_records_total.load(Ordering::Relaxed),
+            batches: self.lock().batches,
         }
     }
 
@@ -368,6 +392,7 @@ impl Inner {
             next: to,
             timestamp: -1,
             bytes: 0,
+            how: None,
             outcome: Outcome::Nothing,
         });
         self.advance();
@@ -384,6 +409,14 @@ impl Inner {
                     bytes += u64::from(entry.bytes);
                     let end = self.ledger.push(&entry.runs, target);
                     records += u64::try_from(end - target).unwrap_or(0);
+                    match entry.how {
+                        Some(How::Passed) => self.batches.passed += 1,
+                        Some(How::Rebuilt) => self.batches.rebuilt += 1,
+                        Some(How::Split) => self.batches.split += 1,
+                        Some(How::Merged) => self.batches.merged += 1,
+                        Some(How::Recompressed) => self.batches.recompressed += 1,
+                        None => {}
+                    }
                     self.target_position = Some(end);
                 }
             }
@@ -468,122 +501,4 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn segment(source: i64, target: i64, length: i64) -> Segment {
-        Segment {
-            source,
-            target,
-            length,
-        }
-    }
-
-    const ID: u32 = 7;
-
-    fn opened(position: i64) -> Account {
-        let account = Account::new(position, None);
-        account.open(ID);
-        account
-    }
-
-    #[test]
-    fn once_it_is_closed_nothing_more_is_sent_and_what_is_on_its_way_still_arrives() {
-        let account = opened(0);
-        let first = account.sending(ID, 0, 0, 1).unwrap();
-        account.close();
-        assert_eq!(account.sending(ID, 1, 0, 1), None);
-        account.settle(first, Some(0));
-        account.reached(ID, 9);
-        assert_eq!((account.snapshot().position, account.is_drained()), (1, true));
-        account.open(ID + 1);
-        assert_eq!(account.sending(ID, 1, 0, 1), None);
-        assert!(account.sending(ID + 1, 1, 0, 1).is_some());
-    }
-
-    #[test]
-    fn the_position_waits_for_the_oldest_record() {
-        let account = opened(10);
-        let first = account.sending(ID, 10, 1, 5).unwrap();
-        let second = account.sending(ID, 12, 2, 5).unwrap();
-        account.settle(second, Some(101));
-        assert_eq!(account.snapshot().position, 10);
-        account.settle(first, Some(100));
-        assert_eq!(account.snapshot().position, 13);
-        let facts = account.take_facts().unwrap();
-        assert_eq!(
-            facts.blocks,
-            vec![(100, vec![segment(10, 100, 1), segment(12, 101, 1)])]
-        );
-        assert_eq!(account.take_facts(), None);
-    }
-
-    #[test]
-    fn a_record_that_failed_holds_the_position_until_it_is_copied() {
-        let account = opened(0);
-        let [first, second, third] = [0, 1, 2].map(|offset| account.sending(ID, offset, 0, 1).unwrap());
-        account.settle(first, Some(0));
-        account.settle(second, None);
-        account.settle(third, Some(1));
-        assert!(account.is_drained());
-        account.rewind();
-        assert_eq!(account.snapshot().position, 1);
-        assert_eq!(account.totals().records, 1);
-        let again = account.sending(ID, 1, 0, 1).unwrap();
-        account.settle(third, Some(7));
-        account.settle(again, Some(2));
-        assert_eq!(account.snapshot().position, 2);
-    }
-
-    #[test]
-    fn offsets_without_records_move_the_position_after_what_is_on_its_way() {
-        let account = opened(0);
-        let record = account.sending(ID, 0, 0, 1).unwrap();
-        account.reached(ID, 5);
-        assert_eq!(account.snapshot().position, 0);
-        account.settle(record, Some(0));
-        assert_eq!(account.snapshot().position, 5);
-    }
-
-    #[test]
-    fn facts_that_were_not_written_come_again() {
-        let account = opened(0);
-        let record = account.sending(ID, 0, 0, 1).unwrap();
-        account.settle(record, Some(0));
-        let facts = account.take_facts().unwrap();
-        account.unwritten(facts.clone());
-        assert_eq!(account.take_facts(), Some(facts));
-    }
-
-    proptest! {
-        #[test]
-        fn blocks_together_say_exactly_what_arrived(
-            holes in prop::collection::vec(any::<bool>(), 1..1500),
-            flush_every in 1usize..400,
-            lose in any::<bool>(),
-        ) {
-            let account = opened(0);
-            let mut map = std::collections::BTreeMap::new();
-            let (mut source, mut expected) = (0, Vec::new());
-            for (index, hole) in holes.iter().enumerate() {
-                source += if *hole { 2 } else { 1 };
-                let target = index as i64;
-                let sequence = account.sending(ID, source, 0, 1).unwrap();
-                account.settle(sequence, Some(target));
-                expected.push((source, target));
-                if index % flush_every == 0 && let Some(facts) = account.take_facts() {
-                    if lose && index % 2 == 0 { account.unwritten(facts) } else { map.extend(facts.blocks) }
-                }
-            }
-            if let Some(facts) = account.take_facts() {
-                map.extend(facts.blocks);
-            }
-            prop_assert!(map.values().all(|segments| segments.len() <= SEGMENTS_PER_BLOCK));
-            let said: Vec<(i64, i64)> = map.values().flatten()
-                .flat_map(|run| (0..run.length).map(|i| (run.source + i, run.target + i)))
-                .collect();
-            prop_assert_eq!(said, expected);
-        }
-    }
-}
+mod tests;

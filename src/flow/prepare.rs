@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use heliostat_wire::compression;
 use heliostat_wire::convert::Options;
 use heliostat_wire::message::DescribeConfigsRequest;
 use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResult};
@@ -20,7 +21,7 @@ use crate::cluster::admin::explain;
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
 use crate::observe::status::State;
 use crate::offsets::segments::Segment;
-use crate::topology::{Delivery, OnGap, OnRecreated};
+use crate::topology::{Compression, Delivery, OnGap, OnRecreated};
 
 /// So many partitions are claimed at once.
 const AT_ONCE: usize = 64;
@@ -145,6 +146,7 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
                 .get(&wanted.mirror.target_topic)
                 .copied()
                 .unwrap_or(Options::default().max_batch_bytes),
+            compression: codec(discovery.flow.compression),
             ..Options::default()
         };
         let (discovery, places) = (discovery.clone(), places.clone());
@@ -264,7 +266,11 @@ async fn one(
         topic: &mirror.topic,
         target_topic: &mirror.target_topic,
         partition: wanted.partition,
-        options,
+        // What is read on the source to find out how far it was copied is not sent anywhere.
+        options: Options {
+            compression: None,
+            ..options
+        },
     };
     let id = transactional_id(&discovery.flow.source, &mirror.target_topic, wanted.partition);
     let id = (discovery.flow.delivery == Delivery::ExactlyOnce).then_some(id);
@@ -304,6 +310,18 @@ async fn one(
         claim: Some(taken.claim),
         options,
         found: taken.segments,
+    }
+}
+
+/// The codec that batches are compressed with anew.
+fn codec(compression: Compression) -> Option<compression::Compression> {
+    match compression {
+        Compression::Producer => None,
+        Compression::None => Some(compression::Compression::None),
+        Compression::Gzip => Some(compression::Compression::Gzip),
+        Compression::Snappy => Some(compression::Compression::Snappy),
+        Compression::Lz4 => Some(compression::Compression::Lz4),
+        Compression::Zstd => Some(compression::Compression::Zstd),
     }
 }
 

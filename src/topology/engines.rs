@@ -2,7 +2,7 @@
 
 use super::clusters::ClusterDraft;
 use super::draft::Drafts;
-use super::model::{Cluster, Delivery, Engine};
+use super::model::{Cluster, Compression, Delivery, Engine};
 use super::problem::ProblemKind;
 use super::settings::FlowDraft;
 
@@ -26,15 +26,25 @@ pub(super) fn choose(drafts: &mut Drafts, clusters: &[ClusterDraft], flows: &mut
         if draft.flow.engine == Engine::Batches {
             continue;
         }
+        match &draft.compression {
+            Some(spot) if draft.flow.compression == Compression::Producer => {
+                let message = format!(
+                    "`{}`: the engine `librdkafka`, {}, compresses anew and does not keep what the producer has chosen",
+                    spot.path,
+                    why(secured)
+                );
+                let help = "write `lz4`, or another codec, or leave the key out";
+                drafts.error(ProblemKind::NotYet, spot, message).help(help);
+            }
+            Some(_) => {}
+            None => draft.flow.compression = Compression::Lz4,
+        }
         match &draft.delivery {
             Some(spot) if draft.flow.delivery == Delivery::ExactlyOnce => {
-                let why = match secured {
-                    Some(alias) => format!("which `{alias}` needs for its security settings"),
-                    None => "which this flow has".to_owned(),
-                };
                 let message = format!(
-                    "`{}`: the engine `librdkafka`, {why}, copies at least once",
-                    spot.path
+                    "`{}`: the engine `librdkafka`, {}, copies at least once",
+                    spot.path,
+                    why(secured)
                 );
                 let help = "write `delivery: at-least-once`, or leave the key out; after a crash the records of the last second or so\n\
                             may be there twice, and none is lost";
@@ -43,6 +53,14 @@ pub(super) fn choose(drafts: &mut Drafts, clusters: &[ClusterDraft], flows: &mut
             Some(_) => {}
             None => draft.flow.delivery = Delivery::AtLeastOnce,
         }
+    }
+}
+
+/// Why a flow has the engine librdkafka: for the cluster with this alias, or because the file says so.
+fn why(secured: Option<&String>) -> String {
+    match secured {
+        Some(alias) => format!("which `{alias}` needs for its security settings"),
+        None => "which this flow has".to_owned(),
     }
 }
 

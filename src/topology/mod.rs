@@ -34,7 +34,8 @@ use std::path::Path;
 
 pub use keys::KEYS;
 pub use model::{
-    BuiltIn, Cluster, ClusterKind, Delivery, Engine, Flow, Http, Layout, Limits, OnGap, OnRecreated, Topology,
+    BuiltIn, Cluster, ClusterKind, Compression, Delivery, Engine, Flow, Http, Layout, Limits, OnGap,
+    OnRecreated, Topology,
 };
 pub use origin::same_cluster_problem;
 pub use problem::{Problem, ProblemKind, Problems, Severity, Snippet};

@@ -109,6 +109,8 @@ pub struct Flow {
     pub delivery: Delivery,
     /// What copies.
     pub engine: Engine,
+    /// How records are compressed on the target.
+    pub compression: Compression,
     /// What happens where source offsets were gone before they could be copied.
     pub on_gap: OnGap,
     /// What happens where a source topic was deleted and made again.
@@ -143,6 +145,24 @@ pub enum Engine {
     Batches,
     /// Record by record, through librdkafka's consumer and producer.
     Librdkafka,
+}
+
+/// How records are compressed where they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compression {
+    /// As their producer has compressed them.
+    Producer,
+    /// Not at all.
+    None,
+    /// By gzip.
+    Gzip,
+    /// By Snappy.
+    Snappy,
+    /// By LZ4.
+    Lz4,
+    /// By Zstandard.
+    Zstd,
 }
 
 /// What happens at a gap.
@@ -251,6 +271,7 @@ impl Flow {
             ("naming", self.naming.to_string()),
             ("delivery", self.delivery.to_string()),
             ("engine", self.engine.to_string()),
+            ("compression", self.compression.to_string()),
             ("on_gap", self.on_gap.to_string()),
             ("on_recreated", self.on_recreated.to_string()),
             (
@@ -306,5 +327,13 @@ words!(Delivery {
     AtLeastOnce = "at-least-once"
 });
 words!(Engine { Batches = "batches", Librdkafka = "librdkafka" });
+words!(Compression {
+    Producer = "producer",
+    None = "none",
+    Gzip = "gzip",
+    Snappy = "snappy",
+    Lz4 = "lz4",
+    Zstd = "zstd"
+});
 words!(OnGap { Record = "record", Halt = "halt" });
 words!(OnRecreated { Halt = "halt", Follow = "follow" });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::draft::{Drafts, Spot};
 use super::keys;
-use super::model::{Delivery, Engine, Flow, Limits, OnGap, OnRecreated, flow_name};
+use super::model::{Compression, Delivery, Engine, Flow, Limits, OnGap, OnRecreated, flow_name};
 use super::problem::ProblemKind;
 use super::reading::{Field, Keys, Table};
 use super::suggest::nearest;
@@ -40,6 +40,7 @@ pub(super) struct Settings {
     naming: Option<(Naming, Spot)>,
     delivery: Option<(Delivery, Spot)>,
     engine: Option<(Engine, Spot)>,
+    compression: Option<(Compression, Spot)>,
     on_gap: Option<OnGap>,
     on_recreated: Option<OnRecreated>,
     replication_factor: Option<(i16, Spot)>,
@@ -58,6 +59,7 @@ pub(super) struct FlowDraft {
     pub replication_factor: Option<Spot>,
     pub delivery: Option<Spot>,
     pub engine: Option<Spot>,
+    pub compression: Option<Spot>,
 }
 
 /// A flow of which the file says nothing.
@@ -85,6 +87,7 @@ pub(super) fn resolve(
     let naming = own.naming.or(defaults.naming);
     let delivery = own.delivery.or(defaults.delivery);
     let engine = own.engine.or(defaults.engine);
+    let compression = own.compression.or(defaults.compression);
     let replication_factor = own.replication_factor.or(defaults.replication_factor);
     let flow = Flow {
         name: flow_name(source, target),
@@ -108,6 +111,9 @@ pub(super) fn resolve(
             .as_ref()
             .map_or(Delivery::ExactlyOnce, |(delivery, _)| *delivery),
         engine: engine.as_ref().map_or(Engine::Batches, |(engine, _)| *engine),
+        compression: compression
+            .as_ref()
+            .map_or(Compression::Producer, |(compression, _)| *compression),
         on_gap: own.on_gap.or(defaults.on_gap).unwrap_or(OnGap::Record),
         on_recreated: own
             .on_recreated
@@ -136,6 +142,7 @@ pub(super) fn resolve(
         replication_factor: replication_factor.map(|(_, spot)| spot),
         delivery: delivery.map(|(_, spot)| spot),
         engine: engine.map(|(_, spot)| spot),
+        compression: compression.map(|(_, spot)| spot),
     }
 }
 
@@ -156,6 +163,10 @@ pub(super) fn read_settings(drafts: &mut Drafts, table: &Table<'_>) -> Settings 
     if let Some(field) = drafts.optional(table, "engine", "engine: batches") {
         let engine = drafts.choice(&field, Engine::WORDS);
         settings.engine = engine.map(|engine| (engine, field.spot));
+    }
+    if let Some(field) = drafts.optional(table, "compression", "compression: zstd") {
+        let compression = drafts.choice(&field, Compression::WORDS);
+        settings.compression = compression.map(|compression| (compression, field.spot));
     }
     if let Some(field) = drafts.optional(table, "on_gap", "on_gap: record") {
         settings.on_gap = drafts.choice(&field, OnGap::WORDS);

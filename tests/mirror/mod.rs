@@ -1,7 +1,9 @@
 //! A mirror holds the records of its source, under the name that the file says, and the daemon knows how far it is.
 
+mod batches;
 mod lag;
 mod names;
+mod pause;
 mod records;
 mod refused;
 mod resume;

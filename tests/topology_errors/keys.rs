@@ -439,14 +439,14 @@ fn a_merge_key() {
               |
             4 | defaults: &base { on_gap: halt, colour: red }
               |                                 ^^^^^^
-              = help: the keys here are `topics`, `naming`, `delivery`, `engine`, `on_gap`, `on_recreated`, `replication_factor`, `discovery_interval`, `session_timeout`, `limits`
+              = help: the keys here are `topics`, `naming`, `delivery`, `engine`, `compression`, `on_gap`, `on_recreated`, `replication_factor`, `discovery_interval`, `session_timeout`, `limits`
 
             error: unknown key `colour` in `flows[0]`
              --> t.yaml:4:33
               |
             4 | defaults: &base { on_gap: halt, colour: red }
               |                                 ^^^^^^
-              = help: the keys here are `name`, `topics`, `naming`, `delivery`, `engine`, `on_gap`, `on_recreated`, `replication_factor`, `discovery_interval`, `session_timeout`, `limits`
+              = help: the keys here are `name`, `topics`, `naming`, `delivery`, `engine`, `compression`, `on_gap`, `on_recreated`, `replication_factor`, `discovery_interval`, `session_timeout`, `limits`
 
             2 errors
         "#]],

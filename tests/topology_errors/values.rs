@@ -55,6 +55,32 @@ fn a_word_that_is_none_of_the_possible() {
         "#]],
     );
     check_with(
+        "defaults: { compression: zst, engine: librdkafka }\n",
+        expect![[r#"
+            error: `defaults.compression` cannot be `zst`
+             --> t.yaml:8:26
+              |
+            8 | defaults: { compression: zst, engine: librdkafka }
+              |                          ^^^
+              = help: did you mean `compression: zstd`?
+
+            1 error
+        "#]],
+    );
+    check_with(
+        "defaults: { compression: producer, engine: librdkafka }\n",
+        expect![[r#"
+            error: `defaults.compression`: the engine `librdkafka`, which this flow has, compresses anew and does not keep what the producer has chosen
+             --> t.yaml:8:26
+              |
+            8 | defaults: { compression: producer, engine: librdkafka }
+              |                          ^^^^^^^^
+              = help: write `lz4`, or another codec, or leave the key out
+
+            1 error
+        "#]],
+    );
+    check_with(
         "defaults: { delivery: at-most-once, engine: kafka }\n",
         expect![[r#"
             error: `defaults.delivery` cannot be `at-most-once`

@@ -17,6 +17,7 @@ use super::{Engine, Event, Side, Start};
 use crate::cluster::native::{Consumed, Consumer, Producer, Record, SourceTopic, TargetTopic};
 use crate::cluster::{Cluster, admin};
 use crate::flow::account::Account;
+use crate::topology::Compression;
 
 /// How long the threads wait for something to do before they look for commands.
 const TICK: Duration = Duration::from_millis(20);
@@ -38,6 +39,8 @@ const SEQUENCE_BITS: u32 = 40;
 pub struct Settings {
     /// The flow's name, for client ids and logs.
     pub flow: String,
+    /// How what is written is compressed.
+    pub compression: Compression,
     /// At most this many bytes of keys and values on their way.
     pub in_flight_bytes: u64,
     /// At most this many bytes a second, if set.
@@ -135,7 +138,7 @@ fn reader_config(settings: &Settings, source: &Cluster) -> rdkafka::ClientConfig
 fn writer_config(settings: &Settings, target: &Cluster) -> rdkafka::ClientConfig {
     let mut config = target.client_config(&format!("heliostat/{}/writer", settings.flow));
     config.set("enable.idempotence", "true");
-    config.set("compression.codec", "lz4");
+    config.set("compression.codec", settings.compression.to_string());
     // A target that is away is waited for: the records stay in memory, which is bounded, and no time-out breaks their order.
     config.set("message.timeout.ms", "0");
     config.set("linger.ms", "2");

@@ -32,6 +32,7 @@ const CLUSTER_PARTITION: &[&str] = &["cluster", "topic", "partition"];
 const FLOW: &[&str] = &["flow", "source", "target"];
 const FLOW_INFO: &[&str] = &["flow", "source", "target", "engine", "delivery"];
 const FLOW_STATE: &[&str] = &["flow", "source", "target", "state"];
+const FLOW_HOW: &[&str] = &["flow", "source", "target", "how"];
 const PARTITION: &[&str] = &["flow", "source", "target", "topic", "target_topic", "partition"];
 const PARTITION_STATE: &[&str] = &[
     "flow",
@@ -83,6 +84,8 @@ catalogue! {
         "Records that this process has copied.";
     FlowBytes: Counter "heliostat_flow_bytes_total" FLOW
         "Bytes that this process has copied: of batches as they travel with the engine batches, of keys and values with the engine librdkafka.";
+    FlowBatches: Counter "heliostat_flow_batches_total" FLOW_HOW
+        "Batches that this process has copied, by what was done to them: passed as they are, rebuilt record by record, split because they were too large for the mirror, merged because they were small, recompressed.";
     FlowErrors: Counter "heliostat_flow_errors_total" FLOW
         "Attempts of this process that failed: produce errors, fetch errors, lost connections.";
     FlowLeftOut: Gauge "heliostat_flow_left_out_topics" FLOW

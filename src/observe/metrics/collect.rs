@@ -102,6 +102,9 @@ impl Series {
         self.add(Id::FlowRecords, &labels, flow.records_total as f64);
         self.add(Id::FlowBytes, &labels, flow.bytes_total as f64);
         self.add(Id::FlowErrors, &labels, flow.errors_total as f64);
+        for (how, count) in flow.batches.by_name() {
+            self.add(Id::FlowBatches, &[name, source, target, how], count as f64);
+        }
         self.add(Id::FlowLeftOut, &labels, flow.left_out.len() as f64);
     }
 

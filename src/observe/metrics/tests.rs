@@ -79,6 +79,7 @@ fn a_healthy_flow() {
         # TYPE heliostat_flow_state gauge
         heliostat_flow_state{flow="primary->standby",source="primary",target="standby",state="caught-up"} 1
         heliostat_flow_state{flow="primary->standby",source="primary",target="standby",state="copying"} 0
+        heliostat_flow_state{flow="primary->standby",source="primary",target="standby",state="paused"} 0
         heliostat_flow_state{flow="primary->standby",source="primary",target="standby",state="waiting"} 0
         heliostat_flow_state{flow="primary->standby",source="primary",target="standby",state="gap"} 0
         heliostat_flow_state{flow="primary->standby",source="primary",target="standby",state="stalled"} 0
@@ -88,6 +89,7 @@ fn a_healthy_flow() {
         # TYPE heliostat_flow_partitions gauge
         heliostat_flow_partitions{flow="primary->standby",source="primary",target="standby",state="caught-up"} 1
         heliostat_flow_partitions{flow="primary->standby",source="primary",target="standby",state="copying"} 0
+        heliostat_flow_partitions{flow="primary->standby",source="primary",target="standby",state="paused"} 0
         heliostat_flow_partitions{flow="primary->standby",source="primary",target="standby",state="waiting"} 0
         heliostat_flow_partitions{flow="primary->standby",source="primary",target="standby",state="gap"} 0
         heliostat_flow_partitions{flow="primary->standby",source="primary",target="standby",state="stalled"} 0
@@ -108,6 +110,13 @@ fn a_healthy_flow() {
         # HELP heliostat_flow_bytes_total Bytes that this process has copied: of batches as they travel with the engine batches, of keys and values with the engine librdkafka.
         # TYPE heliostat_flow_bytes_total counter
         heliostat_flow_bytes_total{flow="primary->standby",source="primary",target="standby"} 768000
+        # HELP heliostat_flow_batches_total Batches that this process has copied, by what was done to them: passed as they are, rebuilt record by record, split because they were too large for the mirror, merged because they were small, recompressed.
+        # TYPE heliostat_flow_batches_total counter
+        heliostat_flow_batches_total{flow="primary->standby",source="primary",target="standby",how="passed"} 40
+        heliostat_flow_batches_total{flow="primary->standby",source="primary",target="standby",how="rebuilt"} 0
+        heliostat_flow_batches_total{flow="primary->standby",source="primary",target="standby",how="split"} 0
+        heliostat_flow_batches_total{flow="primary->standby",source="primary",target="standby",how="merged"} 2
+        heliostat_flow_batches_total{flow="primary->standby",source="primary",target="standby",how="recompressed"} 0
         # HELP heliostat_flow_errors_total Attempts of this process that failed: produce errors, fetch errors, lost connections.
         # TYPE heliostat_flow_errors_total counter
         heliostat_flow_errors_total{flow="primary->standby",source="primary",target="standby"} 0
@@ -118,6 +127,7 @@ fn a_healthy_flow() {
         # TYPE heliostat_partition_state gauge
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="caught-up"} 1
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="copying"} 0
+        heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="paused"} 0
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="waiting"} 0
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="gap"} 0
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="stalled"} 0
@@ -255,6 +265,7 @@ fn states_and_gaps() {
     expect![[r#"
         {state="caught-up"} 1
         {state="copying"} 0
+        {state="paused"} 0
         {state="waiting"} 0
         {state="gap"} 1
         {state="stalled"} 0

@@ -184,14 +184,7 @@ impl Slot {
 
     /// Enters a batch into the books and makes it this owner's. None if it must not be sent any more.
     pub(super) fn send(&mut self, ready: &Ready, spare: &mut Vec<BytesMut>) -> Option<Outgoing> {
-        let bytes = ready.size();
-        let tag = self.account.sending_batch(
-            self.id,
-            ready.source.clone(),
-            ready.next,
-            ready.max_timestamp,
-            bytes,
-        )?;
+        let tag = self.account.sending_batch(self.id, ready)?;
         let batch = ready.seal_in(
             spare.pop().unwrap_or_default(),
             self.claim.producer_id,
@@ -204,7 +197,7 @@ impl Slot {
             batch: batch.clone(),
             source: ready.source.clone(),
         });
-        self.in_flight_bytes += bytes;
+        self.in_flight_bytes += ready.size();
         Some(Outgoing {
             slot: self.id,
             topic: self.target_topic.clone(),
