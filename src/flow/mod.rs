@@ -12,6 +12,7 @@ mod ledger;
 pub mod member;
 mod mirror_topic;
 mod partition;
+pub mod pause;
 mod prepare;
 mod supervisor;
 pub mod survey;
