@@ -321,6 +321,7 @@ impl Opening {
             &directory.join("state"),
             nodes.len() as i32,
             storage.disk().clone(),
+            &storage.found(),
         )?;
         let groups = Coordinator::open_on(
             &directory.join("groups"),

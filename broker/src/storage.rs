@@ -19,7 +19,7 @@ use crate::{
         Cleaner, Disk, Log, LogConfig, LogManager, LogManagerOptions, LogState, OpenError, StorageError,
         ToClean,
     },
-    state::{Image, Topic, settings::Settings},
+    state::{FoundLog, Image, Topic, settings::Settings},
 };
 
 /// What a topic's configuration comes to: names and values.
@@ -94,8 +94,16 @@ impl Storage {
         self.logs.read_only().iter().filter_map(describe).collect()
     }
 
+    /// The logs that have records, as they were found on disk.
+    pub(crate) fn found(&self) -> Vec<FoundLog> {
+        let logs = self.logs.logs();
+        let with_records = logs.iter().filter(|log| log.log_end_offset() > 0);
+        with_records.map(found).collect()
+    }
+
     /// Brings the logs in line with the state at start: every partition has one, and those that a crash has left
-    /// behind are removed. A log with records that no topic ever owned is left alone. Blocks on the disk.
+    /// behind are removed. A log with records that no topic ever owned is set aside, as in Kafka: its directory gets a
+    /// name that ends with `-stray`, and is never touched again. Blocks on the disk.
     pub(crate) fn follow(
         &self,
         image: &Image,
@@ -103,27 +111,18 @@ impl Storage {
         values: impl Fn(&Topic) -> Values,
     ) -> Result<(), StorageError> {
         for log in self.logs.logs() {
-            // A log without an id has lost it in a power cut; creating it below gives it a new one.
-            let owner = if log.topic_id().is_zero() {
-                image.topic(log.topic())
-            } else {
-                image.topic_by_id(log.topic_id())
-            };
-            let known = owner
-                .is_some_and(|topic| topic.name == log.topic() && topic.partition(log.partition()).is_some());
-            if known {
+            if found(&log).owner(image).is_some() {
                 continue;
             }
+            let (topic, partition, now) = (log.topic(), log.partition(), self.clock.now_ms());
             if log.log_end_offset() == 0 || deleted.contains(&log.topic_id()) {
-                info!(
-                    topic = log.topic(),
-                    partition = log.partition(),
-                    "removing a log that no topic owns"
+                info!(topic, partition, "removing a log that no topic owns");
+                self.logs.delete(topic, partition, now)?;
+            } else if let Some(directory) = self.logs.set_aside(topic, partition)? {
+                error!(
+                    topic, partition, topic_id = %log.topic_id(), directory = %directory.display(),
+                    "a log with records belongs to no topic; it was set aside and stays there"
                 );
-                self.logs
-                    .delete(log.topic(), log.partition(), self.clock.now_ms())?;
-            } else {
-                warn!(directory = %log.dir().display(), "this log belongs to no topic; it is left alone");
             }
         }
         for topic in image.topics() {
@@ -258,6 +257,15 @@ impl Storage {
             error = problem,
             "the logs were not closed cleanly; the next start will check them"
         );
+    }
+}
+
+fn found(log: &Arc<Log>) -> FoundLog {
+    FoundLog {
+        topic_id: log.topic_id(),
+        topic: log.topic().to_owned(),
+        partition: log.partition(),
+        directory: log.dir().to_owned(),
     }
 }
 

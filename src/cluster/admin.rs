@@ -183,6 +183,20 @@ impl Admin {
         .await
     }
 
+    /// The offsets that a consumer group has committed, by topic and partition.
+    pub async fn group_offsets(&self, group: &str) -> Result<Vec<PartitionOffset>, ClusterError> {
+        self.first_see_whether_it_is_there().await?;
+        let group = group.to_string();
+        let call = format!("list the offsets of the group {group}");
+        let mut offsets = self
+            .blocking(&call, move |client| {
+                native::group_offsets(client, &group, CALL_TIMEOUT)
+            })
+            .await?;
+        offsets.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        Ok(offsets)
+    }
+
     /// The configuration of topics, every key of it.
     pub async fn topic_configs(&self, topics: &[String]) -> Result<TopicConfigs, ClusterError> {
         let resources: Vec<ResourceSpecifier<'_>> = topics

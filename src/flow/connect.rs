@@ -76,7 +76,8 @@ pub async fn connect(
     })
 }
 
-async fn make_map_topic(
+/// Makes the map topic if it is not there.
+pub(super) async fn make_map_topic(
     target: &Admin,
     topic: &str,
     replication_factor: Option<i16>,

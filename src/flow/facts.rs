@@ -77,6 +77,19 @@ pub async fn write(writer: &MapWriter, taken: Vec<Taken>, released: bool) -> Res
     result
 }
 
+/// Write the last facts of partitions of which nothing is on its way, with a release mark where nothing can arrive any more: their owner copies
+/// nothing of them for now. Returns whether they are written.
+pub async fn mark(writer: &MapWriter, clear: Vec<Taken>, unclear: Vec<Taken>) -> bool {
+    let mut written = true;
+    for (taken, released) in [(clear, true), (unclear, false)] {
+        if let Err(error) = write(writer, taken, released).await {
+            tracing::warn!("{error}; it is tried again");
+            written = false;
+        }
+    }
+    written
+}
+
 fn blocks(taken: &Taken, released: bool) -> impl Iterator<Item = (Key, Option<Block>)> {
     let facts = &taken.facts;
     let place = (&taken.mirror, taken.partition, facts.claim);

@@ -11,6 +11,7 @@ pub mod lag;
 pub mod member;
 mod mirror_topic;
 mod partition;
+pub mod pause;
 mod prepare;
 mod supervisor;
 pub mod survey;

@@ -45,6 +45,10 @@ pub enum Phase {
     Copying,
     /// For what is on its way, after a failure; then it is due at this moment.
     Draining(Instant),
+    /// For what is on its way, and then for its facts to be written: somebody has paused it.
+    Pausing,
+    /// For somebody to resume it.
+    Paused,
 }
 
 impl Mine {
@@ -60,6 +64,11 @@ impl Mine {
             records_then: 0,
             careful: false,
         }
+    }
+
+    /// Whether it is paused, or about to be.
+    pub fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Pausing | Phase::Paused)
     }
 
     /// How far it is copied, if this daemon has copied it.

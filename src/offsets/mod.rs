@@ -1,8 +1,13 @@
 //! The offset map: where each run of source offsets landed on the target, kept on the target itself.
 //!
 //! It is the only home of progress. A daemon that takes a partition over reads the position there and goes on; nothing is ever decided
-//! by state on local disk. [`segments`] holds the arithmetic, [`record`] what is written to the map topic, [`store`] the topic itself.
+//! by state on local disk. [`segments`] holds the arithmetic, [`record`] what is written to the map topic, [`store`] the topic itself, [`pause`] what somebody has paused, which
+//! is kept there too.
 
+pub mod lookup;
+pub mod pause;
+pub mod read;
 pub mod record;
 pub mod segments;
 pub mod store;
+pub mod translate;

@@ -16,6 +16,9 @@ use super::partition::Log;
 /// What ends the name of a log's directory that is to be removed.
 pub(crate) const DELETE_SUFFIX: &str = "-delete";
 
+/// What ends the name of a log's directory that belongs to no topic.
+pub(crate) const STRAY_SUFFIX: &str = "-stray";
+
 /// The longest name that file systems take.
 const MAX_FILE_NAME: usize = 255;
 
@@ -41,7 +44,7 @@ impl LogManager {
                 let key = (topic.to_owned(), partition);
                 let Some(log) = logs.get(&key) else { continue };
                 log.abandon();
-                let renamed = self.dir.join(deleted_name(topic, partition));
+                let renamed = self.dir.join(renamed(topic, partition, DELETE_SUFFIX));
                 match fs::rename(log.dir(), &renamed) {
                     Ok(()) => {
                         let due = now_ms.saturating_add(log.config().file_delete_delay_ms);
@@ -76,6 +79,26 @@ impl LogManager {
         result.map(|()| gone.len())
     }
 
+    /// Takes a log out of use without deleting it: its directory is renamed. Returns its new name, if there was one.
+    pub fn set_aside(&self, topic: &str, partition: i32) -> Result<Option<PathBuf>, StorageError> {
+        let key = (topic.to_owned(), partition);
+        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(log) = logs.get(&key) else {
+            return Ok(None);
+        };
+        log.abandon();
+        let renamed = self.dir.join(renamed(topic, partition, STRAY_SUFFIX));
+        fs::rename(log.dir(), &renamed).at("rename", log.dir())?;
+        logs.remove(&key);
+        drop(logs);
+        self.cleaner.forget(&key);
+        sync_dir(&self.dir)?;
+        for checkpoint in self.checkpoints() {
+            checkpoint.set(topic, partition, None)?;
+        }
+        Ok(Some(renamed))
+    }
+
     /// Removes the directories of deleted logs whose delay is over.
     pub fn remove_deleted(&self, now_ms: i64) {
         let due: Vec<PathBuf> = {
@@ -91,11 +114,9 @@ impl LogManager {
     }
 }
 
-fn deleted_name(topic: &str, partition: i32) -> String {
-    let suffix = format!(
-        ".{:032x}{DELETE_SUFFIX}",
-        u128::from_be_bytes(*random_id().as_bytes())
-    );
+/// A name that no log has had before.
+fn renamed(topic: &str, partition: i32, suffix: &str) -> String {
+    let suffix = format!(".{:032x}{suffix}", u128::from_be_bytes(*random_id().as_bytes()));
     let mut name = format!("{topic}-{partition}");
     name.truncate(MAX_FILE_NAME - suffix.len());
     name + &suffix

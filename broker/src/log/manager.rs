@@ -18,7 +18,7 @@ use super::checkpoint::{
 };
 use super::clean::Cleaner;
 use super::commit::{Committers, commit_together};
-use super::deletion::DELETE_SUFFIX;
+use super::deletion::{DELETE_SUFFIX, STRAY_SUFFIX};
 use super::error::{AtPath, StorageError};
 use super::files::{Disk, DiskOperation, open_or_create, remove_if_there};
 use super::handles::Handles;
@@ -405,6 +405,8 @@ impl LogManager {
             if name.ends_with(DELETE_SUFFIX) {
                 tracing::info!(dir = %dir.display(), "a deletion will be finished");
                 lock(&self.doomed).push((dir, i64::MIN));
+            } else if name.ends_with(STRAY_SUFFIX) {
+                tracing::debug!(dir = %dir.display(), "what was set aside stays there");
             } else if let Some((topic, partition)) = parse_name(name) {
                 found.push((topic.to_owned(), partition, config_of(topic), dir));
             } else {

@@ -2,8 +2,9 @@
 //!
 //! # Format
 //!
-//! All integers are big-endian. The file begins with the eight bytes `HLIOJNL1`; groups follow until its end. A group is
-//! what one [`Journal::put`] wrote:
+//! All integers are big-endian. The file begins with the eight bytes `HLIOJNL2` and the mark of what it must hold: a
+//! position in the file (8 bytes), and the CRC-32C of these 16 bytes. Groups follow until its end. A group is what one
+//! [`Journal::put`] wrote:
 //!
 //! | field | bytes | meaning |
 //! |---|---|---|
@@ -18,10 +19,15 @@
 //! # What survives
 //!
 //! A put is on disk (`fdatasync`) before it returns, and the next one is written only after that. A process or machine
-//! that dies can therefore leave at most one unreadable group, and only at the end of the file: [`Journal::open`] drops
-//! it. A readable group *behind* an unreadable one cannot come from a torn write; it means that bytes on disk have changed,
-//! and is an error. Since a group's checksum covers its own position, no bytes inside a value pass for a group.
-//! Damage within the very last group looks like a torn write, and is treated as one.
+//! that dies can therefore leave at most one unreadable group, and only at the end of the file: [`Journal::open`] reads
+//! the file without it, and the next put removes it. A readable group *behind* an unreadable one cannot come from a torn
+//! write; it means that bytes on disk have changed, and is an error. Since a group's checksum covers its own position, no
+//! bytes inside a value pass for a group. Damage within the very last group looks like a torn write, and is treated as one.
+//!
+//! The mark tells where the last group began when it was written: all before that was on disk already. A file whose sound
+//! groups end before its mark was cut, or was damaged to its end, and is an error too.
+//!
+//! A file of the first version, which has no mark (`HLIOJNL1`), is read, and written anew by the first put.
 //!
 //! A file much larger than its live content is rewritten: a new file beside it, `fsync`, rename, `fsync` of the directory.
 
@@ -51,8 +57,11 @@ pub struct Journal {
     /// The file grows to this many bytes before it is rewritten.
     rewrite_at: u64,
     disk: Disk,
-    /// A write failed in a way that leaves the file's content on disk unknown: it must be written anew before the next put.
+    /// The file must be written anew before the next put: a write failed in a way that leaves its content on disk
+    /// unknown, or it is of the first version.
     suspect: bool,
+    /// The bytes of a torn write that lie behind `end` until the next put.
+    torn: u64,
 }
 
 /// Why a journal could not be opened or written.
@@ -70,7 +79,7 @@ pub enum JournalError {
     },
     /// The file does not begin as a journal of this version does.
     #[error(
-        "{} is not a journal of this version: it does not begin with \"HLIOJNL1\"; move it away or restore it from a copy",
+        "{} is not a journal of this version: it does not begin with \"HLIOJNL2\"; move it away or restore it from a copy",
         path.display()
     )]
     NotAJournal {
@@ -87,6 +96,20 @@ pub enum JournalError {
         /// What is wrong there.
         what: &'static str,
     },
+    /// The file ends before what it has held, or cannot be read from there on.
+    #[error(
+        "{} was cut or damaged: it can be read up to byte {position}, and {mark} bytes of it were on disk; nothing was \
+         changed; restore it from a copy",
+        path.display()
+    )]
+    Cut {
+        /// The file.
+        path: PathBuf,
+        /// Where the sound groups end, in bytes from the start of the file.
+        position: u64,
+        /// Where they must end at least.
+        mark: u64,
+    },
     /// The changes of one put are larger than a group can be.
     #[error("a change of {bytes} bytes to {} is too large: the limit is {MAX_BODY} bytes", path.display())]
     TooLarge {
@@ -97,7 +120,11 @@ pub enum JournalError {
     },
 }
 
-const MAGIC: &[u8; 8] = b"HLIOJNL1";
+const MAGIC: &[u8; 8] = b"HLIOJNL2";
+/// The first version, without a mark.
+const MAGIC_1: &[u8; 8] = b"HLIOJNL1";
+/// The bytes before the first group: [`MAGIC`], the mark and its checksum.
+const FILE_HEADER: usize = 20;
 const GROUP_HEADER: usize = 12;
 const MAX_BODY: usize = 1 << 30;
 /// Below this size a journal is never rewritten: it costs nothing to read.
@@ -111,7 +138,8 @@ const SET: u8 = 1;
 impl Journal {
     /// Opens the journal at `path`, or creates an empty one, and returns it with its content.
     ///
-    /// A torn last group is dropped. Damage anywhere else is [`JournalError::Damaged`].
+    /// A torn last group is left out; it stays in the file until the first put. Damage anywhere else is
+    /// [`JournalError::Damaged`] or [`JournalError::Cut`], and changes nothing.
     pub fn open(path: &Path) -> Result<(Self, Content), JournalError> {
         Self::open_on(path, Disk::default())
     }
@@ -135,18 +163,24 @@ impl Journal {
             .write(true)
             .open(path)
             .map_err(|e| io_error("open", path, e))?;
-        if end < content.len() as u64 {
+        let mut journal = Self::new(path, file, end, live.clone(), disk);
+        journal.suspect = content.starts_with(MAGIC_1);
+        journal.torn = content.len() as u64 - end;
+        if journal.torn > 0 {
             warn!(
                 journal = %path.display(),
                 position = end,
-                bytes = content.len() as u64 - end,
+                bytes = journal.torn,
                 "dropping a write that was cut short"
             );
-            file.set_len(end)
-                .and_then(|()| file.sync_all())
-                .map_err(|e| io_error("truncate", path, e))?;
         }
-        Ok((Self::new(path, file, end, live.clone(), disk), live))
+        Ok((journal, live))
+    }
+
+    /// How many bytes behind the last sound group could not be read when the file was opened, and where they begin. The
+    /// first put removes them.
+    pub fn torn(&self) -> Option<(u64, u64)> {
+        (self.torn > 0).then_some((self.torn, self.end))
     }
 
     /// Makes `changes` durable, all of them or none: `Some` sets a key, `None` removes it; the last change of a key wins.
@@ -166,6 +200,20 @@ impl Journal {
         if self.suspect {
             self.rewrite()?;
             return self.put(changes);
+        }
+        if self.torn > 0 {
+            // A shorter group in their place would leave some of them behind it.
+            self.file
+                .set_len(self.end)
+                .and_then(|()| self.file.sync_all())
+                .map_err(|e| io_error("truncate", &self.path, e))?;
+            self.torn = 0;
+        }
+        // Everything before the end is on disk. The mark that says so gets there together with the group.
+        let header = file_header(self.end);
+        if let Err(source) = self.disk.write_all_at(&self.file, &self.path, &header, 0) {
+            self.suspect = true;
+            return Err(io_error("write", &self.path, source));
         }
         if let Err(source) = self.disk.write_all_at(&self.file, &self.path, &group, self.end) {
             // What reached the file is cut off again; where even that fails, the file is written anew before the next put.
@@ -205,6 +253,7 @@ impl Journal {
             rewrite_at,
             disk,
             suspect: false,
+            torn: 0,
         }
     }
 
@@ -228,6 +277,7 @@ impl Journal {
         // The old file has lost its name by now, so whatever happens next, puts belong into the new one.
         self.file = file;
         self.end = end;
+        self.torn = 0;
         self.rewrite_at = rewrite_at(self.live_bytes);
         self.suspect = true;
         sync_directory_of(&self.path)?;
@@ -287,8 +337,7 @@ fn write_file(path: &Path, live: &Content, disk: &Disk) -> Result<(File, u64), J
     let failed = |e| io_error("write", path, e);
     disk.allow(DiskOperation::Create { path }).map_err(failed)?;
     let file = File::create(path).map_err(failed)?;
-    disk.write_all_at(&file, path, MAGIC, 0).map_err(failed)?;
-    let mut end = MAGIC.len() as u64;
+    let mut end = FILE_HEADER as u64;
     let mut entries = live.iter().peekable();
     while entries.peek().is_some() {
         let mut taken = 0;
@@ -303,8 +352,43 @@ fn write_file(path: &Path, live: &Content, disk: &Disk) -> Result<(File, u64), J
         disk.write_all_at(&file, path, &group, end).map_err(failed)?;
         end += group.len() as u64;
     }
+    // The file gets its name only when all of it is on disk.
+    disk.write_all_at(&file, path, &file_header(end), 0)
+        .map_err(failed)?;
     disk.sync(&file, path).map_err(|e| io_error("flush", path, e))?;
     Ok((file, end))
+}
+
+/// What a file begins with whose groups end at `mark` or behind it.
+fn file_header(mark: u64) -> [u8; FILE_HEADER] {
+    let mut header = [0; FILE_HEADER];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..16].copy_from_slice(&mark.to_be_bytes());
+    let checksum = crc32c::crc32c(&header[..16]);
+    header[16..].copy_from_slice(&checksum.to_be_bytes());
+    header
+}
+
+/// Where the first group of a file begins, and where its groups must end at least.
+fn read_file_header(path: &Path, content: &[u8]) -> Result<(usize, u64), JournalError> {
+    if content.starts_with(MAGIC_1) {
+        return Ok((MAGIC_1.len(), 0));
+    }
+    if !content.starts_with(MAGIC) {
+        return Err(JournalError::NotAJournal {
+            path: path.to_owned(),
+        });
+    }
+    let mark = content
+        .get(8..16)
+        .and_then(|bytes| Some(u64::from_be_bytes(*bytes.first_chunk()?)))
+        .filter(|mark| content.starts_with(&file_header(*mark)));
+    let mark = mark.ok_or_else(|| JournalError::Damaged {
+        path: path.to_owned(),
+        position: MAGIC.len() as u64,
+        what: "the mark of how much it holds has a wrong checksum",
+    })?;
+    Ok((FILE_HEADER, mark))
 }
 
 /// One group for `position`. A body larger than [`MAX_BODY`] is the caller's to refuse.
@@ -347,18 +431,14 @@ fn group_at(content: &[u8], position: usize) -> Option<&[u8]> {
 
 /// The live content of a journal's bytes, and the position behind its last whole group.
 fn replay(path: &Path, content: &[u8]) -> Result<(Content, u64), JournalError> {
-    if !content.starts_with(MAGIC) {
-        return Err(JournalError::NotAJournal {
-            path: path.to_owned(),
-        });
-    }
+    let (first, mark) = read_file_header(path, content)?;
     let damaged = |position: usize, what| JournalError::Damaged {
         path: path.to_owned(),
         position: position as u64,
         what,
     };
     let mut live = Content::new();
-    let mut position = MAGIC.len();
+    let mut position = first;
     while position < content.len() {
         let Some(body) = group_at(content, position) else {
             if (position + 1..content.len()).any(|later| group_at(content, later).is_some()) {
@@ -372,6 +452,13 @@ fn replay(path: &Path, content: &[u8]) -> Result<(Content, u64), JournalError> {
         apply_body(&mut live, body)
             .ok_or_else(|| damaged(position, "a group with a right checksum has wrong lengths"))?;
         position += GROUP_HEADER + body.len();
+    }
+    if (position as u64) < mark {
+        return Err(JournalError::Cut {
+            path: path.to_owned(),
+            position: position as u64,
+            mark,
+        });
     }
     Ok((live, position as u64))
 }
@@ -401,172 +488,4 @@ fn take_bytes(input: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    type Map = Content;
-    type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-
-    fn set(key: &str, value: &str) -> (Vec<u8>, Option<Vec<u8>>) {
-        (key.into(), Some(value.into()))
-    }
-
-    fn apply(model: &mut Map, changes: &Changes) {
-        for (key, value) in changes {
-            match value {
-                Some(value) => model.insert(key.clone(), value.clone()),
-                None => model.remove(key),
-            };
-        }
-    }
-
-    fn changes() -> impl Strategy<Value = Changes> {
-        let key = proptest::collection::vec(0u8..4, 0..3);
-        let value = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40));
-        proptest::collection::vec((key, value), 1..5)
-    }
-
-    proptest! {
-        /// Whatever is put, and wherever the file is then cut, what is read back is the state after some put: the last one
-        /// that the cut left whole.
-        #[test]
-        fn a_cut_file_reads_as_the_state_after_a_put(puts in proptest::collection::vec(changes(), 0..12), cut in 0.0f64..=1.0) {
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("journal");
-            let (mut journal, _) = Journal::open(&path).unwrap();
-            let mut states = vec![(journal.end, Map::new())];
-            for changes in &puts {
-                journal.put(changes).unwrap();
-                let mut next = states.last().unwrap().1.clone();
-                apply(&mut next, changes);
-                states.push((journal.end, next));
-            }
-            drop(journal);
-            let (start, end) = (states[0].0, states.last().unwrap().0);
-            let keep = start + ((end - start) as f64 * cut) as u64;
-            OpenOptions::new().write(true).open(&path).unwrap().set_len(keep).unwrap();
-
-            let (mut journal, live) = Journal::open(&path).unwrap();
-            let (_, expected) = states.iter().rev().find(|(end, _)| *end <= keep).unwrap();
-            prop_assert_eq!(&live, expected);
-
-            // A journal that dropped a tail takes puts as any other.
-            let mut expected = expected.clone();
-            let more = vec![set("more", "x"), (vec![1], None)];
-            apply(&mut expected, &more);
-            journal.put(&more).unwrap();
-            prop_assert_eq!(Journal::open(&path).unwrap().1, expected);
-        }
-
-        /// One changed byte is never read as other content: it is an error, or, in the last group, the state before it.
-        #[test]
-        fn a_changed_byte_is_found(puts in proptest::collection::vec(changes(), 1..8), at in 0.0f64..1.0, flip in 1u8..) {
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("journal");
-            let (mut journal, _) = Journal::open(&path).unwrap();
-            let (mut before_last, mut last_start) = (Map::new(), 0);
-            let mut live = Map::new();
-            for changes in &puts {
-                (before_last, last_start) = (live.clone(), journal.end);
-                journal.put(changes).unwrap();
-                apply(&mut live, changes);
-            }
-            let mut content = fs::read(&path).unwrap();
-            let position = (content.len() as f64 * at) as usize;
-            content[position] ^= flip;
-            fs::write(&path, &content).unwrap();
-            match Journal::open(&path) {
-                Ok((_, found)) => {
-                    prop_assert!(position as u64 >= last_start);
-                    prop_assert_eq!(found, before_last);
-                }
-                Err(JournalError::Damaged { position: named, .. }) => prop_assert!(named as usize <= position),
-                Err(JournalError::NotAJournal { .. }) => prop_assert!(position < MAGIC.len()),
-                Err(other) => prop_assert!(false, "unexpected error: {}", other),
-            }
-        }
-    }
-
-    #[test]
-    fn damage_in_the_middle_names_the_file_and_the_place() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("journal");
-        let (mut journal, _) = Journal::open(&path).unwrap();
-        journal.put(&[set("a", "1")]).unwrap();
-        let second = journal.end;
-        journal.put(&[set("b", "2")]).unwrap();
-        journal.put(&[set("c", "3")]).unwrap();
-        let mut content = fs::read(&path).unwrap();
-        // A length that points far beyond the end must not be taken for a torn tail either.
-        content[second as usize] = 0x7f;
-        fs::write(&path, content).unwrap();
-        let message = Journal::open(&path).unwrap_err().to_string();
-        assert!(message.contains("journal is damaged at byte 31: "), "{message}");
-    }
-
-    #[test]
-    fn a_file_much_larger_than_its_content_is_rewritten() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("journal");
-        let (mut journal, _) = Journal::open(&path).unwrap();
-        let large = "x".repeat(100_000);
-        for i in 0..40 {
-            journal
-                .put(&[set("key", &large), set("count", &i.to_string())])
-                .unwrap();
-        }
-        assert!(fs::metadata(&path).unwrap().len() <= SMALLEST_REWRITE);
-        let (_, live) = Journal::open(&path).unwrap();
-        assert_eq!(
-            live,
-            Map::from([("key".into(), large.into()), ("count".into(), "39".into())])
-        );
-        assert!(!temporary_path(&path).exists());
-    }
-
-    #[test]
-    fn content_of_many_groups_survives_a_rewrite() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("journal");
-        let (mut journal, _) = Journal::open(&path).unwrap();
-        let all: Changes = (0..40)
-            .map(|i| set(&format!("key-{i}"), &"x".repeat(100_000)))
-            .collect();
-        journal.put(&all).unwrap();
-        journal.rewrite().unwrap();
-        journal.put(&[set("later", "1")]).unwrap();
-        let mut model = Map::new();
-        apply(&mut model, &all);
-        apply(&mut model, &vec![set("later", "1")]);
-        assert_eq!(Journal::open(&path).unwrap().1, model);
-    }
-
-    #[test]
-    fn a_put_that_fails_changes_nothing_and_the_next_one_may_succeed() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("journal");
-        let (mut journal, _) = Journal::open(&path).unwrap();
-        journal.put(&[set("a", "1")]).unwrap();
-        // This device answers every write as a full disk does; it cannot be truncated either.
-        journal.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let error = journal.put(&[set("a", "2")]).unwrap_err();
-        assert!(error.to_string().contains("cannot write"), "{error}");
-        assert_eq!(journal.live, Map::from([("a".into(), "1".into())]));
-        journal.put(&[set("b", "3")]).unwrap();
-        let expected = Map::from([("a".into(), "1".into()), ("b".into(), "3".into())]);
-        assert_eq!(Journal::open(&path).unwrap().1, expected);
-    }
-
-    #[test]
-    fn what_is_no_journal_is_left_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("journal");
-        fs::write(&path, "topics: []").unwrap();
-        assert!(matches!(
-            Journal::open(&path),
-            Err(JournalError::NotAJournal { .. })
-        ));
-        assert_eq!(fs::read(&path).unwrap(), b"topics: []");
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ pub(crate) mod settings;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, RwLock},
 };
 
@@ -53,9 +53,34 @@ pub enum StateError {
         /// What is wrong with its value.
         reason: String,
     },
+    /// The state is not there, or has lost its last write, and there are records of topics that it does not know.
+    #[error(
+        "{} {lost}, and {count} directories hold records of topics that it does not know, among them {}; nothing was \
+         changed: restore the file from a copy, or move these directories away to go on without their topics",
+        path.display(), example.display()
+    )]
+    Lost {
+        /// The state's file.
+        path: PathBuf,
+        /// What has become of it.
+        lost: String,
+        /// How many directories of partitions there are without a topic.
+        count: usize,
+        /// One of them.
+        example: PathBuf,
+    },
     /// The task that wrote the journal died.
     #[error("the state could not be written: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// A partition with records, as it was found on disk.
+#[derive(Debug, Clone)]
+pub(crate) struct FoundLog {
+    pub(crate) topic_id: Uuid,
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) directory: PathBuf,
 }
 
 /// Reads the image of a state wherever it is needed.
@@ -94,13 +119,30 @@ impl State {
     /// Opens the state, or begins a new one, for nodes 1 to `nodes`. Every call starts a new incarnation, so that
     /// each partition has a leader epoch that it never had before.
     ///
+    /// `logs` are all that have records. A state that has lost something, and with it a topic of one of them, is refused.
+    ///
     /// Blocks on the disk.
-    pub(crate) fn open(path: &Path, nodes: i32, disk: Disk) -> Result<(State, ProducerIds), StateError> {
+    pub(crate) fn open(
+        path: &Path,
+        nodes: i32,
+        disk: Disk,
+        logs: &[FoundLog],
+    ) -> Result<(State, ProducerIds), StateError> {
+        if !path.exists() {
+            check_strays(path, "is not there", logs, |_| false)?;
+        }
         let (mut journal, content) = Journal::open_on(path, disk)?;
         let incarnation = number(&content, INCARNATION)?.map_or(0, |last: i32| last.saturating_add(1));
         let producer_ids = number(&content, PRODUCER_IDS)?.unwrap_or(0);
         let image = read_image(&content, incarnation, nodes)?;
         let deleted = read_deleted(&content)?;
+        if let Some((bytes, position)) = journal.torn() {
+            let lost =
+                format!("has lost its last write ({bytes} bytes from byte {position} on cannot be read)");
+            check_strays(path, &lost, logs, |log| {
+                deleted.contains(&log.topic_id) || log.owner(&image).is_some()
+            })?;
+        }
         journal.put(&[(INCARNATION.into(), Some(incarnation.to_string().into()))])?;
         let journal = Arc::new(Mutex::new(journal));
         let state = State {
@@ -153,6 +195,19 @@ impl State {
     /// Tells of every change of leaders or nodes from now on.
     pub(crate) fn leadership(&self) -> watch::Receiver<()> {
         self.leadership.subscribe()
+    }
+}
+
+impl FoundLog {
+    /// The topic that the log belongs to.
+    pub(crate) fn owner<'a>(&self, image: &'a Image) -> Option<&'a Arc<Topic>> {
+        // A log without an id has lost it in a power cut; it goes to the topic of its name.
+        let owner = if self.topic_id.is_zero() {
+            image.topic(&self.topic)
+        } else {
+            image.topic_by_id(self.topic_id)
+        };
+        owner.filter(|topic| topic.name == self.topic && topic.partition(self.partition).is_some())
     }
 }
 
@@ -260,6 +315,25 @@ pub(crate) fn random_uuid() -> Uuid {
     }
 }
 
+/// Refuses a state that has lost something where a log with records belongs to none of its topics.
+fn check_strays(
+    path: &Path,
+    lost: &str,
+    logs: &[FoundLog],
+    known: impl Fn(&FoundLog) -> bool,
+) -> Result<(), StateError> {
+    let mut strays = logs.iter().filter(|log| !known(log));
+    match strays.next() {
+        None => Ok(()),
+        Some(first) => Err(StateError::Lost {
+            path: path.to_owned(),
+            lost: lost.to_owned(),
+            count: strays.count() + 1,
+            example: first.directory.clone(),
+        }),
+    }
+}
+
 fn current(image: &RwLock<Arc<Image>>) -> Arc<Image> {
     image
         .read()
@@ -355,7 +429,7 @@ mod tests {
     async fn changes_survive_a_restart_and_dropped_ones_never_were() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
-        let (state, _) = State::open(&path, 3, Disk::default()).unwrap();
+        let (state, _) = State::open(&path, 3, Disk::default(), &[]).unwrap();
         let (kept, dropped) = (topic("kept", &[&[2, 3], &[3, 1]]), topic("dropped", &[&[1]]));
         let mut change = state.begin().await;
         change.put_topic(kept.clone());
@@ -372,7 +446,7 @@ mod tests {
         change.commit().await.unwrap();
         drop(state);
 
-        let (state, _) = State::open(&path, 3, Disk::default()).unwrap();
+        let (state, _) = State::open(&path, 3, Disk::default(), &[]).unwrap();
         let image = state.image();
         assert_eq!(
             image.topics().map(|topic| topic.as_ref()).collect::<Vec<_>>(),
@@ -397,7 +471,7 @@ mod tests {
         let path = directory.path().join("state");
         let mut epochs = Vec::new();
         for start in 0..3 {
-            let (state, _) = State::open(&path, 1, Disk::default()).unwrap();
+            let (state, _) = State::open(&path, 1, Disk::default(), &[]).unwrap();
             if start == 0 {
                 let mut change = state.begin().await;
                 change.put_topic(topic("t", &[&[1]]));
@@ -413,12 +487,12 @@ mod tests {
     async fn nodes_that_are_gone_lead_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
-        let (state, _) = State::open(&path, 3, Disk::default()).unwrap();
+        let (state, _) = State::open(&path, 3, Disk::default(), &[]).unwrap();
         let mut change = state.begin().await;
         change.put_topic(topic("t", &[&[3, 1], &[2, 3], &[1, 2]]));
         change.commit().await.unwrap();
         drop(state);
-        let (state, _) = State::open(&path, 1, Disk::default()).unwrap();
+        let (state, _) = State::open(&path, 1, Disk::default(), &[]).unwrap();
         let leaders: Vec<_> = state
             .image()
             .topic("t")

@@ -58,7 +58,7 @@ mod tests {
         let mut last = -1;
         for _ in 0..3 {
             // Dropped without ceremony, as a crash would.
-            let (_state, ids) = State::open(&path, 1, crate::log::Disk::default()).unwrap();
+            let (_state, ids) = State::open(&path, 1, crate::log::Disk::default(), &[]).unwrap();
             for _ in 0..super::BLOCK + 2 {
                 let id = ids.next().await.unwrap();
                 assert!(id > last);

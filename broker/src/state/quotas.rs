@@ -55,7 +55,7 @@ mod tests {
         let entity =
             |name: Option<&str>| QuotaEntity(BTreeMap::from([("user".to_owned(), name.map(str::to_owned))]));
         let values = |value| QuotaValues::from([("producer_byte_rate".to_owned(), value)]);
-        let (state, _) = State::open(&path, 1, crate::log::Disk::default()).unwrap();
+        let (state, _) = State::open(&path, 1, crate::log::Disk::default(), &[]).unwrap();
         let mut change = state.begin().await;
         change.put_quotas(entity(None), values(1.5));
         change.put_quotas(entity(Some("a/\"é")), values(1e300));
@@ -64,7 +64,7 @@ mod tests {
         let expected = change.commit().await.unwrap().quotas().clone();
         assert_eq!(expected.len(), 2);
         drop(state);
-        let (state, _) = State::open(&path, 1, crate::log::Disk::default()).unwrap();
+        let (state, _) = State::open(&path, 1, crate::log::Disk::default(), &[]).unwrap();
         assert_eq!(*state.image().quotas(), expected);
     }
 }

@@ -14,6 +14,7 @@ mod group_offsets;
 mod group_script;
 mod groups;
 mod hostile;
+mod lost_state;
 mod nodes;
 mod protocol_migration;
 mod quotas;
