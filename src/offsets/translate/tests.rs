@@ -26,6 +26,7 @@ fn block(owner: Option<Owner>, segments: Vec<Segment>, (position, target_positio
         at_ms: 0,
         producer_id: owner.map(|owner| owner.0),
         producer_epoch: owner.map(|owner| owner.1),
+        source_epochs: Default::default(),
         released: false,
     }
 }
