@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use super::check::EXAMPLE_TOPIC;
 use super::cluster_args::{CLUSTER_EXAMPLES, ClusterArgs, FAULT_EXAMPLES, FaultArgs};
 use super::logging::LogFormat;
+use super::offsets_args::{OFFSETS_EXAMPLES, OffsetsArgs};
 use super::view::PARTITIONS_SHOWN;
 use crate::VERSION;
 
@@ -25,6 +26,7 @@ Exit codes:
   1    failed
   2    wrong arguments, or a wrong topology file
   3    something is missing or in the way, and nothing was changed
+  7    done in part (offsets)
   8    a flow is not healthy (status --check)
   130  ended by Ctrl-C";
 
@@ -56,6 +58,24 @@ Examples:
   heliostat status topology.yaml --clusters    Ask the clusters themselves
   heliostat status --flow 'primary->standby' -o json
   heliostat status --check || alert            Exit code 8 if a flow is not healthy";
+
+const PAUSE_EXAMPLES: &str = "\
+Examples:
+  heliostat pause topology.yaml --topic orders --reason maintenance
+  heliostat pause topology.yaml --flow 'primary->standby'
+  heliostat pause topology.yaml --topic orders --partition 3
+
+It is written down on the target: no daemon has to run, every daemon of the flow heeds it within
+a second, and it holds until it is resumed, also for topics and partitions that are still to come.";
+
+const RESUME_EXAMPLES: &str = "\
+Examples:
+  heliostat resume topology.yaml --topic orders
+  heliostat resume topology.yaml --flow 'primary->standby' --all
+
+It takes back what was paused under exactly this name. What is paused with something wider (a topic
+of a paused flow) cannot be resumed by itself: exit code 3. With --all, parts that were paused on
+their own are resumed too.";
 
 const BROKER_EXAMPLES: &str = "\
 Examples:
@@ -138,6 +158,15 @@ pub enum Command {
     /// Show flows and partitions: state, position, lag
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Translate offsets between topics and their mirrors, in either direction
+    #[command(after_help = OFFSETS_EXAMPLES)]
+    Offsets(OffsetsArgs),
+    /// Stop copying a flow, a topic or a partition until it is resumed
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Pause(PauseArgs),
+    /// Copy again what was paused
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(ResumeArgs),
     /// Start one built-in cluster on its own
     #[command(after_help = BROKER_EXAMPLES)]
     Broker(BrokerArgs),
@@ -216,6 +245,45 @@ pub struct StatusArgs {
     /// For people or programs
     #[arg(short, long, value_name = "FORMAT", default_value = "human")]
     pub output: OutputArg,
+}
+
+/// What is paused or resumed.
+#[derive(Debug, Args)]
+pub struct PauseWhat {
+    /// The topology file, which says where the clusters are
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The flow, such as 'primary->standby'; needed where there are several
+    #[arg(long, value_name = "FLOW")]
+    pub flow: Option<String>,
+    /// Only this topic, by its name on the source
+    #[arg(long, value_name = "NAME")]
+    pub topic: Option<String>,
+    /// Only this partition of the topic
+    #[arg(long, value_name = "PARTITION", requires = "topic", value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: Option<i32>,
+}
+
+/// Arguments of `heliostat pause`.
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub what: PauseWhat,
+    /// Why, for whoever looks at the status
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// Arguments of `heliostat resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub what: PauseWhat,
+    /// Resume its parts too, where they were paused on their own
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Arguments of `heliostat broker`.
@@ -351,6 +419,9 @@ mod tests {
             RUN_EXAMPLES,
             CHECK_EXAMPLES,
             STATUS_EXAMPLES,
+            OFFSETS_EXAMPLES,
+            PAUSE_EXAMPLES,
+            RESUME_EXAMPLES,
             BROKER_EXAMPLES,
             PRODUCE_EXAMPLES,
             CONSUME_EXAMPLES,

@@ -11,6 +11,9 @@ pub mod connect;
 pub mod control;
 pub mod live;
 pub mod logging;
+pub mod offsets;
+pub mod offsets_args;
+pub mod pause;
 pub mod rates;
 pub mod records;
 pub mod run;
@@ -39,13 +42,15 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// Something that must be there is not, or the other way round; nothing was changed.
     pub const PRECONDITION: u8 = 3;
+    /// It worked for some and not for others.
+    pub const PARTIAL: u8 = 7;
     /// A flow is not healthy.
     pub const UNHEALTHY: u8 = 8;
     /// Ended by Ctrl-C, in order.
     pub const INTERRUPTED: u8 = 130;
 
     /// Every exit code.
-    pub const ALL: [u8; 6] = [OK, FAILURE, USAGE, PRECONDITION, UNHEALTHY, INTERRUPTED];
+    pub const ALL: [u8; 7] = [OK, FAILURE, USAGE, PRECONDITION, PARTIAL, UNHEALTHY, INTERRUPTED];
 }
 
 /// A failure whose exit code is not [`exit::FAILURE`].
@@ -67,6 +72,9 @@ pub async fn execute(command: Command) -> anyhow::Result<u8> {
         Command::Run(args) => run::run(&args.file, &load(&args.file)?, args.open_control).await,
         Command::Check(args) => check::run(&args).await,
         Command::Status(args) => status(args).await,
+        Command::Offsets(args) => offsets::run(args).await,
+        Command::Pause(args) => pause::run(args).await,
+        Command::Resume(args) => pause::run_resume(args).await,
         Command::Broker(args) => broker::run(args).await,
         Command::Cluster(args) => cluster::run(args).await,
         Command::Fault(args) => cluster::run_fault(args).await,

@@ -3,8 +3,11 @@
 //! Everything is a function of the status, so a test can show every case; the moment that durations count to is the
 //! status' own.
 
+mod clears;
+
 use std::borrow::Cow;
 
+use self::clears::{clears_lines, pause_lines};
 use super::rates::Rates;
 use super::table::{Align, Cell, Column, Paint, Table, painted};
 use super::text::{clean, duration, fit, thousands, wrap};
@@ -47,6 +50,7 @@ pub fn full(status: &Status, rates: &Rates, layout: Layout) -> Vec<String> {
         lines.extend(flow_lines(status, flow, layout));
     }
     lines.extend(cut_reasons(status, &lines, layout));
+    lines.extend(clears_lines(status, layout));
     lines
 }
 
@@ -156,7 +160,7 @@ fn since(since_ms: i64, status: &Status) -> Cell {
 fn state_cell(state: State) -> Cell {
     let paint = match state {
         State::CaughtUp | State::Copying => Paint::Good,
-        State::Waiting => Paint::Warn,
+        State::Paused | State::Waiting => Paint::Warn,
         State::Gap | State::Stalled | State::Recreated | State::Quarantined => Paint::Bad,
     };
     Cell::new(state.name(), paint)
@@ -368,7 +372,7 @@ fn fitted(text: &str, paint: Paint, layout: Layout) -> String {
 
 /// A flow's partitions and the topics that it leaves out, under its name; nothing if there are neither.
 fn flow_lines(status: &Status, flow: &FlowStatus, layout: Layout) -> Vec<String> {
-    if flow.partitions.is_empty() && flow.left_out.is_empty() {
+    if flow.partitions.is_empty() && flow.left_out.is_empty() && flow.pauses.is_empty() {
         return Vec::new();
     }
     let mut partitions: Vec<&PartitionStatus> = flow.partitions.iter().collect();
@@ -379,6 +383,7 @@ fn flow_lines(status: &Status, flow: &FlowStatus, layout: Layout) -> Vec<String>
     if shown < partitions.len() {
         lines.push(more(&partitions[shown..], layout));
     }
+    lines.extend(pause_lines(flow, status.at_ms, layout));
     lines.extend(left_out_lines(flow, layout));
     lines
 }

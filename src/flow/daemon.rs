@@ -1,18 +1,22 @@
 //! All flows of a topology, running together.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Flow, now_ms};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterError};
 use crate::observe::status::{ClusterStatus, Status, StatusSource};
 use crate::topology::Topology;
 
 /// The clusters of a topology, in the order of the file, as everything in this process sees them.
 #[derive(Clone)]
-pub struct Fleet(Arc<[Arc<Cluster>]>);
+pub struct Fleet {
+    clusters: Arc<[Arc<Cluster>]>,
+    file: Arc<Path>,
+}
 
 impl Fleet {
     /// The clusters of `topology`. `running_at` gives the addresses of a built-in cluster that runs already.
@@ -20,22 +24,46 @@ impl Fleet {
         let cluster = |spec: &crate::topology::Cluster| {
             Arc::new(Cluster::new(spec, running_at(&spec.alias).as_deref()))
         };
-        Fleet(topology.clusters.iter().map(cluster).collect())
+        Fleet {
+            clusters: topology.clusters.iter().map(cluster).collect(),
+            file: topology.file.as_path().into(),
+        }
+    }
+
+    /// The topology file.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// A cluster by its alias.
     pub fn get(&self, alias: &str) -> Option<&Arc<Cluster>> {
-        self.0.iter().find(|cluster| cluster.alias == alias)
+        self.clusters.iter().find(|cluster| cluster.alias == alias)
+    }
+
+    /// The same, where a file that was checked has it.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn cluster(&self, alias: &str) -> Result<&Arc<Cluster>, ClusterError> {
+        self.get(alias).ok_or_else(|| ClusterError {
+            cluster: alias.to_string(),
+            call: "look it up".into(),
+            reason: "the topology has no cluster of this name".into(),
+            away: false,
+        })
     }
 
     /// All aliases.
     pub fn aliases(&self) -> Vec<String> {
-        self.0.iter().map(|cluster| cluster.alias.clone()).collect()
+        self.clusters
+            .iter()
+            .map(|cluster| cluster.alias.clone())
+            .collect()
     }
 
     /// Another cluster of the topology that is known to have this id: then both aliases are one cluster.
     pub fn twin_of(&self, alias: &str, cluster_id: &str) -> Option<&Arc<Cluster>> {
-        self.0.iter().find(|cluster| {
+        self.clusters.iter().find(|cluster| {
             cluster.alias != alias && cluster.reach().cluster_id.as_deref() == Some(cluster_id)
         })
     }
@@ -53,7 +81,7 @@ impl Fleet {
                 reason: reach.reason,
             }
         };
-        self.0.iter().map(status).collect()
+        self.clusters.iter().map(status).collect()
     }
 }
 

@@ -45,6 +45,10 @@ pub enum Phase {
     Copying,
     /// For what is on its way, after a failure; then it is due at this moment.
     Draining(Instant),
+    /// For what is on its way, and then for its facts to be written: somebody has paused it.
+    Pausing,
+    /// For somebody to resume it.
+    Paused,
 }
 
 impl Mine {
@@ -62,6 +66,11 @@ impl Mine {
         }
     }
 
+    /// Whether it is paused, or about to be.
+    pub fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Pausing | Phase::Paused)
+    }
+
     /// How far it is copied, if this daemon has copied it.
     pub fn known(&self) -> Option<Known> {
         let account = self.account.as_ref()?;
@@ -74,6 +83,7 @@ impl Mine {
             producer: account.claim().map(|claim| (claim.producer_id, claim.epoch)),
             released: account.is_clear(),
             segments: account.last_segments(),
+            epochs: account.epochs(),
         })
     }
 

@@ -8,7 +8,9 @@ use super::daemon::Fleet;
 use super::discover::{Rules, read_maps};
 use super::member::group_id;
 use super::now_ms;
+use super::pause::{Site, listed, paused};
 use super::view::NOTHING_MATCHES;
+use crate::cluster::admin::TopicListing;
 use crate::cluster::admin::explain;
 use crate::cluster::native::{Consumed, Consumer, OffsetSpec, PartitionOffset};
 use crate::cluster::{Admin, Cluster, ClusterError};
@@ -28,7 +30,7 @@ pub async fn survey(topology: &Topology, version: String) -> Status {
         let (Some(source), Some(target)) = (fleet.get(&flow.source), fleet.get(&flow.target)) else {
             continue;
         };
-        let mut status = match look(flow, source, target, &fleet.aliases()).await {
+        let mut status = match look(flow, source, target, &fleet).await {
             Ok(status) => status,
             Err(error) => FlowStatus {
                 state: State::Waiting,
@@ -39,8 +41,8 @@ pub async fn survey(topology: &Topology, version: String) -> Status {
         status.name = flow.name.clone();
         status.source = flow.source.clone();
         status.target = flow.target.clone();
-        status.engine = "librdkafka".into();
-        status.delivery = "at-least-once".into();
+        status.engine = flow.engine.to_string();
+        status.delivery = flow.delivery.to_string();
         status.since_ms = now_ms();
         flows.push(status);
     }
@@ -59,13 +61,14 @@ async fn look(
     flow: &Flow,
     source: &Arc<Cluster>,
     target: &Arc<Cluster>,
-    aliases: &[String],
+    fleet: &Fleet,
 ) -> Result<FlowStatus, ClusterError> {
+    let aliases = &fleet.aliases();
     let source_admin = Admin::new(source.clone(), "heliostat/status")?;
     let target_admin = Admin::new(target.clone(), "heliostat/status")?;
     let (source_id, target_id) = tokio::join!(source_admin.cluster_id(), target_admin.cluster_id());
     let target_id = target_id?;
-    let map = read_map(flow, target, &target_admin).await?;
+    let map = map_reader(flow, target, &target_admin).await?;
     let Some(map) = map else {
         let first = first_to_mirror(flow, &source_admin, aliases, (&source_id?, &target_id), None).await?;
         if first.is_none() {
@@ -92,10 +95,20 @@ async fn look(
                 .is_ok_and(|id| *id == provenance.source_cluster)
         })
         .collect();
-    let partitions = match &source_id {
+    let mut partitions = match &source_id {
         Ok(_) => partitions(source, &source_admin, &map, &mirrors, members).await?,
         Err(_) => Vec::new(),
     };
+    let pauses = map.pauses();
+    let site = Site { flow, fleet };
+    for partition in &mut partitions {
+        if let Some(paused) = paused(&site, &pauses, &partition.topic, partition.partition) {
+            partition.state = State::Paused;
+            partition.reason = Some(paused.reason);
+            partition.since_ms = paused.since_ms;
+            partition.clears = Some(paused.clears);
+        }
+    }
     let mut first = None;
     if let Ok(source_id) = &source_id
         && partitions.is_empty()
@@ -130,6 +143,7 @@ async fn look(
             ..Lag::default()
         },
         partitions,
+        pauses: listed(&site, &pauses),
         ..FlowStatus::default()
     })
 }
@@ -147,22 +161,17 @@ fn nothing_to_mirror() -> FlowStatus {
     }
 }
 
-/// The first topic of the source that a daemon would mirror. `ids` are those of the source and the target.
-async fn first_to_mirror(
+/// The topics of the source that a daemon would mirror. `ids` are those of the source and the target.
+pub(super) async fn topics_to_mirror(
     flow: &Flow,
     source: &Admin,
     aliases: &[String],
     ids: (&str, &str),
     map: Option<&MapReader>,
-) -> Result<Option<String>, ClusterError> {
+) -> Result<Vec<TopicListing>, ClusterError> {
     let topics = source.topics().await?;
-    let mut included = topics
-        .iter()
-        .map(|topic| topic.name.as_str())
-        .filter(|topic| flow.topics.includes(topic))
-        .peekable();
-    if included.peek().is_none() {
-        return Ok(None);
+    if !topics.iter().any(|topic| flow.topics.includes(&topic.name)) {
+        return Ok(Vec::new());
     }
     let cluster = source.cluster();
     let source_maps =
@@ -186,13 +195,25 @@ async fn first_to_mirror(
         source_maps: &source_maps,
         target_maps: map,
     };
-    Ok(included
-        .find(|topic| rules.mirror_of(topic).is_ok())
-        .map(str::to_string))
+    let is_mirrored =
+        |topic: &TopicListing| flow.topics.includes(&topic.name) && rules.mirror_of(&topic.name).is_ok();
+    Ok(topics.into_iter().filter(is_mirrored).collect())
+}
+
+/// The first topic of the source that a daemon would mirror.
+async fn first_to_mirror(
+    flow: &Flow,
+    source: &Admin,
+    aliases: &[String],
+    ids: (&str, &str),
+    map: Option<&MapReader>,
+) -> Result<Option<String>, ClusterError> {
+    let topics = topics_to_mirror(flow, source, aliases, ids, map).await?;
+    Ok(topics.into_iter().next().map(|topic| topic.name))
 }
 
 /// The map topic of a flow, read to its end; `None` if there is none.
-async fn read_map(
+pub(super) async fn map_reader(
     flow: &Flow,
     target: &Arc<Cluster>,
     admin: &Admin,

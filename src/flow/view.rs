@@ -1,19 +1,15 @@
 //! What can be seen of a flow from outside, and the state of each partition.
 
+mod partition;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use super::account::{Account, Totals};
-use super::lag::LogEnds;
 use crate::cluster::Cluster;
-use crate::observe::status::{BatchCounts, FlowStatus, Lag, LeftOut, PartitionStatus, State};
+use crate::observe::status::{BatchCounts, FlowStatus, Lag, LeftOut, PartitionStatus, PauseStatus, State};
 use crate::topology::Flow;
-
-/// A partition that has records to copy and has copied none for this long is stalled.
-const STALLED_AFTER_MS: i64 = 30_000;
-
-/// A partition whose records the target has refused for this long is stalled; before that it may be a leader that moves.
-const REFUSED_AFTER_MS: i64 = 3_000;
+pub use partition::PartitionView;
+use partition::partition_status;
 
 /// The reason of a flow that has no topics to mirror.
 pub(super) const NOTHING_MATCHES: &str = "no topic on the source matches";
@@ -31,6 +27,7 @@ struct Inner {
     problem: Option<Problem>,
     partitions: BTreeMap<(String, i32), PartitionView>,
     left_out: Vec<LeftOut>,
+    pauses: Vec<PauseStatus>,
     discovered: bool,
     errors_total: u64,
     state: State,
@@ -44,98 +41,23 @@ pub struct Problem {
     pub state: State,
     /// Why, in one line.
     pub reason: String,
+    /// What would clear it.
+    pub clears: String,
 }
 
-/// One partition.
-#[derive(Default)]
-pub struct PartitionView {
-    /// The mirror topic.
-    pub target_topic: String,
-    /// Its books, if this daemon copies it.
-    pub account: Option<Arc<Account>>,
-    /// How far another daemon has come, as the offset map says: source position, target position.
-    pub elsewhere: Option<(i64, i64)>,
-    /// The source's log ends.
-    pub ends: LogEnds,
-    /// Why it does not go on.
-    pub problem: Option<Problem>,
-    /// Why it has no mirror topic as it should.
-    pub mirror_problem: Option<Problem>,
-    /// The source does not have it any more.
-    pub gone: bool,
-    /// It is tried again: the problem stands until something arrives.
-    pub trying_again: bool,
-    /// Why its records are refused at the moment, and sent again.
-    pub refused: Option<String>,
-    /// The last gap, for people to read.
-    pub gap: Option<String>,
-    before: Totals,
-    position: Option<i64>,
-    moved_at_ms: i64,
-    state: State,
-    reason: Option<String>,
-    since_ms: i64,
-}
-
-impl PartitionView {
-    /// Another account from here on, or none; the counters of the one before are kept.
-    pub fn set_account(&mut self, account: Option<Arc<Account>>) {
-        if let Some(before) = self.account.take() {
-            self.before += before.totals();
-        }
-        self.account = account;
-    }
-
-    /// The source's log end was `end` at `now_ms`.
-    pub fn note_end(&mut self, now_ms: i64, end: i64) {
-        let position = self.position().0.unwrap_or(0);
-        self.ends.note(now_ms, end, position);
-    }
-
-    fn position(&self) -> (Option<i64>, Option<i64>, Option<i64>) {
-        match (&self.account, self.elsewhere) {
-            (Some(account), _) => {
-                let snapshot = account.snapshot();
-                (
-                    Some(snapshot.position),
-                    snapshot.target_position,
-                    snapshot.oldest_timestamp,
-                )
-            }
-            (None, Some((position, target_position))) => (Some(position), Some(target_position), None),
-            (None, None) => (None, None, None),
-        }
-    }
-
-    fn lag(&self, now_ms: i64) -> Lag {
-        if self.gone {
-            // The source has nothing that could be copied, and that is known.
-            return Lag {
-                known: true,
-                ..Lag::default()
-            };
-        }
-        match (self.position(), self.ends.start()) {
-            ((Some(position), _, oldest), _) => self.ends.lag(now_ms, position, oldest),
-            // Nothing was copied yet: all that the source has is missing.
-            ((None, ..), Some(start)) => self.ends.lag(now_ms, start, None),
-            ((None, ..), None) => Lag::default(),
-        }
-    }
-
-    fn totals(&self) -> Totals {
-        let mut totals = self.before;
-        if let Some(account) = &self.account {
-            totals += account.totals();
-        }
-        totals
-    }
-}
+/// What clears it that a cluster is away.
+const AWAY_CLEARS: &str = "the cluster answers again; it is asked all the time";
 
 /// What both clusters of a flow say of themselves: nothing, or why they are away.
 struct Away {
     source: Option<String>,
     target: Option<String>,
+}
+
+impl Away {
+    fn reason(&self) -> Option<&str> {
+        self.source.as_deref().or(self.target.as_deref())
+    }
 }
 
 impl View {
@@ -170,6 +92,11 @@ impl View {
         inner.left_out = left_out;
     }
 
+    /// This is what is paused of the flow.
+    pub fn set_pauses(&self, pauses: Vec<PauseStatus>) {
+        self.lock().pauses = pauses;
+    }
+
     /// Change one partition; it is made if it is not there.
     pub fn partition<T>(
         &self,
@@ -182,11 +109,7 @@ impl View {
         let entry = inner
             .partitions
             .entry((topic.to_string(), partition))
-            .or_insert_with(|| PartitionView {
-                since_ms: now_ms,
-                moved_at_ms: now_ms,
-                ..PartitionView::default()
-            });
+            .or_insert_with(|| PartitionView::new(now_ms));
         change(entry)
     }
 
@@ -198,30 +121,22 @@ impl View {
     /// Bring the states up to date, and log what has changed.
     pub fn refresh(&self, now_ms: i64) {
         let away = self.away();
-        let all_wait = away.source.is_some() || away.target.is_some();
+        let all_wait = away.reason().is_some();
         let mut inner = self.lock();
         for ((topic, number), partition) in &mut inner.partitions {
-            let (position, ..) = partition.position();
-            if position != partition.position || partition.lag(now_ms).records == 0 {
-                partition.position = position;
-                partition.moved_at_ms = now_ms;
-                if std::mem::take(&mut partition.trying_again) {
-                    partition.problem = None;
-                }
-            }
-            let (state, reason) = partition_state(partition, &away, now_ms);
-            if state != partition.state {
+            let condition = partition.look(&away, now_ms);
+            if condition.state != partition.condition.state {
                 note_change(
                     &self.flow.name,
                     (topic, *number),
-                    state,
-                    reason.as_deref(),
+                    condition.state,
+                    condition.reason.as_deref(),
                     all_wait,
                 );
-                partition.state = state;
                 partition.since_ms = now_ms;
             }
-            partition.reason = reason;
+            partition.since_ms = condition.since_ms.unwrap_or(partition.since_ms);
+            partition.condition = condition;
         }
         let state = self.flow_state(&inner, &away);
         if state != inner.state {
@@ -251,6 +166,7 @@ impl View {
             .iter()
             .map(|partition| partition.lag.seconds)
             .fold(0.0, f64::max);
+        let (reason, clears) = flow_reason(&inner, &away, &partitions);
         FlowStatus {
             name: self.flow.name.clone(),
             source: self.flow.source.clone(),
@@ -258,7 +174,8 @@ impl View {
             engine: self.flow.engine.to_string(),
             delivery: self.flow.delivery.to_string(),
             state: inner.state,
-            reason: flow_reason(&inner, &away, &partitions),
+            reason,
+            clears,
             since_ms: inner.since_ms,
             lag: Lag {
                 known,
@@ -279,6 +196,7 @@ impl View {
             batches,
             partitions,
             left_out: inner.left_out.clone(),
+            pauses: inner.pauses.clone(),
         }
     }
 
@@ -300,7 +218,7 @@ impl View {
         if let Some(problem) = &inner.problem {
             return problem.state;
         }
-        if away.source.is_some() || away.target.is_some() {
+        if away.reason().is_some() {
             return State::Waiting;
         }
         if !inner.discovered {
@@ -310,7 +228,7 @@ impl View {
         inner
             .partitions
             .values()
-            .map(|partition| partition.state)
+            .map(|partition| partition.condition.state)
             .max()
             .unwrap_or(State::CaughtUp)
     }
@@ -322,25 +240,35 @@ impl View {
     }
 }
 
-fn flow_reason(inner: &Inner, away: &Away, partitions: &[PartitionStatus]) -> Option<String> {
+/// Why a flow is in its state, and what would clear it.
+fn flow_reason(
+    inner: &Inner,
+    away: &Away,
+    partitions: &[PartitionStatus],
+) -> (Option<String>, Option<String>) {
     if let Some(problem) = &inner.problem {
-        return Some(problem.reason.clone());
+        return (Some(problem.reason.clone()), Some(problem.clears.clone()));
     }
-    if let Some(reason) = away.source.clone().or_else(|| away.target.clone()) {
-        return Some(reason);
+    if let Some(reason) = away.reason() {
+        return (Some(reason.into()), Some(AWAY_CLEARS.into()));
     }
     if !inner.discovered {
-        return Some("the topics are being looked for".into());
+        return (
+            Some("the topics are being looked for".into()),
+            Some("both clusters' answers".into()),
+        );
     }
     if partitions.is_empty() {
-        return Some(NOTHING_MATCHES.into());
+        return (Some(NOTHING_MATCHES.into()), None);
     }
     let worst = partitions
         .iter()
         .filter(|partition| partition.state == inner.state);
-    let first = worst.clone().find(|partition| partition.reason.is_some())?;
-    let reason = first.reason.as_deref()?;
-    Some(match worst.count() {
+    let Some(first) = worst.clone().find(|partition| partition.reason.is_some()) else {
+        return (None, None);
+    };
+    let reason = first.reason.as_deref().unwrap_or_default();
+    let reason = match worst.count() {
         1 => format!("{}-{}: {reason}", first.topic, first.partition),
         count => format!(
             "{}-{} and {} more: {reason}",
@@ -348,40 +276,8 @@ fn flow_reason(inner: &Inner, away: &Away, partitions: &[PartitionStatus]) -> Op
             first.partition,
             count - 1
         ),
-    })
-}
-
-fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> (State, Option<String>) {
-    if let Some(problem) = partition.mirror_problem.as_ref().or(partition.problem.as_ref()) {
-        return (problem.state, Some(problem.reason.clone()));
-    }
-    if let Some(reason) = away.source.clone().or_else(|| away.target.clone()) {
-        return (State::Waiting, Some(reason));
-    }
-    let lag = partition.lag(now_ms);
-    if !lag.known {
-        return (State::Waiting, Some("the source's log end is not known".into()));
-    }
-    if lag.records == 0 {
-        return (State::CaughtUp, partition.gap.clone());
-    }
-    if partition.account.is_none() && partition.elsewhere.is_none() {
-        return (State::Waiting, Some("no daemon has taken it yet".into()));
-    }
-    let still_ms = now_ms - partition.moved_at_ms;
-    if let Some(reason) = &partition.refused
-        && still_ms > REFUSED_AFTER_MS
-    {
-        return (State::Stalled, Some(reason.clone()));
-    }
-    if still_ms > STALLED_AFTER_MS {
-        let reason = format!(
-            "nothing was copied for {} s although there are records",
-            still_ms / 1000
-        );
-        return (State::Stalled, Some(reason));
-    }
-    (State::Copying, partition.gap.clone())
+    };
+    (Some(reason), first.clears.clone())
 }
 
 /// Logs a partition's new state. `all_wait`: the whole flow waits for a cluster that is away, which is said of the flow,
@@ -403,29 +299,6 @@ fn note_change(
         }
         State::Waiting => tracing::info!(flow, topic, partition, %state, reason, "partition"),
         _ => tracing::warn!(flow, topic, partition, %state, reason, "partition"),
-    }
-}
-
-fn partition_status(topic: &str, number: i32, partition: &PartitionView, now_ms: i64) -> PartitionStatus {
-    let (position, target_position, _) = partition.position();
-    let totals = partition.totals();
-    PartitionStatus {
-        topic: topic.to_string(),
-        target_topic: partition.target_topic.clone(),
-        partition: number,
-        mine: partition.account.is_some(),
-        state: partition.state,
-        reason: partition.reason.clone(),
-        since_ms: partition.since_ms,
-        position,
-        source_start: partition.ends.start(),
-        source_end: partition.ends.end(),
-        target_position,
-        lag: partition.lag(now_ms),
-        records_total: totals.records,
-        bytes_total: totals.bytes,
-        errors_total: totals.errors,
-        gap_records_total: totals.gap_records,
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) fn flow(partitions: Vec<PartitionStatus>) -> FlowStatus {
         delivery: "at-least-once".into(),
         state: worst.map_or(State::CaughtUp, |p| p.state),
         reason: worst.and_then(|p| p.reason.clone()),
+        clears: worst.and_then(|p| p.clears.clone()),
         since_ms: worst.map_or(NOW_MS, |p| p.since_ms),
         lag: Lag {
             known: partitions.iter().all(|p| p.lag.known),
@@ -34,6 +35,7 @@ pub(crate) fn flow(partitions: Vec<PartitionStatus>) -> FlowStatus {
         },
         partitions,
         left_out: Vec::new(),
+        pauses: Vec::new(),
     }
 }
 
@@ -46,6 +48,7 @@ pub(crate) fn partition(topic: &str, number: i32) -> PartitionStatus {
         mine: true,
         state: State::CaughtUp,
         reason: None,
+        clears: None,
         since_ms: NOW_MS - 60_000,
         position: Some(1_000),
         source_start: Some(0),

@@ -64,6 +64,8 @@ pub enum State {
     CaughtUp,
     /// Records are being copied.
     Copying,
+    /// Somebody has paused it.
+    Paused,
     /// Nothing can be copied yet: a cluster is away, or the partition has no owner; it is retried.
     #[default]
     Waiting,
@@ -79,9 +81,10 @@ pub enum State {
 
 impl State {
     /// Every state, the best first.
-    pub const ALL: [State; 7] = [
+    pub const ALL: [State; 8] = [
         State::CaughtUp,
         State::Copying,
+        State::Paused,
         State::Waiting,
         State::Gap,
         State::Stalled,
@@ -94,6 +97,7 @@ impl State {
         match self {
             State::CaughtUp => "caught-up",
             State::Copying => "copying",
+            State::Paused => "paused",
             State::Waiting => "waiting",
             State::Gap => "gap",
             State::Stalled => "stalled",
@@ -146,6 +150,8 @@ pub struct FlowStatus {
     pub state: State,
     /// Why, in one line.
     pub reason: Option<String>,
+    /// What would clear it; absent where nothing is wrong.
+    pub clears: Option<String>,
     /// Since when, in milliseconds since 1970.
     pub since_ms: i64,
     /// The sum of its partitions' records, and the worst of their seconds.
@@ -162,6 +168,26 @@ pub struct FlowStatus {
     pub partitions: Vec<PartitionStatus>,
     /// Source topics that match the patterns and are left out all the same, each with its reason.
     pub left_out: Vec<LeftOut>,
+    /// What somebody has paused, the widest first.
+    pub pauses: Vec<PauseStatus>,
+}
+
+/// Something that somebody has paused: a flow, a topic or a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PauseStatus {
+    /// The source topic; absent for the whole flow.
+    pub topic: Option<String>,
+    /// The partition; absent for all.
+    pub partition: Option<i32>,
+    /// Who has paused it.
+    pub by: String,
+    /// Why, in the words of whoever has.
+    pub reason: Option<String>,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: i64,
+    /// The command that resumes it.
+    pub clears: String,
 }
 
 /// How many batches were written to the target, by what was done to them on the way.
@@ -287,6 +313,8 @@ pub struct PartitionStatus {
     pub state: State,
     /// Why, in one line.
     pub reason: Option<String>,
+    /// What would clear it; absent where nothing is wrong.
+    pub clears: Option<String>,
     /// Since when, in milliseconds since 1970.
     pub since_ms: i64,
     /// The next source offset to copy.

@@ -1,6 +1,6 @@
 //! What is written to the map topic: JSON, so that a person with `kafka-console-consumer` can read it at night.
 //!
-//! Two kinds of records, told apart by their keys:
+//! Three kinds of records, told apart by their keys:
 //!
 //! - `{"topic":"primary.orders"}`: the *provenance* of a mirror topic: which topic of which cluster it mirrors, and through which clusters the
 //!   data came before that. Written before the first record is copied. It is how any daemon, with any file and any aliases, knows what
@@ -8,9 +8,12 @@
 //! - `{"topic":"primary.orders","partition":3,"block":120,"owner":[7,2]}`: a *block* of the offset map: some segments of one partition, and the position of
 //!   the flow there. `block` is the first target offset that it speaks of, and with `owner` two daemons never write to the same block. A block is
 //!   written again, with more segments, until it is full; the topic's compaction keeps the last.
+//! - `{"paused":"orders"}`, with a partition or without, or `{"paused":"*"}`: what somebody has [paused](super::pause).
 
 use serde::{Deserialize, Serialize};
 
+use super::epochs::Epochs;
+use super::pause::{Pause, PauseKey, Scope};
 use super::segments::Segment;
 
 /// The format of the values; a reader leaves out what it does not know.
@@ -91,6 +94,9 @@ pub struct Block {
     /// The epoch of that producer id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub producer_epoch: Option<i16>,
+    /// The source's last leader epochs before `position`, each with the first offset that was read of it, where the source gives them.
+    #[serde(default, skip_serializing_if = "Epochs::is_empty")]
+    pub source_epochs: Epochs,
     /// Whether the writer gave the partition up after this: nothing is in flight.
     #[serde(default)]
     pub released: bool,
@@ -103,11 +109,16 @@ pub enum MapRecord {
     Provenance(String, Option<Provenance>),
     /// A block of a partition; absent when the target no longer holds what it speaks of.
     Block(String, i32, BlockId, Option<Block>),
+    /// What somebody has paused; absent when it was resumed.
+    Pause(Scope, Option<Pause>),
 }
 
 impl MapRecord {
     /// Reads a record. `None` for what this version does not know: it is left out, never guessed at.
     pub fn read(key: &[u8], value: Option<&[u8]>) -> Option<MapRecord> {
+        if let Ok(key) = serde_json::from_slice::<PauseKey>(key) {
+            return Some(MapRecord::Pause(key.scope()?, versioned(value)?));
+        }
         let key: Key = serde_json::from_slice(key).ok()?;
         match (key.partition, key.block) {
             (None, None) => Some(MapRecord::Provenance(key.topic, versioned(value)?)),
@@ -161,6 +172,7 @@ mod tests {
             at_ms: 1_700_000_000_000,
             producer_id: None,
             producer_epoch: None,
+            source_epochs: Epochs::default(),
             released: false,
         }
     }

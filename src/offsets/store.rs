@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::{oneshot, watch};
 
+use super::pause::{Pause, Pauses, Scope};
 use super::record::{Block, BlockId, Key, MapRecord, Provenance, bytes};
 use crate::cluster::native::{Consumed, Consumer, Producer, SourceTopic};
 use crate::cluster::{Cluster, admin};
@@ -39,6 +40,7 @@ struct Shared {
 struct State {
     provenance: HashMap<String, HashMap<String, Provenance>>,
     partitions: HashMap<(String, i32), PartitionFacts>,
+    pauses: Arc<Pauses>,
 }
 
 /// What the map says of one partition.
@@ -122,6 +124,11 @@ impl MapReader {
             .collect()
     }
 
+    /// What is paused. It is another value when anything has changed.
+    pub fn pauses(&self) -> Arc<Pauses> {
+        self.shared.lock().pauses.clone()
+    }
+
     /// What the map says of a partition.
     pub fn facts(&self, mirror_topic: &str, partition: i32) -> Option<PartitionFacts> {
         self.shared
@@ -167,7 +174,7 @@ impl Shared {
                     mirrors.remove(&topic);
                 }
             }
-            MapRecord::Block(..) if self.blocks_of.as_deref() != Some(map_topic) => {}
+            MapRecord::Block(..) | MapRecord::Pause(..) if self.blocks_of.as_deref() != Some(map_topic) => {}
             MapRecord::Block(topic, partition, id, Some(block)) => {
                 state.note_block(topic, partition, id, block);
             }
@@ -176,6 +183,7 @@ impl Shared {
                     facts.blocks.retain(|&(first, _)| first != id);
                 }
             }
+            MapRecord::Pause(scope, pause) => Arc::make_mut(&mut state.pauses).note(scope, pause),
         }
     }
 }
@@ -337,6 +345,14 @@ impl MapWriter {
         .await
     }
 
+    /// Write what is paused; one without a value is resumed.
+    pub async fn pauses(&self, pauses: &[(Scope, Option<Pause>)]) -> Result<(), WriteError> {
+        let records = pauses
+            .iter()
+            .map(|(scope, pause)| (bytes(&scope.key()), pause.as_ref().map(bytes)));
+        self.write(records.collect()).await
+    }
+
     /// Waits until what others have begun to write is written, or has failed.
     pub async fn settled(&self) -> Result<(), WriteError> {
         self.queue(Vec::new()).await
@@ -414,6 +430,7 @@ mod tests {
             at_ms: 0,
             producer_id: Some(producer.0),
             producer_epoch: Some(producer.1),
+            source_epochs: Default::default(),
             released: false,
         }
     }

@@ -3,6 +3,7 @@
 mod batches;
 mod lag;
 mod names;
+mod pause;
 mod records;
 mod refused;
 mod resume;

@@ -44,9 +44,11 @@ impl Supervisor {
             };
             let elsewhere = self.on_record(&(mirror.target_topic.clone(), partition));
             let refused = self.refused(&mirror.target_topic, partition);
+            let is_mine = self.mine.contains_key(&(mirror.target_topic.clone(), partition));
             self.view.partition(&topic, partition, now, |view| {
                 view.elsewhere = elsewhere;
                 view.refused = refused;
+                view.is_mine = is_mine;
             });
         }
         self.view.refresh(now);
@@ -126,6 +128,7 @@ impl Supervisor {
         for partition in self.mine.values_mut() {
             partition.settle();
         }
+        self.heed_pauses();
         let keys = due(&self.mine, Instant::now());
         if keys.is_empty() {
             return;

@@ -81,7 +81,8 @@ impl Supervisor {
 
     /// Prepare a partition again once what is on its way has settled.
     pub(super) fn again(&mut self, key: &MirrorPartition, at: Instant) {
-        if let Some(partition) = self.mine.get_mut(key) {
+        // What is paused is looked at when it is resumed.
+        if let Some(partition) = self.mine.get_mut(key).filter(|partition| !partition.is_held()) {
             partition.phase = Phase::Draining(at);
         }
     }
@@ -108,6 +109,7 @@ impl Supervisor {
             }
             partition.phase = Phase::Due(Instant::now());
         }
+        self.hold_what_is_paused();
     }
 }
 
@@ -115,10 +117,8 @@ impl Supervisor {
 const FENCED_MARGIN: Duration = Duration::from_secs(1);
 
 fn is_out_of_range(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset
-    )
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::OffsetOutOfRange | Code::AutoOffsetReset)
 }
 
 /// Whether somebody else writes with a newer epoch.
@@ -153,17 +153,22 @@ fn failure(flow: &Flow, side: Side, code: RDKafkaErrorCode, text: &str, position
     let at = position
         .map(|position| format!(" at source offset {position}"))
         .unwrap_or_default();
-    let (state, reason) = match (side, code) {
-        (Side::Source, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-            (State::Waiting, format!("the source does not have it: {text}"))
-        }
+    let again = "it is tried again by itself, at most 40 s apart";
+    let (state, reason, clears) = match (side, code) {
+        (Side::Source, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => (
+            State::Waiting,
+            format!("the source does not have it: {text}"),
+            "it is there again, or the next discovery sees that the topic was deleted".to_string(),
+        ),
         (Side::Target, Code::InvalidProducerEpoch | Code::ProducerFenced) => (
             State::Waiting,
             "another daemon has taken it; this one gives it up".to_string(),
+            "the group says whose it is, within the session time-out".to_string(),
         ),
         (Side::Source, _) => (
             State::Stalled,
             format!("cannot be read from {}{at}: {text}", flow.source),
+            format!("what the reason says is mended; {again}"),
         ),
         (
             Side::Target,
@@ -185,16 +190,23 @@ fn failure(flow: &Flow, side: Side, code: RDKafkaErrorCode, text: &str, position
             (
                 State::Quarantined,
                 format!("{} refuses the record{at}: {text}; {cure}", flow.target),
+                format!("{cure}; {again}"),
             )
         }
         _ if is_not_known_yet(side, code) => (
             State::Waiting,
             format!("{} does not have it yet: {text}", flow.target),
+            "the target's brokers know it; they are asked again at once".to_string(),
         ),
         (Side::Target, _) => (
             State::Stalled,
             format!("cannot be written to {}{at}: {text}", flow.target),
+            format!("what the reason says is mended; {again}"),
         ),
     };
-    Problem { state, reason }
+    Problem {
+        state,
+        reason,
+        clears,
+    }
 }

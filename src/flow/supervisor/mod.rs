@@ -3,6 +3,7 @@
 
 mod beside;
 mod failures;
+mod pauses;
 mod work;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -29,6 +30,7 @@ use crate::flow::partition::{Mine, Phase, backoff, due};
 use crate::flow::prepare::{Decision, Prepared, Wanted, prepare};
 use crate::flow::view::{Problem, View};
 use crate::observe::status::State;
+use crate::offsets::pause::Pauses;
 use crate::topology::Flow;
 
 /// How often facts are written to the offset map, and the source's log ends are asked for.
@@ -56,19 +58,32 @@ pub async fn run(
             () = stop.cancelled() => return true,
         };
         let error = match connected {
-            Ok(discovery) => match Supervisor::new(discovery, &source, &target, view.clone()) {
+            Ok(discovery) => match Supervisor::new(discovery, &source, &target, &fleet, view.clone()) {
                 Ok(supervisor) => return supervisor.run(stop).await,
                 Err(error) => ConnectError::Later(error.to_string()),
             },
             Err(error) => error,
         };
-        let (state, reason) = match error {
-            ConnectError::Later(reason) => (State::Waiting, reason),
-            ConnectError::Never(reason) => (State::Stalled, reason),
+        let (state, reason, clears) = match error {
+            ConnectError::Later(reason) => (
+                State::Waiting,
+                reason,
+                "both clusters answer; they are asked all the time",
+            ),
+            ConnectError::Never(reason) => (
+                State::Stalled,
+                reason,
+                "the topology file is corrected, and the daemon started again",
+            ),
         };
+        let clears = clears.to_string();
         tracing::debug!(flow = %flow.name, "cannot start yet: {reason}");
         view.count_error();
-        view.set_problem(Some(Problem { state, reason }));
+        view.set_problem(Some(Problem {
+            state,
+            reason,
+            clears,
+        }));
         let wait = backoff(attempt, Duration::from_millis(100), Duration::from_secs(5));
         attempt += 1;
         tokio::select! {
@@ -86,6 +101,7 @@ enum Report {
     Prepared(Vec<MirrorPartition>, Result<Vec<Prepared>, ClusterError>),
     Offsets(OffsetSpec, Result<Vec<PartitionOffset>, ClusterError>),
     FactsWritten,
+    Marked(Vec<MirrorPartition>, bool),
 }
 
 struct Supervisor {
@@ -110,6 +126,10 @@ struct Supervisor {
     writing_facts: bool,
     asking_offsets: bool,
     beats: u64,
+    /// What is paused, as it was last taken in.
+    pauses: Arc<Pauses>,
+    /// All clusters, and the topology file.
+    fleet: Fleet,
 }
 
 fn engine(
@@ -154,6 +174,7 @@ impl Supervisor {
         discovery: Discovery,
         source: &Arc<Cluster>,
         target: &Arc<Cluster>,
+        fleet: &Fleet,
         view: Arc<View>,
     ) -> rdkafka::error::KafkaResult<Supervisor> {
         let flow = discovery.flow.clone();
@@ -180,6 +201,8 @@ impl Supervisor {
             writing_facts: false,
             asking_offsets: false,
             beats: 0,
+            pauses: Arc::default(),
+            fleet: fleet.clone(),
             flow,
         })
     }
@@ -230,6 +253,7 @@ impl Supervisor {
             Report::Prepared(keys, result) => self.on_prepared(keys, result),
             Report::Offsets(spec, result) => self.on_offsets(spec, result),
             Report::FactsWritten => self.writing_facts = false,
+            Report::Marked(keys, written) => self.on_marked(&keys, written),
         }
     }
 
@@ -240,6 +264,8 @@ impl Supervisor {
             let problem = mirror.problem.as_ref().map(|reason| Problem {
                 state: State::Stalled,
                 reason: reason.clone(),
+                clears: "what the reason says is mended; it is tried again at every discovery_interval"
+                    .to_string(),
             });
             for partition in 0..mirror.partitions.max(usize::from(problem.is_some())) as i32 {
                 self.view.partition(&mirror.topic, partition, now, |view| {
@@ -260,6 +286,7 @@ impl Supervisor {
             }
         }
         self.give_up_what_changed(&before);
+        self.show_pauses();
         self.subscribe();
         self.adopt();
         self.ask_offsets();
@@ -300,6 +327,7 @@ impl Supervisor {
                         view.problem = Some(Problem {
                             state: State::Waiting,
                             reason,
+                            clears: "the topic is made again on the source".to_string(),
                         });
                     });
                 }

@@ -83,7 +83,12 @@ impl Supervisor {
                 tracing::warn!(flow = %self.flow.name, "{reason}");
                 self.view.count_error();
                 let state = State::Stalled;
-                self.view.set_problem(Some(Problem { state, reason }));
+                let clears = "what the reason says is mended; it is tried again by itself".to_string();
+                self.view.set_problem(Some(Problem {
+                    state,
+                    reason,
+                    clears,
+                }));
             }
             MemberEvent::Error(error) => {
                 tracing::debug!(flow = %self.flow.name, "group: {error}");
@@ -110,6 +115,7 @@ impl Supervisor {
                 .partition(&partition.mirror.topic, partition.partition, now, |view| {
                     view.set_account(None);
                     view.problem = None;
+                    view.is_mine = false;
                 });
         }
         let discovery = self.discovery.clone();
@@ -150,13 +156,28 @@ impl Supervisor {
         if partition.phase != Phase::Preparing {
             return;
         }
+        // What was paused meanwhile is in the map that was read for this.
+        let pauses = self.discovery.target_maps.pauses();
+        if pauses
+            .of(&partition.mirror.topic, partition.partition)
+            .next()
+            .is_some()
+        {
+            partition.phase = Phase::Pausing;
+            return;
+        }
         match prepared.decision.clone() {
             Decision::Halt { state, reason } => {
                 // It is looked at again: what hinders it may pass, or be mended by someone.
                 partition.phase = Phase::Due(partition.retry_at());
                 let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
+                let clears = halt_clears(state, &partition.mirror.target_topic);
                 self.view.partition(&topic, number, now_ms(), |view| {
-                    view.problem = Some(Problem { state, reason });
+                    view.problem = Some(Problem {
+                        state,
+                        reason,
+                        clears,
+                    });
                     // The lag counts from what was copied, also where nothing is copied now.
                     view.elsewhere = on_record;
                 });
@@ -199,6 +220,13 @@ impl Supervisor {
             }
             (None, _) => Arc::new(Account::new(gap.map_or(at, |(from, _)| from), target_position)),
         };
+        if let Some((from, to)) = prepared.replaced {
+            // Also where nothing else is to be said: what was copied of them is behind the position again.
+            account.restart(from, target_position);
+            tracing::error!(flow = %self.flow.name, topic, partition = number, first = from, last = to - 1,
+                "the source's log was cut back: what was copied of these offsets stays on the mirror, and what the source has there now is copied behind it");
+        }
+        account.set_epochs(prepared.epochs.clone());
         account.recovered(&prepared.found, gap.map_or(at, |(from, _)| from));
         account.claimed(prepared.claim);
         let gap_text = gap.map(|(from, to)| {
@@ -206,6 +234,12 @@ impl Supervisor {
             tracing::error!(flow = %self.flow.name, topic, partition = number, first = from, last = to - 1, records = gone,
                 "gap: source offsets were deleted before they could be copied");
             format!("gap: source offsets {from} to {} were deleted before they could be copied", to - 1)
+        });
+        let replaced_text = prepared.replaced.map(|(from, to)| {
+            let last = to - 1;
+            format!(
+                "cut back: the source has lost or replaced offsets {from} to {last}, which were copied; what it has there now is copied behind them"
+            )
         });
         self.next_id += 1;
         let id = self.next_id;
@@ -228,7 +262,7 @@ impl Supervisor {
             if !careful {
                 view.problem = None;
             }
-            view.gap = gap_text.or(view.gap.take());
+            view.gap = gap_text.or(replaced_text).or(view.gap.take());
         });
         let target_topic = partition.mirror.target_topic.clone();
         self.engine.start(Start {
@@ -242,5 +276,16 @@ impl Supervisor {
             claim: prepared.claim,
             options: prepared.options,
         });
+    }
+}
+
+/// What clears it that a partition is not copied for what was found on both sides.
+fn halt_clears(state: State, target_topic: &str) -> String {
+    match state {
+        State::Gap => "set on_gap: record and start the daemon again".to_string(),
+        State::Recreated => format!(
+            "set on_recreated: follow and start the daemon again, or delete {target_topic} on the target"
+        ),
+        _ => "what the reason says is mended; it is tried again by itself, at most 40 s apart".to_string(),
     }
 }

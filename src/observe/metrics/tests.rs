@@ -79,6 +79,7 @@ fn a_healthy_flow() {
         # TYPE heliostat_flow_state gauge
         heliostat_flow_state{flow="primary->standby",source="primary",target="standby",state="caught-up"} 1
         heliostat_flow_state{flow="primary->standby",source="primary",target="standby",state="copying"} 0
+        heliostat_flow_state{flow="primary->standby",source="primary",target="standby",state="paused"} 0
         heliostat_flow_state{flow="primary->standby",source="primary",target="standby",state="waiting"} 0
         heliostat_flow_state{flow="primary->standby",source="primary",target="standby",state="gap"} 0
         heliostat_flow_state{flow="primary->standby",source="primary",target="standby",state="stalled"} 0
@@ -88,6 +89,7 @@ fn a_healthy_flow() {
         # TYPE heliostat_flow_partitions gauge
         heliostat_flow_partitions{flow="primary->standby",source="primary",target="standby",state="caught-up"} 1
         heliostat_flow_partitions{flow="primary->standby",source="primary",target="standby",state="copying"} 0
+        heliostat_flow_partitions{flow="primary->standby",source="primary",target="standby",state="paused"} 0
         heliostat_flow_partitions{flow="primary->standby",source="primary",target="standby",state="waiting"} 0
         heliostat_flow_partitions{flow="primary->standby",source="primary",target="standby",state="gap"} 0
         heliostat_flow_partitions{flow="primary->standby",source="primary",target="standby",state="stalled"} 0
@@ -125,6 +127,7 @@ fn a_healthy_flow() {
         # TYPE heliostat_partition_state gauge
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="caught-up"} 1
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="copying"} 0
+        heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="paused"} 0
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="waiting"} 0
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="gap"} 0
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="stalled"} 0
@@ -262,6 +265,7 @@ fn states_and_gaps() {
     expect![[r#"
         {state="caught-up"} 1
         {state="copying"} 0
+        {state="paused"} 0
         {state="waiting"} 0
         {state="gap"} 1
         {state="stalled"} 0

@@ -1,0 +1,242 @@
+//! What can be seen of one partition from outside, and the state that follows from it.
+
+use std::sync::Arc;
+
+use super::{AWAY_CLEARS, Away, Problem};
+use crate::flow::account::{Account, Totals};
+use crate::flow::lag::LogEnds;
+use crate::flow::pause::Paused;
+use crate::observe::status::{Lag, PartitionStatus, State};
+
+/// A partition that has records to copy and has copied none for this long is stalled.
+const STALLED_AFTER_MS: i64 = 30_000;
+
+/// A partition whose records the target has refused for this long is stalled; before that it may be a leader that moves.
+const REFUSED_AFTER_MS: i64 = 3_000;
+
+/// What clears a stall that nobody has given a reason for.
+const TAKES_RECORDS_CLEARS: &str = "records arrive again: see whether the target's partition has a leader, enough replicas in sync and a disk that works";
+
+/// One partition.
+#[derive(Default)]
+pub struct PartitionView {
+    /// The mirror topic.
+    pub target_topic: String,
+    /// Its books, if this daemon copies it.
+    pub account: Option<Arc<Account>>,
+    /// How far another daemon has come, as the offset map says: source position, target position.
+    pub elsewhere: Option<(i64, i64)>,
+    /// The source's log ends.
+    pub ends: LogEnds,
+    /// Why it does not go on.
+    pub problem: Option<Problem>,
+    /// Why it has no mirror topic as it should.
+    pub mirror_problem: Option<Problem>,
+    /// The source does not have it any more.
+    pub gone: bool,
+    /// It is tried again: the problem stands until something arrives.
+    pub trying_again: bool,
+    /// Why its records are refused at the moment, and sent again.
+    pub refused: Option<String>,
+    /// The last gap, for people to read.
+    pub gap: Option<String>,
+    /// Why it is paused.
+    pub paused: Option<Paused>,
+    /// It is this daemon's to copy, also while it does not.
+    pub is_mine: bool,
+    before: Totals,
+    position: Option<i64>,
+    moved_at_ms: i64,
+    pub(super) condition: Condition,
+    pub(super) since_ms: i64,
+}
+
+/// What a partition is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Condition {
+    pub(super) state: State,
+    pub(super) reason: Option<String>,
+    pub(super) clears: Option<String>,
+    /// Since when, where that is known better than by looking.
+    pub(super) since_ms: Option<i64>,
+}
+
+impl Condition {
+    fn healthy(state: State, reason: Option<String>) -> Condition {
+        Condition {
+            state,
+            reason,
+            ..Condition::default()
+        }
+    }
+
+    fn of(state: State, reason: impl Into<String>, clears: impl Into<String>) -> Condition {
+        Condition {
+            state,
+            reason: Some(reason.into()),
+            clears: Some(clears.into()),
+            since_ms: None,
+        }
+    }
+}
+
+impl PartitionView {
+    /// A partition that is first seen at `now_ms`.
+    pub(super) fn new(now_ms: i64) -> PartitionView {
+        PartitionView {
+            since_ms: now_ms,
+            moved_at_ms: now_ms,
+            ..PartitionView::default()
+        }
+    }
+
+    /// Another account from here on, or none; the counters of the one before are kept.
+    pub fn set_account(&mut self, account: Option<Arc<Account>>) {
+        if let Some(before) = self.account.take() {
+            self.before += before.totals();
+        }
+        self.account = account;
+    }
+
+    /// The source's log end was `end` at `now_ms`.
+    pub fn note_end(&mut self, now_ms: i64, end: i64) {
+        let position = self.position().0.unwrap_or(0);
+        self.ends.note(now_ms, end, position);
+    }
+
+    fn position(&self) -> (Option<i64>, Option<i64>, Option<i64>) {
+        match (&self.account, self.elsewhere) {
+            (Some(account), _) => {
+                let snapshot = account.snapshot();
+                (
+                    Some(snapshot.position),
+                    snapshot.target_position,
+                    snapshot.oldest_timestamp,
+                )
+            }
+            (None, Some((position, target_position))) => (Some(position), Some(target_position), None),
+            (None, None) => (None, None, None),
+        }
+    }
+
+    fn lag(&self, now_ms: i64) -> Lag {
+        if self.gone {
+            // The source has nothing that could be copied, and that is known.
+            return Lag {
+                known: true,
+                ..Lag::default()
+            };
+        }
+        match (self.position(), self.ends.start()) {
+            ((Some(position), _, oldest), _) => self.ends.lag(now_ms, position, oldest),
+            // Nothing was copied yet: all that the source has is missing.
+            ((None, ..), Some(start)) => self.ends.lag(now_ms, start, None),
+            ((None, ..), None) => Lag::default(),
+        }
+    }
+
+    /// What it is doing at `now_ms`.
+    pub(super) fn look(&mut self, away: &Away, now_ms: i64) -> Condition {
+        let (position, ..) = self.position();
+        let is_paused = self.paused.is_some();
+        if position != self.position || is_paused || self.lag(now_ms).records == 0 {
+            self.position = position;
+            self.moved_at_ms = now_ms;
+            if !is_paused && std::mem::take(&mut self.trying_again) {
+                self.problem = None;
+            }
+        }
+        partition_state(self, away, now_ms)
+    }
+
+    /// What this process has done of it.
+    pub(super) fn totals(&self) -> Totals {
+        let mut totals = self.before;
+        if let Some(account) = &self.account {
+            totals += account.totals();
+        }
+        totals
+    }
+}
+
+fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> Condition {
+    let of_problem = |problem: &Problem| Condition::of(problem.state, &problem.reason, &problem.clears);
+    if let Some(problem) = partition.problem.as_ref().filter(|_| partition.gone) {
+        return of_problem(problem);
+    }
+    // Whatever else is so: as long as it is paused, nothing is tried.
+    if let Some(paused) = &partition.paused {
+        return Condition {
+            since_ms: Some(paused.since_ms),
+            ..Condition::of(State::Paused, &paused.reason, &paused.clears)
+        };
+    }
+    if let Some(problem) = partition.mirror_problem.as_ref().or(partition.problem.as_ref()) {
+        return of_problem(problem);
+    }
+    if let Some(reason) = away.reason() {
+        return Condition::of(State::Waiting, reason, AWAY_CLEARS);
+    }
+    let lag = partition.lag(now_ms);
+    if !lag.known {
+        return Condition::of(
+            State::Waiting,
+            "the source's log end is not known",
+            "the source's next answer; it is asked every second",
+        );
+    }
+    if lag.records == 0 {
+        return Condition::healthy(State::CaughtUp, partition.gap.clone());
+    }
+    if partition.account.is_none() && partition.elsewhere.is_none() {
+        return Condition::of(
+            State::Waiting,
+            "no daemon has taken it yet",
+            "the next assignment of the group, within the session time-out",
+        );
+    }
+    let still_ms = now_ms - partition.moved_at_ms;
+    if let Some(reason) = &partition.refused
+        && still_ms > REFUSED_AFTER_MS
+    {
+        return Condition::of(State::Stalled, reason, TAKES_RECORDS_CLEARS);
+    }
+    if still_ms > STALLED_AFTER_MS {
+        let reason = format!(
+            "nothing was copied for {} s although there are records",
+            still_ms / 1000
+        );
+        return Condition::of(State::Stalled, reason, TAKES_RECORDS_CLEARS);
+    }
+    Condition::healthy(State::Copying, partition.gap.clone())
+}
+
+/// A partition as the status shows it.
+pub(super) fn partition_status(
+    topic: &str,
+    number: i32,
+    partition: &PartitionView,
+    now_ms: i64,
+) -> PartitionStatus {
+    let (position, target_position, _) = partition.position();
+    let totals = partition.totals();
+    PartitionStatus {
+        topic: topic.to_string(),
+        target_topic: partition.target_topic.clone(),
+        partition: number,
+        mine: partition.is_mine || partition.account.is_some(),
+        state: partition.condition.state,
+        reason: partition.condition.reason.clone(),
+        clears: partition.condition.clears.clone(),
+        since_ms: partition.since_ms,
+        position,
+        source_start: partition.ends.start(),
+        source_end: partition.ends.end(),
+        target_position,
+        lag: partition.lag(now_ms),
+        records_total: totals.records,
+        bytes_total: totals.bytes,
+        errors_total: totals.errors,
+        gap_records_total: totals.gap_records,
+    }
+}
