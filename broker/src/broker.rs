@@ -151,7 +151,8 @@ impl Broker {
         }
     }
 
-    /// The configuration below the topics. With one node, what was set for it counts before what was set for all; see also [`Broker::layers_of`].
+    /// The configuration below the topics. With one node, what was set for it counts before what was set for all; see
+    /// also [`Broker::layers_of`].
     pub(crate) fn layers<'a>(&'a self, image: &'a Image) -> Layers<'a> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         let broker = match self.nodes.as_slice() {

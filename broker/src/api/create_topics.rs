@@ -56,7 +56,11 @@ fn new_topic(topic: CreatableTopic) -> NewTopic {
     }
 }
 
-fn result(context: &Context, name: String, created: Result<topics::Created, ApiError>) -> CreatableTopicResult {
+fn result(
+    context: &Context,
+    name: String,
+    created: Result<topics::Created, ApiError>,
+) -> CreatableTopicResult {
     match created {
         Err(error) => CreatableTopicResult {
             name,
