@@ -228,7 +228,7 @@ impl Supervisor {
         }
         account.set_epochs(prepared.epochs.clone());
         account.recovered(&prepared.found, gap.map_or(at, |(from, _)| from));
-        account.claimed(prepared.claim);
+        account.claimed(prepared.claim, prepared.lease);
         let gap_text = gap.map(|(from, to)| {
             let gone = account.gap(to);
             tracing::error!(flow = %self.flow.name, topic, partition = number, first = from, last = to - 1, records = gone,
