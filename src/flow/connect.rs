@@ -9,6 +9,10 @@ use crate::offsets::record;
 use crate::offsets::store::{MapReader, MapWriter};
 use crate::topology::{Engine, Flow};
 
+/// How the map topic is kept. Compaction leaves the newest segment of a log alone: with Kafka's 1 GiB a daemon that starts would read
+/// far more than what counts.
+const MAP_CONFIGS: [(&str, &str); 2] = [("cleanup.policy", "compact"), ("segment.bytes", "33554432")];
+
 /// Why a flow cannot start.
 #[derive(Debug)]
 pub enum ConnectError {
@@ -84,7 +88,7 @@ pub(super) async fn make_map_topic(
     if target.topics().await?.iter().any(|listing| listing.name == topic) {
         return Ok(());
     }
-    let configs = [("cleanup.policy".to_string(), "compact".to_string())];
+    let configs = MAP_CONFIGS.map(|(key, value)| (key.to_string(), value.to_string()));
     target
         .create_topic(topic, 1, replication_factor, &configs)
         .await?;

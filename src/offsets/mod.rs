@@ -4,6 +4,7 @@
 //! by state on local disk. [`segments`] holds the arithmetic, [`record`] what is written to the map topic, [`store`] the topic itself, [`pause`] what somebody has paused, which
 //! is kept there too.
 
+pub mod index;
 pub mod lookup;
 pub mod pause;
 pub mod read;

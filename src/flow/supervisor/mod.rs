@@ -2,6 +2,7 @@
 //! the group, the engine and a stop are always heard at once.
 
 mod beside;
+mod expiry;
 mod failures;
 mod pauses;
 mod work;
@@ -101,6 +102,7 @@ enum Report {
     Prepared(Vec<MirrorPartition>, Result<Vec<Prepared>, ClusterError>),
     Offsets(OffsetSpec, Result<Vec<PartitionOffset>, ClusterError>),
     FactsWritten,
+    Expired,
     Marked(Vec<MirrorPartition>, bool),
 }
 
@@ -124,6 +126,7 @@ struct Supervisor {
     next_id: u32,
     looking: bool,
     writing_facts: bool,
+    expiring: bool,
     asking_offsets: bool,
     beats: u64,
     /// What is paused, as it was last taken in.
@@ -199,6 +202,7 @@ impl Supervisor {
             next_id: 0,
             looking: false,
             writing_facts: false,
+            expiring: false,
             asking_offsets: false,
             beats: 0,
             pauses: Arc::default(),
@@ -253,6 +257,7 @@ impl Supervisor {
             Report::Prepared(keys, result) => self.on_prepared(keys, result),
             Report::Offsets(spec, result) => self.on_offsets(spec, result),
             Report::FactsWritten => self.writing_facts = false,
+            Report::Expired => self.expiring = false,
             Report::Marked(keys, written) => self.on_marked(&keys, written),
         }
     }
