@@ -122,13 +122,15 @@ impl MapReader {
         found.next()
     }
 
-    /// All mirror topics that a map topic names.
+    /// All mirror topics that a map topic names, by name.
     pub fn provenances(&self, map_topic: &str) -> Vec<(String, Provenance)> {
         let state = self.shared.lock();
         let mirrors = state.provenance.get(map_topic).into_iter().flatten();
-        mirrors
+        let mut mirrors: Vec<(String, Provenance)> = mirrors
             .map(|(mirror, provenance)| (mirror.clone(), provenance.clone()))
-            .collect()
+            .collect();
+        mirrors.sort_by(|a, b| a.0.cmp(&b.0));
+        mirrors
     }
 
     /// What is paused. It is another value when anything has changed.
