@@ -171,6 +171,7 @@ mod tests {
             at_ms: 0,
             producer_id: None,
             producer_epoch: None,
+            source_epochs: Default::default(),
             released: false,
         }
     }
