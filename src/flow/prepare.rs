@@ -91,6 +91,8 @@ pub enum Decision {
         gap: Option<(i64, i64)>,
         /// What happened, if it is worth a line in the log.
         note: Option<String>,
+        /// The source's log is not the one that was copied before, and is followed.
+        is_new_log: bool,
     },
     /// Do not copy.
     Halt {
@@ -98,6 +100,8 @@ pub enum Decision {
         state: State,
         /// Why, and what would clear it.
         reason: String,
+        /// The source offsets that it is about: the first and the last.
+        offsets: Option<(i64, i64)>,
     },
 }
 
@@ -158,6 +162,7 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
                     decision: Decision::Halt {
                         state: State::Waiting,
                         reason: format!("the {side} does not give its offsets: {reason}"),
+                        offsets: None,
                     },
                     claim: None,
                     options,
@@ -284,6 +289,7 @@ async fn one(
             return without_claim(Decision::Halt {
                 state: State::Waiting,
                 reason: format!("cannot be {side} {cluster} yet: {error}"),
+                offsets: None,
             });
         }
     };
@@ -427,6 +433,7 @@ fn decide(
         target_position: None,
         gap: None,
         note,
+        is_new_log: false,
     };
     let Some(known) = known else {
         return from_the_start(None);
@@ -457,6 +464,7 @@ fn decide(
                 target_position: known.target_position,
                 gap: None,
                 note: Some(note),
+                is_new_log: true,
             };
         }
         (Some(what), OnRecreated::Halt) => {
@@ -467,6 +475,7 @@ fn decide(
             return Decision::Halt {
                 state: State::Recreated,
                 reason,
+                offsets: None,
             };
         }
     }
@@ -478,6 +487,7 @@ fn decide(
         return Decision::Halt {
             state: State::Gap,
             reason,
+            offsets: Some((position, start - 1)),
         };
     }
     Decision::Copy {
@@ -485,6 +495,7 @@ fn decide(
         target_position: known.target_position,
         gap: (position < start).then_some((position, start)),
         note: None,
+        is_new_log: false,
     }
 }
 
