@@ -15,6 +15,7 @@ mod java_tools;
 mod layouts;
 mod mirror;
 mod nodes;
+mod offsets;
 mod protocol_migration;
 mod real_kafka;
 mod refusals;

@@ -6,18 +6,23 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::records::write as write_with;
-pub use crate::records::{PARTITIONS, VALUE_BYTES, gigabytes, records};
+pub use crate::records::PARTITIONS;
+use crate::records::{Shape, write as write_with};
 use crate::support::clients::Client;
 
-/// How long records wait for others, in milliseconds.
-const LINGER_MS: u32 = 20;
+/// What is written.
+pub const SHAPE: Shape = Shape {
+    linger_ms: 20,
+    ..Shape::LARGE
+};
+/// The length of a value.
+pub const VALUE_BYTES: usize = SHAPE.value_bytes;
 /// How long reading may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Writes records to a topic that is there, and returns how long it took until all were acknowledged.
 pub fn write(client: &Client, topic: &str, records: u64) -> Duration {
-    write_with(client, topic, records, LINGER_MS)
+    write_with(client, topic, PARTITIONS, records, SHAPE)
 }
 
 /// Reads a topic from its beginning until it has this many records, and returns how long it took.

@@ -75,7 +75,7 @@ pub fn create(client: &Client, partitions: i32) -> Duration {
 
 fn full_speed(server: &Server, gigabytes: f64) -> f64 {
     let client = server.client();
-    let records = load::records(gigabytes);
+    let records = load::SHAPE.records(gigabytes);
     client.create_topic("bench", PARTITIONS, &[("retention.ms", "-1")]);
     let took = load::write(&client, "bench", records);
     load::read(&client, "bench", records);

@@ -51,7 +51,7 @@ pub fn run(partitions: i32, gigabytes: f64, runs: u32, servers: &[Kind]) {
             if let Some(Server::BuiltIn(mut built_in)) = kind.start() {
                 let client = Client::new(built_in.bootstrap());
                 client.create_topic("bench", PARTITIONS, &[("retention.ms", "-1")]);
-                load::write(&client, "bench", load::records(gigabytes));
+                load::write(&client, "bench", load::SHAPE.records(gigabytes));
                 let seconds = again(&mut built_in, |built_in| built_in.process().kill());
                 add(format!("{gigabytes} GB in the log, kill -9"), seconds);
             }

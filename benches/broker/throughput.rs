@@ -51,7 +51,7 @@ pub fn run(gigabytes: f64, servers: &[Kind], runs: u32) {
 
 fn with_librdkafka(kind: Kind, server: &mut Server, gigabytes: f64) -> Vec<Vec<String>> {
     let client = server.client();
-    let records = load::records(gigabytes);
+    let records = load::SHAPE.records(gigabytes);
     client.create_topic(TOPIC, PARTITIONS, &[("retention.ms", "-1")]);
     // A JVM compiles while it runs: the first records are not counted.
     client.create_topic("warm-up", PARTITIONS, &[]);
@@ -162,7 +162,7 @@ fn during(server: &mut Server, records: u64, work: impl FnOnce() -> Duration) ->
     let took = work();
     Work {
         records,
-        gigabytes: load::gigabytes(records),
+        gigabytes: load::SHAPE.gigabytes(records),
         took,
         cpu: server.usage().cpu - before,
     }

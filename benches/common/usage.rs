@@ -24,7 +24,28 @@ pub fn of(pid: u32) -> Usage {
         let path = format!("/proc/{pid}/{file}");
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {path}: {error}"))
     };
-    let stat = read("stat");
+    let status = read("status");
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kilobytes = line.and_then(|text| text.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        kilobytes.unwrap_or_default() * 1024
+    };
+    Usage {
+        cpu: processor_time(&read("stat")),
+        peak_memory: bytes("VmHWM:"),
+        memory: bytes("VmRSS:"),
+    }
+}
+
+/// Processor time of the thread that asks.
+#[allow(dead_code, reason = "not every benchmark asks for it")]
+pub fn of_this_thread() -> Duration {
+    let path = "/proc/thread-self/stat";
+    let stat = fs::read_to_string(path).unwrap_or_else(|error| panic!("read {path}: {error}"));
+    processor_time(&stat)
+}
+
+fn processor_time(stat: &str) -> Duration {
     // The second field, the name, is in brackets and may contain spaces; utime and stime are the 14th and 15th.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks: f64 = after_name
@@ -33,15 +54,5 @@ pub fn of(pid: u32) -> Usage {
         .take(2)
         .filter_map(|text| text.parse::<f64>().ok())
         .sum();
-    let status = read("status");
-    let bytes = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let kilobytes = line.and_then(|text| text.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-        kilobytes.unwrap_or_default() * 1024
-    };
-    Usage {
-        cpu: Duration::from_secs_f64(ticks / TICKS_PER_SECOND),
-        peak_memory: bytes("VmHWM:"),
-        memory: bytes("VmRSS:"),
-    }
+    Duration::from_secs_f64(ticks / TICKS_PER_SECOND)
 }

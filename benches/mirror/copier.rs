@@ -17,6 +17,8 @@ pub enum Kind {
     Mm2,
     /// MirrorMaker 2 with 1 MB batches, linger 20 ms, 5 in flight, 5,000 records a poll.
     Mm2Tuned,
+    /// The same, with `exactly.once.source.support`.
+    Mm2ExactlyOnce,
     /// This project, with its defaults.
     Heliostat,
 }
@@ -55,6 +57,7 @@ impl Kind {
         match self {
             Kind::Mm2 => "MirrorMaker 2, defaults",
             Kind::Mm2Tuned => "MirrorMaker 2, tuned",
+            Kind::Mm2ExactlyOnce => "MirrorMaker 2, tuned, exactly once",
             Kind::Heliostat => "heliostat",
         }
     }
@@ -64,6 +67,7 @@ impl Kind {
         match self {
             Kind::Mm2 => "mm2",
             Kind::Mm2Tuned => "mm2-tuned",
+            Kind::Mm2ExactlyOnce => "mm2-eos",
             Kind::Heliostat => "source",
         }
     }
@@ -73,6 +77,14 @@ impl Kind {
         match self {
             Kind::Mm2 => mm2(&mm2_properties(flow), directory),
             Kind::Mm2Tuned => mm2(&(mm2_properties(flow) + &mm2_tuning(flow)), directory),
+            Kind::Mm2ExactlyOnce => {
+                let exactly_once =
+                    "exactly.once.source.support = enabled\ndedicated.mode.enable.internal.rest = true\n";
+                mm2(
+                    &(mm2_properties(flow) + &mm2_tuning(flow) + exactly_once),
+                    directory,
+                )
+            }
             Kind::Heliostat => heliostat(&topology(flow), directory),
         }
     }

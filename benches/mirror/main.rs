@@ -1,6 +1,6 @@
 //! What a mirror costs and how fast it is, each figure beside another copier's in the same run.
 //!
-//! `cargo bench --bench mirror -- throughput|latency|start`; README.md beside this directory says how to read it.
+//! `cargo bench --bench mirror -- throughput|topics|latency|start|relay`; README.md beside this directory says how to read it.
 
 #[path = "../common/records.rs"]
 mod records;
@@ -15,12 +15,17 @@ mod copier;
 mod data;
 mod ends;
 mod latency;
+mod relay;
 mod start;
 mod throughput;
+mod topics;
+
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::copier::Kind;
+use crate::throughput::Task;
 
 #[derive(Parser)]
 #[command(about = "Measures mirrors beside each other")]
@@ -36,15 +41,29 @@ struct Arguments {
 enum What {
     /// Records a second, processor time and memory while a topic is copied from one Kafka to another.
     Throughput {
-        /// Gigabytes of keys and values to copy.
-        #[arg(long, default_value_t = 1.0)]
-        gb: f64,
+        #[command(flatten)]
+        task: Task,
         /// Who copies, one after the other.
         #[arg(long, value_delimiter = ',', default_value = "mm2,mm2-tuned,heliostat")]
         copiers: Vec<Kind>,
-        /// How often each of them copies it.
-        #[arg(long, default_value_t = 1)]
-        runs: u32,
+    },
+    /// Many small topics: from the start until all are copied, and what the copier uses afterwards, when nothing happens.
+    Topics {
+        /// How many topics, of 2 partitions and 10 records each.
+        #[arg(long, default_value_t = 1_000)]
+        topics: u32,
+        /// Seconds for which the copier is watched when all is copied.
+        #[arg(long, default_value_t = 30)]
+        idle: u64,
+        /// Who copies, one after the other.
+        #[arg(long, value_delimiter = ',', default_value = "mm2,heliostat")]
+        copiers: Vec<Kind>,
+    },
+    /// What it costs at least: a relay that receives and sends bytes and looks at none of them.
+    Relay {
+        /// Gigabytes that it moves.
+        #[arg(long, default_value_t = 4.0)]
+        gb: f64,
     },
     /// From the producer's send until the record can be read in the mirror, beside reading it on the source.
     Latency {
@@ -76,7 +95,13 @@ fn main() {
         );
     }
     match Arguments::parse().what {
-        What::Throughput { gb, copiers, runs } => throughput::run(gb, &copiers, runs),
+        What::Throughput { task, copiers } => throughput::run(task, &copiers),
+        What::Topics {
+            topics,
+            idle,
+            copiers,
+        } => topics::run(topics, Duration::from_secs(idle), &copiers),
+        What::Relay { gb } => relay::run(gb),
         What::Latency {
             rate,
             seconds,

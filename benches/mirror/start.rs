@@ -67,7 +67,7 @@ fn on_kafka(kind: Kind, run: u32, source: &Kafka, target: &Kafka) -> f64 {
         topic: TOPIC,
     };
     let directory = temp_dir("bench");
-    let mut ends = Ends::new(&target, &flow.mirror(), 1);
+    let mut ends = Ends::new(&target, vec![flow.mirror()], 1);
     let started = Instant::now();
     let _running = kind.start(flow, directory.path());
     ends.wait(1, LIMIT);
@@ -84,7 +84,7 @@ fn built_in() -> f64 {
     let ports = Ports::reserve(2);
     let mut ends = Ends::new(
         &super::support::ports::loopback(ports.port(1)).to_string(),
-        "primary.bench",
+        vec!["primary.bench".to_owned()],
         1,
     );
     let topology = two_built_in(&primary, &standby, &ports);

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use super::check::EXAMPLE_TOPIC;
 use super::cluster_args::{CLUSTER_EXAMPLES, ClusterArgs, FAULT_EXAMPLES, FaultArgs};
 use super::logging::LogFormat;
+use super::offsets_args::{OFFSETS_EXAMPLES, OffsetsArgs};
 use super::view::PARTITIONS_SHOWN;
 use crate::VERSION;
 use crate::observe::events::EventKind;
@@ -26,6 +27,7 @@ Exit codes:
   1    failed
   2    wrong arguments, or a wrong topology file
   3    something is missing or in the way, and nothing was changed
+  7    done in part (offsets)
   8    a flow is not healthy (status --check)
   130  ended by Ctrl-C";
 
@@ -167,6 +169,9 @@ pub enum Command {
     /// Show what has happened to flows and partitions
     #[command(after_help = EVENTS_EXAMPLES)]
     Events(EventsArgs),
+    /// Translate offsets between topics and their mirrors, in either direction
+    #[command(after_help = OFFSETS_EXAMPLES)]
+    Offsets(OffsetsArgs),
     /// Stop copying a flow, a topic or a partition until it is resumed
     #[command(after_help = PAUSE_EXAMPLES)]
     Pause(PauseArgs),
@@ -460,6 +465,7 @@ mod tests {
             CHECK_EXAMPLES,
             STATUS_EXAMPLES,
             EVENTS_EXAMPLES,
+            OFFSETS_EXAMPLES,
             PAUSE_EXAMPLES,
             RESUME_EXAMPLES,
             BROKER_EXAMPLES,

@@ -12,6 +12,8 @@ pub mod control;
 pub mod events;
 pub mod live;
 pub mod logging;
+pub mod offsets;
+pub mod offsets_args;
 pub mod pause;
 pub mod rates;
 pub mod records;
@@ -41,13 +43,15 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// Something that must be there is not, or the other way round; nothing was changed.
     pub const PRECONDITION: u8 = 3;
+    /// It worked for some and not for others.
+    pub const PARTIAL: u8 = 7;
     /// A flow is not healthy.
     pub const UNHEALTHY: u8 = 8;
     /// Ended by Ctrl-C, in order.
     pub const INTERRUPTED: u8 = 130;
 
     /// Every exit code.
-    pub const ALL: [u8; 6] = [OK, FAILURE, USAGE, PRECONDITION, UNHEALTHY, INTERRUPTED];
+    pub const ALL: [u8; 7] = [OK, FAILURE, USAGE, PRECONDITION, PARTIAL, UNHEALTHY, INTERRUPTED];
 }
 
 /// A failure whose exit code is not [`exit::FAILURE`].
@@ -70,6 +74,7 @@ pub async fn execute(command: Command) -> anyhow::Result<u8> {
         Command::Check(args) => check::run(&args).await,
         Command::Status(args) => status(args).await,
         Command::Events(args) => events::run(args).await,
+        Command::Offsets(args) => offsets::run(args).await,
         Command::Pause(args) => pause::run(args).await,
         Command::Resume(args) => pause::run_resume(args).await,
         Command::Broker(args) => broker::run(args).await,

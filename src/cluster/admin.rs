@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    TopicResult,
 };
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -39,6 +40,17 @@ pub struct TopicListing {
     pub name: String,
     /// How many partitions it has.
     pub partitions: usize,
+}
+
+/// A topic to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it gets.
+    pub partitions: usize,
+    /// What is set on it.
+    pub configs: Vec<(String, String)>,
 }
 
 /// A topic's configuration that differs from what a new topic would get.
@@ -171,6 +183,20 @@ impl Admin {
         .await
     }
 
+    /// The offsets that a consumer group has committed, by topic and partition.
+    pub async fn group_offsets(&self, group: &str) -> Result<Vec<PartitionOffset>, ClusterError> {
+        self.first_see_whether_it_is_there().await?;
+        let group = group.to_string();
+        let call = format!("list the offsets of the group {group}");
+        let mut offsets = self
+            .blocking(&call, move |client| {
+                native::group_offsets(client, &group, CALL_TIMEOUT)
+            })
+            .await?;
+        offsets.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        Ok(offsets)
+    }
+
     /// The configuration of topics, every key of it.
     pub async fn topic_configs(&self, topics: &[String]) -> Result<TopicConfigs, ClusterError> {
         let resources: Vec<ResourceSpecifier<'_>> = topics
@@ -204,26 +230,45 @@ impl Admin {
         Ok(configs)
     }
 
-    /// Creates a topic. That it is there already is no error.
+    /// Creates topics, in one request. Returns what became of each, by name; that it is there already is no error.
+    pub async fn create_topics(
+        &self,
+        topics: &[TopicSpec],
+        replication_factor: Option<i16>,
+    ) -> Result<Vec<(String, Result<(), ClusterError>)>, ClusterError> {
+        let replication = i32::from(replication_factor.unwrap_or(-1));
+        let new: Vec<NewTopic<'_>> = topics
+            .iter()
+            .map(|topic| {
+                let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
+                let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(replication));
+                topic
+                    .configs
+                    .iter()
+                    .fold(new, |new, (key, value)| new.set(key, value))
+            })
+            .collect();
+        let call = |name: &str| format!("create topic {name}");
+        let first = topics.first().map_or("", |topic| &topic.name);
+        let results = self.noted(&call(first), self.client.create_topics(&new, &options()).await)?;
+        let outcome = |result: TopicResult| match result {
+            Ok(name) | Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => (name, Ok(())),
+            Err((name, code)) => {
+                let error = self.error(&call(&name), &KafkaError::AdminOp(code));
+                (name, Err(error))
+            }
+        };
+        Ok(results.into_iter().map(outcome).collect())
+    }
+
+    /// Creates one topic. That it is there already is no error.
     pub async fn create_topic(
         &self,
-        name: &str,
-        partitions: usize,
+        topic: TopicSpec,
         replication_factor: Option<i16>,
-        configs: &[(String, String)],
     ) -> Result<(), ClusterError> {
-        let replication = TopicReplication::Fixed(i32::from(replication_factor.unwrap_or(-1)));
-        let mut topic = NewTopic::new(name, i32::try_from(partitions).unwrap_or(i32::MAX), replication);
-        for (key, value) in configs {
-            topic = topic.set(key, value);
-        }
-        let call = format!("create topic {name}");
-        let results = self.noted(&call, self.client.create_topics([&topic], &options()).await)?;
-        self.each(
-            &call,
-            results.into_iter().map(|result| result.map_err(|(_, code)| code)),
-            |code| code == RDKafkaErrorCode::TopicAlreadyExists,
-        )
+        let created = self.create_topics(&[topic], replication_factor).await?;
+        created.into_iter().try_for_each(|(_, result)| result)
     }
 
     /// Raises a topic's number of partitions.

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use heliostat_wire::convert::{How, Ready, RunList};
 
 use crate::flow::exactly_once::Claim;
+use crate::flow::ledger::Ledger;
 use crate::observe::status::BatchCounts;
-use crate::offsets::record::SEGMENTS_PER_BLOCK;
-use crate::offsets::segments::{self, Segment};
+use crate::offsets::epochs::Epochs;
+use crate::offsets::segments::Segment;
 
 /// The books of one partition, from when this daemon starts to copy it until it gives it up.
 pub struct Account {
@@ -36,6 +37,8 @@ struct Inner {
     claim: Option<Claim>,
     /// All that was sent under this claim has arrived, was refused, or is on its way.
     is_clear: bool,
+    /// The source's leader epochs, as far as it was read.
+    epochs: Epochs,
     batches: BatchCounts,
     ledger: Ledger,
 }
@@ -111,6 +114,8 @@ pub struct Facts {
     pub blocks: Vec<(i64, Vec<Segment>)>,
     /// What it was copied with.
     pub claim: Option<Claim>,
+    /// The source's leader epochs, as far as it was read.
+    pub epochs: Epochs,
 }
 
 impl Account {
@@ -126,6 +131,7 @@ impl Account {
                 copying: None,
                 claim: None,
                 is_clear: false,
+                epochs: Epochs::default(),
                 batches: BatchCounts::default(),
                 ledger: Ledger::default(),
             }),
@@ -167,6 +173,26 @@ impl Account {
     /// What it is copied with.
     pub fn claim(&self) -> Option<Claim> {
         self.lock().claim
+    }
+
+    /// The source's leader epochs before the position.
+    pub fn epochs(&self) -> Epochs {
+        let inner = self.lock();
+        inner.epochs.before(inner.position)
+    }
+
+    /// These leader epochs of the source were read before.
+    pub fn set_epochs(&self, epochs: Epochs) {
+        self.lock().epochs = epochs;
+    }
+
+    /// The source's log was read on: new leader epochs in it, and up to where. Returns the epoch of what lies before that.
+    pub fn read_on(&self, new: impl IntoIterator<Item = (i32, i64)>, to: i64) -> Option<i32> {
+        let mut inner = self.lock();
+        for (epoch, offset) in new {
+            inner.epochs.note(epoch, offset);
+        }
+        inner.epochs.last_before(to)
     }
 
     /// The segments that were copied last.
@@ -259,6 +285,8 @@ impl Account {
     pub fn gap(&self, to: i64) -> u64 {
         let mut inner = self.lock();
         let gone = u64::try_from(to - inner.read_to()).unwrap_or(0);
+        // Nobody has seen in which they were written.
+        inner.epochs = Epochs::default();
         self.gap_records_total.fetch_add(gone, Ordering::Relaxed);
         inner.skip(to);
         gone
@@ -361,6 +389,7 @@ impl Account {
             target_position,
             blocks,
             claim: inner.claim,
+            epochs: inner.epochs.clone(),
         })
     }
 
@@ -425,78 +454,6 @@ impl Inner {
             self.first += 1;
         }
         (records, bytes)
-    }
-}
-
-/// Segments on their way into the offset map, in blocks.
-#[derive(Default)]
-struct Ledger {
-    /// Full blocks that are not written.
-    full: Vec<(i64, Vec<Segment>)>,
-    /// The block that still grows.
-    open: Vec<Segment>,
-    grown: bool,
-    /// The position has moved, even if no record was copied.
-    moved: bool,
-}
-
-impl Ledger {
-    /// Note where records have arrived. Returns the target offset after them.
-    fn push(&mut self, runs: &RunList, mut target: i64) -> i64 {
-        for &(source, length) in runs.runs() {
-            let run = Segment {
-                source,
-                target,
-                length: i64::from(length),
-            };
-            target = self.push_run(run);
-        }
-        target
-    }
-
-    fn push_run(&mut self, run: Segment) -> i64 {
-        segments::push(&mut self.open, run);
-        self.grown = true;
-        if self.open.len() > SEGMENTS_PER_BLOCK {
-            let next = self.open.split_off(SEGMENTS_PER_BLOCK);
-            self.close();
-            self.open = next;
-            self.grown = true;
-        }
-        run.target_end()
-    }
-
-    /// End the open block.
-    fn close(&mut self) {
-        let block = std::mem::take(&mut self.open);
-        if let (Some(first), true) = (block.first(), self.grown) {
-            self.full.push((first.target, block));
-        }
-        self.grown = false;
-    }
-
-    fn take(&mut self, target_position: i64) -> Option<Vec<(i64, Vec<Segment>)>> {
-        if !self.grown && !self.moved && self.full.is_empty() {
-            return None;
-        }
-        let mut blocks = std::mem::take(&mut self.full);
-        // The last block carries the position, so there is one even where no record was copied.
-        if self.grown || blocks.is_empty() {
-            let id = self.open.first().map_or(target_position, |first| first.target);
-            blocks.push((id, self.open.clone()));
-        }
-        self.grown = false;
-        self.moved = false;
-        Some(blocks)
-    }
-
-    fn put_back(&mut self, mut blocks: Vec<(i64, Vec<Segment>)>) {
-        self.moved = true;
-        self.grown |= !self.open.is_empty();
-        let open = self.open.first().map(|first| first.target);
-        blocks.retain(|(id, segments)| !segments.is_empty() && Some(*id) != open);
-        blocks.append(&mut self.full);
-        self.full = blocks;
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::daemon::Fleet;
 use super::discover::Discovery;
+use crate::cluster::admin::TopicSpec;
 use crate::cluster::{Admin, Cluster};
 use crate::offsets::record;
 use crate::offsets::store::{MapReader, MapWriter};
@@ -84,9 +85,11 @@ pub(super) async fn make_map_topic(
     if target.topics().await?.iter().any(|listing| listing.name == topic) {
         return Ok(());
     }
-    let configs = [("cleanup.policy".to_string(), "compact".to_string())];
-    target
-        .create_topic(topic, 1, replication_factor, &configs)
-        .await?;
+    let map = TopicSpec {
+        name: topic.to_owned(),
+        partitions: 1,
+        configs: vec![("cleanup.policy".to_owned(), "compact".to_owned())],
+    };
+    target.create_topic(map, replication_factor).await?;
     Ok(())
 }

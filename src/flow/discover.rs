@@ -7,6 +7,7 @@ use std::time::Duration;
 use heliostat_wire::client::Client;
 
 use super::mirror_topic;
+use crate::cluster::admin::{ConfigValue, TopicSpec};
 use crate::cluster::native::OffsetSpec;
 use crate::cluster::{Admin, ClusterError};
 use crate::observe::status::LeftOut;
@@ -17,6 +18,10 @@ use crate::topology::Flow;
 
 /// How long the map topics may take to be read to their end.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// So many partitions are asked for in one request at most, unless one topic has more: Kafka's controller takes 10,000, and answers when all
+/// are made.
+const CREATE_AT_ONCE: usize = 1_000;
 
 /// A source topic and its mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,34 +197,43 @@ impl Discovery {
         }
         let names: Vec<String> = missing.iter().map(|candidate| candidate.topic.clone()).collect();
         let configs = self.source.topic_configs(&names).await?;
-        for candidate in missing {
-            let known = configs.get(&candidate.topic);
-            if known.is_none() {
-                tracing::warn!(
-                    flow = %self.flow.name, topic = %candidate.topic, target_topic = %candidate.target_topic,
-                    "the source does not give the topic's configs: its mirror gets the target's defaults; allow this user to describe configs"
-                );
-            }
-            let configs = known.map(Vec::as_slice).unwrap_or_default();
-            let configs = mirror_topic::configs(configs);
+        let new: Vec<(&Candidate, TopicSpec)> = missing
+            .iter()
+            .map(|&candidate| (candidate, self.spec(candidate, configs.get(&candidate.topic))))
+            .collect();
+        for some in portions(&new) {
+            let specs: Vec<TopicSpec> = some.iter().map(|(_, spec)| spec.clone()).collect();
             let created = self
                 .target
-                .create_topic(
-                    &candidate.target_topic,
-                    candidate.partitions,
-                    self.flow.replication_factor,
-                    &configs,
-                )
-                .await;
-            match created {
-                Ok(()) => tracing::info!(
-                    flow = %self.flow.name, topic = %candidate.topic, target_topic = %candidate.target_topic,
-                    partitions = candidate.partitions, "created mirror topic"
-                ),
-                Err(error) => drop(problems.insert(candidate.topic.clone(), one_topic(error)?)),
+                .create_topics(&specs, self.flow.replication_factor)
+                .await?;
+            let mut created: HashMap<String, Result<(), ClusterError>> = created.into_iter().collect();
+            for (candidate, spec) in some {
+                match created.remove(&spec.name).unwrap_or(Ok(())) {
+                    Ok(()) => tracing::info!(
+                        flow = %self.flow.name, topic = %candidate.topic, target_topic = %candidate.target_topic,
+                        partitions = candidate.partitions, "created mirror topic"
+                    ),
+                    Err(error) => drop(problems.insert(candidate.topic.clone(), one_topic(error)?)),
+                }
             }
         }
         Ok(problems)
+    }
+
+    /// The mirror topic that a candidate gets.
+    fn spec(&self, candidate: &Candidate, on_source: Option<&Vec<ConfigValue>>) -> TopicSpec {
+        if on_source.is_none() {
+            tracing::warn!(
+                flow = %self.flow.name, topic = %candidate.topic, target_topic = %candidate.target_topic,
+                "the source does not give the topic's configs: its mirror gets the target's defaults; allow this user to describe configs"
+            );
+        }
+        TopicSpec {
+            name: candidate.target_topic.clone(),
+            partitions: candidate.partitions,
+            configs: mirror_topic::configs(on_source.map(Vec::as_slice).unwrap_or_default()),
+        }
     }
 
     async fn grow(&self, candidate: &Candidate) -> Result<(), ClusterError> {
@@ -332,6 +346,24 @@ impl Rules<'_> {
             _ => ".",
         }
     }
+}
+
+/// What is asked for in one request each: no more than [`CREATE_AT_ONCE`] partitions, or one topic.
+fn portions<'a, 'b>(
+    new: &'a [(&'b Candidate, TopicSpec)],
+) -> impl Iterator<Item = &'a [(&'b Candidate, TopicSpec)]> {
+    let mut rest = new;
+    std::iter::from_fn(move || {
+        let mut partitions = 0;
+        let fits = |(_, spec): &&(&Candidate, TopicSpec)| {
+            partitions += spec.partitions;
+            partitions <= CREATE_AT_ONCE
+        };
+        let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+        let (portion, after) = rest.split_at(count);
+        rest = after;
+        (!portion.is_empty()).then_some(portion)
+    })
 }
 
 /// The reason of an error that concerns one topic; an error of a cluster that is away is everybody's.

@@ -8,6 +8,7 @@ use super::discover::Mirror;
 use super::exactly_once::Claim;
 use super::now_ms;
 use super::partition::Mine;
+use crate::offsets::epochs::Epochs;
 use crate::offsets::record::{Block, Key, VERSION};
 use crate::offsets::segments::Segment;
 use crate::offsets::store::{MapWriter, WriteError};
@@ -23,7 +24,7 @@ pub struct Taken {
     partition: i32,
 }
 
-/// Where a partition begins of which nothing is on record.
+/// Where a partition begins of which nothing is on record, or where what is on record is of no use any more.
 pub struct Beginning {
     /// Its topic and mirror.
     pub mirror: Mirror,
@@ -35,6 +36,8 @@ pub struct Beginning {
     pub target_position: i64,
     /// What it is copied with.
     pub claim: Option<Claim>,
+    /// The source's leader epochs, as far as they are known.
+    pub epochs: Epochs,
 }
 
 /// The facts that the offset map does not hold yet.
@@ -59,7 +62,15 @@ pub async fn begin(writer: &MapWriter, beginnings: &[Beginning]) -> Result<(), W
         .map(|beginning| {
             let place = (&beginning.mirror, beginning.partition, beginning.claim);
             let positions = (beginning.position, beginning.target_position);
-            block(place, beginning.target_position, positions, Vec::new(), false)
+            let epochs = &beginning.epochs;
+            block(
+                place,
+                beginning.target_position,
+                positions,
+                epochs,
+                Vec::new(),
+                false,
+            )
         })
         .collect();
     writer.blocks(&records).await
@@ -106,7 +117,8 @@ fn blocks(taken: &Taken, released: bool) -> impl Iterator<Item = (Key, Option<Bl
                 .map_or((facts.position, facts.target_position), |end| {
                     (end.source_end(), end.target_end())
                 });
-            block(place, *id, positions, segments.clone(), released && index == last)
+            let released = released && index == last;
+            block(place, *id, positions, &facts.epochs, segments.clone(), released)
         })
 }
 
@@ -115,6 +127,7 @@ fn block(
     (mirror, partition, claim): (&Mirror, i32, Option<Claim>),
     id: i64,
     (position, target_position): (i64, i64),
+    epochs: &Epochs,
     segments: Vec<Segment>,
     released: bool,
 ) -> (Key, Option<Block>) {
@@ -135,6 +148,7 @@ fn block(
         at_ms: now_ms(),
         producer_id: claim.map(|claim| claim.producer_id),
         producer_epoch: claim.map(|claim| claim.epoch),
+        source_epochs: epochs.before(position),
         released,
     };
     (key, Some(block))

@@ -8,6 +8,7 @@ pub mod engine;
 mod exactly_once;
 mod facts;
 pub mod lag;
+mod ledger;
 pub mod member;
 mod mirror_topic;
 mod partition;

@@ -83,6 +83,7 @@ impl Mine {
             producer: account.claim().map(|claim| (claim.producer_id, claim.epoch)),
             released: account.is_clear(),
             segments: account.last_segments(),
+            epochs: account.epochs(),
         })
     }
 

@@ -14,12 +14,13 @@ use tokio::task::JoinSet;
 
 use super::discover::{Discovery, Mirror};
 use super::engine::Side;
-use super::exactly_once::{Anchor, Claim, Sides, take, transactional_id};
+use super::exactly_once::{Anchor, Claim, NotTaken, Sides, take, transactional_id};
 use super::facts::{self, Beginning};
 use crate::cluster::ClusterError;
 use crate::cluster::admin::explain;
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
 use crate::observe::status::State;
+use crate::offsets::epochs::{Epochs, Survival};
 use crate::offsets::segments::Segment;
 use crate::topology::{Compression, Delivery, OnGap, OnRecreated};
 
@@ -63,6 +64,8 @@ pub struct Known {
     pub released: bool,
     /// The segments that were copied last.
     pub segments: Vec<Segment>,
+    /// The source's leader epochs before the position.
+    pub epochs: Epochs,
 }
 
 /// A partition that was looked at.
@@ -76,6 +79,10 @@ pub struct Prepared {
     pub options: Options,
     /// Where records landed of which the offset map does not know yet.
     pub found: Vec<Segment>,
+    /// The source's leader epochs before the position, as far as they are known.
+    pub epochs: Epochs,
+    /// The source offsets that were copied, and are gone from the source's log or hold something else now: first, and after the last.
+    pub replaced: Option<(i64, i64)>,
 }
 
 /// How to go on with a partition.
@@ -105,6 +112,19 @@ pub enum Decision {
     },
 }
 
+impl Prepared {
+    fn without_claim(decision: Decision, options: Options) -> Prepared {
+        Prepared {
+            decision,
+            claim: None,
+            options,
+            found: Vec::new(),
+            epochs: Epochs::default(),
+            replaced: None,
+        }
+    }
+}
+
 /// Decide for many partitions at once.
 pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<Vec<Prepared>, ClusterError> {
     if wanted.iter().any(|wanted| wanted.known.is_none()) {
@@ -131,10 +151,10 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     let policies = (discovery.flow.on_gap, discovery.flow.on_recreated);
     let limits = batch_limits(&discovery, &wanted).await;
     let places = Arc::new(Semaphore::new(AT_ONCE));
-    let new: Vec<Option<Wanted>> = wanted
+    let new: Vec<(Wanted, bool)> = wanted
         .iter()
         .zip(&known)
-        .map(|(wanted, known)| is_new(known.as_ref(), &wanted.mirror).then(|| wanted.clone()))
+        .map(|(wanted, known)| (wanted.clone(), is_new(known.as_ref(), &wanted.mirror)))
         .collect();
     let mut work = JoinSet::new();
     for (index, (wanted, known)) in wanted.into_iter().zip(known).enumerate() {
@@ -158,16 +178,14 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
             let _place = places.acquire().await;
             let prepared = match range {
                 Ok(range) => one(&discovery, &wanted, known, range, policies, options).await,
-                Err((side, reason)) => Prepared {
-                    decision: Decision::Halt {
+                Err((side, reason)) => Prepared::without_claim(
+                    Decision::Halt {
                         state: State::Waiting,
                         reason: format!("the {side} does not give its offsets: {reason}"),
                         offsets: None,
                     },
-                    claim: None,
                     options,
-                    found: Vec::new(),
-                },
+                ),
             };
             (index, prepared)
         });
@@ -178,7 +196,8 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     let beginnings: Vec<Beginning> = new
         .iter()
         .zip(&prepared)
-        .filter_map(|(new, prepared)| beginning(new.as_ref()?, prepared, &on_target))
+        .filter(|((_, is_new), prepared)| *is_new || prepared.replaced.is_some())
+        .filter_map(|((wanted, _), prepared)| beginning(wanted, prepared, &on_target))
         .collect();
     facts::begin(&discovery.writer, &beginnings)
         .await
@@ -191,7 +210,7 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     Ok(prepared)
 }
 
-/// Where a partition begins of which nothing is on record. It is on record before the first record is copied: whoever comes after a crash
+/// Where a partition begins of which nothing is on record, or of whose source log the end was replaced. It is on record before the first record is copied: whoever comes after a crash
 /// knows from where on the mirror's records count, and which were gone before they were copied.
 fn beginning(wanted: &Wanted, prepared: &Prepared, on_target: &[PartitionOffset]) -> Option<Beginning> {
     let Decision::Copy {
@@ -210,6 +229,7 @@ fn beginning(wanted: &Wanted, prepared: &Prepared, on_target: &[PartitionOffset]
         position: gap.map_or(at, |(from, _)| from),
         target_position: target_position.or(end)?,
         claim: prepared.claim,
+        epochs: prepared.epochs.clone(),
     })
 }
 
@@ -228,16 +248,45 @@ async fn one(
     options: Options,
 ) -> Prepared {
     let mirror = &wanted.mirror;
-    let decision = decide(known.clone(), mirror, start, end, policies);
-    let without_claim = |decision| Prepared {
-        decision,
-        claim: None,
-        options,
-        found: Vec::new(),
-    };
     let Some((source, target)) = &discovery.wire else {
-        return without_claim(decision);
+        return Prepared::without_claim(decide(known, mirror, start, end, policies), options);
     };
+    let sides = Sides {
+        source,
+        target,
+        topic: &mirror.topic,
+        target_topic: &mirror.target_topic,
+        partition: wanted.partition,
+        // What is read on the source to find out how far it was copied is not sent anywhere.
+        options: Options {
+            compression: None,
+            ..options
+        },
+    };
+    let waiting = |error: NotTaken| {
+        let (side, cluster) = match error.side {
+            Side::Source => ("read from", &discovery.flow.source),
+            Side::Target => ("written to", &discovery.flow.target),
+        };
+        let reason = format!("cannot be {side} {cluster} yet: {error}");
+        let state = State::Waiting;
+        Prepared::without_claim(
+            Decision::Halt {
+                state,
+                reason,
+                offsets: None,
+            },
+            options,
+        )
+    };
+    let (known, replaced) = match still_there(&sides, mirror, known).await {
+        Ok(found) => found,
+        Err(error) => return waiting(error),
+    };
+    // A leader that has only just become one may not give all of its log yet: what the epochs have proven is there.
+    let proven = known.as_ref().filter(|known| !known.epochs.is_empty());
+    let end = proven.map_or(end, |known| end.max(known.position));
+    let decision = decide(known.clone(), mirror, start, end, policies);
     let (at, note) = match (&decision, &known) {
         (Decision::Copy { at, note, .. }, _) => (*at, note.clone()),
         // What looks like a gap may have been copied: the mirror knows, and the map not yet.
@@ -247,7 +296,7 @@ async fn one(
             },
             Some(known),
         ) => (known.position, None),
-        (Decision::Halt { .. }, _) => return without_claim(decision),
+        (Decision::Halt { .. }, _) => return Prepared::without_claim(decision, options),
     };
     // A mirror that was made anew has nothing of what is on record; a source that was, only what was copied since.
     let known = known.filter(|known| !is_new(Some(known), mirror));
@@ -264,35 +313,19 @@ async fn one(
         } else {
             known.segments.clone()
         },
+        is_cut_back: replaced.is_some(),
     });
-    let sides = Sides {
-        source,
-        target,
-        topic: &mirror.topic,
-        target_topic: &mirror.target_topic,
-        partition: wanted.partition,
-        // What is read on the source to find out how far it was copied is not sent anywhere.
-        options: Options {
-            compression: None,
-            ..options
-        },
-    };
     let id = transactional_id(&discovery.flow.source, &mirror.target_topic, wanted.partition);
     let id = (discovery.flow.delivery == Delivery::ExactlyOnce).then_some(id);
     let taken = match take(&sides, id.as_deref(), anchor).await {
         Ok(taken) => taken,
-        Err(error) => {
-            let (side, cluster) = match error.side {
-                Side::Source => ("read from", &discovery.flow.source),
-                Side::Target => ("written to", &discovery.flow.target),
-            };
-            return without_claim(Decision::Halt {
-                state: State::Waiting,
-                reason: format!("cannot be {side} {cluster} yet: {error}"),
-                offsets: None,
-            });
-        }
+        Err(error) => return waiting(error),
     };
+    let mut epochs = match known {
+        Some(known) if !is_other_source => known.epochs,
+        _ => Epochs::default(),
+    };
+    epochs.extend(&taken.epochs);
     let position = taken.position.map(|position| Known {
         position,
         target_position: taken.target_position,
@@ -301,6 +334,7 @@ async fn one(
         producer: Some((taken.claim.producer_id, taken.claim.epoch)),
         released: false,
         segments: Vec::new(),
+        epochs: Epochs::default(),
     });
     let notes: Vec<String> = note.into_iter().chain(taken.note).collect();
     // Whoever copied until now has gone on while this one prepared: what was found on the source is there.
@@ -316,7 +350,42 @@ async fn one(
         claim: Some(taken.claim),
         options,
         found: taken.segments,
+        epochs,
+        replaced,
     }
+}
+
+/// Holds what is known against the leader epochs of the source's log. If the log was cut back it is what is known of the part that is left; with
+/// it come the offsets that are not what was copied.
+async fn still_there(
+    sides: &Sides<'_>,
+    mirror: &Mirror,
+    known: Option<Known>,
+) -> Result<(Option<Known>, Option<(i64, i64)>), NotTaken> {
+    let Some(mut known) = known else {
+        return Ok((None, None));
+    };
+    // Without an id that says that the topic is the same one, it may be another one with the same name.
+    let is_same = known.source_id.is_some() && known.source_id == mirror.source_id;
+    let survival = if is_same {
+        sides.survival(&known.epochs, known.position).await?
+    } else {
+        Survival::Unknown
+    };
+    let replaced = match survival {
+        Survival::Whole => None,
+        Survival::Unknown => {
+            known.epochs = Epochs::default();
+            None
+        }
+        Survival::Before(offset) => {
+            let replaced = (offset, known.position);
+            known.position = offset;
+            known.epochs = known.epochs.before(offset);
+            Some(replaced)
+        }
+    };
+    Ok((Some(known), replaced))
 }
 
 /// The codec that batches are compressed with anew.
@@ -404,6 +473,7 @@ fn from_map(discovery: &Discovery, wanted: &Wanted) -> Option<Known> {
         producer: block.producer_id.zip(block.producer_epoch),
         released: block.released,
         segments: block.segments,
+        epochs: block.source_epochs,
     })
 }
 

@@ -41,8 +41,8 @@ pub async fn survey(topology: &Topology, version: String) -> Status {
         status.name = flow.name.clone();
         status.source = flow.source.clone();
         status.target = flow.target.clone();
-        status.engine = "librdkafka".into();
-        status.delivery = "at-least-once".into();
+        status.engine = flow.engine.to_string();
+        status.delivery = flow.delivery.to_string();
         status.since_ms = now_ms();
         flows.push(status);
     }

@@ -12,6 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::epochs::Epochs;
 use super::pause::{Pause, PauseKey, Scope};
 use super::segments::Segment;
 
@@ -93,6 +94,9 @@ pub struct Block {
     /// The epoch of that producer id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub producer_epoch: Option<i16>,
+    /// The source's last leader epochs before `position`, each with the first offset that was read of it, where the source gives them.
+    #[serde(default, skip_serializing_if = "Epochs::is_empty")]
+    pub source_epochs: Epochs,
     /// Whether the writer gave the partition up after this: nothing is in flight.
     #[serde(default)]
     pub released: bool,
@@ -168,6 +172,7 @@ mod tests {
             at_ms: 1_700_000_000_000,
             producer_id: None,
             producer_epoch: None,
+            source_epochs: Epochs::default(),
             released: false,
         }
     }

@@ -430,6 +430,7 @@ mod tests {
             at_ms: 0,
             producer_id: Some(producer.0),
             producer_epoch: Some(producer.1),
+            source_epochs: Default::default(),
             released: false,
         }
     }

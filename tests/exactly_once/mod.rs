@@ -4,6 +4,7 @@
 //! Moments are chosen at random. Each test prints the seed that it was given, `HELIOSTAT_SEED` gives it again, and
 //! `HELIOSTAT_KILLS` says how many times something is killed, over all cases.
 
+mod cut_back;
 mod kafka;
 mod killed;
 mod leaders;

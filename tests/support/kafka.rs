@@ -126,9 +126,11 @@ impl Kafka {
     /// A cluster that clients reach through a proxy too: who connects to `proxy` is told to go on using `proxy`, which
     /// must pass connections on to [`Kafka::proxied`]. [`Kafka::bootstrap`] stays the direct way.
     pub fn start_behind(test: &str, proxy: u16, properties: &[&str]) -> Option<Kafka> {
-        if !available(test) {
-            return None;
-        }
+        available(test).then(|| Kafka::start_behind_with(test, proxy, properties, Jvm::Test))
+    }
+
+    /// The same with a JVM of one's choice. Only where [`available`].
+    pub fn start_behind_with(name: &str, proxy: u16, properties: &[&str], jvm: Jvm) -> Kafka {
         let ports = Ports::reserve(3);
         let (direct, controller, behind) = (ports.port(0), ports.port(1), ports.port(2));
         let mut all = vec![
@@ -139,18 +141,17 @@ impl Kafka {
             format!("advertised.listeners=PLAINTEXT://127.0.0.1:{direct},PROXIED://127.0.0.1:{proxy}"),
         ];
         all.extend(properties.iter().map(|&property| property.to_owned()));
-        let directory = temp_dir(&format!("kafka-{test}"));
-        let name = test.to_owned();
+        let directory = temp_dir(&format!("kafka-{name}"));
         let mut kafka = Kafka {
-            name,
+            name: name.to_owned(),
             properties: all,
-            jvm: Jvm::Test,
+            jvm,
             process: None,
             directory,
             ports,
         };
         kafka.restart();
-        Some(kafka)
+        kafka
     }
 
     /// Where clients connect.

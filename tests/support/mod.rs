@@ -11,6 +11,7 @@
 pub mod built_in;
 pub mod check;
 pub mod clients;
+pub mod cut_back;
 pub mod daemon;
 pub mod exact;
 pub mod http;

@@ -104,6 +104,63 @@ pub fn list_offsets<C: ClientContext>(
     Ok(offsets)
 }
 
+/// All offsets that a group has committed (OffsetFetch). Offsets that are part of an open transaction are waited for by asking again
+/// later: the broker answers UNSTABLE_OFFSET_COMMIT. Blocks until the answer or the time-out.
+pub fn group_offsets<C: ClientContext>(
+    client: &AdminClient<C>,
+    group: &str,
+    timeout: Duration,
+) -> KafkaResult<Vec<PartitionOffset>> {
+    let name = c_name(group)?;
+    let call = Call::new(
+        client,
+        rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+        timeout,
+    );
+    // SAFETY: everything that is passed is alive during the call, which copies it; no partitions means all of them.
+    unsafe {
+        let error = rd::rd_kafka_AdminOptions_set_require_stable_offsets(call.options, 1);
+        if !error.is_null() {
+            rd::rd_kafka_error_destroy(error);
+        }
+        let mut request = rd::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), std::ptr::null());
+        rd::rd_kafka_ListConsumerGroupOffsets(call.client, &mut request, 1, call.options, call.queue.0);
+        rd::rd_kafka_ListConsumerGroupOffsets_destroy(request);
+    }
+    let event = call.wait()?;
+    let mut offsets = Vec::new();
+    // SAFETY: the result and all that it points to live as long as the event; everything is copied out.
+    unsafe {
+        let mut count = 0;
+        let result = rd::rd_kafka_event_ListConsumerGroupOffsets_result(event.0);
+        let groups = rd::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
+        for index in 0..count {
+            let group = *groups.add(index);
+            let error = rd::rd_kafka_group_result_error(group);
+            if !error.is_null()
+                && let Some(code) = code(rd::rd_kafka_error_code(error))
+            {
+                return Err(KafkaError::AdminOp(code));
+            }
+            let list = rd::rd_kafka_group_result_partitions(group);
+            let found = if list.is_null() { 0 } else { (*list).cnt };
+            for index in 0..usize::try_from(found).unwrap_or(0) {
+                let found = &*(*list).elems.add(index);
+                match code(found.err) {
+                    // Nothing is committed there.
+                    None if found.offset < 0 => {}
+                    failed => offsets.push(PartitionOffset {
+                        topic: text(found.topic),
+                        partition: found.partition,
+                        offset: failed.map_or(Ok(found.offset), Err),
+                    }),
+                }
+            }
+        }
+    }
+    Ok(offsets)
+}
+
 /// DescribeTopics for many topics at once. Blocks until the answer or the time-out.
 pub fn describe_topics<C: ClientContext>(
     client: &AdminClient<C>,

@@ -1,6 +1,7 @@
 //! The books of a partition against what was sent and what arrived.
 
 use super::*;
+use crate::offsets::record::SEGMENTS_PER_BLOCK;
 use proptest::prelude::*;
 
 fn segment(source: i64, target: i64, length: i64) -> Segment {

@@ -8,8 +8,9 @@ mod align;
 mod claim;
 mod reader;
 mod recover;
+mod survival;
 mod tail;
 mod take;
 
 pub use claim::{Claim, transactional_id};
-pub use take::{Anchor, Sides, take};
+pub use take::{Anchor, NotTaken, Sides, take};

@@ -7,7 +7,8 @@ use heliostat_wire::ErrorCode;
 use heliostat_wire::client::{Client, Error, Lane, Manner};
 use heliostat_wire::message::fetch::{FetchPartition, FetchTopic};
 use heliostat_wire::message::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
-use heliostat_wire::message::{FetchRequest, ListOffsetsRequest};
+use heliostat_wire::message::offset_for_leader_epoch::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use heliostat_wire::message::{FetchRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest};
 use tokio::time::{Instant, sleep};
 
 /// How long a leader may be away.
@@ -92,6 +93,40 @@ impl Reader<'_> {
         let found = found.next().ok_or_else(|| self.nonsense("ListOffsets"))?;
         self.check(found.error_code)?;
         Ok(found.offset)
+    }
+
+    /// The largest leader epoch of the log that is not beyond this one, and where it ends; -1 and -1 if there is none from it on.
+    pub(super) async fn end_of_epoch(&self, epoch: i32) -> Result<(i32, i64), Error> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.end_of_epoch_once(epoch).await {
+                Ok(found) => return Ok(found),
+                Err(error) => self.again(error, until).await?,
+            }
+        }
+    }
+
+    async fn end_of_epoch_once(&self, epoch: i32) -> Result<(i32, i64), Error> {
+        let leader = self.client.leader(self.topic, self.partition).await?;
+        let request = OffsetForLeaderEpochRequest {
+            replica_id: -1,
+            topics: vec![OffsetForLeaderTopic {
+                topic: self.topic.to_owned(),
+                partitions: vec![OffsetForLeaderPartition {
+                    partition: self.partition,
+                    // One that was leader before must not answer for the one that is.
+                    current_leader_epoch: leader.epoch,
+                    leader_epoch: epoch,
+                }],
+            }],
+        };
+        let answer = self.client.to(leader.node, self.lane(), request).await?;
+        let mut found = answer.topics.into_iter().flat_map(|topic| topic.partitions);
+        let found = found
+            .next()
+            .ok_or_else(|| self.nonsense("OffsetForLeaderEpoch"))?;
+        self.check(found.error_code)?;
+        Ok((found.leader_epoch, found.end_offset))
     }
 
     /// What is at and after an offset, where there is something, or must be soon. It is waited for: a marker takes its time, and a leader that

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 
 use heliostat_wire::batch::{BatchError, BatchView, Batches};
 use heliostat_wire::client::Client;
@@ -13,6 +14,7 @@ use super::reader::Reader;
 use super::recover::{Count, Counted};
 use super::tail::{Own, Tail};
 use crate::flow::engine::Side;
+use crate::offsets::epochs::Epochs;
 use crate::offsets::segments::Segment;
 
 /// Of a tail without end no more than so many records are held against the source by content; it takes some 100 MB of memory.
@@ -47,6 +49,9 @@ pub struct Anchor {
     pub released: bool,
     /// The last segments before it.
     pub segments: Vec<Segment>,
+    /// The source's log was cut back to `source`, and nothing was copied of what it has there now: all that lies behind `target` is of
+    /// what is gone.
+    pub is_cut_back: bool,
 }
 
 /// A partition that is this daemon's.
@@ -60,6 +65,8 @@ pub struct Taken {
     pub target_position: Option<i64>,
     /// Where records landed of which the offset map does not know yet.
     pub segments: Vec<Segment>,
+    /// The source's leader epochs, as far as it was read for that.
+    pub epochs: Epochs,
     /// What happened, if it is worth a line in the log.
     pub note: Option<String>,
 }
@@ -97,6 +104,7 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         position: anchor.map(|anchor| anchor.source),
         target_position: anchor.map(|anchor| anchor.target),
         segments: Vec::new(),
+        epochs: Epochs::default(),
         note,
     };
     let Some(id) = id else {
@@ -127,6 +135,13 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
     };
     let from = anchor.as_ref().map_or(start, |anchor| anchor.target.max(start));
     let tail = read_tail(&target, from, end, own, !is_released).await?;
+    if let Some(anchor) = anchor.as_ref().filter(|anchor| anchor.is_cut_back) {
+        let behind = Anchor {
+            target: tail.end.max(anchor.target),
+            ..anchor.clone()
+        };
+        return Ok(as_known(Some(&behind), note));
+    }
     let Some(last) = tail.last.filter(|_| tail.records > 0) else {
         return Ok(as_known(anchor.as_ref(), note));
     };
@@ -136,6 +151,7 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         end: tail.end,
         own,
         stamps: last.1,
+        epochs: Mutex::default(),
     };
     let counted = match &anchor {
         Some(anchor) => recovery.anchored(anchor.source, &tail, last).await?,
@@ -152,6 +168,10 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         position: Some(found.position),
         target_position: target_position.or(anchor.map(|anchor| anchor.target)),
         segments: found.segments,
+        epochs: recovery
+            .epochs
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner),
         note,
     })
 }
@@ -170,7 +190,7 @@ fn cut(anchor: Anchor, end: i64) -> (Option<Anchor>, Option<String>) {
         );
     };
     let kept = (end - segment.target).min(segment.length);
-    let source = segment.source + kept;
+    let source = (segment.source + kept).min(anchor.source);
     let note = format!("{lost}; copying again from source offset {source}");
     let anchor = Anchor {
         source,
@@ -178,6 +198,7 @@ fn cut(anchor: Anchor, end: i64) -> (Option<Anchor>, Option<String>) {
         producer: anchor.producer,
         released: false,
         segments: Vec::new(),
+        is_cut_back: anchor.is_cut_back,
     };
     (Some(anchor), Some(note))
 }
@@ -209,6 +230,8 @@ struct Recovery<'a> {
     end: i64,
     own: Own,
     stamps: Stamps,
+    /// What was met on the source.
+    epochs: Mutex<Epochs>,
 }
 
 type Found = (Counted, Option<String>);
@@ -333,7 +356,13 @@ impl Recovery<'_> {
         while at < end {
             let chunk = reader.read(at, bytes).await.map_err(on(Side::Source))?;
             let before = at;
-            match converter.convert(&chunk.records, &chunk.aborted, &mut ready) {
+            let converted = converter.convert(&chunk.records, &chunk.aborted, &mut ready);
+            let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+            for (epoch, offset) in converter.take_epochs() {
+                epochs.note(epoch, offset);
+            }
+            drop(epochs);
+            match converted {
                 Ok(converted) => at = converted.next,
                 Err(ConvertError {
                     reason: ConvertReason::Partial { needed, .. },
@@ -444,7 +473,7 @@ impl Sides<'_> {
         self.source_reader().start().await.map_err(on(Side::Source))
     }
 
-    fn source_reader(&self) -> Reader<'_> {
+    pub(super) fn source_reader(&self) -> Reader<'_> {
         Reader {
             client: self.source,
             topic: self.topic,

@@ -23,6 +23,7 @@ fn known(position: i64) -> Known {
         producer: None,
         released: false,
         segments: Vec::new(),
+        epochs: Epochs::default(),
     }
 }
 

@@ -117,10 +117,8 @@ impl Supervisor {
 const FENCED_MARGIN: Duration = Duration::from_secs(1);
 
 fn is_out_of_range(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset
-    )
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::OffsetOutOfRange | Code::AutoOffsetReset)
 }
 
 /// Whether somebody else writes with a newer epoch.

@@ -238,6 +238,13 @@ impl Supervisor {
             }
             (None, _) => Arc::new(Account::new(gap.map_or(at, |(from, _)| from), target_position)),
         };
+        if let Some((from, to)) = prepared.replaced {
+            // Also where nothing else is to be said: what was copied of them is behind the position again.
+            account.restart(from, target_position);
+            tracing::error!(flow = %self.flow.name, topic, partition = number, first = from, last = to - 1,
+                "the source's log was cut back: what was copied of these offsets stays on the mirror, and what the source has there now is copied behind it");
+        }
+        account.set_epochs(prepared.epochs.clone());
         account.recovered(&prepared.found, gap.map_or(at, |(from, _)| from));
         account.claimed(prepared.claim);
         let gap_text = gap.map(|(from, to)| {
@@ -254,6 +261,12 @@ impl Supervisor {
             format!(
                 "gap: source offsets {from} to {} were deleted before they could be copied",
                 to - 1
+            )
+        });
+        let replaced_text = prepared.replaced.map(|(from, to)| {
+            let last = to - 1;
+            format!(
+                "cut back: the source has lost or replaced offsets {from} to {last}, which were copied; what it has there now is copied behind them"
             )
         });
         self.next_id += 1;
@@ -277,7 +290,7 @@ impl Supervisor {
             if !careful {
                 view.problem = None;
             }
-            view.gap = gap_text.or(view.gap.take());
+            view.gap = gap_text.or(replaced_text).or(view.gap.take());
         });
         let target_topic = partition.mirror.target_topic.clone();
         self.engine.start(Start {

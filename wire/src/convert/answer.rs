@@ -129,6 +129,11 @@ impl Answer<'_> {
             if self.converter.options.verify {
                 batch.check_crc().map_err(|e| failed(e.into()))?;
             }
+            let epoch = header.partition_leader_epoch;
+            if epoch >= 0 && self.converter.epoch != Some(epoch) {
+                self.converter.epoch = Some(epoch);
+                self.converter.epochs.push((epoch, offset));
+            }
             self.wanted_batch(&batch, records.slice(..size)).map_err(|e| {
                 let e = e.before(next);
                 ConvertError {
@@ -245,6 +250,7 @@ impl Answer<'_> {
             options,
             position,
             left_out,
+            ..
         } = &*self.converter;
         let wanted =
             |offset: i64| offset >= *position && (left_out.is_empty() || !left_out.contains(&offset));

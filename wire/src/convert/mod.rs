@@ -57,6 +57,9 @@ pub struct Converter {
     /// The source offset that is wanted next.
     position: i64,
     left_out: BTreeSet<i64>,
+    /// Leader epochs that were met since they were last taken, and the last one.
+    epochs: Vec<(i32, i64)>,
+    epoch: Option<i32>,
 }
 
 /// What came of one answer.
@@ -111,6 +114,8 @@ impl Converter {
             options,
             position: 0,
             left_out: BTreeSet::new(),
+            epochs: Vec::new(),
+            epoch: None,
         }
     }
 
@@ -122,6 +127,12 @@ impl Converter {
     /// The source offset that is wanted next. After an error it lies behind what was converted before.
     pub fn position(&self) -> i64 {
         self.position
+    }
+
+    /// Leader epochs of the source's batches that are new since this was last asked, each with the first offset that was
+    /// met of it. What the source has left out of the mirror counts as well: markers, aborted records.
+    pub fn take_epochs(&mut self) -> Vec<(i32, i64)> {
+        std::mem::take(&mut self.epochs)
     }
 
     /// Leaves one record out, when it comes.
@@ -143,6 +154,8 @@ impl Converter {
         aborted: &[(i64, i64)],
         into: &mut Vec<Ready>,
     ) -> Result<Converted, ConvertError> {
+        // Who does not ask for them has no use for them.
+        self.epochs.clear();
         let counts = answer::convert(self, records, aborted, into)?;
         Ok(Converted {
             next: self.position,

@@ -178,6 +178,9 @@ impl Pump {
             slot.obstacle = Some(error);
         }
         slot.next_fetch = slot.converter.position();
+        slot.last_epoch = slot
+            .account
+            .read_on(slot.converter.take_epochs(), slot.next_fetch);
         ready.into_iter().for_each(|ready| slot.push(ready));
         self.buffered += slot.buffered();
         self.send(id);
@@ -185,7 +188,10 @@ impl Pump {
     }
 
     fn fetch_failed(&mut self, id: u32, failure: &FetchFailure) {
-        let code = rdkafka_code(failure.error.code());
+        let code = match failure.diverging {
+            Some(_) => RDKafkaErrorCode::LogTruncation,
+            None => rdkafka_code(failure.error.code()),
+        };
         let text = failure.error.to_string();
         *self.complaints.of(Side::Source) = Some(text.clone());
         if let Some(slot) = self.slots.get(&id) {
@@ -266,8 +272,10 @@ impl Pump {
             return;
         }
         slot.is_fetching = true;
+        // With the epoch before it the source's leader can tell whether its log is the one that was read.
+        let (topic, last_epoch) = (slot.topic.clone(), slot.last_epoch);
         self.fetcher
-            .want(id, slot.topic.clone(), slot.partition, slot.next_fetch, None);
+            .want(id, topic, slot.partition, slot.next_fetch, last_epoch);
     }
 
     fn fetch_waiting(&mut self) {

@@ -50,6 +50,8 @@ pub(super) struct Slot {
     /// Has something to send, and waits for the budget.
     pub(super) is_held: bool,
     pub(super) next_fetch: i64,
+    /// The source's leader epoch of what lies before that, if it is known.
+    pub(super) last_epoch: Option<i32>,
     /// Nothing more is read or sent; what is on its way settles.
     pub(super) is_stopped: bool,
     /// One batch goes alone until it is acknowledged.
@@ -70,6 +72,7 @@ impl Slot {
     pub(super) fn new(start: Start, claim: Claim, options: Options, bytes_per_second: Option<u64>) -> Slot {
         let mut converter = Converter::new(options);
         converter.start_at(start.at);
+        let last_epoch = start.account.read_on([], start.at);
         Slot {
             id: start.id,
             topic: start.topic.into(),
@@ -94,6 +97,7 @@ impl Slot {
             is_waiting: false,
             is_held: false,
             next_fetch: start.at,
+            last_epoch,
             is_stopped: false,
             // A log that knows nothing of a producer takes any sequence number from it: until it has taken the first batch, nothing may
             // follow that could overtake it.

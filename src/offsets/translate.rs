@@ -1,0 +1,333 @@
+//! Translating offsets between a partition and its mirror: the pure part.
+//!
+//! An offset is meant as consumers commit it: the next one to read. So the answer is the offset on the other side from which such a
+//! consumer goes on: never behind a record that it has not read, and before as few as possible that it has. What is written in blocks is
+//! true whoever wrote it, with two exceptions that are dealt with here: a mirror that lost its end and was copied again says something
+//! else of the same offsets later, and a topic that was deleted and made again is not the one that older blocks speak of.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use super::record::{Block, Owner};
+use super::segments::Segment;
+
+/// What an offset is to the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Place {
+    /// The record there is known, or nothing is left to read on either side.
+    #[serde(rename = "exact")]
+    Exact,
+    /// It lies before the first record that the mirror has, or has still.
+    #[serde(rename = "before the mirror")]
+    Before,
+    /// It lies behind all that is on record as copied.
+    #[serde(rename = "beyond what is copied")]
+    Beyond,
+    /// There is no record at this offset, or it was gone before it could be copied.
+    #[serde(rename = "inside a gap")]
+    Gap,
+}
+
+impl Place {
+    /// As it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Place::Exact => "exact",
+            Place::Before => "before the mirror",
+            Place::Beyond => "beyond what is copied",
+            Place::Gap => "inside a gap",
+        }
+    }
+}
+
+/// Where an offset is on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// What the offset is to the other side.
+    pub place: Place,
+    /// From where a consumer goes on there.
+    pub next: i64,
+}
+
+/// The topics and the log as they are now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// The source topic's id, where it is known; otherwise the last block's counts.
+    pub source_id: Option<String>,
+    /// The mirror topic's id, where it is known; otherwise the last block's counts.
+    pub target_id: Option<String>,
+    /// The first offset that the mirror still has.
+    pub start: i64,
+    /// The offset after its last one.
+    pub end: i64,
+}
+
+/// All that the offset map says of one partition, ready to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionMap {
+    /// What is copied, by source offset; both sides ascend.
+    forward: Vec<Segment>,
+    /// What is copied, by target offset, also what lies before the mirror's start.
+    backward: Vec<Segment>,
+    /// What lies before it is not in the mirror, or not any more: source and target offset.
+    begin: (i64, i64),
+    /// The next source offset to copy, and the target offset after the last copied record.
+    end: (i64, i64),
+}
+
+impl PartitionMap {
+    /// From the blocks in the order in which they were written. `None` if none of them is about the topics as they are now.
+    pub fn new(blocks: &[Block], now: &Now) -> Option<PartitionMap> {
+        let blocks = ranked(&of_now(blocks, now));
+        let last = blocks.last()?;
+        let backward = by_target(&blocks, last.target_position.min(now.end));
+        let end = match last.target_position <= now.end {
+            true => (last.position, last.target_position),
+            // The mirror has lost its end, and nobody has noticed yet.
+            false => {
+                let kept = backward.last().map_or(first(&blocks), Segment::source_end);
+                (kept, now.end)
+            }
+        };
+        let forward = by_source(&blocks, end, now.start);
+        let begin = beginning(&blocks, &forward, now.start).unwrap_or(end);
+        Some(PartitionMap {
+            forward,
+            backward,
+            begin: (begin.0.min(end.0), now.start.max(begin.1)),
+            end: (end.0, end.1.max(now.start)),
+        })
+    }
+
+    /// Where a source offset is in the mirror.
+    pub fn to_target(&self, source: i64) -> Translation {
+        let at = self
+            .forward
+            .partition_point(|segment| segment.source_end() <= source);
+        let next = self.forward.get(at);
+        let place = match next {
+            Some(segment) if segment.source <= source => {
+                return Translation {
+                    place: Place::Exact,
+                    next: segment.target + (source - segment.source),
+                };
+            }
+            _ if source == self.end.0 => Place::Exact,
+            _ if source > self.end.0 => Place::Beyond,
+            _ if source < self.begin.0 => Place::Before,
+            _ => Place::Gap,
+        };
+        Translation {
+            place,
+            next: next.map_or(self.end.1, |segment| segment.target),
+        }
+    }
+
+    /// Where an offset of the mirror is on the source.
+    pub fn to_source(&self, target: i64) -> Translation {
+        let at = self
+            .backward
+            .partition_point(|segment| segment.target_end() <= target);
+        let next = self.backward.get(at);
+        let found = next.filter(|segment| segment.target <= target);
+        let place = match found {
+            _ if target < self.begin.1 => Place::Before,
+            Some(_) => Place::Exact,
+            None if target == self.end.1 => Place::Exact,
+            None if target > self.end.1 => Place::Beyond,
+            None => Place::Gap,
+        };
+        Translation {
+            place,
+            next: match (found, next) {
+                (Some(segment), _) => segment.source + (target - segment.target),
+                (None, Some(segment)) => segment.source,
+                (None, None) => self.end.0,
+            },
+        }
+    }
+
+    /// The next source offset to copy, and the target offset after the last copied record.
+    pub fn end(&self) -> (i64, i64) {
+        self.end
+    }
+}
+
+/// The blocks that are about the topics as they are now.
+fn of_now<'a>(blocks: &'a [Block], now: &Now) -> Vec<&'a Block> {
+    let last = blocks.last();
+    let source_id = now.source_id.as_ref();
+    let source_id = source_id.or_else(|| last.and_then(|last| last.source_topic_id.as_ref()));
+    let target_id = now.target_id.as_ref();
+    let target_id = target_id.or_else(|| last.and_then(|last| last.target_topic_id.as_ref()));
+    // A cluster that gives no ids, or did not then, leaves nothing to tell by.
+    let same = |then: &Option<String>, now: Option<&String>| match (then, now) {
+        (Some(then), Some(now)) => then == now,
+        _ => true,
+    };
+    let is_of_now =
+        |block: &&Block| same(&block.source_topic_id, source_id) && same(&block.target_topic_id, target_id);
+    blocks.iter().filter(is_of_now).collect()
+}
+
+/// In the order in which they count, the last one most. What an owner wrote who had been replaced already, and did not know it, counts
+/// less than all that was written by others.
+fn ranked<'a>(blocks: &[&'a Block]) -> Vec<&'a Block> {
+    let mut newest: HashMap<i64, i16> = HashMap::new();
+    let (mut outdated, mut rest) = (Vec::new(), Vec::new());
+    for block in blocks.iter().copied() {
+        let is_outdated = owner(block).is_some_and(|(id, epoch)| {
+            let newest = newest.entry(id).or_insert(epoch);
+            let is_outdated = epoch < *newest;
+            *newest = epoch.max(*newest);
+            is_outdated
+        });
+        if is_outdated {
+            outdated.push(block);
+        } else {
+            rest.push(block);
+        }
+    }
+    outdated.append(&mut rest);
+    outdated
+}
+
+fn owner(block: &Block) -> Option<Owner> {
+    block.producer_id.zip(block.producer_epoch)
+}
+
+/// The runs of a block, but for what no writer of blocks can mean: they come from a topic that anyone may write to.
+fn runs(block: &Block) -> impl DoubleEndedIterator<Item = &Segment> {
+    let can_be = |run: &&Segment| {
+        let start = run.source.max(run.target);
+        run.source.min(run.target) >= 0 && run.length > 0 && start.checked_add(run.length).is_some()
+    };
+    block.segments.iter().filter(can_be)
+}
+
+/// The first source offset that any block speaks of.
+fn first(blocks: &[&Block]) -> i64 {
+    let firsts = blocks
+        .iter()
+        .map(|block| runs(block).next().map_or(block.position, |run| run.source));
+    firsts.min().unwrap_or(0)
+}
+
+/// From which source offset on nothing is missing in the mirror, and what target offset that is: the smallest of all places from which
+/// on the mirror still has what was copied.
+fn beginning(blocks: &[&Block], forward: &[Segment], start: i64) -> Option<(i64, i64)> {
+    let ends = blocks.iter().flat_map(|block| {
+        let ends = runs(block).map(|run| (run.source_end(), run.target_end()));
+        ends.chain([(block.position, block.target_position)])
+    });
+    let source = ends
+        .filter(|(_, target)| *target >= start)
+        .map(|(source, _)| source)
+        .chain(forward.first().map(|run| run.source))
+        .min()?;
+    let targets = blocks
+        .iter()
+        .map(|block| runs(block).next().map_or(block.target_position, |run| run.target));
+    Some((source, targets.min()?))
+}
+
+/// What is copied, by source offset, up to `end` and from the target offset `start` on. Where blocks contradict each other, or a record
+/// is there twice, what counts more is kept.
+fn by_source(blocks: &[&Block], end: (i64, i64), start: i64) -> Vec<Segment> {
+    let mut kept = Kept::default();
+    for block in blocks.iter().rev() {
+        for run in runs(block).rev() {
+            let run = from_target(until(*run, end), start);
+            kept.add(run);
+        }
+    }
+    kept.0.into_values().collect()
+}
+
+/// What is copied, by target offset, up to one.
+fn by_target(blocks: &[&Block], end: i64) -> Vec<Segment> {
+    let mut kept: BTreeMap<i64, Segment> = BTreeMap::new();
+    for block in blocks.iter().rev() {
+        for run in runs(block).rev() {
+            for free in free(until(*run, (i64::MAX, end)), |run| run.target, &kept) {
+                kept.insert(free.target, free);
+            }
+        }
+    }
+    kept.into_values().collect()
+}
+
+/// The part of a run before a source and a target offset.
+fn until(run: Segment, (source, target): (i64, i64)) -> Segment {
+    let length = (source.saturating_sub(run.source)).min(target.saturating_sub(run.target));
+    Segment {
+        length: run.length.min(length),
+        ..run
+    }
+}
+
+/// The part of a run from a target offset on.
+fn from_target(run: Segment, target: i64) -> Segment {
+    skip(run, target.saturating_sub(run.target))
+}
+
+/// A run without its first offsets.
+fn skip(run: Segment, count: i64) -> Segment {
+    let count = count.max(0);
+    Segment {
+        source: run.source.saturating_add(count),
+        target: run.target.saturating_add(count),
+        length: run.length.saturating_sub(count),
+    }
+}
+
+/// The parts of a run that lie on one side where nothing is kept yet. `side` gives the first offset of a run there, by which they are kept.
+fn free(run: Segment, side: impl Fn(&Segment) -> i64, kept: &BTreeMap<i64, Segment>) -> Vec<Segment> {
+    let mut parts = Vec::new();
+    let mut rest = run;
+    if let Some((_, before)) = kept.range(..=side(&run)).next_back() {
+        rest = skip(rest, side(before) + before.length - side(&rest));
+    }
+    let end = side(&run).saturating_add(run.length);
+    if rest.length > 0 {
+        for (&at, taken) in kept.range(side(&rest)..end) {
+            let part = Segment {
+                length: at - side(&rest),
+                ..rest
+            };
+            if part.length > 0 {
+                parts.push(part);
+            }
+            rest = skip(rest, at + taken.length - side(&rest));
+        }
+    }
+    if rest.length > 0 {
+        parts.push(rest);
+    }
+    parts
+}
+
+/// Runs by source offset that ascend on both sides.
+#[derive(Default)]
+struct Kept(BTreeMap<i64, Segment>);
+
+impl Kept {
+    fn add(&mut self, run: Segment) {
+        if run.length <= 0 {
+            return;
+        }
+        for part in free(run, |run| run.source, &self.0) {
+            let before = self.0.range(..part.source).next_back();
+            let part = before.map_or(part, |(_, before)| from_target(part, before.target_end()));
+            let after = self.0.range(part.source..).next();
+            let part = after.map_or(part, |(_, after)| until(part, (after.source, after.target)));
+            if part.length > 0 {
+                self.0.insert(part.source, part);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

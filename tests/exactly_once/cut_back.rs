@@ -1,0 +1,226 @@
+//! Logs that lose their end in an unclean election of their leader, and grow again past where it was.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use heliostat::observe::status::State;
+
+use super::{END, FLOW, Rig, SOURCE, TARGET, TOPIC, forget_members, random, topology, wait_copied};
+use crate::support::built_in::BuiltIn;
+use crate::support::clients::{Client, Producing};
+use crate::support::cut_back::cut_back;
+use crate::support::daemon::Daemon;
+use crate::support::exact::{Exact, Sides, same};
+use crate::support::kafka::{Pair, available};
+use crate::support::rec::Rec;
+
+use rand::RngExt as _;
+
+/// How many records are written before.
+const BEFORE: i64 = 60;
+
+/// How many go together: a log is cut between batches.
+const BATCH: usize = 8;
+
+/// How many the log loses, at least.
+const LOST: i64 = 25;
+
+/// Records that are unlike all others.
+fn write(client: &Client, name: &str, count: i64) {
+    let records: Vec<Rec> = (0..count)
+        .map(|number| Rec::new(0, Some(b"key"), Some(format!("{name} {number}").as_bytes())))
+        .collect();
+    for batch in records.chunks(BATCH) {
+        client.produce(TOPIC, batch, Producing::default());
+    }
+}
+
+/// Whatever holds a source whose log can be cut.
+trait Cuttable {
+    fn sides(&self) -> Sides;
+    fn file(&self) -> String;
+    fn target(&self) -> String;
+    /// Stops the source, cuts its log, and starts it again. Returns where the log ended then.
+    fn cut(&mut self, offset: i64) -> i64;
+}
+
+impl Cuttable for Rig {
+    fn sides(&self) -> Sides {
+        Rig::sides(self)
+    }
+
+    fn file(&self) -> String {
+        topology(&self.source.bootstrap(), &self.target.bootstrap(), "")
+    }
+
+    fn target(&self) -> String {
+        self.target.bootstrap()
+    }
+
+    fn cut(&mut self, offset: i64) -> i64 {
+        cut_built_in(&mut self.source, TOPIC, offset)
+    }
+}
+
+fn cut_built_in(cluster: &mut BuiltIn, topic: &str, offset: i64) -> i64 {
+    cluster.stop();
+    let end = cut_back(&cluster.data(), topic, 0, offset);
+    cluster.restart();
+    end
+}
+
+impl Cuttable for Pair {
+    fn sides(&self) -> Sides {
+        super::sides(Client::new(self.a.bootstrap()), Client::new(self.b.bootstrap()))
+    }
+
+    fn file(&self) -> String {
+        topology(&self.a.bootstrap(), &self.b.bootstrap(), "")
+    }
+
+    fn target(&self) -> String {
+        self.b.bootstrap()
+    }
+
+    fn cut(&mut self, offset: i64) -> i64 {
+        self.a.stop();
+        let data: PathBuf = self.a.data();
+        let end = cut_back(&data, TOPIC, 0, offset);
+        self.a.restart();
+        end
+    }
+}
+
+/// When the source's log is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Daemons {
+    /// After the daemon was stopped as planned.
+    Stopped,
+    /// After it was killed.
+    Killed,
+    /// While it sleeps, and does not see a log that is too short.
+    Asleep,
+    /// While it copies.
+    Awake,
+}
+
+/// All that was copied, and behind it all that the source has from where its log was cut; killed on the way as often.
+fn a_source_that_was_cut_back(rig: &mut dyn Cuttable, daemons: Daemons, kills: usize) {
+    let mut random = random("cut back");
+    let sides = rig.sides();
+    write(&sides.source, "before", BEFORE);
+    let mut daemon = Daemon::start(&rig.file());
+    wait_copied(&sides, &daemon);
+    let before = Exact::read(&sides);
+    match daemons {
+        Daemons::Stopped => {
+            let status = daemon.stop(END);
+            assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+        }
+        Daemons::Killed => daemon.process().kill(),
+        Daemons::Asleep => daemon.process().pause(),
+        Daemons::Awake => {}
+    }
+    let end = sides.source.end_offsets(TOPIC)[0];
+    let cut = rig.cut(end - LOST);
+    assert!(cut <= end - LOST && cut > 0, "cut from {end} to {cut}");
+    write(&sides.source, "after", LOST + 40);
+    match daemons {
+        Daemons::Stopped => daemon.restart(),
+        Daemons::Killed => {
+            forget_members(&rig.target());
+            daemon.restart();
+        }
+        Daemons::Asleep => daemon.process().resume(),
+        Daemons::Awake => {}
+    }
+    wait_copied(&sides, &daemon);
+    let log = daemon.log();
+    let said = format!("{cut}");
+    assert!(
+        log.lines()
+            .any(|line| line.contains("cut back") && line.contains(&said)),
+        "the log names the offsets that were replaced:\n{log}"
+    );
+    let flow = daemon.flow(FLOW);
+    let reason = flow.partitions[0].reason.clone().unwrap_or_default();
+    assert!(
+        flow.partitions[0].state == State::CaughtUp
+            && reason.contains(&format!("offsets {cut} to {}", end - 1)),
+        "{:?} {reason}",
+        flow.partitions[0].state
+    );
+    for _ in 0..kills {
+        write(&sides.source, "more", random.random_range(1..20));
+        daemon.process().kill();
+        forget_members(&rig.target());
+        daemon.restart();
+    }
+    wait_copied(&sides, &daemon);
+    let status = daemon.stop(END);
+    assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+    let exact = Exact::read(&sides);
+    expect_both(&before, &exact, cut);
+}
+
+/// The mirror has all of before, and then all that the source has from an offset on; and the newest word of the map on each source
+/// offset is true.
+fn expect_both(before: &Exact, exact: &Exact, cut: i64) {
+    let replacing = exact.source.iter().filter(|record| record.offset >= cut);
+    let wanted: Vec<&Rec> = before.mirror.iter().chain(replacing).collect();
+    let values = |records: &[&Rec]| -> Vec<String> {
+        let value =
+            |record: &&Rec| String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
+        records.iter().map(value).collect()
+    };
+    let found: Vec<&Rec> = exact.mirror.iter().collect();
+    assert!(
+        wanted.len() == found.len()
+            && wanted
+                .iter()
+                .zip(&found)
+                .all(|(wanted, found)| same(wanted, found)),
+        "wanted {:?}\nfound {:?}",
+        values(&wanted),
+        values(&found)
+    );
+    let mut newest: HashMap<i64, i64> = HashMap::new();
+    for &(source, target, length) in &exact.runs[&0] {
+        newest.extend((0..length).map(|step| (source + step, target + step)));
+    }
+    for record in &exact.source {
+        let target = newest.get(&record.offset).expect("the map knows each record");
+        let mirrored = exact.mirror.iter().find(|mirrored| mirrored.offset == *target);
+        assert!(
+            mirrored.is_some_and(|mirrored| same(record, mirrored)),
+            "source offset {} is not at {target}: {:?}",
+            record.offset,
+            exact.runs
+        );
+    }
+}
+
+#[test]
+fn what_a_source_has_where_its_log_was_cut_back_is_copied_behind_what_it_had() {
+    for daemons in [Daemons::Stopped, Daemons::Killed, Daemons::Asleep, Daemons::Awake] {
+        eprintln!("{daemons:?}");
+        let mut rig = Rig::of(BuiltIn::start(1, SOURCE), BuiltIn::start(1, TARGET), 1);
+        a_source_that_was_cut_back(&mut rig, daemons, 2);
+    }
+}
+
+#[test]
+fn the_same_on_apache_kafka() {
+    if !available("sources that were cut back") {
+        return;
+    }
+    for daemons in [Daemons::Killed, Daemons::Asleep] {
+        let properties = [
+            "group.min.session.timeout.ms=1000",
+            "group.initial.rebalance.delay.ms=0",
+        ];
+        let mut pair = Pair::start("cut-back", &properties);
+        Client::new(pair.a.bootstrap()).create_topic(TOPIC, 1, &[]);
+        a_source_that_was_cut_back(&mut pair, daemons, 1);
+    }
+}
