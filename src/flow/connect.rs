@@ -12,6 +12,10 @@ use crate::offsets::record;
 use crate::offsets::store::{MapReader, MapWriter};
 use crate::topology::{Delivery, Engine, Flow};
 
+/// How the map topic is kept. Compaction leaves the newest segment of a log alone: with Kafka's 1 GiB a daemon that starts would read
+/// far more than what counts.
+const MAP_CONFIGS: [(&str, &str); 2] = [("cleanup.policy", "compact"), ("segment.bytes", "33554432")];
+
 /// Why a flow cannot start.
 #[derive(Debug)]
 pub enum ConnectError {
@@ -95,7 +99,9 @@ pub(super) async fn make_map_topic(
     let map = TopicSpec {
         name: topic.to_owned(),
         partitions: 1,
-        configs: vec![("cleanup.policy".to_owned(), "compact".to_owned())],
+        configs: MAP_CONFIGS
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
     };
     target.create_topic(map, replication_factor).await?;
     Ok(())

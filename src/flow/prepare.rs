@@ -100,6 +100,8 @@ pub enum Decision {
         gap: Option<(i64, i64)>,
         /// What happened, if it is worth a line in the log.
         note: Option<String>,
+        /// The source's log is not the one that was copied before, and is followed.
+        is_new_log: bool,
     },
     /// Do not copy.
     Halt {
@@ -107,6 +109,8 @@ pub enum Decision {
         state: State,
         /// Why, and what would clear it.
         reason: String,
+        /// The source offsets that it is about: the first and the last.
+        offsets: Option<(i64, i64)>,
     },
 }
 
@@ -181,6 +185,7 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
                     Decision::Halt {
                         state: State::Waiting,
                         reason: format!("the {side} does not give its offsets: {reason}"),
+                        offsets: None,
                     },
                     options,
                 ),
@@ -268,7 +273,14 @@ async fn one(
         };
         let reason = format!("cannot be {side} {cluster} yet: {error}");
         let state = State::Waiting;
-        Prepared::without_claim(Decision::Halt { state, reason }, options)
+        Prepared::without_claim(
+            Decision::Halt {
+                state,
+                reason,
+                offsets: None,
+            },
+            options,
+        )
     };
     let (known, replaced) = match still_there(&sides, mirror, known).await {
         Ok(found) => found,
@@ -496,6 +508,7 @@ fn decide(
         target_position: None,
         gap: None,
         note,
+        is_new_log: false,
     };
     let Some(known) = known else {
         return from_the_start(None);
@@ -526,6 +539,7 @@ fn decide(
                 target_position: known.target_position,
                 gap: None,
                 note: Some(note),
+                is_new_log: true,
             };
         }
         (Some(what), OnRecreated::Halt) => {
@@ -536,6 +550,7 @@ fn decide(
             return Decision::Halt {
                 state: State::Recreated,
                 reason,
+                offsets: None,
             };
         }
     }
@@ -547,6 +562,7 @@ fn decide(
         return Decision::Halt {
             state: State::Gap,
             reason,
+            offsets: Some((position, start - 1)),
         };
     }
     Decision::Copy {
@@ -554,6 +570,7 @@ fn decide(
         target_position: known.target_position,
         gap: (position < start).then_some((position, start)),
         note: None,
+        is_new_log: false,
     }
 }
 

@@ -2,11 +2,16 @@
 //!
 //! Most segments have none, and then no file. Entries are in the order of their markers, so that those which concern a
 //! range of offsets are found by binary search in the file itself.
+//!
+//! The format has no checksum. When a file is opened its entries are held against each other and against the bounds of
+//! their segment; each is held against the log before the first answer that rests on it (`aborted_check`).
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::{AtPath, StorageError};
 use super::files::{Disk, open_if_there, open_or_create, read_if_there, remove_if_there, replace_unsynced};
@@ -30,6 +35,29 @@ pub(crate) struct AbortedIndex {
     path: PathBuf,
     entries: u64,
     open: Option<Arc<File>>,
+    /// The entries that were in the file when it was opened, and whether the log was found to agree with them.
+    proven: Vec<AtomicBool>,
+    span: Option<Span>,
+}
+
+/// Offsets that the entries of a file name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    /// The smallest first offset of a transaction.
+    pub(crate) least_first: i64,
+    /// The largest last stable offset.
+    pub(crate) greatest_stable: i64,
+    /// The offset of the last marker.
+    pub(crate) last: i64,
+}
+
+/// The entries that a question rests on.
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    /// Those that were in the file when it was opened, and that nobody has held against the log yet, with their places.
+    pub(crate) unproven: Vec<(usize, AbortedTransaction)>,
+    /// No later segment can hold another one.
+    pub(crate) complete: bool,
 }
 
 const VERSION: i16 = 0;
@@ -37,23 +65,36 @@ const ENTRY_SIZE: usize = 34;
 const ENTRY_BYTES: u64 = 34;
 
 impl AbortedIndex {
-    /// Opens the file, if there is one. `None` if its content cannot be an index of this segment: it must be rebuilt.
-    pub(crate) fn open(path: &Path, base_offset: i64) -> Result<Option<Self>, StorageError> {
+    /// Opens the file, if there is one. `None` if its content cannot be an index of the segment from `base_offset` to before
+    /// `end`: it must be rebuilt.
+    pub(crate) fn open(path: &Path, base_offset: i64, end: i64) -> Result<Option<Self>, StorageError> {
         let content = read_if_there(path)?.unwrap_or_default();
-        let mut entries = 0;
-        let mut previous = base_offset;
-        for bytes in content.chunks(ENTRY_SIZE) {
-            match bytes.first_chunk().and_then(decode) {
-                Some(entry) if entry.last_offset >= previous => previous = entry.last_offset,
-                _ => return Ok(None),
-            }
-            entries += 1;
-        }
+        let entries: Option<Vec<AbortedTransaction>> = content
+            .chunks(ENTRY_SIZE)
+            .map(|bytes| bytes.first_chunk().and_then(decode))
+            .collect();
+        let Some(entries) = entries.filter(|entries| are_plausible(entries, base_offset, end)) else {
+            return Ok(None);
+        };
         Ok(Some(AbortedIndex {
             path: path.to_owned(),
-            entries,
+            entries: entries.len() as u64,
             open: None,
+            proven: entries.iter().map(|_| AtomicBool::new(false)).collect(),
+            span: span(&entries),
         }))
+    }
+
+    /// What the entries name that were in the file when it was opened; `None` if there were none.
+    pub(crate) fn span(&self) -> Option<Span> {
+        self.span
+    }
+
+    /// Takes note that the log agrees with the entry at this place.
+    pub(crate) fn prove(&self, place: usize) {
+        if let Some(proven) = self.proven.get(place) {
+            proven.store(true, Ordering::Relaxed);
+        }
     }
 
     /// An index without entries, whatever the file holds: the caller replaces that ([`AbortedIndex::rebuild`]).
@@ -62,6 +103,8 @@ impl AbortedIndex {
             path: path.to_owned(),
             entries: 0,
             open: None,
+            proven: Vec::new(),
+            span: None,
         }
     }
 
@@ -83,23 +126,23 @@ impl AbortedIndex {
         self.entries = self.entries.saturating_sub(1);
     }
 
-    /// The entries that concern offsets from `from` to before `to`, added to `found`. `true` if no later segment can
-    /// hold another one.
+    /// The entries that concern offsets from `from` to before `to`, added to `found`.
     pub(crate) fn collect(
         &self,
         from: i64,
         to: i64,
         found: &mut Vec<AbortedTransaction>,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<Walk, StorageError> {
+        let mut walk = Walk::default();
         if self.entries == 0 {
-            return Ok(false);
+            return Ok(walk);
         }
         // A file that was renamed meanwhile belongs to a segment that is no more: so do its entries.
         let file = match &self.open {
             Some(file) => Arc::clone(file),
             None => match open_if_there(&self.path)? {
                 Some(file) => Arc::new(file),
-                None => return Ok(false),
+                None => return Ok(walk),
             },
         };
         let (mut low, mut high) = (0, self.entries);
@@ -110,18 +153,31 @@ impl AbortedIndex {
                 .is_some_and(|entry| entry.last_offset < from);
             if behind { low = middle + 1 } else { high = middle }
         }
-        for place in low..self.entries {
+        // That the search was led right rests on the entry before the first one, too.
+        for place in low.saturating_sub(1)..self.entries {
             let Some(entry) = self.entry(&file, place)? else {
                 continue;
             };
+            let index = usize::try_from(place).unwrap_or(usize::MAX);
+            if self
+                .proven
+                .get(index)
+                .is_some_and(|proven| !proven.load(Ordering::Relaxed))
+            {
+                walk.unproven.push((index, entry));
+            }
+            if place < low {
+                continue;
+            }
             if entry.first_offset < to {
                 found.push(entry);
             }
-            if entry.last_stable_offset >= to {
-                return Ok(true);
+            walk.complete = entry.last_stable_offset >= to;
+            if walk.complete {
+                break;
             }
         }
-        Ok(false)
+        Ok(walk)
     }
 
     /// Replaces all entries, as after a walk through the segment. Whoever dies meanwhile leaves the old ones.
@@ -138,6 +194,8 @@ impl AbortedIndex {
         }
         self.entries = entries.len() as u64;
         self.open = None;
+        self.proven = Vec::new();
+        self.span = None;
         Ok(())
     }
 
@@ -146,7 +204,16 @@ impl AbortedIndex {
         let mut kept = Vec::new();
         self.collect(i64::MIN, i64::MAX, &mut kept)?;
         kept.retain(|entry| entry.last_offset < end);
-        self.rebuild(disk, &kept)
+        let mut proven = std::mem::take(&mut self.proven);
+        proven.truncate(kept.len());
+        self.rebuild(disk, &kept)?;
+        self.proven = proven;
+        Ok(())
+    }
+
+    /// Says that the first entries, so many, come from a file and not from the log.
+    pub(crate) fn doubt(&mut self, count: usize) {
+        self.proven = (0..count).map(|_| AtomicBool::new(false)).collect();
     }
 
     /// Cuts off what a failed write may have left behind.
@@ -186,6 +253,39 @@ impl AbortedIndex {
             .at("read", &self.path)?;
         Ok(decode(&bytes))
     }
+}
+
+/// Whether these can be the entries of a segment from `base_offset` to before `end`, in their order.
+fn are_plausible(entries: &[AbortedTransaction], base_offset: i64, end: i64) -> bool {
+    let mut previous = base_offset.saturating_sub(1);
+    let mut last_of = HashMap::new();
+    let in_order = entries.iter().all(|entry| {
+        // A producer has one transaction at a time.
+        let after_its_last = last_of.insert(entry.producer_id, entry.last_offset);
+        let fine = entry.producer_id >= 0
+            && entry.first_offset > after_its_last.unwrap_or(-1)
+            && entry.first_offset < entry.last_offset
+            && (previous + 1..end).contains(&entry.last_offset)
+            && (0..=entry.last_offset + 1).contains(&entry.last_stable_offset);
+        previous = entry.last_offset;
+        fine
+    });
+    // What ends later begins where nothing was decided yet.
+    let mut least_first = i64::MAX;
+    let decided = entries.iter().rev().all(|entry| {
+        let fine = entry.last_stable_offset <= least_first;
+        least_first = least_first.min(entry.first_offset);
+        fine
+    });
+    in_order && decided
+}
+
+fn span(entries: &[AbortedTransaction]) -> Option<Span> {
+    Some(Span {
+        least_first: entries.iter().map(|entry| entry.first_offset).min()?,
+        greatest_stable: entries.iter().map(|entry| entry.last_stable_offset).max()?,
+        last: entries.last()?.last_offset,
+    })
 }
 
 fn encode(entry: &AbortedTransaction) -> Vec<u8> {
@@ -234,7 +334,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("00000000000000000100.txnindex");
         let disk = Disk::default();
-        let mut index = AbortedIndex::open(&path, 100).unwrap().unwrap();
+        let mut index = AbortedIndex::open(&path, 100, 200).unwrap().unwrap();
         assert!(
             !path.exists(),
             "a segment without aborted transactions has no file"
@@ -249,7 +349,7 @@ mod tests {
         for aborted in &all {
             index.append(&disk, aborted).unwrap();
         }
-        let again = AbortedIndex::open(&path, 100).unwrap().unwrap();
+        let again = AbortedIndex::open(&path, 100, 200).unwrap().unwrap();
         for from in 95..170 {
             for to in from..175 {
                 let expected: Vec<_> = all
@@ -278,11 +378,23 @@ mod tests {
             ("another version", [&[0, 1], &good[2..]].concat()),
             ("markers out of order", [&good[34..], &good[..34]].concat()),
             ("a marker before the segment", encode(&entry(1, 99, 100))),
+            ("a marker behind the segment", encode(&entry(1, 200, 100))),
+            ("an end before its begin", encode(&entry(120, 110, 100))),
+            ("a begin before all", encode(&entry(-1, 110, 100))),
+            ("stable beyond its marker", encode(&entry(105, 110, 112))),
+            (
+                "stable beyond what is decided later",
+                [encode(&entry(105, 110, 111)), encode(&entry(106, 120, 121))].concat(),
+            ),
+            (
+                "two transactions of a producer at once",
+                [encode(&entry(105, 110, 100)), encode(&entry(105, 120, 121))].concat(),
+            ),
         ] {
             std::fs::write(&path, bytes).unwrap();
-            assert!(AbortedIndex::open(&path, 100).unwrap().is_none(), "{what}");
+            assert!(AbortedIndex::open(&path, 100, 200).unwrap().is_none(), "{what}");
         }
         std::fs::write(&path, &good).unwrap();
-        assert!(AbortedIndex::open(&path, 100).unwrap().is_some());
+        assert!(AbortedIndex::open(&path, 100, 200).unwrap().is_some());
     }
 }

@@ -9,6 +9,7 @@ use heliostat_wire::Uuid;
 use heliostat_wire::batch::{BatchHeader, BatchView};
 
 use super::aborted::AbortedTransaction;
+use super::aborted_check::contradiction;
 use super::append::jitter;
 use super::checkpoint::read_topic_id;
 use super::clean::finish_swaps;
@@ -55,6 +56,7 @@ impl Log {
             segments: BTreeMap::new(),
             epochs,
             recovered: None,
+            point: open.recovery_point,
         };
         let bases = loader.list_segments()?;
         let unclean_from = loader.open_segments(&bases)?;
@@ -133,6 +135,8 @@ struct Loader<'a> {
     epochs: LeaderEpochs,
     /// From where on the log was recovered, if it was.
     recovered: Option<i64>,
+    /// Everything before this offset is believed to be as it was written.
+    point: i64,
 }
 
 impl Loader<'_> {
@@ -181,14 +185,26 @@ impl Loader<'_> {
                 .or(bases.first())
                 .copied()
         };
-        for base in bases {
+        for (place, base) in bases.iter().enumerate() {
             if from.is_some_and(|from| from <= *base) {
                 break;
             }
-            match Segment::open(self.open.dir, *base, &self.open.options.disk)? {
-                Some(segment) => drop(self.segments.insert(*base, segment)),
+            let next = bases.get(place + 1).copied();
+            let end = next.unwrap_or(i64::MAX);
+            match Segment::open(self.open.dir, *base, end, &self.open.options.disk)? {
+                Some(mut segment) => {
+                    if let Some(next) = next {
+                        segment.end_with_last_batch(next)?;
+                    }
+                    self.segments.insert(*base, segment);
+                }
                 None => from = Some(*base),
             }
+        }
+        if let Some(wrong) = contradiction(&self.segments, i64::MAX) {
+            tracing::warn!(dir = %self.open.dir.display(), base = wrong, "the lists of aborted transactions contradict each other");
+            self.segments.split_off(&wrong);
+            from = Some(wrong);
         }
         Ok(from)
     }
@@ -229,7 +245,10 @@ impl Loader<'_> {
             }
         };
         let mut next_offset = found.as_ref().map_or(from, |found| found.next_offset);
-        let mut ended = found.as_ref().is_some_and(|found| found.cut > 0);
+        // What is cut off from the end of a segment that reaches to the next one was no part of the log.
+        let is_end =
+            |recovered: &Recovered| recovered.cut > 0 && bases.binary_search(&recovered.next_offset).is_err();
+        let mut ended = found.as_ref().is_some_and(is_end);
         let behind = |base: &i64| {
             if found.is_some() {
                 *base > from
@@ -256,14 +275,25 @@ impl Loader<'_> {
             }
             let mut segment = Segment::open_fresh(dir, base, &self.open.options.disk)?;
             let (epochs, mut aborted) = (&mut self.epochs, Vec::new());
-            let recovered = segment.recover(self.open.config.index_interval_bytes, &mut |batch| {
+            let next = bases.iter().copied().find(|next| *next > base);
+            // All of it was on disk when the recovery point was written down: what is not good in it is no torn tail.
+            let was_whole = next.filter(|next| *next <= self.open.recovery_point);
+            let mut visit = |batch: &BatchView<'_>| {
                 epochs.replay(batch.header().partition_leader_epoch, batch.header().base_offset);
                 aborted.extend(note(&mut producers, batch, self.open.now_ms));
-            })?;
+            };
+            let interval = self.open.config.index_interval_bytes;
+            let recovered = match was_whole {
+                Some(_) => segment.reindex(interval, &mut visit)?,
+                None => segment.recover(interval, &mut visit)?,
+            };
             segment.set_aborted(&aborted)?;
             next_offset = recovered.next_offset;
-            ended = recovered.cut > 0;
-            if ended {
+            if let Some(next) = was_whole {
+                segment.end_with_last_batch(next)?;
+                next_offset = next;
+            } else if recovered.cut > 0 {
+                ended = is_end(&recovered);
                 tracing::warn!(dir = %dir.display(), base, bytes = recovered.cut, next_offset, "torn tail was cut off");
             }
             self.segments.insert(base, segment);
@@ -275,11 +305,11 @@ impl Loader<'_> {
     /// Scans the segment that starts at `base` from the recovery point on. `None` if that is not possible, because the point
     /// is not within it, or its indexes or the leader epochs are damaged.
     fn recover_tail(&mut self, base: i64) -> Result<Option<(Producers, Recovered)>, StorageError> {
-        let (dir, point, now_ms) = (self.open.dir, self.open.recovery_point, self.open.now_ms);
+        let (dir, point, now_ms) = (self.open.dir, self.point, self.open.now_ms);
         if point <= base || self.epochs.is_lost() {
             return Ok(None);
         }
-        let Some(segment) = Segment::open(dir, base, &self.open.options.disk)? else {
+        let Some(segment) = Segment::open(dir, base, i64::MAX, &self.open.options.disk)? else {
             return Ok(None);
         };
         self.segments.insert(base, segment);
@@ -290,7 +320,10 @@ impl Loader<'_> {
         };
         let mut entries = Vec::new();
         segment.aborted().collect(i64::MIN, i64::MAX, &mut entries)?;
-        entries.retain(|entry| entry.last_offset < point);
+        let behind: Vec<_> = entries
+            .extract_if(.., |entry| entry.last_offset >= point)
+            .collect();
+        let kept = entries.len();
         self.epochs.rewind(point);
         let epochs = &mut self.epochs;
         let found = segment.recover_from(point, self.open.config.index_interval_bytes, &mut |batch| {
@@ -303,7 +336,11 @@ impl Loader<'_> {
         let Some(recovered) = found else {
             return Ok(None);
         };
-        segment.set_aborted(&entries)?;
+        if !behind.iter().all(|entry| entries[kept..].contains(entry)) {
+            // Its marker was never written, or the entry is wrong and belongs before the point.
+            return Ok(None);
+        }
+        segment.extend_aborted(&entries, kept)?;
         self.recovered = Some(point);
         if recovered.next_offset < point {
             tracing::warn!(dir = %dir.display(), point, end = recovered.next_offset, "the log ends before its recovery point");
@@ -332,17 +369,24 @@ impl Loader<'_> {
         let mut next_offset = base;
         for item in Scan::new(&file, active.floor_position(i64::MAX)?, active.size()) {
             match item {
-                Ok((_, header)) => next_offset = header.next_offset(),
+                Ok((_, header)) if active.follows(&header, next_offset) => next_offset = header.next_offset(),
                 Err(ScanError::Io(error)) => return Err(error).at("read", active.path()),
-                Err(ScanError::Batch(position, error)) => {
+                Ok((position, _)) | Err(ScanError::Batch(position, _)) => {
                     tracing::warn!(
-                        file = %active.path().display(), position, %error,
-                        "a log that was closed is damaged; it is recovered"
+                        file = %active.path().display(), position,
+                        "a log that was closed has no good batch here; it is recovered"
                     );
                     self.segments.remove(&base);
                     return self.recover(base, &[base]);
                 }
             }
+        }
+        if let Some(wrong) = contradiction(&self.segments, next_offset) {
+            tracing::warn!(dir = %self.open.dir.display(), "aborted transactions end behind the log; they are looked up in it");
+            let bases: Vec<i64> = self.segments.split_off(&wrong).into_keys().collect();
+            // Not only from the recovery point on.
+            self.point = wrong;
+            return self.recover(wrong, &bases);
         }
         let mut producers = producers_before(self.open.dir, &self.segments, next_offset, self.open.now_ms)?;
         if !producers.is_empty() {
@@ -467,7 +511,11 @@ pub(super) fn producers_before(
 const WINDOW_BYTES: u64 = 1 << 20;
 
 /// Takes note of a batch that is in the log; returns the transaction that it aborts, if it is a marker that does so.
-fn note(producers: &mut Producers, batch: &BatchView<'_>, now_ms: i64) -> Option<AbortedTransaction> {
+pub(super) fn note(
+    producers: &mut Producers,
+    batch: &BatchView<'_>,
+    now_ms: i64,
+) -> Option<AbortedTransaction> {
     if !batch.header().is_control() {
         producers.update(batch.header(), now_ms);
         return None;

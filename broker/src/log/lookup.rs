@@ -12,6 +12,10 @@ use super::index::{OffsetEntry, TimeEntry};
 use super::scan::{Scan, ScanError};
 use super::segment::Segment;
 
+/// Where the format's number stands in a batch, and the one that Kafka writes since 0.11.
+const MAGIC_AT: usize = 16;
+const MAGIC: u8 = 2;
+
 impl Segment {
     /// Where to start looking for `offset`: a batch starts there, and none before it holds the offset.
     pub(crate) fn floor_position(&self, offset: i64) -> Result<u64, StorageError> {
@@ -85,6 +89,45 @@ impl Segment {
         times.dedup_by_key(|entry| entry.timestamp);
         self.set_indexes(&offsets, &times)?;
         tracing::info!(file = %self.path.display(), "indexes were written anew");
+        Ok(())
+    }
+
+    /// Lets a closed segment end with its last whole batch, where the file has more: the next segment begins at `end`, and
+    /// what lies behind that batch was never appended. Only the batches from the last index entry on are looked at.
+    ///
+    /// A batch that is damaged stays: whoever reads it must hear of it.
+    pub(super) fn end_with_last_batch(&mut self, end: i64) -> Result<(), StorageError> {
+        let file = self.handle()?;
+        let (mut good, mut next_offset) = (self.floor_position(i64::MAX)?, self.base_offset);
+        for item in Scan::new(&file, good, self.size()) {
+            match item {
+                Ok((position, header))
+                    if self.follows(&header, next_offset) && header.last_offset() < end =>
+                {
+                    good = position + u64::try_from(header.size()).unwrap_or(0);
+                    next_offset = header.next_offset();
+                }
+                Err(ScanError::Io(error)) => return Err(error).at("read", &self.path),
+                Ok(_) | Err(ScanError::Batch(..)) => break,
+            }
+        }
+        if good == self.size() {
+            return Ok(());
+        }
+        let mut bytes = [0; HEADER_SIZE];
+        let filled = read_up_to(&file, &mut bytes, good).at("read", &self.path)?;
+        let base_offset = bytes.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
+        let was_batch =
+            filled > MAGIC_AT && bytes[MAGIC_AT] == MAGIC && (next_offset..end).contains(&base_offset);
+        if was_batch {
+            tracing::error!(file = %self.path.display(), position = good, "a batch at the end of a segment is damaged");
+            return Ok(());
+        }
+        tracing::warn!(
+            file = %self.path.display(), position = good, bytes = self.size() - good,
+            "what lies behind the last batch of a segment is no part of the log and is left out"
+        );
+        self.size = good;
         Ok(())
     }
 

@@ -14,6 +14,7 @@
 //! - Readers cope with holes between batches and within them: compaction leaves both.
 
 mod aborted;
+mod aborted_check;
 mod append;
 mod census;
 mod checkpoint;

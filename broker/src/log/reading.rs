@@ -116,20 +116,6 @@ impl Log {
         Ok(result)
     }
 
-    /// The aborted transactions that have records or their marker from `from` on, and records before `to`, in the
-    /// order of their markers. Those whose marker is not written yet are not among them.
-    pub fn aborted_transactions(&self, from: i64, to: i64) -> Result<Vec<AbortedTransaction>, ReadError> {
-        let inner = self.open_inner().ok_or_else(|| ReadError::Closed(self.name()))?;
-        let mut found = Vec::new();
-        let first = floor_segment(&inner, from).map_or(i64::MIN, |segment| segment.base_offset);
-        for segment in inner.segments.range(first..).map(|(_, segment)| segment) {
-            if segment.aborted().collect(from, to, &mut found)? {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
     /// The first visible record whose timestamp is `timestamp` or later (ListOffsets by time).
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<FoundOffset>, ReadError> {
         let (start, limit, bases) = {
@@ -325,7 +311,12 @@ impl Log {
         let mut batches = Batches::new(&buffer[..filled]);
         let (mut whole, mut end_offset) = (0, place.offset);
         while let Some(batch) = batches.next() {
-            let batch = batch.map_err(|error| self.damage(place, ScanError::Batch(position, error)))?;
+            let batch = match batch {
+                Ok(batch) => batch,
+                // The whole ones first; the next read begins with the damage, and says so.
+                Err(_) if whole > 0 => break,
+                Err(error) => return Err(self.damage(place, ScanError::Batch(position, error))),
+            };
             if batch.header().base_offset >= limit {
                 break;
             }
@@ -431,7 +422,12 @@ struct Place {
 fn whole_until(place: &Place, from: u64, end: u64, limit: i64) -> Result<(u64, i64), ScanError> {
     let (mut whole, mut end_offset) = (from, place.offset);
     for item in Scan::new(&place.file, from, place.end) {
-        let (position, header) = item?;
+        let (position, header) = match item {
+            Ok(found) => found,
+            // The whole ones first; the next read begins with the damage, and says so.
+            Err(ScanError::Batch(..)) if whole > from => break,
+            Err(error) => return Err(error),
+        };
         end_offset = header.base_offset;
         let next = position + header.size() as u64;
         if header.base_offset >= limit || next > end {

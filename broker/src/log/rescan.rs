@@ -15,8 +15,10 @@ use super::segment::Segment;
 pub(crate) struct Recovered {
     /// The offset after the last good batch; the segment's base offset if there is none.
     pub(crate) next_offset: i64,
-    /// Bytes that were cut off because they were no good batch, or did not follow.
+    /// Bytes behind it that are no good batch, or do not follow. They were cut off, but for [`Segment::reindex`].
     pub(crate) cut: u64,
+    /// Where the last good batch ends in the file.
+    good: u64,
 }
 
 /// Where a walk begins.
@@ -39,6 +41,18 @@ impl Segment {
     /// Walks through all batches, checks each, and rebuilds both indexes. What is not a good batch, or does not
     /// follow its predecessor, is cut off with everything behind it. `visit` sees every good batch, in order.
     pub(crate) fn recover(
+        &mut self,
+        index_interval: u64,
+        visit: &mut dyn FnMut(&BatchView<'_>),
+    ) -> Result<Recovered, StorageError> {
+        let recovered = self.reindex(index_interval, visit)?;
+        self.cut(recovered.good)?;
+        Ok(recovered)
+    }
+
+    /// As [`Segment::recover`], but nothing is cut off: for a segment that was wholly on disk, in which what is no good
+    /// batch now was one, and whoever reads it must hear of that.
+    pub(crate) fn reindex(
         &mut self,
         index_interval: u64,
         visit: &mut dyn FnMut(&BatchView<'_>),
@@ -78,6 +92,7 @@ impl Segment {
             next_offset: self.base_offset,
         };
         let (recovered, entries) = self.walk(&start, index_interval, visit)?;
+        self.cut(recovered.good)?;
         for found in entries.offsets {
             self.offsets.append(&self.disk, found)?;
         }
@@ -142,8 +157,14 @@ impl Segment {
         entries.times.dedup_by_key(|entry| entry.timestamp);
         self.since_index_entry = good - entries.last;
         self.first_timestamp = None;
-        self.cut(good)?;
         let cut = found - good;
-        Ok((Recovered { next_offset, cut }, entries))
+        Ok((
+            Recovered {
+                next_offset,
+                cut,
+                good,
+            },
+            entries,
+        ))
     }
 }

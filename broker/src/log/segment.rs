@@ -78,20 +78,27 @@ impl Segment {
         Ok(segment)
     }
 
-    /// Opens a segment as its files are. `None` if an index is damaged or missing, and must be rebuilt.
-    pub(crate) fn open(dir: &Path, base_offset: i64, disk: &Disk) -> Result<Option<Self>, StorageError> {
-        Self::open_named(dir, base_offset, "", disk)
+    /// Opens a segment as its files are, which holds no offset from `end` on. `None` if an index is damaged or missing, and
+    /// must be rebuilt.
+    pub(crate) fn open(
+        dir: &Path,
+        base_offset: i64,
+        end: i64,
+        disk: &Disk,
+    ) -> Result<Option<Self>, StorageError> {
+        Self::open_named(dir, base_offset, end, "", disk)
     }
 
     /// As [`Segment::open`], of files whose names end with `suffix`.
     pub(super) fn open_named(
         dir: &Path,
         base_offset: i64,
+        end: i64,
         suffix: &'static str,
         disk: &Disk,
     ) -> Result<Option<Self>, StorageError> {
         let path = with_suffix(&file_path(dir, base_offset, ".txnindex"), suffix);
-        let Some(aborted) = AbortedIndex::open(&path, base_offset)? else {
+        let Some(aborted) = AbortedIndex::open(&path, base_offset, end)? else {
             // It stays where it is until another takes its place: without it, the segment would pass for one in which
             // nothing was aborted.
             tracing::warn!(file = %path.display(), "index is damaged and will be rebuilt from its segment");
@@ -262,6 +269,17 @@ impl Segment {
     /// Replaces what is known of aborted transactions, as after a walk through the segment.
     pub(crate) fn set_aborted(&mut self, aborted: &[AbortedTransaction]) -> Result<(), StorageError> {
         self.aborted.rebuild(&self.disk, aborted)
+    }
+
+    /// As [`Segment::set_aborted`], where the first `kept` come from the index itself and not from the segment.
+    pub(crate) fn extend_aborted(
+        &mut self,
+        aborted: &[AbortedTransaction],
+        kept: usize,
+    ) -> Result<(), StorageError> {
+        self.aborted.rebuild(&self.disk, aborted)?;
+        self.aborted.doubt(kept);
+        Ok(())
     }
 
     /// Whether this segment must be closed before that batch is appended.

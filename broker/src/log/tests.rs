@@ -7,6 +7,7 @@ mod durable;
 mod history;
 mod idempotence;
 mod in_file;
+mod junk;
 mod lookup;
 mod model;
 mod parallel;

@@ -39,6 +39,7 @@ impl Supervisor {
     pub(super) fn beat(&mut self) {
         self.beats += 1;
         self.write_facts();
+        self.expire();
         self.ask_offsets();
         let now = now_ms();
         for (topic, partition) in self.view.partitions() {
@@ -59,8 +60,7 @@ impl Supervisor {
 
     /// How far the offset map says that a partition is copied: source position, target position.
     pub(super) fn on_record(&self, (target_topic, partition): &MirrorPartition) -> Option<(i64, i64)> {
-        let facts = self.discovery.target_maps.facts(target_topic, *partition)?;
-        Some((facts.last.position, facts.last.target_position))
+        self.discovery.target_maps.position(target_topic, *partition)
     }
 
     /// Why the target does not take the records of a partition of this daemon, though they are sent again and again.
