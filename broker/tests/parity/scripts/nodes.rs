@@ -35,6 +35,12 @@ const NODES: [i32; 3] = [1, 2, 3];
 
 type Assignment<'a> = &'a [(i32, &'a [i32])];
 
+/// The replicas of new partitions.
+type Added<'a> = Option<&'a [&'a [i32]]>;
+
+/// Partitions, and where they are to go.
+type Moves<'a> = &'a [(i32, Option<&'a [i32]>)];
+
 /// Led by 1, 2 and 3, with three, two and one replicas.
 const SPREAD: [(&str, Assignment<'static>); 3] = [
     ("three", &[(0, &[1, 2, 3]), (1, &[2, 3, 1]), (2, &[3, 1, 2])]),
@@ -194,7 +200,7 @@ pub async fn creating(p: &mut Parity) {
 
 pub async fn growing(p: &mut Parity) {
     make(p, "grown", &[(0, &[1, 2])]).await;
-    let cases: &[(&str, i32, Option<&[&[i32]]>)] = &[
+    let cases: &[(&str, i32, Added<'_>)] = &[
         ("an unknown node", 2, Some(&[&[1, 4]])),
         ("another factor", 2, Some(&[&[1]])),
         ("a node twice", 2, Some(&[&[1, 1]])),
@@ -363,7 +369,6 @@ pub async fn not_the_coordinator(p: &mut Parity) {
             transaction_timeout_ms: 10_000,
             producer_id: -1,
             producer_epoch: -1,
-            ..Default::default()
         })
         .await;
         p.newest("transactions", |_| {
@@ -397,7 +402,7 @@ pub async fn elections(p: &mut Parity) {
 
 pub async fn moves(p: &mut Parity) {
     make(p, "moved", &[(0, &[1, 3]), (1, &[2, 3])]).await;
-    let moving = |partitions: &[(i32, Option<&[i32]>)]| AlterPartitionReassignmentsRequest {
+    let moving = |partitions: Moves<'_>| AlterPartitionReassignmentsRequest {
         topics: vec![ReassignableTopic {
             name: "moved".to_owned(),
             partitions: partitions
@@ -410,7 +415,7 @@ pub async fn moves(p: &mut Parity) {
         }],
         ..Default::default()
     };
-    let wrong: &[(&str, &[(i32, Option<&[i32]>)])] = &[
+    let wrong: &[(&str, Moves<'_>)] = &[
         ("to an unknown node", &[(0, Some(&[1, 9]))]),
         ("to one twice", &[(0, Some(&[2, 2]))]),
         ("to nobody", &[(0, Some(&[]))]),
