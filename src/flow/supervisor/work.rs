@@ -277,6 +277,7 @@ impl Supervisor {
         partition.engine_id = Some(id);
         partition.phase = Phase::Copying;
         let careful = std::mem::take(&mut partition.careful);
+        let at_fault = partition.at_fault.filter(|offset| *offset >= at);
         self.view.partition(&topic, number, now_ms(), |view| {
             if view
                 .account
@@ -301,6 +302,7 @@ impl Supervisor {
             at,
             account,
             careful,
+            at_fault,
             claim: prepared.claim,
             options: prepared.options,
         });

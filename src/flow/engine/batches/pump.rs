@@ -243,7 +243,7 @@ impl Pump {
                 ConvertReason::RecordTooLarge { .. } => (Side::Target, RDKafkaErrorCode::MessageSizeTooLarge),
                 _ => (Side::Source, RDKafkaErrorCode::InvalidRecord),
             };
-            self.fail(id, side, code, obstacle.to_string());
+            self.fail_at(id, side, code, obstacle.reason.to_string(), Some(obstacle.offset));
         }
     }
 
