@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::daemon::Fleet;
 use super::discover::Discovery;
 use crate::cluster::admin::TopicSpec;
@@ -9,6 +11,9 @@ use crate::cluster::{Admin, Cluster};
 use crate::offsets::record;
 use crate::offsets::store::{MapReader, MapWriter};
 use crate::topology::{Engine, Flow};
+
+/// So many partitions of a flow are claimed at once.
+const CLAIMS_AT_ONCE: usize = 64;
 
 /// Why a flow cannot start.
 #[derive(Debug)]
@@ -61,6 +66,13 @@ pub async fn connect(
     )?);
     target_maps.follow(&map_topic);
     let writer = Arc::new(MapWriter::start(target, &name("map-writer"), &map_topic)?);
+    let (source_admin, target_admin) = match &wire {
+        Some((from, to)) => (
+            source_admin.with_wire(from.clone()),
+            target_admin.with_wire(to.clone()),
+        ),
+        None => (source_admin, target_admin),
+    };
     Ok(Discovery {
         flow: flow.clone(),
         source: source_admin,
@@ -73,6 +85,7 @@ pub async fn connect(
         map_topic,
         writer,
         wire,
+        places: Arc::new(Semaphore::new(CLAIMS_AT_ONCE)),
     })
 }
 

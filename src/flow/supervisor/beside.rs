@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// So many partitions are prepared by the same requests.
+const PREPARED_TOGETHER: usize = 250;
+
 impl Supervisor {
     pub(super) fn beside(&self, work: impl Future<Output = Report> + Send + 'static) {
         let reports = self.reports.0.clone();
@@ -35,6 +38,7 @@ impl Supervisor {
 
     pub(super) fn beat(&mut self) {
         self.beats += 1;
+        while self.releases.try_join_next().is_some() {}
         self.write_facts();
         self.ask_offsets();
         let now = now_ms();
@@ -130,9 +134,13 @@ impl Supervisor {
         }
         self.heed_pauses();
         let keys = due(&self.mine, Instant::now());
-        if keys.is_empty() {
-            return;
+        // In portions, so that the first are copied while the last are prepared.
+        for keys in keys.chunks(PREPARED_TOGETHER) {
+            self.prepare(keys.to_vec());
         }
+    }
+
+    fn prepare(&mut self, keys: Vec<MirrorPartition>) {
         let mut wanted = Vec::with_capacity(keys.len());
         for key in &keys {
             if let Some(partition) = self.mine.get_mut(key) {

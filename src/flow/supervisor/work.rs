@@ -119,9 +119,10 @@ impl Supervisor {
                 });
         }
         let discovery = self.discovery.clone();
-        tokio::spawn(async move {
-            facts::release(&discovery.writer, released, RELEASE_DEADLINE).await;
+        self.releases.spawn(async move {
+            let again = facts::release(&discovery.writer, released, RELEASE_DEADLINE).await;
             drop(done);
+            again
         });
     }
 
