@@ -104,7 +104,7 @@ enum Report {
     Prepared(Vec<MirrorPartition>, Result<Vec<Prepared>, ClusterError>),
     Offsets(OffsetSpec, Result<Vec<PartitionOffset>, ClusterError>),
     FactsWritten,
-    Expired,
+    Expired(bool),
     Marked(Vec<MirrorPartition>, bool),
 }
 
@@ -129,6 +129,7 @@ struct Supervisor {
     looking: bool,
     writing_facts: bool,
     expiring: bool,
+    more_expired: bool,
     asking_offsets: bool,
     beats: u64,
     /// What is paused, as it was last taken in.
@@ -207,6 +208,7 @@ impl Supervisor {
             looking: false,
             writing_facts: false,
             expiring: false,
+            more_expired: false,
             asking_offsets: false,
             beats: 0,
             pauses: Arc::default(),
@@ -262,7 +264,7 @@ impl Supervisor {
             Report::Prepared(keys, result) => self.on_prepared(keys, result),
             Report::Offsets(spec, result) => self.on_offsets(spec, result),
             Report::FactsWritten => self.writing_facts = false,
-            Report::Expired => self.expiring = false,
+            Report::Expired(more) => (self.expiring, self.more_expired) = (false, more),
             Report::Marked(keys, written) => self.on_marked(&keys, written),
         }
     }
