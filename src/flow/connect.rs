@@ -1,14 +1,16 @@
 //! Getting a flow on its feet: reach both clusters, make the map topic, read it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::daemon::Fleet;
 use super::discover::Discovery;
+use super::exactly_once;
 use crate::cluster::admin::TopicSpec;
 use crate::cluster::{Admin, Cluster};
 use crate::offsets::record;
 use crate::offsets::store::{MapReader, MapWriter};
-use crate::topology::{Engine, Flow};
+use crate::topology::{Delivery, Engine, Flow};
 
 /// How the map topic is kept. Compaction leaves the newest segment of a log alone: with Kafka's 1 GiB a daemon that starts would read
 /// far more than what counts.
@@ -57,6 +59,10 @@ pub async fn connect(
             target.wire_client(&name("writer")),
         )
     });
+    let claim_period = match &wire {
+        Some((_, target)) if flow.delivery == Delivery::ExactlyOnce => exactly_once::period(target).await,
+        _ => Duration::MAX,
+    };
     let source_maps = Arc::new(MapReader::start(source.clone(), &name("source-maps"), None)?);
     let target_maps = Arc::new(MapReader::start(
         target.clone(),
@@ -77,6 +83,7 @@ pub async fn connect(
         map_topic,
         writer,
         wire,
+        claim_period,
     })
 }
 

@@ -73,6 +73,8 @@ pub struct Discovery {
     pub writer: Arc<MapWriter>,
     /// Heliostat's own clients of source and target, for the engine that uses them.
     pub wire: Option<(Client, Client)>,
+    /// After what time a claim of a partition is renewed.
+    pub claim_period: Duration,
 }
 
 /// What decides whether a topic that the patterns include is mirrored, and as what.

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::discover::{Discovery, Mirror};
 use super::engine::Side;
-use super::exactly_once::{Anchor, Claim, NotTaken, Sides, take, transactional_id};
+use super::exactly_once::{Anchor, Claim, Lease, NotTaken, Sides, take, transactional_id};
 use super::facts::{self, Beginning};
 use crate::cluster::ClusterError;
 use crate::cluster::admin::explain;
@@ -75,6 +75,8 @@ pub struct Prepared {
     pub decision: Decision,
     /// What to write with, for an engine that needs it.
     pub claim: Option<Claim>,
+    /// For how long.
+    pub lease: Option<Lease>,
     /// What batches of the mirror may be like.
     pub options: Options,
     /// Where records landed of which the offset map does not know yet.
@@ -117,6 +119,7 @@ impl Prepared {
         Prepared {
             decision,
             claim: None,
+            lease: None,
             options,
             found: Vec::new(),
             epochs: Epochs::default(),
@@ -317,6 +320,7 @@ async fn one(
     });
     let id = transactional_id(&discovery.flow.source, &mirror.target_topic, wanted.partition);
     let id = (discovery.flow.delivery == Delivery::ExactlyOnce).then_some(id);
+    let lease = id.as_ref().map(|_| Lease::begin(discovery.claim_period));
     let taken = match take(&sides, id.as_deref(), anchor).await {
         Ok(taken) => taken,
         Err(error) => return waiting(error),
@@ -348,6 +352,7 @@ async fn one(
     Prepared {
         decision,
         claim: Some(taken.claim),
+        lease,
         options,
         found: taken.segments,
         epochs,

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Claims of so many partitions are renewed at the same time, so that a flow with many does not stand still.
+const RENEWED_AT_ONCE: usize = 16;
+
 impl Supervisor {
     pub(super) fn beside(&self, work: impl Future<Output = Report> + Send + 'static) {
         let reports = self.reports.0.clone();
@@ -128,6 +131,7 @@ impl Supervisor {
         for partition in self.mine.values_mut() {
             partition.settle();
         }
+        self.renew_claims();
         self.heed_pauses();
         let keys = due(&self.mine, Instant::now());
         if keys.is_empty() {
@@ -153,5 +157,19 @@ impl Supervisor {
         }
         let discovery = self.discovery.clone();
         self.beside(async move { Report::Prepared(keys, prepare(discovery, wanted).await) });
+    }
+
+    /// Partitions whose claims have become old are drained and claimed anew, some at a time: copying goes on where it was.
+    fn renew_claims(&mut self) {
+        let is_old = |mine: &Mine| {
+            let account = mine.account.as_ref();
+            mine.phase == Phase::Copying && account.is_some_and(|account| account.claim_is_old())
+        };
+        let old = self.mine.iter().filter(|(_, mine)| is_old(mine));
+        let old: Vec<MirrorPartition> = old.map(|(key, _)| key.clone()).take(RENEWED_AT_ONCE).collect();
+        for key in old {
+            self.stop_copying(&key);
+            self.again(&key, Instant::now());
+        }
     }
 }

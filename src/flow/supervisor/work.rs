@@ -246,7 +246,7 @@ impl Supervisor {
         }
         account.set_epochs(prepared.epochs.clone());
         account.recovered(&prepared.found, gap.map_or(at, |(from, _)| from));
-        account.claimed(prepared.claim);
+        account.claimed(prepared.claim, prepared.lease);
         let gap_text = gap.map(|(from, to)| {
             account.gap(to);
             self.view.event(Happened {
