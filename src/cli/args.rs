@@ -12,6 +12,7 @@ use super::logging::LogFormat;
 use super::offsets_args::{OFFSETS_EXAMPLES, OffsetsArgs};
 use super::view::PARTITIONS_SHOWN;
 use crate::VERSION;
+use crate::observe::events::EventKind;
 
 const ABOUT: &str = "Mirrors topics between Kafka clusters";
 
@@ -58,6 +59,13 @@ Examples:
   heliostat status topology.yaml --clusters    Ask the clusters themselves
   heliostat status --flow 'primary->standby' -o json
   heliostat status --check || alert            Exit code 8 if a flow is not healthy";
+
+const EVENTS_EXAMPLES: &str = "\
+Examples:
+  heliostat events                             Ask the daemon on this machine
+  heliostat events topology.yaml --follow      Go on with what happens, until Ctrl-C
+  heliostat events --flow 'primary->standby' --kind quarantined
+  heliostat events --since 1200 -o json | jq -r .reason";
 
 const PAUSE_EXAMPLES: &str = "\
 Examples:
@@ -158,6 +166,9 @@ pub enum Command {
     /// Show flows and partitions: state, position, lag
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Show what has happened to flows and partitions
+    #[command(after_help = EVENTS_EXAMPLES)]
+    Events(EventsArgs),
     /// Translate offsets between topics and their mirrors, in either direction
     #[command(after_help = OFFSETS_EXAMPLES)]
     Offsets(OffsetsArgs),
@@ -196,7 +207,7 @@ pub struct RunArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
-    /// Let other machines stop and break the built-in clusters too, where the HTTP server listens for them
+    /// Let other machines pause flows, and stop and break the built-in clusters, too, where the HTTP server listens for them
     #[arg(long)]
     pub open_control: bool,
 }
@@ -242,6 +253,32 @@ pub struct StatusArgs {
     /// How many partitions of each flow to show
     #[arg(long, value_name = "COUNT", default_value_t = PARTITIONS_SHOWN)]
     pub partitions: usize,
+    /// For people or programs
+    #[arg(short, long, value_name = "FORMAT", default_value = "human")]
+    pub output: OutputArg,
+}
+
+/// Arguments of `heliostat events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// The topology file, which says where its daemon listens
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The daemon's address [default: that of the file, or http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Only this flow, such as 'primary->standby'
+    #[arg(long, value_name = "FLOW")]
+    pub flow: Option<String>,
+    /// Only events of this kind, such as gap; may be repeated
+    #[arg(long = "kind", value_name = "KIND", value_parser = event_kind)]
+    pub kinds: Vec<EventKind>,
+    /// Only events from this number on
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub since: u64,
+    /// Go on with what happens, until Ctrl-C
+    #[arg(long)]
+    pub follow: bool,
     /// For people or programs
     #[arg(short, long, value_name = "FORMAT", default_value = "human")]
     pub output: OutputArg,
@@ -384,6 +421,14 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn event_kind(text: &str) -> Result<EventKind, String> {
+    let known = EventKind::ALL.into_iter().find(|kind| kind.name() == text);
+    known.ok_or_else(|| {
+        let names = EventKind::ALL.map(EventKind::name);
+        format!("there are: {}", names.join(", "))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -419,6 +464,7 @@ mod tests {
             RUN_EXAMPLES,
             CHECK_EXAMPLES,
             STATUS_EXAMPLES,
+            EVENTS_EXAMPLES,
             OFFSETS_EXAMPLES,
             PAUSE_EXAMPLES,
             RESUME_EXAMPLES,

@@ -65,6 +65,8 @@ pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
                 status: None,
                 built_in: Some(built_in::facts(controls.clone())),
                 control: Some(control::serve(controls, args.open_control)),
+                events: None,
+                pauses: None,
             };
             drop(http::serve(listener, sources, http_stop.clone()));
             Some(address)

@@ -9,6 +9,7 @@ pub mod cluster_args;
 pub mod completions;
 pub mod connect;
 pub mod control;
+pub mod events;
 pub mod live;
 pub mod logging;
 pub mod offsets;
@@ -72,6 +73,7 @@ pub async fn execute(command: Command) -> anyhow::Result<u8> {
         Command::Run(args) => run::run(&args.file, &load(&args.file)?, args.open_control).await,
         Command::Check(args) => check::run(&args).await,
         Command::Status(args) => status(args).await,
+        Command::Events(args) => events::run(args).await,
         Command::Offsets(args) => offsets::run(args).await,
         Command::Pause(args) => pause::run(args).await,
         Command::Resume(args) => pause::run_resume(args).await,

@@ -1,10 +1,18 @@
 //! `heliostat pause` and `heliostat resume`: what is not to be copied for now, written down on the target.
 
+use std::sync::Arc;
+
+use hyper::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
 use super::args::{PauseArgs, PauseWhat, ResumeArgs};
 use super::text::clean;
 use super::{Failure, exit, load, print};
 use crate::flow::daemon::Fleet;
 use crate::flow::pause::{self, Outcome, PauseError, Site, Wish, resume_command};
+use crate::observe::http::{Control, ControlAnswer, ControlRequest};
+use crate::observe::status::PauseStatus;
 use crate::offsets::pause::Scope;
 use crate::topology::{Flow, Topology};
 
@@ -71,6 +79,89 @@ fn resumed(site: &Site<'_>, scope: &Scope, outcome: &Outcome) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// What is to be paused or resumed, as the HTTP server takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PauseBody {
+    /// The flow; needed where there are several.
+    pub flow: Option<String>,
+    /// The source topic; absent for all.
+    pub topic: Option<String>,
+    /// The partition; absent for all.
+    pub partition: Option<i32>,
+    /// Why; only to pause.
+    pub reason: Option<String>,
+    /// Parts that were paused on their own too; only to resume.
+    pub all: Option<bool>,
+}
+
+/// Pausing and resuming as the HTTP server needs it. `open`: other machines may do it too.
+pub fn serve(topology: Topology, fleet: Fleet, open: bool) -> Control {
+    let of = Arc::new((topology, fleet));
+    Control {
+        answer: Arc::new(move |request| {
+            let of = of.clone();
+            Box::pin(async move {
+                answer(&of.0, &of.1, request)
+                    .await
+                    .unwrap_or_else(|(code, message)| ControlAnswer::error(code, message))
+            })
+        }),
+        open,
+    }
+}
+
+async fn answer(
+    topology: &Topology,
+    fleet: &Fleet,
+    request: ControlRequest,
+) -> Result<ControlAnswer, (StatusCode, String)> {
+    let wrong = |message: String| (StatusCode::BAD_REQUEST, message);
+    if request.method != Method::POST {
+        let message = "only POST is possible here".to_owned();
+        return Err((StatusCode::METHOD_NOT_ALLOWED, message));
+    }
+    let body: PauseBody = serde_json::from_slice(&request.body)
+        .map_err(|error| wrong(format!("the body cannot be read: {error}")))?;
+    let flow = find_flow(topology, body.flow.as_deref()).map_err(|error| wrong(error.to_string()))?;
+    let site = Site { flow, fleet };
+    let scope = match (body.topic, body.partition) {
+        (None, None) => Scope::Flow,
+        (Some(topic), None) => Scope::Topic(topic),
+        (Some(topic), Some(partition)) if partition >= 0 => Scope::Partition(topic, partition),
+        (None, Some(_)) => return Err(wrong("a partition needs a topic".to_owned())),
+        (_, Some(partition)) => return Err(wrong(format!("{partition} is no partition"))),
+    };
+    let is_pause = request.path.last().is_some_and(|action| action == "pause");
+    let outcome = match (is_pause, body.reason, body.all) {
+        (true, reason, None) => {
+            let by = "HTTP".to_owned();
+            pause::pause(&site, scope, Wish { by, reason }).await
+        }
+        (false, None, all) => pause::resume(&site, scope, all.unwrap_or(false)).await,
+        (true, ..) => return Err(wrong("all is only for resuming".to_owned())),
+        (false, ..) => return Err(wrong("a reason is only for pausing".to_owned())),
+    };
+    let outcome = outcome.map_err(|error| {
+        let code = match &error {
+            PauseError::Unknown(_) => StatusCode::NOT_FOUND,
+            PauseError::InTheWay(_) => StatusCode::CONFLICT,
+            PauseError::Cluster(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (code, error.to_string())
+    })?;
+    let place = |scope: &Scope| json!({ "topic": scope.topic(), "partition": scope.partition() });
+    let changed: Vec<serde_json::Value> = outcome.changed.iter().map(place).collect();
+    let still = outcome.still.iter();
+    let still: Vec<PauseStatus> = still
+        .map(|(scope, pause)| pause::shown(&site, scope, pause))
+        .collect();
+    Ok(ControlAnswer {
+        code: StatusCode::OK,
+        body: json!({ "changed": changed, "still": still }),
+    })
 }
 
 fn clean_lines(lines: &[String]) -> String {

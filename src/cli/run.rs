@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live::Live;
 use super::signal::{Signals, Stop};
-use super::{Failure, broker, built_in, control, exit};
+use super::{Failure, broker, built_in, control, exit, pause};
 use crate::flow::daemon::{Daemon, Fleet};
 use crate::observe::http::{self, StatusFn};
 use crate::topology::{BuiltIn, ClusterKind, Topology};
@@ -40,7 +40,7 @@ pub async fn run(file: &Path, topology: &Topology, open_control: bool) -> anyhow
             .find(|(name, _)| name == alias)
             .map(|(_, cluster)| cluster.bootstrap_servers())
     });
-    let daemon = Arc::new(Daemon::start(topology, fleet, crate::VERSION.to_string()));
+    let daemon = Arc::new(Daemon::start(topology, fleet.clone(), crate::VERSION.to_string()));
     let status: StatusFn = {
         let daemon = daemon.clone();
         Arc::new(move || daemon.status())
@@ -54,6 +54,8 @@ pub async fn run(file: &Path, topology: &Topology, open_control: bool) -> anyhow
         status: Some(status.clone()),
         built_in: Some(built_in::facts(controls.clone())),
         control: Some(control::serve(controls, open_control)),
+        events: Some(daemon.events().clone()),
+        pauses: Some(pause::serve(topology.clone(), fleet.clone(), open_control)),
     };
     let http = http::serve(listener, sources, http_stop.clone());
     Live::print(&announcement(file, topology, &clusters, listening_at));

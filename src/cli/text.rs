@@ -183,11 +183,63 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A moment, given in milliseconds since 1970, as `2026-11-21T15:43:32.271Z`. What is not in the years 0 to 9999 is shown as a number.
+pub fn utc(ms: i64) -> String {
+    const MS_PER_DAY: i64 = 86_400_000;
+    let (day, of_day) = (ms.div_euclid(MS_PER_DAY), ms.rem_euclid(MS_PER_DAY));
+    let Some((year, month, date)) = civil(day) else {
+        return ms.to_string();
+    };
+    let (seconds, millis) = (of_day / 1000, of_day % 1000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// The date of a day, counted from 1 January 1970. Years begin in March here, so that the day that a leap year has more is their last one.
+fn civil(day: i64) -> Option<(i64, i64, i64)> {
+    const DAYS_IN_400_YEARS: i64 = 146_097;
+    // Days since 1 March of the year 0.
+    let day = day.checked_add(719_468)?;
+    let (era, of_era) = (
+        day.div_euclid(DAYS_IN_400_YEARS),
+        day.rem_euclid(DAYS_IN_400_YEARS),
+    );
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (0..=9999).contains(&year).then_some((year, month, date))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn moments() {
+        for (ms, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (1_795_275_812_271, "2026-11-21T15:43:32.271Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+            (253_402_300_800_000, "253402300800000"),
+            (i64::MAX, "9223372036854775807"),
+            (i64::MIN, "-9223372036854775808"),
+        ] {
+            assert_eq!(utc(ms), expected);
+        }
+    }
 
     #[test]
     fn text_from_outside_cannot_steer_the_terminal() {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Flow, now_ms};
 use crate::cluster::{Cluster, ClusterError};
+use crate::observe::events::Events;
 use crate::observe::status::{ClusterStatus, Status, StatusSource};
 use crate::topology::Topology;
 
@@ -92,6 +93,7 @@ pub struct Daemon {
     started_at_ms: i64,
     fleet: Fleet,
     flows: Vec<Flow>,
+    events: Events,
     stop: CancellationToken,
 }
 
@@ -99,6 +101,7 @@ impl Daemon {
     /// Start all flows. Clusters that are away are states of the flows, not errors.
     pub fn start(topology: &Topology, fleet: Fleet, version: String) -> Daemon {
         let stop = CancellationToken::new();
+        let events = Events::new(now_ms());
         let flows = topology.flows.iter().filter_map(|flow| {
             // The topology is checked: both clusters are there.
             let (source, target) = (fleet.get(&flow.source)?.clone(), fleet.get(&flow.target)?.clone());
@@ -107,6 +110,7 @@ impl Daemon {
                 source,
                 target,
                 fleet.clone(),
+                events.clone(),
                 stop.clone(),
             ))
         });
@@ -117,6 +121,7 @@ impl Daemon {
             started_at_ms: now_ms(),
             fleet,
             flows,
+            events,
             stop,
         }
     }
@@ -132,6 +137,11 @@ impl Daemon {
             clusters: self.fleet.status(),
             flows: self.flows.iter().map(Flow::status).collect(),
         }
+    }
+
+    /// What has happened to the flows.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Begin to stop: nothing more is read, what is on its way arrives, progress is written down.

@@ -76,6 +76,8 @@ pub struct Discovery {
     pub wire: Option<(Client, Client)>,
     /// For partitions that are claimed at once.
     pub places: Arc<Semaphore>,
+    /// After what time a claim of a partition is renewed.
+    pub claim_period: Duration,
 }
 
 /// What decides whether a topic that the patterns include is mirrored, and as what.

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
+use crate::observe::events::Events;
 use crate::observe::status::FlowStatus;
 use crate::topology;
 use daemon::Fleet;
@@ -42,12 +43,14 @@ impl Flow {
         source: Arc<Cluster>,
         target: Arc<Cluster>,
         fleet: Fleet,
+        events: Events,
         stop: CancellationToken,
     ) -> Flow {
         let view = Arc::new(view::View::new(
             spec.clone(),
             source.clone(),
             target.clone(),
+            events,
             now_ms(),
         ));
         let (ended_sender, ended) = watch::channel(None);

@@ -174,15 +174,22 @@ pub fn paused(site: &Site<'_>, pauses: &Pauses, topic: &str, partition: i32) -> 
 
 /// Everything that is paused, for the status of the flow.
 pub fn listed(site: &Site<'_>, pauses: &Pauses) -> Vec<PauseStatus> {
-    let listed = pauses.iter().map(|(scope, pause)| PauseStatus {
+    pauses
+        .iter()
+        .map(|(scope, pause)| shown(site, scope, pause))
+        .collect()
+}
+
+/// One of them.
+pub fn shown(site: &Site<'_>, scope: &Scope, pause: &Pause) -> PauseStatus {
+    PauseStatus {
         topic: scope.topic().map(str::to_owned),
         partition: scope.partition(),
         by: pause.by.clone(),
         reason: pause.reason.clone(),
         since_ms: pause.at_ms,
         clears: resume_command(site, scope),
-    });
-    listed.collect()
+    }
 }
 
 /// A word as a shell takes it.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::discover::{Discovery, Mirror};
 use super::engine::Side;
-use super::exactly_once::{Anchor, Claim, NotTaken, Sides, take, transactional_id};
+use super::exactly_once::{Anchor, Claim, Lease, NotTaken, Sides, take, transactional_id};
 use super::facts::{self, Beginning};
 use crate::cluster::ClusterError;
 use crate::cluster::admin::explain;
@@ -71,6 +71,8 @@ pub struct Prepared {
     pub decision: Decision,
     /// What to write with, for an engine that needs it.
     pub claim: Option<Claim>,
+    /// For how long.
+    pub lease: Option<Lease>,
     /// What batches of the mirror may be like.
     pub options: Options,
     /// Where records landed of which the offset map does not know yet.
@@ -94,6 +96,8 @@ pub enum Decision {
         gap: Option<(i64, i64)>,
         /// What happened, if it is worth a line in the log.
         note: Option<String>,
+        /// The source's log is not the one that was copied before, and is followed.
+        is_new_log: bool,
     },
     /// Do not copy.
     Halt {
@@ -101,6 +105,8 @@ pub enum Decision {
         state: State,
         /// Why, and what would clear it.
         reason: String,
+        /// The source offsets that it is about: the first and the last.
+        offsets: Option<(i64, i64)>,
     },
 }
 
@@ -109,6 +115,7 @@ impl Prepared {
         Prepared {
             decision,
             claim: None,
+            lease: None,
             options,
             found: Vec::new(),
             epochs: Epochs::default(),
@@ -173,6 +180,7 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
                     Decision::Halt {
                         state: State::Waiting,
                         reason: format!("the {side} does not give its offsets: {reason}"),
+                        offsets: None,
                     },
                     options,
                 ),
@@ -260,7 +268,14 @@ async fn one(
         };
         let reason = format!("cannot be {side} {cluster} yet: {error}");
         let state = State::Waiting;
-        Prepared::without_claim(Decision::Halt { state, reason }, options)
+        Prepared::without_claim(
+            Decision::Halt {
+                state,
+                reason,
+                offsets: None,
+            },
+            options,
+        )
     };
     let (known, replaced) = match still_there(&sides, mirror, known).await {
         Ok(found) => found,
@@ -300,6 +315,7 @@ async fn one(
     });
     let id = transactional_id(&discovery.flow.source, &mirror.target_topic, wanted.partition);
     let id = (discovery.flow.delivery == Delivery::ExactlyOnce).then_some(id);
+    let lease = id.as_ref().map(|_| Lease::begin(discovery.claim_period));
     let taken = match take(&sides, id.as_deref(), anchor).await {
         Ok(taken) => taken,
         Err(error) => return waiting(error),
@@ -331,6 +347,7 @@ async fn one(
     Prepared {
         decision,
         claim: Some(taken.claim),
+        lease,
         options,
         found: taken.segments,
         epochs,
@@ -486,6 +503,7 @@ fn decide(
         target_position: None,
         gap: None,
         note,
+        is_new_log: false,
     };
     let Some(known) = known else {
         return from_the_start(None);
@@ -516,6 +534,7 @@ fn decide(
                 target_position: known.target_position,
                 gap: None,
                 note: Some(note),
+                is_new_log: true,
             };
         }
         (Some(what), OnRecreated::Halt) => {
@@ -526,6 +545,7 @@ fn decide(
             return Decision::Halt {
                 state: State::Recreated,
                 reason,
+                offsets: None,
             };
         }
     }
@@ -537,6 +557,7 @@ fn decide(
         return Decision::Halt {
             state: State::Gap,
             reason,
+            offsets: Some((position, start - 1)),
         };
     }
     Decision::Copy {
@@ -544,6 +565,7 @@ fn decide(
         target_position: known.target_position,
         gap: (position < start).then_some((position, start)),
         note: None,
+        is_new_log: false,
     }
 }
 

@@ -99,6 +99,7 @@ async fn look(
         Ok(_) => partitions(source, &source_admin, &map, &mirrors, members).await?,
         Err(_) => Vec::new(),
     };
+    partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
     let pauses = map.pauses();
     let site = Site { flow, fleet };
     for partition in &mut partitions {

@@ -1,11 +1,13 @@
 //! What can be seen of a flow from outside, and the state of each partition.
 
+mod events;
 mod partition;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::cluster::Cluster;
+use crate::observe::events::{Event, EventKind, Events};
 use crate::observe::status::{BatchCounts, FlowStatus, Lag, LeftOut, PartitionStatus, PauseStatus, State};
 use crate::topology::Flow;
 pub use partition::PartitionView;
@@ -19,6 +21,7 @@ pub struct View {
     flow: Arc<Flow>,
     source: Arc<Cluster>,
     target: Arc<Cluster>,
+    events: Events,
     inner: Mutex<Inner>,
 }
 
@@ -43,6 +46,8 @@ pub struct Problem {
     pub reason: String,
     /// What would clear it.
     pub clears: String,
+    /// The source offsets that it is about: the first and the last.
+    pub offsets: Option<(i64, i64)>,
 }
 
 /// What clears it that a cluster is away.
@@ -62,7 +67,13 @@ impl Away {
 
 impl View {
     /// A flow of which nothing is known yet.
-    pub fn new(flow: Arc<Flow>, source: Arc<Cluster>, target: Arc<Cluster>, now_ms: i64) -> View {
+    pub fn new(
+        flow: Arc<Flow>,
+        source: Arc<Cluster>,
+        target: Arc<Cluster>,
+        events: Events,
+        now_ms: i64,
+    ) -> View {
         let inner = Inner {
             since_ms: now_ms,
             ..Inner::default()
@@ -71,6 +82,7 @@ impl View {
             flow,
             source,
             target,
+            events,
             inner: Mutex::new(inner),
         }
     }
@@ -95,6 +107,19 @@ impl View {
     /// This is what is paused of the flow.
     pub fn set_pauses(&self, pauses: Vec<PauseStatus>) {
         self.lock().pauses = pauses;
+    }
+
+    /// Something has happened to the flow, or to a part of it: it is remembered, and logged.
+    pub fn event(&self, event: Event) {
+        events::log(&self.flow.name, &event, false);
+        self.remember(event);
+    }
+
+    fn remember(&self, event: Event) {
+        self.events.note(Event {
+            flow: self.flow.name.clone(),
+            ..event
+        });
     }
 
     /// Change one partition; it is made if it is not there.
@@ -126,13 +151,19 @@ impl View {
         for ((topic, number), partition) in &mut inner.partitions {
             let condition = partition.look(&away, now_ms);
             if condition.state != partition.condition.state {
-                note_change(
-                    &self.flow.name,
-                    (topic, *number),
-                    condition.state,
-                    condition.reason.as_deref(),
-                    all_wait,
-                );
+                let event = Event {
+                    at_ms: now_ms,
+                    topic: Some(topic.clone()),
+                    partition: Some(*number),
+                    kind: EventKind::of_change(condition.state),
+                    from: Some(partition.condition.state),
+                    to: Some(condition.state),
+                    offsets: condition.offsets,
+                    reason: condition.reason.clone(),
+                    ..Event::default()
+                };
+                events::log(&self.flow.name, &event, all_wait);
+                self.remember(event);
                 partition.since_ms = now_ms;
             }
             partition.since_ms = condition.since_ms.unwrap_or(partition.since_ms);
@@ -140,6 +171,16 @@ impl View {
         }
         let state = self.flow_state(&inner, &away);
         if state != inner.state {
+            let reason = inner.problem.as_ref().map(|problem| problem.reason.clone());
+            let event = Event {
+                at_ms: now_ms,
+                from: Some(inner.state),
+                to: Some(state),
+                reason: reason.or_else(|| away.reason().map(str::to_owned)),
+                ..Event::default()
+            };
+            events::log(&self.flow.name, &event, all_wait);
+            self.remember(event);
             inner.state = state;
             inner.since_ms = now_ms;
         }
@@ -197,6 +238,7 @@ impl View {
             partitions,
             left_out: inner.left_out.clone(),
             pauses: inner.pauses.clone(),
+            events_total: self.events.counts(&self.flow.name),
         }
     }
 
@@ -278,72 +320,4 @@ fn flow_reason(
         ),
     };
     (Some(reason), first.clears.clone())
-}
-
-/// Logs a partition's new state. `all_wait`: the whole flow waits for a cluster that is away, which is said of the flow,
-/// and need not be said of each partition again.
-fn note_change(
-    flow: &str,
-    (topic, partition): (&str, i32),
-    state: State,
-    reason: Option<&str>,
-    all_wait: bool,
-) {
-    let reason = reason.unwrap_or_default();
-    match state {
-        State::CaughtUp | State::Copying => {
-            tracing::debug!(flow, topic, partition, %state, reason, "partition")
-        }
-        State::Waiting if all_wait => {
-            tracing::debug!(flow, topic, partition, %state, reason, "partition")
-        }
-        State::Waiting => tracing::info!(flow, topic, partition, %state, reason, "partition"),
-        _ => tracing::warn!(flow, topic, partition, %state, reason, "partition"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{self, Write};
-
-    use super::*;
-
-    /// Keeps what is logged.
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// What is logged of a partition that begins to wait.
-    fn logged(all_wait: bool) -> String {
-        let kept = Kept::default();
-        let writer = kept.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::DEBUG)
-            .with_ansi(false)
-            .without_time()
-            .with_target(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
-            note_change("a->b", ("orders", 3), State::Waiting, Some("why"), all_wait);
-        });
-        let bytes = kept.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
-    }
-
-    #[test]
-    fn a_partition_that_waits_is_logged_quietly_when_its_whole_flow_waits() {
-        let line = "partition flow=\"a->b\" topic=\"orders\" partition=3 state=waiting reason=\"why\"\n";
-        assert_eq!(logged(false), format!(" INFO {line}"));
-        assert_eq!(logged(true), format!("DEBUG {line}"));
-    }
 }

@@ -1,4 +1,4 @@
-//! Asks a running daemon for its status.
+//! Asks a running daemon for its status, or for what has happened.
 
 use std::time::Duration;
 
@@ -7,9 +7,12 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::events::EventList;
+use super::http::EVENTS_PATH;
 use super::status::Status;
 
 /// An answer that is longer is not a status: 100,000 partitions take about 50 MB.
@@ -38,7 +41,7 @@ pub enum FetchError {
         problem: String,
     },
     /// Somebody answers, but not with a status.
-    #[error("{url} does not answer with a status: {problem}")]
+    #[error("{url} does not answer with what a daemon has: {problem}")]
     NotAStatus {
         /// The page that was asked for.
         url: String,
@@ -53,6 +56,16 @@ pub async fn fetch_status(url: &str, patience: Duration) -> Result<Status, Fetch
         url: url.to_string(),
         problem,
     })?;
+    within(patience, &address, get(&address)).await
+}
+
+/// Asks the daemon at `url` for what has happened, from this number on.
+pub async fn fetch_events(url: &str, since: u64, patience: Duration) -> Result<EventList, FetchError> {
+    let address =
+        Address::of(url, &format!("{EVENTS_PATH}?since={since}")).map_err(|problem| FetchError::Url {
+            url: url.to_string(),
+            problem,
+        })?;
     within(patience, &address, get(&address)).await
 }
 
@@ -136,7 +149,7 @@ impl Address {
     }
 }
 
-async fn get(address: &Address) -> Result<Status, FetchError> {
+async fn get<T: DeserializeOwned>(address: &Address) -> Result<T, FetchError> {
     let not_a_status = |problem: String| FetchError::NotAStatus {
         url: address.url.clone(),
         problem,

@@ -2,6 +2,7 @@
 
 pub mod built_in;
 pub mod client;
+pub mod events;
 pub mod http;
 pub mod metrics;
 pub mod process;

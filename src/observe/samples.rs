@@ -36,6 +36,7 @@ pub(crate) fn flow(partitions: Vec<PartitionStatus>) -> FlowStatus {
         partitions,
         left_out: Vec::new(),
         pauses: Vec::new(),
+        events_total: Default::default(),
     }
 }
 
@@ -49,6 +50,7 @@ pub(crate) fn partition(topic: &str, number: i32) -> PartitionStatus {
         state: State::CaughtUp,
         reason: None,
         clears: None,
+        offsets: None,
         since_ms: NOW_MS - 60_000,
         position: Some(1_000),
         source_start: Some(0),

@@ -5,7 +5,11 @@
 //! A reader of the JSON ignores fields that it does not know and fills in those that are missing, so that a
 //! `heliostat status` of another version can still read it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use super::events::EventKind;
 
 /// Everything that a daemon knows of itself at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -170,6 +174,8 @@ pub struct FlowStatus {
     pub left_out: Vec<LeftOut>,
     /// What somebody has paused, the widest first.
     pub pauses: Vec<PauseStatus>,
+    /// How many events there were of each kind since this process started.
+    pub events_total: BTreeMap<EventKind, u64>,
 }
 
 /// Something that somebody has paused: a flow, a topic or a partition.
@@ -315,6 +321,8 @@ pub struct PartitionStatus {
     pub reason: Option<String>,
     /// What would clear it; absent where nothing is wrong.
     pub clears: Option<String>,
+    /// The source offsets that the state is about, the first and the last: a gap, or a record that is refused.
+    pub offsets: Option<(i64, i64)>,
     /// Since when, in milliseconds since 1970.
     pub since_ms: i64,
     /// The next source offset to copy.

@@ -35,6 +35,8 @@ async fn daemon(status: Status) -> (String, CancellationToken) {
         status: Some(Arc::new(move || status.clone())),
         built_in: None,
         control: None,
+        events: None,
+        pauses: None,
     };
     http::serve(listener, sources, stop.clone());
     (url, stop)

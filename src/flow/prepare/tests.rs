@@ -40,7 +40,7 @@ fn a_partition_that_was_never_copied_begins_where_the_source_begins() {
         None,
         (3, 10),
         DEFAULTS,
-        expect!["Copy { at: 3, target_position: None, gap: None, note: None }"],
+        expect!["Copy { at: 3, target_position: None, gap: None, note: None, is_new_log: false }"],
     );
 }
 
@@ -50,7 +50,7 @@ fn a_partition_goes_on_at_its_position() {
         Some(known(5)),
         (3, 10),
         DEFAULTS,
-        expect!["Copy { at: 5, target_position: Some(7), gap: None, note: None }"],
+        expect!["Copy { at: 5, target_position: Some(7), gap: None, note: None, is_new_log: false }"],
     );
 }
 
@@ -60,14 +60,14 @@ fn records_that_are_gone_are_a_gap_with_exact_offsets() {
         Some(known(5)),
         (8, 10),
         DEFAULTS,
-        expect!["Copy { at: 8, target_position: Some(7), gap: Some((5, 8)), note: None }"],
+        expect!["Copy { at: 8, target_position: Some(7), gap: Some((5, 8)), note: None, is_new_log: false }"],
     );
     check(
         Some(known(5)),
         (8, 10),
         (OnGap::Halt, OnRecreated::Halt),
         expect![[
-            r#"Halt { state: Gap, reason: "source offsets 5 to 7 were deleted before they could be copied. To go on after them, set on_gap: record" }"#
+            r#"Halt { state: Gap, reason: "source offsets 5 to 7 were deleted before they could be copied. To go on after them, set on_gap: record", offsets: Some((5, 7)) }"#
         ]],
     );
 }
@@ -79,7 +79,7 @@ fn a_log_that_moved_backwards_is_not_copied_over_the_old_one() {
         (0, 10),
         DEFAULTS,
         expect![[
-            r#"Halt { state: Recreated, reason: "the source's log ends at 10, before the position 50: it was truncated, or made again. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete primary.orders on the target" }"#
+            r#"Halt { state: Recreated, reason: "the source's log ends at 10, before the position 50: it was truncated, or made again. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete primary.orders on the target", offsets: None }"#
         ]],
     );
 }
@@ -95,7 +95,7 @@ fn a_topic_made_again_is_told_by_its_id_even_if_it_is_longer() {
         (0, 100),
         DEFAULTS,
         expect![[
-            r#"Halt { state: Recreated, reason: "the source topic was deleted and made again. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete primary.orders on the target" }"#
+            r#"Halt { state: Recreated, reason: "the source topic was deleted and made again. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete primary.orders on the target", offsets: None }"#
         ]],
     );
     check(
@@ -103,7 +103,7 @@ fn a_topic_made_again_is_told_by_its_id_even_if_it_is_longer() {
         (0, 100),
         (OnGap::Record, OnRecreated::Follow),
         expect![[
-            r#"Copy { at: 0, target_position: Some(7), gap: None, note: Some("the source topic was deleted and made again: following the new log from 0") }"#
+            r#"Copy { at: 0, target_position: Some(7), gap: None, note: Some("the source topic was deleted and made again: following the new log from 0"), is_new_log: true }"#
         ]],
     );
 }
@@ -119,7 +119,7 @@ fn a_mirror_topic_made_again_is_filled_again() {
         (2, 10),
         DEFAULTS,
         expect![[
-            r#"Copy { at: 2, target_position: None, gap: None, note: Some("primary.orders was made anew on the target: copying again from the start") }"#
+            r#"Copy { at: 2, target_position: None, gap: None, note: Some("primary.orders was made anew on the target: copying again from the start"), is_new_log: false }"#
         ]],
     );
 }

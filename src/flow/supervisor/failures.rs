@@ -208,5 +208,6 @@ fn failure(flow: &Flow, side: Side, code: RDKafkaErrorCode, text: &str, position
         state,
         reason,
         clears,
+        offsets: position.map(|position| (position, position)),
     }
 }

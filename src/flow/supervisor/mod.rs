@@ -2,6 +2,7 @@
 //! the group, the engine and a stop are always heard at once.
 
 mod beside;
+mod expiry;
 mod failures;
 mod pauses;
 mod work;
@@ -30,6 +31,7 @@ use crate::flow::now_ms;
 use crate::flow::partition::{Mine, Phase, backoff, due};
 use crate::flow::prepare::{Decision, Prepared, Wanted, prepare};
 use crate::flow::view::{Problem, View};
+use crate::observe::events::{Event as Happened, EventKind};
 use crate::observe::status::State;
 use crate::offsets::pause::Pauses;
 use crate::topology::Flow;
@@ -84,6 +86,7 @@ pub async fn run(
             state,
             reason,
             clears,
+            offsets: None,
         }));
         let wait = backoff(attempt, Duration::from_millis(100), Duration::from_secs(5));
         attempt += 1;
@@ -102,6 +105,7 @@ enum Report {
     Prepared(Vec<MirrorPartition>, Result<Vec<Prepared>, ClusterError>),
     Offsets(OffsetSpec, Result<Vec<PartitionOffset>, ClusterError>),
     FactsWritten,
+    Expired(bool),
     Marked(Vec<MirrorPartition>, bool),
 }
 
@@ -127,10 +131,14 @@ struct Supervisor {
     releases: JoinSet<usize>,
     looking: bool,
     writing_facts: bool,
+    expiring: bool,
+    more_expired: bool,
     asking_offsets: bool,
     beats: u64,
     /// What is paused, as it was last taken in.
     pauses: Arc<Pauses>,
+    /// The map was read to its end: what is paused from now on was not before.
+    knows_pauses: bool,
     /// All clusters, and the topology file.
     fleet: Fleet,
 }
@@ -203,9 +211,12 @@ impl Supervisor {
             releases: JoinSet::new(),
             looking: false,
             writing_facts: false,
+            expiring: false,
+            more_expired: false,
             asking_offsets: false,
             beats: 0,
             pauses: Arc::default(),
+            knows_pauses: false,
             fleet: fleet.clone(),
             flow,
         })
@@ -257,6 +268,7 @@ impl Supervisor {
             Report::Prepared(keys, result) => self.on_prepared(keys, result),
             Report::Offsets(spec, result) => self.on_offsets(spec, result),
             Report::FactsWritten => self.writing_facts = false,
+            Report::Expired(more) => (self.expiring, self.more_expired) = (false, more),
             Report::Marked(keys, written) => self.on_marked(&keys, written),
         }
     }
@@ -270,6 +282,7 @@ impl Supervisor {
                 reason: reason.clone(),
                 clears: "what the reason says is mended; it is tried again at every discovery_interval"
                     .to_string(),
+                offsets: None,
             });
             for partition in 0..mirror.partitions.max(usize::from(problem.is_some())) as i32 {
                 self.view.partition(&mirror.topic, partition, now, |view| {
@@ -290,10 +303,24 @@ impl Supervisor {
             }
         }
         self.give_up_what_changed(&before);
+        self.heed_pauses();
+        self.knows_pauses = true;
         self.show_pauses();
         self.subscribe();
         self.adopt();
         self.ask_offsets();
+    }
+
+    /// Something has happened to a partition.
+    fn note(&self, kind: EventKind, (topic, partition): (&str, i32), reason: Option<&str>) {
+        self.view.event(Happened {
+            at_ms: now_ms(),
+            topic: Some(topic.to_string()),
+            partition: Some(partition),
+            kind,
+            reason: reason.map(str::to_string),
+            ..Happened::default()
+        });
     }
 
     /// Topics that are gone, or that are not the ones that they were.
@@ -319,7 +346,14 @@ impl Supervisor {
                 match &new {
                     // Prepared again, with the ids of before, so that the change is seen for what it is.
                     Some(_) => self.again(&key, Instant::now()),
-                    None => gone.extend(self.mine.remove(&key)),
+                    None => {
+                        gone.extend(self.mine.remove(&key));
+                        self.note(
+                            EventKind::Released,
+                            (&old.topic, key.1),
+                            Some("the source topic is gone"),
+                        );
+                    }
                 }
             }
             if new.is_none() {
@@ -332,6 +366,7 @@ impl Supervisor {
                             state: State::Waiting,
                             reason,
                             clears: "the topic is made again on the source".to_string(),
+                            offsets: None,
                         });
                     });
                 }

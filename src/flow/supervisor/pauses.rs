@@ -2,17 +2,48 @@
 
 use super::*;
 use crate::flow::pause::{Site, listed, paused};
+use crate::offsets::pause::Scope;
 
 impl Supervisor {
     /// Take in what is paused now, and act on it.
     pub(super) fn heed_pauses(&mut self) {
         let pauses = self.discovery.target_maps.pauses();
         if !Arc::ptr_eq(&pauses, &self.pauses) {
-            self.pauses = pauses;
+            let before = std::mem::replace(&mut self.pauses, pauses);
+            self.note_pauses(&before);
             self.show_pauses();
         }
         self.hold_what_is_paused();
         self.mark_what_has_settled();
+    }
+
+    /// What is paused or resumed now has happened since the flow was last looked at.
+    fn note_pauses(&self, before: &Pauses) {
+        if !self.knows_pauses {
+            return;
+        }
+        let note = |kind, scope: &Scope, reason: Option<String>| {
+            self.view.event(Happened {
+                at_ms: now_ms(),
+                topic: scope.topic().map(str::to_string),
+                partition: scope.partition(),
+                kind,
+                reason,
+                ..Happened::default()
+            });
+        };
+        for (scope, pause) in self.pauses.iter() {
+            if before.get(scope) != Some(pause) {
+                let why = pause.reason.as_ref().map(|reason| format!(": {reason}"));
+                let reason = format!("by {}{}", pause.by, why.unwrap_or_default());
+                note(EventKind::Paused, scope, Some(reason));
+            }
+        }
+        for (scope, _) in before.iter() {
+            if self.pauses.get(scope).is_none() {
+                note(EventKind::Resumed, scope, None);
+            }
+        }
     }
 
     /// Bring what is paused into the view.

@@ -37,14 +37,19 @@ impl Supervisor {
 
     /// Take what is this daemon's to copy and is not copied yet.
     pub(super) fn adopt(&mut self) {
+        let mut taken = Vec::new();
         for mirror in self.mirrors.values().filter(|mirror| mirror.problem.is_none()) {
             for partition in 0..mirror.partitions as i32 {
                 let key = (mirror.target_topic.clone(), partition);
                 if (self.alone == Some(true) || self.assigned.contains(&key)) && !self.mine.contains_key(&key)
                 {
                     self.mine.insert(key, Mine::new(mirror.clone(), partition));
+                    taken.push((mirror.topic.clone(), partition));
                 }
             }
+        }
+        for (topic, partition) in taken {
+            self.note(EventKind::Taken, (&topic, partition), None);
         }
         self.pulse();
     }
@@ -88,6 +93,7 @@ impl Supervisor {
                     state,
                     reason,
                     clears,
+                    offsets: None,
                 }));
             }
             MemberEvent::Error(error) => {
@@ -111,6 +117,8 @@ impl Supervisor {
         }
         let now = now_ms();
         for partition in &released {
+            let place = (partition.mirror.topic.as_str(), partition.partition);
+            self.note(EventKind::Released, place, None);
             self.view
                 .partition(&partition.mirror.topic, partition.partition, now, |view| {
                     view.set_account(None);
@@ -168,7 +176,11 @@ impl Supervisor {
             return;
         }
         match prepared.decision.clone() {
-            Decision::Halt { state, reason } => {
+            Decision::Halt {
+                state,
+                reason,
+                offsets,
+            } => {
                 // It is looked at again: what hinders it may pass, or be mended by someone.
                 partition.phase = Phase::Due(partition.retry_at());
                 let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
@@ -178,6 +190,7 @@ impl Supervisor {
                         state,
                         reason,
                         clears,
+                        offsets,
                     });
                     // The lag counts from what was copied, also where nothing is copied now.
                     view.elsewhere = on_record;
@@ -188,7 +201,12 @@ impl Supervisor {
                 target_position,
                 gap,
                 note,
+                is_new_log,
             } => {
+                if let Some(note) = note.as_deref().filter(|_| is_new_log) {
+                    let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
+                    self.note(EventKind::Recreated, (&topic, number), Some(note));
+                }
                 self.copy(key, at, target_position, gap, note, prepared);
             }
         }
@@ -210,7 +228,7 @@ impl Supervisor {
             partition.mirror = mirror.clone();
         }
         let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
-        if let Some(note) = &note {
+        if let Some(note) = note.as_ref().filter(|_| !is_new_log(&prepared)) {
             tracing::warn!(flow = %self.flow.name, topic, partition = number, "{note}");
         }
         let account = match (&partition.account, &note) {
@@ -229,12 +247,22 @@ impl Supervisor {
         }
         account.set_epochs(prepared.epochs.clone());
         account.recovered(&prepared.found, gap.map_or(at, |(from, _)| from));
-        account.claimed(prepared.claim);
+        account.claimed(prepared.claim, prepared.lease);
         let gap_text = gap.map(|(from, to)| {
-            let gone = account.gap(to);
-            tracing::error!(flow = %self.flow.name, topic, partition = number, first = from, last = to - 1, records = gone,
-                "gap: source offsets were deleted before they could be copied");
-            format!("gap: source offsets {from} to {} were deleted before they could be copied", to - 1)
+            account.gap(to);
+            self.view.event(Happened {
+                at_ms: now_ms(),
+                topic: Some(topic.clone()),
+                partition: Some(number),
+                kind: EventKind::Gap,
+                offsets: Some((from, to - 1)),
+                reason: Some("source offsets were deleted before they could be copied".to_string()),
+                ..Happened::default()
+            });
+            format!(
+                "gap: source offsets {from} to {} were deleted before they could be copied",
+                to - 1
+            )
         });
         let replaced_text = prepared.replaced.map(|(from, to)| {
             let last = to - 1;
@@ -278,6 +306,11 @@ impl Supervisor {
             options: prepared.options,
         });
     }
+}
+
+/// Whether a log is copied that is not the one of before.
+fn is_new_log(prepared: &Prepared) -> bool {
+    matches!(prepared.decision, Decision::Copy { is_new_log: true, .. })
 }
 
 /// What clears it that a partition is not copied for what was found on both sides.

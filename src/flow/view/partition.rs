@@ -57,6 +57,7 @@ pub(super) struct Condition {
     pub(super) state: State,
     pub(super) reason: Option<String>,
     pub(super) clears: Option<String>,
+    pub(super) offsets: Option<(i64, i64)>,
     /// Since when, where that is known better than by looking.
     pub(super) since_ms: Option<i64>,
 }
@@ -75,7 +76,7 @@ impl Condition {
             state,
             reason: Some(reason.into()),
             clears: Some(clears.into()),
-            since_ms: None,
+            ..Condition::default()
         }
     }
 }
@@ -160,7 +161,10 @@ impl PartitionView {
 }
 
 fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> Condition {
-    let of_problem = |problem: &Problem| Condition::of(problem.state, &problem.reason, &problem.clears);
+    let of_problem = |problem: &Problem| Condition {
+        offsets: problem.offsets,
+        ..Condition::of(problem.state, &problem.reason, &problem.clears)
+    };
     if let Some(problem) = partition.problem.as_ref().filter(|_| partition.gone) {
         return of_problem(problem);
     }
@@ -228,6 +232,7 @@ pub(super) fn partition_status(
         state: partition.condition.state,
         reason: partition.condition.reason.clone(),
         clears: partition.condition.clears.clone(),
+        offsets: partition.condition.offsets,
         since_ms: partition.since_ms,
         position,
         source_start: partition.ends.start(),

@@ -1,4 +1,4 @@
-//! Requests that change the built-in clusters: who may send them, and what they may hold.
+//! Requests that change something, the built-in clusters or what is paused: who may send them, and what they may hold.
 //!
 //! What they mean is not known here: a [`ControlFn`] answers them.
 
@@ -17,6 +17,15 @@ use tokio::time::timeout;
 /// The path under which the built-in clusters are.
 pub const CLUSTERS_PATH: &str = "/api/v1/clusters";
 
+/// What the paths of a daemon's own begin with.
+pub(super) const API: &str = "/api/v1";
+
+/// The path that pauses.
+pub const PAUSE_PATH: &str = "/api/v1/pause";
+
+/// The path that resumes.
+pub const RESUME_PATH: &str = "/api/v1/resume";
+
 /// A body that is longer is no request: the longest is a fault, a few hundred bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -28,7 +37,7 @@ const BODY_PATIENCE: Duration = Duration::from_secs(10);
 pub struct ControlRequest {
     /// GET, POST or DELETE.
     pub method: Method,
-    /// The path below [`CLUSTERS_PATH`], in its parts.
+    /// The path below [`CLUSTERS_PATH`], or below `/api/v1` where something is paused, in its parts.
     pub path: Vec<String>,
     /// The body, if there is one.
     pub body: Bytes,
@@ -43,11 +52,11 @@ pub struct ControlAnswer {
     pub body: serde_json::Value,
 }
 
-/// Answers requests about the built-in clusters.
+/// Answers such requests.
 pub type ControlFn =
     Arc<dyn Fn(ControlRequest) -> Pin<Box<dyn Future<Output = ControlAnswer> + Send>> + Send + Sync>;
 
-/// The built-in clusters, for those who may change them.
+/// What changes something, for those who may.
 #[derive(Clone)]
 pub struct Control {
     /// Answers.
@@ -67,13 +76,18 @@ impl ControlAnswer {
 }
 
 impl Control {
-    /// Answers a request of this client.
-    pub(super) async fn respond(&self, request: Request<Incoming>, client: IpAddr) -> ControlAnswer {
+    /// Answers a request of this client; what its path begins with is not of interest.
+    pub(super) async fn respond(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+        below: &str,
+    ) -> ControlAnswer {
         if let Some(refusal) = self.refuse(&request, client) {
             return refusal;
         }
         let (head, body) = request.into_parts();
-        let path = head.uri.path().strip_prefix(CLUSTERS_PATH).unwrap_or_default();
+        let path = head.uri.path().strip_prefix(below).unwrap_or_default();
         let path = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned);
         let path = path.collect();
         match timeout(BODY_PATIENCE, Limited::new(body, BODY_BYTES_MAX).collect()).await {

@@ -22,11 +22,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-pub use self::control::{CLUSTERS_PATH, Control, ControlAnswer, ControlFn, ControlRequest};
-pub use self::routes::PATHS;
+pub use self::control::{
+    CLUSTERS_PATH, Control, ControlAnswer, ControlFn, ControlRequest, PAUSE_PATH, RESUME_PATH,
+};
 use self::routes::Routes;
+pub use self::routes::{EVENTS_PATH, PATHS};
 use self::stall::StallGuard;
 use super::built_in::BuiltInFn;
+use super::events::Events;
 use super::status::Status;
 
 /// Makes the status of the daemon at the moment it is called. It may block, and is called at most twice at a time.
@@ -41,6 +44,10 @@ pub struct Sources {
     pub built_in: Option<BuiltInFn>,
     /// What is done to the built-in clusters.
     pub control: Option<Control>,
+    /// What has happened to the flows.
+    pub events: Option<Events>,
+    /// Pausing and resuming.
+    pub pauses: Option<Control>,
 }
 
 /// The bounds of the server.

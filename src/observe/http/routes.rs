@@ -12,8 +12,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{CLUSTERS_PATH, Control, ControlAnswer, Sources, StatusFn};
+use super::control::API;
+use super::{CLUSTERS_PATH, Control, ControlAnswer, PAUSE_PATH, RESUME_PATH, Sources, StatusFn};
 use crate::observe::built_in::{BuiltInFacts, BuiltInFn};
+use crate::observe::events::Events;
 use crate::observe::metrics;
 use crate::observe::process::Process;
 use crate::observe::status::Status;
@@ -24,8 +26,11 @@ const CALLS_MAX: usize = 2;
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
+/// The path of the events.
+pub const EVENTS_PATH: &str = "/api/v1/events";
+
 /// The paths, and what the page at `/` says of them.
-pub const PATHS: [(&str, &str); 6] = [
+pub const PATHS: [(&str, &str); 9] = [
     ("/", "this page"),
     ("/metrics", "metrics in the text format of Prometheus"),
     ("/livez", "200 while the process serves"),
@@ -38,6 +43,15 @@ pub const PATHS: [(&str, &str); 6] = [
         "clusters, flows and partitions as JSON; `heliostat status` prints the same as a table",
     ),
     (
+        EVENTS_PATH,
+        "what has happened to the flows, as JSON; ?since=NUMBER for the events from that number on",
+    ),
+    (
+        PAUSE_PATH,
+        "POST a flow, and a topic, a partition and a reason if you like, to pause it",
+    ),
+    (RESUME_PATH, "POST the same to resume it"),
+    (
         CLUSTERS_PATH,
         "the built-in clusters: their brokers and faults; POST below it stops, starts, moves and breaks",
     ),
@@ -49,6 +63,8 @@ pub(super) struct Routes {
     status: Option<StatusFn>,
     built_in: Option<BuiltInFn>,
     control: Option<Control>,
+    events: Option<Events>,
+    pauses: Option<Control>,
     slots: Arc<Semaphore>,
     patience: Duration,
 }
@@ -67,6 +83,8 @@ impl Routes {
             status: sources.status,
             built_in: sources.built_in,
             control: sources.control,
+            events: sources.events,
+            pauses: sources.pauses,
             slots: Arc::new(Semaphore::new(CALLS_MAX)),
             patience,
         }
@@ -79,7 +97,12 @@ impl Routes {
         if let Some(control) = &self.control
             && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         {
-            return Answer::json(control.respond(request, client).await).into_response();
+            return Answer::json(control.respond(request, client, CLUSTERS_PATH).await).into_response();
+        }
+        if let Some(pauses) = &self.pauses
+            && matches!(path, PAUSE_PATH | RESUME_PATH)
+        {
+            return Answer::json(pauses.respond(request, client, API).await).into_response();
         }
         if !self.paths().any(|(known, _)| known == path) {
             return Answer::text(StatusCode::NOT_FOUND, "not found; / lists what there is\n").into_response();
@@ -97,6 +120,7 @@ impl Routes {
             "/readyz" => self.of_status(ready).await,
             "/metrics" => self.metrics().await,
             "/api/v1/status" => self.of_status(status_json).await,
+            EVENTS_PATH => self.events(request.uri().query()).await,
             _ => Answer::text(StatusCode::OK, self.page()),
         }
         .into_response()
@@ -105,10 +129,13 @@ impl Routes {
     /// The paths that there are here.
     fn paths(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let (has_status, has_control) = (self.status.is_some(), self.control.is_some());
+        let (has_events, has_pauses) = (self.events.is_some(), self.pauses.is_some());
         let has_metrics = has_status || self.built_in.is_some();
         PATHS.into_iter().filter(move |(path, _)| match *path {
             "/" | "/livez" => true,
             CLUSTERS_PATH => has_control,
+            EVENTS_PATH => has_events,
+            PAUSE_PATH | RESUME_PATH => has_pauses,
             "/metrics" => has_metrics,
             _ => has_status,
         })
@@ -136,6 +163,19 @@ impl Routes {
             Some(metrics_text(status.as_ref(), &built_in))
         };
         self.made(make).await
+    }
+
+    async fn events(&self, query: Option<&str>) -> Answer {
+        let since = match since(query) {
+            Ok(since) => since,
+            Err(problem) => return Answer::text(StatusCode::BAD_REQUEST, problem),
+        };
+        let events = self.events.clone();
+        self.made(move || {
+            let list = events?.from(since);
+            Some(json(&list, "events"))
+        })
+        .await
     }
 
     /// Makes an answer on a thread where it may take its time, and gives up waiting after a while.
@@ -214,13 +254,28 @@ fn metrics_text(status: Option<&Status>, built_in: &[BuiltInFacts]) -> Answer {
     }
 }
 
+/// The number that a query asks for: 0 where it asks for none.
+fn since(query: Option<&str>) -> Result<u64, String> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else {
+        return Ok(0);
+    };
+    let number = query
+        .strip_prefix("since=")
+        .and_then(|number| number.parse().ok());
+    number.ok_or_else(|| format!("{query:?} is not understood; write ?since=NUMBER\n"))
+}
+
 fn status_json(status: &Status) -> Answer {
-    match serde_json::to_vec(status) {
+    json(status, "status")
+}
+
+fn json(value: &impl serde::Serialize, what: &str) -> Answer {
+    match serde_json::to_vec(value) {
         Ok(json) => Answer {
             code: StatusCode::OK,
             content_type: JSON,
             body: Bytes::from(json),
         },
-        Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("status: {error}\n")),
+        Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{what}: {error}\n")),
     }
 }

@@ -28,6 +28,8 @@ impl Server {
             status: Some(Arc::new(source)),
             built_in: None,
             control: None,
+            events: None,
+            pauses: None,
         };
         let task = serve_within(listener, sources, stop.clone(), limits);
         Server { address, stop, task }

@@ -33,6 +33,7 @@ const FLOW: &[&str] = &["flow", "source", "target"];
 const FLOW_INFO: &[&str] = &["flow", "source", "target", "engine", "delivery"];
 const FLOW_STATE: &[&str] = &["flow", "source", "target", "state"];
 const FLOW_HOW: &[&str] = &["flow", "source", "target", "how"];
+const FLOW_EVENT: &[&str] = &["flow", "kind"];
 const PARTITION: &[&str] = &["flow", "source", "target", "topic", "target_topic", "partition"];
 const PARTITION_STATE: &[&str] = &[
     "flow",
@@ -90,6 +91,8 @@ catalogue! {
         "Attempts of this process that failed: produce errors, fetch errors, lost connections.";
     FlowLeftOut: Gauge "heliostat_flow_left_out_topics" FLOW
         "Source topics that the patterns include and that are not mirrored all the same; the status says why.";
+    Events: Counter "heliostat_events_total" FLOW_EVENT
+        "Events of a flow since this process started, by kind.";
 
     PartitionState: Gauge "heliostat_partition_state" PARTITION_STATE
         "1 for the state that a partition is in and 0 for every other state.";

@@ -4,6 +4,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 
 use super::catalogue::{Id, Kind, METRICS};
 use crate::observe::built_in::{BuiltInFacts, QuotaFacts};
+use crate::observe::events::EventKind;
 use crate::observe::process::Process;
 use crate::observe::status::{FlowStatus, PartitionStatus, State, Status};
 
@@ -106,6 +107,10 @@ impl Series {
             self.add(Id::FlowBatches, &[name, source, target, how], count as f64);
         }
         self.add(Id::FlowLeftOut, &labels, flow.left_out.len() as f64);
+        for kind in EventKind::ALL {
+            let count = flow.events_total.get(&kind).copied().unwrap_or(0);
+            self.add(Id::Events, &[name, kind.name()], count as f64);
+        }
     }
 
     fn partition(&mut self, flow: &FlowStatus, partition: &PartitionStatus) {

@@ -123,6 +123,16 @@ fn a_healthy_flow() {
         # HELP heliostat_flow_left_out_topics Source topics that the patterns include and that are not mirrored all the same; the status says why.
         # TYPE heliostat_flow_left_out_topics gauge
         heliostat_flow_left_out_topics{flow="primary->standby",source="primary",target="standby"} 0
+        # HELP heliostat_events_total Events of a flow since this process started, by kind.
+        # TYPE heliostat_events_total counter
+        heliostat_events_total{flow="primary->standby",kind="state"} 0
+        heliostat_events_total{flow="primary->standby",kind="gap"} 0
+        heliostat_events_total{flow="primary->standby",kind="recreated"} 0
+        heliostat_events_total{flow="primary->standby",kind="quarantined"} 0
+        heliostat_events_total{flow="primary->standby",kind="taken"} 0
+        heliostat_events_total{flow="primary->standby",kind="released"} 0
+        heliostat_events_total{flow="primary->standby",kind="paused"} 0
+        heliostat_events_total{flow="primary->standby",kind="resumed"} 0
         # HELP heliostat_partition_state 1 for the state that a partition is in and 0 for every other state.
         # TYPE heliostat_partition_state gauge
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="caught-up"} 1

@@ -1,0 +1,173 @@
+//! `heliostat events`: asks the daemon what has happened to its flows, and shows it, a line for each event.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::args::{EventsArgs, OutputArg};
+use super::status::{DEFAULT_URL, url_of};
+use super::text::{clean, utc};
+use super::{exit, load};
+use crate::observe::client::{FetchError, fetch_events};
+use crate::observe::events::{Event, EventList};
+
+/// How long a daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two questions of `--follow`.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Runs the command.
+///
+/// # Errors
+/// If no daemon answers. With `--follow` only if none answers at first.
+pub async fn run(args: EventsArgs) -> anyhow::Result<u8> {
+    let listens_at = match &args.file {
+        Some(file) => Some(url_of(load(file)?.http.listen)),
+        None => None,
+    };
+    let url = args.url.clone().or(listens_at);
+    let url = url.unwrap_or_else(|| DEFAULT_URL.to_owned());
+    let list = fetch_events(&url, args.since, PATIENCE).await?;
+    if !show(&args, &list)? {
+        return Ok(exit::OK);
+    }
+    if !args.follow {
+        return Ok(exit::OK);
+    }
+    tokio::select! {
+        result = follow(&args, &url, list) => result.map(|()| exit::OK),
+        _ = tokio::signal::ctrl_c() => Ok(exit::INTERRUPTED),
+    }
+}
+
+/// Asks again and again, until nobody reads it any longer.
+async fn follow(args: &EventsArgs, url: &str, mut last: EventList) -> anyhow::Result<()> {
+    let mut interval = tokio::time::interval(FOLLOW_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut is_away = false;
+    loop {
+        interval.tick().await;
+        match next(url, &last).await {
+            Ok((list, lost)) => {
+                is_away = false;
+                if lost > 0 {
+                    complain(&format!("{lost} events are not kept any more"));
+                }
+                if !show(args, &list)? {
+                    return Ok(());
+                }
+                last = list;
+            }
+            Err(error) => {
+                // It may come back, with numbers of its own.
+                if !std::mem::replace(&mut is_away, true) {
+                    complain(&error.to_string());
+                }
+            }
+        }
+    }
+}
+
+/// What has happened since, and how many events of that are gone.
+async fn next(url: &str, last: &EventList) -> Result<(EventList, u64), FetchError> {
+    let list = fetch_events(url, last.next, PATIENCE).await?;
+    if list.since_ms == last.since_ms {
+        let lost = list.first.saturating_sub(last.next);
+        return Ok((list, lost));
+    }
+    // Another daemon, or the same one started anew: it counts from 1.
+    let list = fetch_events(url, 0, PATIENCE).await?;
+    let lost = list.first.saturating_sub(1);
+    Ok((list, lost))
+}
+
+/// Shows those that are wanted. False if nobody reads it any longer.
+fn show(args: &EventsArgs, list: &EventList) -> anyhow::Result<bool> {
+    let mut out = io::stdout().lock();
+    let mut write = || -> io::Result<()> {
+        for event in list.events.iter().filter(|event| is_wanted(args, event)) {
+            let line = match args.output {
+                OutputArg::Json => serde_json::to_string(event).map_err(io::Error::from)?,
+                OutputArg::Human => line(event),
+            };
+            writeln!(out, "{line}")?;
+        }
+        out.flush()
+    };
+    match write() {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
+        Ok(()) => Ok(true),
+    }
+}
+
+fn is_wanted(args: &EventsArgs, event: &Event) -> bool {
+    args.flow.as_ref().is_none_or(|flow| *flow == event.flow)
+        && (args.kinds.is_empty() || args.kinds.contains(&event.kind))
+}
+
+/// An event for a person: number, time, flow, place, what, why.
+fn line(event: &Event) -> String {
+    let mut line = format!("{:>6}  {}  {}", event.sequence, utc(event.at_ms), event.flow);
+    match (&event.topic, event.partition) {
+        (Some(topic), Some(partition)) => line += &format!("  {topic}-{partition}"),
+        (Some(topic), None) => line += &format!("  {topic}"),
+        (None, _) => {}
+    }
+    line += &match (event.from, event.to) {
+        (Some(from), Some(to)) => format!("  {from} -> {to}"),
+        _ => format!("  {}", event.kind.name()),
+    };
+    match event.offsets {
+        Some((first, last)) if first == last => line += &format!("  at source offset {first}"),
+        Some((first, last)) => line += &format!("  source offsets {first} to {last}"),
+        None => {}
+    }
+    if let Some(reason) = &event.reason {
+        line += &format!(": {reason}");
+    }
+    clean(&line).into_owned()
+}
+
+fn complain(text: &str) {
+    // Whoever does not read errors is not served better by a failure.
+    drop(writeln!(io::stderr().lock(), "note: {}", clean(text)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::events::EventKind;
+    use crate::observe::status::State;
+
+    #[test]
+    fn lines_for_people() {
+        let event = Event {
+            sequence: 12,
+            at_ms: 1_795_275_812_271,
+            flow: "a->b".into(),
+            topic: Some("orders".into()),
+            partition: Some(3),
+            kind: EventKind::Quarantined,
+            from: Some(State::Copying),
+            to: Some(State::Quarantined),
+            offsets: Some((17, 17)),
+            reason: Some("too\nlarge".into()),
+        };
+        assert_eq!(
+            line(&event),
+            "    12  2026-11-21T15:43:32.271Z  a->b  orders-3  copying -> quarantined  at source offset 17: too large"
+        );
+        let pause = Event {
+            topic: None,
+            partition: None,
+            kind: EventKind::Paused,
+            from: None,
+            to: None,
+            offsets: None,
+            reason: None,
+            ..event
+        };
+        assert_eq!(line(&pause), "    12  2026-11-21T15:43:32.271Z  a->b  paused");
+    }
+}
