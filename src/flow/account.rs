@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use heliostat_wire::convert::{How, Ready, RunList};
 
-use crate::flow::exactly_once::Claim;
+use crate::flow::exactly_once::{Claim, Lease};
 use crate::flow::ledger::Ledger;
 use crate::observe::status::BatchCounts;
 use crate::offsets::epochs::Epochs;
@@ -35,6 +35,7 @@ struct Inner {
     /// The number under which the engine copies it now; of any other number nothing is taken any more.
     copying: Option<u32>,
     claim: Option<Claim>,
+    lease: Option<Lease>,
     /// All that was sent under this claim has arrived, was refused, or is on its way.
     is_clear: bool,
     /// The source's leader epochs, as far as it was read.
@@ -130,6 +131,7 @@ impl Account {
                 failed: false,
                 copying: None,
                 claim: None,
+                lease: None,
                 is_clear: false,
                 epochs: Epochs::default(),
                 batches: BatchCounts::default(),
@@ -148,10 +150,11 @@ impl Account {
         self.lock().copying = Some(id);
     }
 
-    /// From here on it is copied with this.
-    pub fn claimed(&self, claim: Option<Claim>) {
+    /// From here on it is copied with this, as long as the lease lasts.
+    pub fn claimed(&self, claim: Option<Claim>, lease: Option<Lease>) {
         let mut inner = self.lock();
         inner.claim = claim;
+        inner.lease = lease;
         inner.is_clear = true;
     }
 
@@ -168,6 +171,11 @@ impl Account {
                 .in_flight
                 .iter()
                 .all(|entry| entry.outcome != Outcome::Pending)
+    }
+
+    /// Whether it is time to claim it anew.
+    pub fn claim_is_old(&self) -> bool {
+        self.lock().lease.is_some_and(|lease| lease.is_old())
     }
 
     /// What it is copied with.
@@ -241,7 +249,8 @@ impl Account {
 
     fn enter(&self, id: u32, entry: InFlight) -> Option<u64> {
         let mut inner = self.lock();
-        if inner.copying != Some(id) {
+        // Who wakes up after a long sleep may have been replaced and forgotten: it claims anew first.
+        if inner.copying != Some(id) || inner.lease.is_some_and(|lease| lease.is_over()) {
             return None;
         }
         self.in_flight_bytes

@@ -1,14 +1,25 @@
 //! Getting a flow on its feet: reach both clusters, make the map topic, read it.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use super::daemon::Fleet;
 use super::discover::Discovery;
+use super::exactly_once;
 use crate::cluster::admin::TopicSpec;
 use crate::cluster::{Admin, Cluster};
 use crate::offsets::record;
 use crate::offsets::store::{MapReader, MapWriter};
-use crate::topology::{Engine, Flow};
+use crate::topology::{Delivery, Engine, Flow};
+
+/// How the map topic is kept. Compaction leaves the newest segment of a log alone: with Kafka's 1 GiB a daemon that starts would read
+/// far more than what counts.
+const MAP_CONFIGS: [(&str, &str); 2] = [("cleanup.policy", "compact"), ("segment.bytes", "33554432")];
+
+/// So many partitions of a flow are claimed at once.
+const CLAIMS_AT_ONCE: usize = 64;
 
 /// Why a flow cannot start.
 #[derive(Debug)]
@@ -53,6 +64,10 @@ pub async fn connect(
             target.wire_client(&name("writer")),
         )
     });
+    let claim_period = match &wire {
+        Some((_, target)) if flow.delivery == Delivery::ExactlyOnce => exactly_once::period(target).await,
+        _ => Duration::MAX,
+    };
     let source_maps = Arc::new(MapReader::start(source.clone(), &name("source-maps"), None)?);
     let target_maps = Arc::new(MapReader::start(
         target.clone(),
@@ -61,6 +76,13 @@ pub async fn connect(
     )?);
     target_maps.follow(&map_topic);
     let writer = Arc::new(MapWriter::start(target, &name("map-writer"), &map_topic)?);
+    let (source_admin, target_admin) = match &wire {
+        Some((from, to)) => (
+            source_admin.with_wire(from.clone()),
+            target_admin.with_wire(to.clone()),
+        ),
+        None => (source_admin, target_admin),
+    };
     Ok(Discovery {
         flow: flow.clone(),
         source: source_admin,
@@ -73,6 +95,8 @@ pub async fn connect(
         map_topic,
         writer,
         wire,
+        places: Arc::new(Semaphore::new(CLAIMS_AT_ONCE)),
+        claim_period,
     })
 }
 
@@ -88,7 +112,9 @@ pub(super) async fn make_map_topic(
     let map = TopicSpec {
         name: topic.to_owned(),
         partitions: 1,
-        configs: vec![("cleanup.policy".to_owned(), "compact".to_owned())],
+        configs: MAP_CONFIGS
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
     };
     target.create_topic(map, replication_factor).await?;
     Ok(())

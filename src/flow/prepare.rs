@@ -9,12 +9,11 @@ use heliostat_wire::convert::Options;
 use heliostat_wire::message::DescribeConfigsRequest;
 use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResult};
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::discover::{Discovery, Mirror};
 use super::engine::Side;
-use super::exactly_once::{Anchor, Claim, NotTaken, Sides, take, transactional_id};
+use super::exactly_once::{Anchor, Claim, Lease, NotTaken, Sides, take, transactional_id};
 use super::facts::{self, Beginning};
 use crate::cluster::ClusterError;
 use crate::cluster::admin::explain;
@@ -23,9 +22,6 @@ use crate::observe::status::State;
 use crate::offsets::epochs::{Epochs, Survival};
 use crate::offsets::segments::Segment;
 use crate::topology::{Compression, Delivery, OnGap, OnRecreated};
-
-/// So many partitions are claimed at once.
-const AT_ONCE: usize = 64;
 
 /// The config that bounds the size of a batch.
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
@@ -75,6 +71,8 @@ pub struct Prepared {
     pub decision: Decision,
     /// What to write with, for an engine that needs it.
     pub claim: Option<Claim>,
+    /// For how long.
+    pub lease: Option<Lease>,
     /// What batches of the mirror may be like.
     pub options: Options,
     /// Where records landed of which the offset map does not know yet.
@@ -117,6 +115,7 @@ impl Prepared {
         Prepared {
             decision,
             claim: None,
+            lease: None,
             options,
             found: Vec::new(),
             epochs: Epochs::default(),
@@ -150,7 +149,6 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     )?;
     let policies = (discovery.flow.on_gap, discovery.flow.on_recreated);
     let limits = batch_limits(&discovery, &wanted).await;
-    let places = Arc::new(Semaphore::new(AT_ONCE));
     let new: Vec<(Wanted, bool)> = wanted
         .iter()
         .zip(&known)
@@ -173,9 +171,9 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
             compression: codec(discovery.flow.compression),
             ..Options::default()
         };
-        let (discovery, places) = (discovery.clone(), places.clone());
+        let discovery = discovery.clone();
         work.spawn(async move {
-            let _place = places.acquire().await;
+            let _place = discovery.places.acquire().await;
             let prepared = match range {
                 Ok(range) => one(&discovery, &wanted, known, range, policies, options).await,
                 Err((side, reason)) => Prepared::without_claim(
@@ -317,6 +315,7 @@ async fn one(
     });
     let id = transactional_id(&discovery.flow.source, &mirror.target_topic, wanted.partition);
     let id = (discovery.flow.delivery == Delivery::ExactlyOnce).then_some(id);
+    let lease = id.as_ref().map(|_| Lease::begin(discovery.claim_period));
     let taken = match take(&sides, id.as_deref(), anchor).await {
         Ok(taken) => taken,
         Err(error) => return waiting(error),
@@ -348,6 +347,7 @@ async fn one(
     Prepared {
         decision,
         claim: Some(taken.claim),
+        lease,
         options,
         found: taken.segments,
         epochs,

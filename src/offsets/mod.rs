@@ -5,6 +5,7 @@
 //! is kept there too.
 
 pub mod epochs;
+pub mod index;
 pub mod lookup;
 pub mod pause;
 pub mod read;

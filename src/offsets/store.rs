@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::{oneshot, watch};
 
+use super::index::{BlockIndex, Mirror};
 use super::pause::{Pause, Pauses, Scope};
 use super::record::{Block, BlockId, Key, MapRecord, Provenance, bytes};
 use crate::cluster::native::{Consumed, Consumer, Producer, SourceTopic};
@@ -39,8 +40,16 @@ struct Shared {
 #[derive(Default)]
 struct State {
     provenance: HashMap<String, HashMap<String, Provenance>>,
-    partitions: HashMap<(String, i32), PartitionFacts>,
+    partitions: HashMap<(String, i32), Partition>,
     pauses: Arc<Pauses>,
+}
+
+/// What is kept of one partition.
+struct Partition {
+    /// The block that was written last.
+    last: (BlockId, Block),
+    /// Which blocks the map holds.
+    index: BlockIndex,
 }
 
 /// What the map says of one partition.
@@ -48,8 +57,6 @@ struct State {
 pub struct PartitionFacts {
     /// The block that was written last.
     pub last: Block,
-    /// All blocks that the map holds: first target offset, and the target offset after its last record.
-    pub blocks: Vec<(BlockId, i64)>,
 }
 
 impl MapReader {
@@ -115,13 +122,15 @@ impl MapReader {
         found.next()
     }
 
-    /// All mirror topics that a map topic names.
+    /// All mirror topics that a map topic names, by name.
     pub fn provenances(&self, map_topic: &str) -> Vec<(String, Provenance)> {
         let state = self.shared.lock();
         let mirrors = state.provenance.get(map_topic).into_iter().flatten();
-        mirrors
+        let mut mirrors: Vec<(String, Provenance)> = mirrors
             .map(|(mirror, provenance)| (mirror.clone(), provenance.clone()))
-            .collect()
+            .collect();
+        mirrors.sort_by(|a, b| a.0.cmp(&b.0));
+        mirrors
     }
 
     /// What is paused. It is another value when anything has changed.
@@ -131,11 +140,68 @@ impl MapReader {
 
     /// What the map says of a partition.
     pub fn facts(&self, mirror_topic: &str, partition: i32) -> Option<PartitionFacts> {
-        self.shared
-            .lock()
+        self.of(mirror_topic, partition, |partition| PartitionFacts {
+            last: partition.last.1.clone(),
+        })
+    }
+
+    /// How far the map says that a partition is copied: source position, target position.
+    pub fn position(&self, mirror_topic: &str, partition: i32) -> Option<(i64, i64)> {
+        self.of(mirror_topic, partition, |partition| {
+            let last = &partition.last.1;
+            (last.position, last.target_position)
+        })
+    }
+
+    /// Whether the map has more of a partition than the block that was written last.
+    pub fn has_older(&self, mirror_topic: &str, partition: i32) -> bool {
+        self.of(mirror_topic, partition, |partition| {
+            partition.index.len() > 1 || partition.index.is_used_up()
+        })
+        .unwrap_or(false)
+    }
+
+    /// Blocks of a partition that may be taken back, at most so many: `start` is the first offset that the mirror has now, `id` its
+    /// topic's id.
+    pub fn expired(
+        &self,
+        (mirror_topic, partition): (&str, i32),
+        start: i64,
+        id: Option<&str>,
+        at_most: usize,
+    ) -> Vec<BlockId> {
+        let expired = self.of(mirror_topic, partition, |partition| {
+            let last = (partition.last.0, &partition.last.1);
+            partition.index.expired(Mirror { start, id, last }, at_most)
+        });
+        expired.unwrap_or_default()
+    }
+
+    /// If more blocks of a partition have to be looked for in the map topic before they can be taken back: what to look for them with.
+    pub fn used_up(&self, mirror_topic: &str, partition: i32) -> Option<BlockIndex> {
+        self.of(mirror_topic, partition, |partition| {
+            let index = &partition.index;
+            index.is_used_up().then(|| index.following())
+        })
+        .flatten()
+    }
+
+    /// Takes in which blocks of partitions were found when the map topic was gone through again.
+    pub fn refill(&self, found: HashMap<(String, i32), BlockIndex>) {
+        let mut state = self.shared.lock();
+        for (key, index) in found {
+            if let Some(partition) = state.partitions.get_mut(&key) {
+                partition.index.refill(index);
+            }
+        }
+    }
+
+    fn of<T>(&self, mirror_topic: &str, partition: i32, look: impl FnOnce(&Partition) -> T) -> Option<T> {
+        let state = self.shared.lock();
+        state
             .partitions
             .get(&(mirror_topic.to_string(), partition))
-            .cloned()
+            .map(look)
     }
 }
 
@@ -179,8 +245,8 @@ impl Shared {
                 state.note_block(topic, partition, id, block);
             }
             MapRecord::Block(topic, partition, id, None) => {
-                if let Some(facts) = state.partitions.get_mut(&(topic, partition)) {
-                    facts.blocks.retain(|&(first, _)| first != id);
+                if let Some(known) = state.partitions.get_mut(&(topic, partition)) {
+                    known.index.remove(&id);
                 }
             }
             MapRecord::Pause(scope, pause) => Arc::make_mut(&mut state.pauses).note(scope, pause),
@@ -190,25 +256,22 @@ impl Shared {
 
 impl State {
     fn note_block(&mut self, topic: String, partition: i32, id: BlockId, block: Block) {
-        let range = (id, block.target_position);
-        let facts = self
+        let known = self
             .partitions
             .entry((topic, partition))
-            .or_insert_with(|| PartitionFacts {
-                last: block.clone(),
-                blocks: Vec::new(),
+            .or_insert_with(|| Partition {
+                last: (id, block.clone()),
+                index: BlockIndex::default(),
             });
-        match facts.blocks.iter_mut().find(|(first, _)| *first == id) {
-            Some(known) => *known = range,
-            None => facts.blocks.push(range),
-        }
+        known.index.note(id, &block);
         // The order of the topic is the order of writing, and compaction keeps it: the last one read is the last one written. Only what
         // an owner says who was replaced, and did not know it yet, is older than what his successor has said before.
+        let last = &known.last.1;
         let is_outdated = block.producer_id.is_some()
-            && block.producer_id == facts.last.producer_id
-            && block.producer_epoch < facts.last.producer_epoch;
+            && block.producer_id == last.producer_id
+            && block.producer_epoch < last.producer_epoch;
         if !is_outdated {
-            facts.last = block;
+            known.last = (id, block);
         }
     }
 }
@@ -442,11 +505,8 @@ mod tests {
             let (topic, id) = ("primary.orders".to_owned(), (10, Some(producer)));
             state.note_block(topic, 0, id, block(10 + i64::from(producer.1), producer));
         }
-        let facts = &state.partitions[&("primary.orders".into(), 0)];
-        assert_eq!(
-            facts.blocks,
-            vec![((10, Some((7, 3))), 13), ((10, Some((7, 4))), 14)]
-        );
+        let known = &state.partitions[&("primary.orders".into(), 0)];
+        assert_eq!(known.index.len(), 2);
     }
 
     #[test]
@@ -455,7 +515,7 @@ mod tests {
         let mut say = |position, producer| {
             let id = (position, Some(producer));
             state.note_block("primary.orders".into(), 0, id, block(position, producer));
-            state.partitions[&("primary.orders".into(), 0)].last.position
+            state.partitions[&("primary.orders".into(), 0)].last.1.position
         };
         assert_eq!(say(10, (7, 3)), 10);
         assert_eq!(say(30, (7, 4)), 30);

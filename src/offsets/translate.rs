@@ -2,8 +2,8 @@
 //!
 //! An offset is meant as consumers commit it: the next one to read. So the answer is the offset on the other side from which such a
 //! consumer goes on: never behind a record that it has not read, and before as few as possible that it has. What is written in blocks is
-//! true whoever wrote it, with two exceptions that are dealt with here: a mirror that lost its end and was copied again says something
-//! else of the same offsets later, and a topic that was deleted and made again is not the one that older blocks speak of.
+//! true whoever wrote it, with two exceptions that are dealt with here: where a log lost its end, other records have the same offsets
+//! later, and a topic that was deleted and made again is not the one that older blocks speak of.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -66,9 +66,9 @@ pub struct Now {
 /// All that the offset map says of one partition, ready to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionMap {
-    /// What is copied, by source offset; both sides ascend.
+    /// What is copied and in the mirror still; both sides ascend.
     forward: Vec<Segment>,
-    /// What is copied, by target offset, also what lies before the mirror's start.
+    /// The same with what lies before the mirror's start.
     backward: Vec<Segment>,
     /// What lies before it is not in the mirror, or not any more: source and target offset.
     begin: (i64, i64),
@@ -81,16 +81,18 @@ impl PartitionMap {
     pub fn new(blocks: &[Block], now: &Now) -> Option<PartitionMap> {
         let blocks = ranked(&of_now(blocks, now));
         let last = blocks.last()?;
-        let backward = by_target(&blocks, last.target_position.min(now.end));
-        let end = match last.target_position <= now.end {
-            true => (last.position, last.target_position),
+        let until = last.target_position.min(now.end);
+        let backward = in_order(&blocks, (last.position, until));
+        let end = match until == last.target_position {
+            true => (last.position, until),
             // The mirror has lost its end, and nobody has noticed yet.
             false => {
                 let kept = backward.last().map_or(first(&blocks), Segment::source_end);
-                (kept, now.end)
+                (kept, until)
             }
         };
-        let forward = by_source(&blocks, end, now.start);
+        let kept = |run: &Segment| from_target(*run, now.start);
+        let forward: Vec<Segment> = backward.iter().map(kept).filter(|run| run.length > 0).collect();
         let begin = beginning(&blocks, &forward, now.start).unwrap_or(end);
         Some(PartitionMap {
             forward,
@@ -232,30 +234,17 @@ fn beginning(blocks: &[&Block], forward: &[Segment], start: i64) -> Option<(i64,
     Some((source, targets.min()?))
 }
 
-/// What is copied, by source offset, up to `end` and from the target offset `start` on. Where blocks contradict each other, or a record
-/// is there twice, what counts more is kept.
-fn by_source(blocks: &[&Block], end: (i64, i64), start: i64) -> Vec<Segment> {
+/// What is copied, up to a source and a target offset, in an order that is the same on both sides. Where blocks contradict each other, a
+/// log lost its end and has other records there now, or a record is in the mirror twice, what counts more is kept: a consumer that goes on
+/// after it, on either side, has missed nothing.
+fn in_order(blocks: &[&Block], end: (i64, i64)) -> Vec<Segment> {
     let mut kept = Kept::default();
     for block in blocks.iter().rev() {
         for run in runs(block).rev() {
-            let run = from_target(until(*run, end), start);
-            kept.add(run);
+            kept.add(until(*run, end));
         }
     }
     kept.0.into_values().collect()
-}
-
-/// What is copied, by target offset, up to one.
-fn by_target(blocks: &[&Block], end: i64) -> Vec<Segment> {
-    let mut kept: BTreeMap<i64, Segment> = BTreeMap::new();
-    for block in blocks.iter().rev() {
-        for run in runs(block).rev() {
-            for free in free(until(*run, (i64::MAX, end)), |run| run.target, &kept) {
-                kept.insert(free.target, free);
-            }
-        }
-    }
-    kept.into_values().collect()
 }
 
 /// The part of a run before a source and a target offset.
@@ -282,42 +271,14 @@ fn skip(run: Segment, count: i64) -> Segment {
     }
 }
 
-/// The parts of a run that lie on one side where nothing is kept yet. `side` gives the first offset of a run there, by which they are kept.
-fn free(run: Segment, side: impl Fn(&Segment) -> i64, kept: &BTreeMap<i64, Segment>) -> Vec<Segment> {
-    let mut parts = Vec::new();
-    let mut rest = run;
-    if let Some((_, before)) = kept.range(..=side(&run)).next_back() {
-        rest = skip(rest, side(before) + before.length - side(&rest));
-    }
-    let end = side(&run).saturating_add(run.length);
-    if rest.length > 0 {
-        for (&at, taken) in kept.range(side(&rest)..end) {
-            let part = Segment {
-                length: at - side(&rest),
-                ..rest
-            };
-            if part.length > 0 {
-                parts.push(part);
-            }
-            rest = skip(rest, at + taken.length - side(&rest));
-        }
-    }
-    if rest.length > 0 {
-        parts.push(rest);
-    }
-    parts
-}
-
 /// Runs by source offset that ascend on both sides.
 #[derive(Default)]
 struct Kept(BTreeMap<i64, Segment>);
 
 impl Kept {
+    /// Adds what does not contradict what is there.
     fn add(&mut self, run: Segment) {
-        if run.length <= 0 {
-            return;
-        }
-        for part in free(run, |run| run.source, &self.0) {
+        for part in self.free(run) {
             let before = self.0.range(..part.source).next_back();
             let part = before.map_or(part, |(_, before)| from_target(part, before.target_end()));
             let after = self.0.range(part.source..).next();
@@ -326,6 +287,28 @@ impl Kept {
                 self.0.insert(part.source, part);
             }
         }
+    }
+
+    /// The parts of a run of whose source offsets nothing is there yet.
+    fn free(&self, run: Segment) -> Vec<Segment> {
+        let mut parts = Vec::new();
+        let mut rest = run;
+        if let Some((_, before)) = self.0.range(..=run.source).next_back() {
+            rest = skip(rest, before.source_end() - rest.source);
+        }
+        if rest.length > 0 {
+            for (_, taken) in self.0.range(rest.source..run.source_end()) {
+                let part = until(rest, (taken.source, i64::MAX));
+                if part.length > 0 {
+                    parts.push(part);
+                }
+                rest = skip(rest, taken.source_end() - rest.source);
+            }
+        }
+        if rest.length > 0 {
+            parts.push(rest);
+        }
+        parts
     }
 }
 

@@ -5,6 +5,7 @@
 //! `HELIOSTAT_KILLS` says how many times something is killed, over all cases.
 
 mod cut_back;
+mod forgotten;
 mod kafka;
 mod killed;
 mod leaders;

@@ -1,6 +1,164 @@
 //! What the map keeps: of topics that were deleted and made again, and of a source that is away.
 
+use heliostat::offsets::index::BLOCKS_MAX;
+use heliostat::offsets::record::{BlockId, MapRecord, topic_name};
+
 use super::*;
+use crate::support::exact::{Exact, Sides};
+
+/// The blocks that the map holds of the mirror's partition: which each is, and where it ends on the target.
+#[track_caller]
+fn blocks(rig: &Rig) -> BTreeMap<BlockId, i64> {
+    let mut blocks = BTreeMap::new();
+    for record in rig.standby.read(&topic_name("primary")) {
+        let read = MapRecord::read(record.key.as_deref().unwrap_or_default(), record.value.as_deref());
+        match read {
+            Some(MapRecord::Block(topic, 0, id, Some(block))) if topic == MIRROR => {
+                blocks.insert(id, block.target_position);
+            }
+            Some(MapRecord::Block(topic, 0, id, None)) if topic == MIRROR => drop(blocks.remove(&id)),
+            _ => {}
+        }
+    }
+    blocks
+}
+
+/// Waits until exactly these blocks are left.
+#[track_caller]
+fn wait_blocks(rig: &Rig, expected: &BTreeMap<BlockId, i64>) {
+    wait_for(
+        LIMIT,
+        "what the mirror does not have any more is taken back",
+        || {
+            let left = blocks(rig);
+            if left == *expected {
+                Ok(())
+            } else {
+                Err(format!("{left:?} and not {expected:?}"))
+            }
+        },
+    );
+}
+
+#[test]
+fn blocks_of_what_the_mirror_has_lost_are_taken_back_and_no_others() {
+    let rig = Rig::start("");
+    rig.primary.create_topic(TOPIC, 1, &[]);
+    let mut daemon = Daemon::start(&rig.file);
+    // Each life of a daemon has blocks of its own.
+    for life in 0..4 {
+        if life > 0 {
+            daemon.restart();
+        }
+        let records = values(&format!("life-{life}"), 0, 20);
+        rig.primary.produce(TOPIC, &records, Producing::default());
+        rig.copy(&mut daemon, TOPIC);
+    }
+    let before = blocks(&rig);
+    assert!(before.len() >= 4, "{before:?}");
+    // Within the third life: its block is still needed.
+    rig.standby.delete_records(MIRROR, 0, 45);
+    daemon.restart();
+    let mut expected = before.clone();
+    expected.retain(|_, end| *end > 45);
+    wait_blocks(&rig, &expected);
+    rig.expect_true(0);
+    // All of it: the block from which copying goes on is never taken back.
+    let end = rig.standby.end_offsets(MIRROR)[0];
+    rig.standby.delete_records(MIRROR, 0, end);
+    let (last, _) = expected.last_key_value().expect("the last block stays");
+    let expected = BTreeMap::from([(*last, expected[last])]);
+    wait_blocks(&rig, &expected);
+    let (code, out, err) = rig.offsets(&[
+        "--topic",
+        TOPIC,
+        "--partition",
+        "0",
+        "--offset",
+        "30",
+        "-o",
+        "csv",
+    ]);
+    assert_eq!((code, out, err.as_str()), (0, format!("{MIRROR},0,{end}\n"), ""));
+    daemon.process().kill();
+    rig.primary
+        .produce(TOPIC, &values("after", 0, 20), Producing::default());
+    daemon.restart();
+    rig.copy(&mut daemon, TOPIC);
+    rig.expect_true(0);
+    let sides = Sides {
+        source: rig.primary.clone(),
+        topic: TOPIC.to_owned(),
+        target: rig.standby.clone(),
+        mirror: MIRROR.to_owned(),
+        alias: "primary".to_owned(),
+    };
+    Exact::read(&sides).expect_whole_map();
+    assert_eq!(
+        rig.standby.read(MIRROR).len(),
+        20,
+        "what was copied before is not copied again"
+    );
+
+    // A mirror that is made again begins a map of its own.
+    let old = blocks(&rig);
+    rig.standby.delete_topic(MIRROR);
+    daemon.restart();
+    wait_for(LIMIT, "no block of the mirror before is left", || {
+        let left = blocks(&rig);
+        if !left.is_empty() && old.keys().all(|id| !left.contains_key(id)) {
+            Ok(())
+        } else {
+            Err(format!("{left:?} of {old:?}"))
+        }
+    });
+    rig.copy(&mut daemon, TOPIC);
+    rig.expect_true(0);
+    Exact::read(&sides).expect_equal().expect_whole_map();
+}
+
+#[test]
+fn blocks_without_number_are_taken_back_bit_by_bit() {
+    let rig = Rig::start("");
+    rig.primary.create_topic(TOPIC, 1, &[]);
+    rig.primary
+        .produce(TOPIC, &values("v", 0, 20), Producing::default());
+    let mut daemon = Daemon::start(&rig.file);
+    rig.copy(&mut daemon, TOPIC);
+    rig.standby.delete_records(MIRROR, 0, 20);
+    // As if there had been many owners, more than a daemon knows the blocks of at once.
+    let map = topic_name("primary");
+    let last = rig.standby.read(&map).pop().expect("the last block");
+    let mut block: Value =
+        serde_json::from_slice(last.value.as_deref().unwrap_or_default()).expect("a block in JSON");
+    let others = (0..BLOCKS_MAX + 1_000).map(|number| {
+        let key = serde_json::json!({ "topic": MIRROR, "partition": 0, "block": number % 20, "owner": [number + 1_000, 0] });
+        block["producer_id"] = (number + 1_000).into();
+        let bytes = [key, block.clone()].map(|json| serde_json::to_vec(&json).expect("JSON"));
+        Rec::new(0, Some(&bytes[0]), Some(&bytes[1]))
+    });
+    let mut records: Vec<Rec> = others.collect();
+    records.push(Rec::new(0, last.key.as_deref(), last.value.as_deref()));
+    rig.standby.produce(&map, &records, Producing::default());
+    let all = blocks(&rig);
+    assert!(all.len() > BLOCKS_MAX + 1_000);
+    daemon.restart();
+    wait_for(LIMIT, "only the last block is left", || {
+        let left = blocks(&rig).len();
+        if left == 1 {
+            Ok(())
+        } else {
+            Err(format!("{left} blocks"))
+        }
+    });
+    // A daemon that starts with all of that in the topic, and all that took it back, knows as much.
+    daemon.process().kill();
+    daemon.restart();
+    rig.primary
+        .produce(TOPIC, &values("later", 0, 20), Producing::default());
+    rig.copy(&mut daemon, TOPIC);
+    rig.expect_true(0);
+}
 
 #[test]
 fn a_source_that_is_away_is_needed_for_its_groups_only() {

@@ -18,19 +18,19 @@ pub struct Claim {
 }
 
 /// How long a coordinator may take to become able to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The pause before a coordinator is asked again.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
 /// The target aborts a fence's transaction by itself after this time, if its owner died in the middle of it.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A broker works on one request of a connection at a time, and claims of many partitions wait for its disks.
-const LANES: i32 = 8;
+pub(super) const LANES: i32 = 8;
 
 /// The first of the lanes that claims use.
-const FIRST_LANE: u16 = 100;
+pub(super) const FIRST_LANE: u16 = 100;
 
 /// Since the next version partitions are added for other brokers only.
 const ADD_PARTITIONS_VERSION_MAX: i16 = 3;

@@ -6,6 +6,8 @@
 
 mod align;
 mod claim;
+mod former;
+mod lease;
 mod reader;
 mod recover;
 mod survival;
@@ -13,4 +15,5 @@ mod tail;
 mod take;
 
 pub use claim::{Claim, transactional_id};
+pub use lease::{Lease, period};
 pub use take::{Anchor, NotTaken, Sides, take};

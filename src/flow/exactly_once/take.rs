@@ -10,6 +10,7 @@ use heliostat_wire::convert::{ConvertError, ConvertReason, Converter, Options, R
 
 use super::align::{InOrder, LastOnes, Stamps, digests};
 use super::claim::{self, Claim};
+use super::former::fence_former;
 use super::reader::Reader;
 use super::recover::{Count, Counted};
 use super::tail::{Own, Tail};
@@ -119,6 +120,12 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
     let is_first = anchor.is_none() && claim.epoch == 0 && end == 0;
     if is_first {
         return Ok(as_known(None, None));
+    }
+    if let Some((former, _)) = before.filter(|(former, _)| *former != claim.producer_id) {
+        // Its word that nothing of it is on its way does not help: others may have had its id since.
+        fence_former(sides.target, sides.target_topic, sides.partition, former)
+            .await
+            .map_err(on(Side::Target))?;
     }
     if !is_released {
         claim::fence(sides.target, id, claim, sides.target_topic, sides.partition)

@@ -2,6 +2,12 @@
 
 use super::*;
 
+/// So many partitions are prepared by the same requests.
+const PREPARED_TOGETHER: usize = 250;
+
+/// Claims of so many partitions are renewed at the same time, so that a flow with many does not stand still.
+const RENEWED_AT_ONCE: usize = 16;
+
 impl Supervisor {
     pub(super) fn beside(&self, work: impl Future<Output = Report> + Send + 'static) {
         let reports = self.reports.0.clone();
@@ -35,7 +41,9 @@ impl Supervisor {
 
     pub(super) fn beat(&mut self) {
         self.beats += 1;
+        while self.releases.try_join_next().is_some() {}
         self.write_facts();
+        self.expire();
         self.ask_offsets();
         let now = now_ms();
         for (topic, partition) in self.view.partitions() {
@@ -56,8 +64,7 @@ impl Supervisor {
 
     /// How far the offset map says that a partition is copied: source position, target position.
     pub(super) fn on_record(&self, (target_topic, partition): &MirrorPartition) -> Option<(i64, i64)> {
-        let facts = self.discovery.target_maps.facts(target_topic, *partition)?;
-        Some((facts.last.position, facts.last.target_position))
+        self.discovery.target_maps.position(target_topic, *partition)
     }
 
     /// Why the target does not take the records of a partition of this daemon, though they are sent again and again.
@@ -128,11 +135,16 @@ impl Supervisor {
         for partition in self.mine.values_mut() {
             partition.settle();
         }
+        self.renew_claims();
         self.heed_pauses();
         let keys = due(&self.mine, Instant::now());
-        if keys.is_empty() {
-            return;
+        // In portions, so that the first are copied while the last are prepared.
+        for keys in keys.chunks(PREPARED_TOGETHER) {
+            self.prepare(keys.to_vec());
         }
+    }
+
+    fn prepare(&mut self, keys: Vec<MirrorPartition>) {
         let mut wanted = Vec::with_capacity(keys.len());
         for key in &keys {
             if let Some(partition) = self.mine.get_mut(key) {
@@ -153,5 +165,19 @@ impl Supervisor {
         }
         let discovery = self.discovery.clone();
         self.beside(async move { Report::Prepared(keys, prepare(discovery, wanted).await) });
+    }
+
+    /// Partitions whose claims have become old are drained and claimed anew, some at a time: copying goes on where it was.
+    fn renew_claims(&mut self) {
+        let is_old = |mine: &Mine| {
+            let account = mine.account.as_ref();
+            mine.phase == Phase::Copying && account.is_some_and(|account| account.claim_is_old())
+        };
+        let old = self.mine.iter().filter(|(_, mine)| is_old(mine));
+        let old: Vec<MirrorPartition> = old.map(|(key, _)| key.clone()).take(RENEWED_AT_ONCE).collect();
+        for key in old {
+            self.stop_copying(&key);
+            self.again(&key, Instant::now());
+        }
     }
 }

@@ -127,9 +127,10 @@ impl Supervisor {
                 });
         }
         let discovery = self.discovery.clone();
-        tokio::spawn(async move {
-            facts::release(&discovery.writer, released, RELEASE_DEADLINE).await;
+        self.releases.spawn(async move {
+            let again = facts::release(&discovery.writer, released, RELEASE_DEADLINE).await;
             drop(done);
+            again
         });
     }
 
@@ -246,7 +247,7 @@ impl Supervisor {
         }
         account.set_epochs(prepared.epochs.clone());
         account.recovered(&prepared.found, gap.map_or(at, |(from, _)| from));
-        account.claimed(prepared.claim);
+        account.claimed(prepared.claim, prepared.lease);
         let gap_text = gap.map(|(from, to)| {
             account.gap(to);
             self.view.event(Happened {

@@ -288,13 +288,30 @@ fn a_mirror_that_lost_its_end_and_was_copied_again_says_where_records_are_now() 
 }
 
 #[test]
+fn records_that_the_source_has_lost_are_a_gap_and_those_that_came_in_their_place_are_not_skipped() {
+    let before = block(Some((7, 0)), vec![run(0, 0, 100)], (100, 100));
+    let cut_back = block(Some((7, 1)), Vec::new(), (80, 100));
+    let map = PartitionMap::new(&[before.clone(), cut_back], &log(0, 101)).unwrap();
+    assert_eq!(map.to_target(79), at(Place::Exact, 79));
+    assert_eq!(map.to_target(80), at(Place::Exact, 100));
+    assert_eq!(map.to_target(90), at(Place::Beyond, 100));
+    assert_eq!(map.to_source(90), at(Place::Gap, 80));
+    let after = block(Some((7, 1)), vec![run(80, 101, 30)], (110, 131));
+    let map = PartitionMap::new(&[before, after], &log(0, 131)).unwrap();
+    assert_eq!(map.to_target(90), at(Place::Exact, 111));
+    assert_eq!(map.to_source(90), at(Place::Gap, 80));
+    assert_eq!(map.to_source(111), at(Place::Exact, 90));
+}
+
+#[test]
 fn records_that_are_there_twice_are_gone_on_with_at_the_later_one() {
     let before = block(None, vec![run(0, 0, 100)], (100, 100));
     let after = block(None, vec![run(90, 100, 20)], (110, 120));
     let map = PartitionMap::new(&[before, after], &log(0, 120)).unwrap();
     assert_eq!(map.to_target(89), at(Place::Exact, 89));
     assert_eq!(map.to_target(95), at(Place::Exact, 105));
-    assert_eq!(map.to_source(95), at(Place::Exact, 95));
+    assert_eq!(map.to_source(89), at(Place::Exact, 89));
+    assert_eq!(map.to_source(95), at(Place::Gap, 90));
     assert_eq!(map.to_source(105), at(Place::Exact, 95));
 }
 
