@@ -151,7 +151,8 @@ impl Broker {
         }
     }
 
-    /// The configuration below the topics. With one node, what was set for it counts before what was set for all.
+    /// The configuration below the topics. With one node, what was set for it counts before what was set for all; see
+    /// also [`Broker::layers_of`].
     pub(crate) fn layers<'a>(&'a self, image: &'a Image) -> Layers<'a> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         let broker = match self.nodes.as_slice() {
@@ -165,9 +166,9 @@ impl Broker {
         }
     }
 
-    /// Every key of a topic with its value.
-    pub(crate) fn describe_topic_configs(&self, topic: &Topic) -> Vec<ConfigEntry> {
-        self.layers(&self.image()).describe_topic(&topic.configs)
+    /// Every key of a topic with its value, as a node sees it.
+    pub(crate) fn describe_topic_configs(&self, topic: &Topic, node: i32) -> Vec<ConfigEntry> {
+        self.layers_of(&self.image(), node).describe_topic(&topic.configs)
     }
 
     /// Every key of a node with its value.
@@ -186,7 +187,7 @@ impl Broker {
             _ => fact(name, value, LIST),
         });
         facts
-            .chain(self.layers(&self.image()).describe_broker())
+            .chain(self.layers_of(&self.image(), node.id).describe_broker())
             .collect()
     }
 }

@@ -186,7 +186,7 @@ impl Cluster {
 
         txn::Coordinator::recover(&broker).await;
         txn::Coordinator::start_timers(&broker);
-        let connections_max = broker.settings().connections_max.min(file_limit / 2);
+        let connections_max = file_limit / 2;
         let server = Arc::new(Server::new(connections_max, broker.settings(), drain.clone()));
         for (listener, node) in listeners.into_iter().zip(broker.nodes().to_vec()) {
             server.listen(listener, node.id, broker.clone()).await;
@@ -356,7 +356,7 @@ impl Opening {
         };
         let image = broker.image();
         broker.quotas.set(image.quotas());
-        let values = |topic: &Topic| broker.layers(&image).topic_values(&topic.configs);
+        let values = |topic: &Topic, leader| broker.leader_values(&image, topic, leader);
         broker.storage.follow(&image, broker.state.deleted(), values)?;
         broker.state.forget_deleted()?;
         Ok(broker)
@@ -512,7 +512,7 @@ async fn keep_house(broker: Arc<Broker>) {
     let watch = every(WATCH_PERIOD, || broker.storage().watch());
     let mend = every(MEND_PERIOD, || broker.storage().mend());
     let checkpoints = every(CHECKPOINT_PERIOD, || broker.storage().checkpoint());
-    tokio::join!(maintenance, watch, mend, checkpoints);
+    tokio::join!(maintenance, watch, mend, checkpoints, broker.follow_leaders());
 }
 
 async fn every<F: Future<Output = ()>>(period: Duration, work: impl Fn() -> F) {

@@ -1,8 +1,8 @@
 //! Configuration: what is set where, which value counts, and how it is changed.
 //!
 //! A topic's value comes from the topic, else from what was set for the brokers while they ran, else from the
-//! properties that the cluster was started with, else from the default. All nodes share one storage engine, so what
-//! is set for a single node can only be told apart when there is only one.
+//! properties that the cluster was started with, else from the default. What is set for a single node is told apart by
+//! `node_configs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -19,6 +19,7 @@ pub mod group;
 mod group_configs;
 pub mod log;
 mod net;
+mod node_configs;
 mod nodes;
 mod partitions;
 mod quota;

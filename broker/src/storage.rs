@@ -108,7 +108,7 @@ impl Storage {
         &self,
         image: &Image,
         deleted: &BTreeSet<Uuid>,
-        values: impl Fn(&Topic) -> Values,
+        values: impl Fn(&Topic, i32) -> Values,
     ) -> Result<(), StorageError> {
         for log in self.logs.logs() {
             if found(&log).owner(image).is_some() {
@@ -126,10 +126,10 @@ impl Storage {
             }
         }
         for topic in image.topics() {
-            let config = log_config(topic, &values(topic));
-            for index in 0..topic.partitions.len() as i32 {
+            let configs = log_configs(topic, |leader| values(topic, leader));
+            for (index, config) in (0..).zip(configs) {
                 self.logs
-                    .create(&topic.name, index, topic.id, config.clone(), self.clock.now_ms())?;
+                    .create(&topic.name, index, topic.id, config, self.clock.now_ms())?;
             }
         }
         Ok(())
@@ -149,12 +149,11 @@ impl Storage {
             .map_err(|error| ApiError::invalid_config(error.to_string()))
     }
 
-    /// Makes the configuration take effect.
-    pub(crate) fn configure(&self, topic: &Topic, values: &Values) {
-        let config = log_config(topic, values);
-        for index in 0..topic.partitions.len() as i32 {
+    /// Makes the configuration take effect: in each partition that of its leader.
+    pub(crate) fn configure(&self, topic: &Topic, values: impl Fn(i32) -> Values) {
+        for (index, config) in (0..).zip(log_configs(topic, values)) {
             if let Some(log) = self.log(topic, index) {
-                log.set_config(config.clone());
+                log.set_config(config);
             }
         }
     }
@@ -164,16 +163,17 @@ impl Storage {
         &self,
         topic: &Topic,
         first: usize,
-        values: &Values,
+        values: impl Fn(i32) -> Values,
     ) -> Result<(), ApiError> {
-        let (storage, topic, config) = (self.clone(), topic.clone(), log_config(topic, values));
+        let configs = log_configs(topic, values);
+        let (storage, topic) = (self.clone(), topic.clone());
         let created = tokio::task::spawn_blocking(move || {
-            for index in first..topic.partitions.len() {
+            for (index, config) in configs.into_iter().enumerate().skip(first) {
                 let created = storage.logs.create(
                     &topic.name,
                     index as i32,
                     topic.id,
-                    config.clone(),
+                    config,
                     storage.clock.now_ms(),
                 );
                 if let Err(error) = created {
@@ -267,6 +267,22 @@ fn found(log: &Arc<Log>) -> FoundLog {
         partition: log.partition(),
         directory: log.dir().to_owned(),
     }
+}
+
+/// The configuration of each partition, from the values that its leader has.
+fn log_configs(topic: &Topic, values: impl Fn(i32) -> Values) -> Vec<LogConfig> {
+    let mut by_leader = BTreeMap::new();
+    let mut of = |leader| {
+        let config = by_leader.entry(leader);
+        config
+            .or_insert_with(|| log_config(topic, &values(leader)))
+            .clone()
+    };
+    topic
+        .partitions
+        .iter()
+        .map(|partition| of(partition.leader))
+        .collect()
 }
 
 /// What was checked when it was set can be read, unless an older version of this broker has set it.

@@ -190,8 +190,7 @@ impl Broker {
         };
         change.put_topic(topic.clone());
         let (image, _held) = change.commit_and_hold().await?;
-        self.storage()
-            .configure(&topic, &self.layers(&image).topic_values(&topic.configs));
+        self.apply_configs(&image, &topic);
         Ok(())
     }
 
@@ -212,37 +211,24 @@ impl Broker {
         if self.nodes().iter().any(|known| known.id.to_string() == node) && alterations.iter().all(is_void) {
             return Ok(());
         }
-        self.check_config_node(node)?;
+        self.check_config_node(
+            node,
+            alterations.iter().map(|alteration| alteration.name.as_str()),
+        )?;
         let configs = configs::alter(Schema::Broker, current, &alterations)?;
         let mut image = Image::clone(change.image());
         image.put_broker_configs(node, configs.clone());
-        self.storage()
-            .check_configs(&self.layers(&image).topic_values(&BTreeMap::new()))?;
+        for known in self.nodes() {
+            let layers = self.layers_of(&image, known.id);
+            self.storage()
+                .check_configs(&layers.topic_values(&BTreeMap::new()))?;
+        }
         if validate_only {
             return Ok(());
         }
         change.put_broker_configs(node, configs);
         let (image, _held) = change.commit_and_hold().await?;
-        for topic in image.topics() {
-            self.storage()
-                .configure(topic, &self.layers(&image).topic_values(&topic.configs));
-        }
-        Ok(())
-    }
-
-    /// Whether configuration can be set for this node.
-    pub(crate) fn check_config_node(&self, node: &str) -> Result<(), ApiError> {
-        if node.is_empty() {
-            return Ok(());
-        }
-        if !self.nodes().iter().any(|known| known.id.to_string() == node) {
-            return Err(ApiError::invalid_request(format!("there is no broker {node:?}")));
-        }
-        if self.nodes().len() > 1 {
-            return Err(ApiError::invalid_request(
-                "the brokers of this cluster share their storage: set it for all of them (the default entity)",
-            ));
-        }
+        image.topics().for_each(|topic| self.apply_configs(&image, topic));
         Ok(())
     }
 
@@ -412,8 +398,9 @@ impl Broker {
 
     /// Makes the logs of a topic's partitions from `first` on.
     async fn make_logs(&self, topic: &Topic, first: usize) -> Result<(), ApiError> {
-        let values = self.layers(&self.image()).topic_values(&topic.configs);
-        self.storage().create_partitions(topic, first, &values).await
+        let image = self.image();
+        let values = |leader| self.leader_values(&image, topic, leader);
+        self.storage().create_partitions(topic, first, values).await
     }
 }
 

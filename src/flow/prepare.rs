@@ -9,7 +9,6 @@ use heliostat_wire::convert::Options;
 use heliostat_wire::message::DescribeConfigsRequest;
 use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResult};
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::discover::{Discovery, Mirror};
@@ -23,9 +22,6 @@ use crate::observe::status::State;
 use crate::offsets::epochs::{Epochs, Survival};
 use crate::offsets::segments::Segment;
 use crate::topology::{Compression, Delivery, OnGap, OnRecreated};
-
-/// So many partitions are claimed at once.
-const AT_ONCE: usize = 64;
 
 /// The config that bounds the size of a batch.
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
@@ -156,7 +152,6 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     )?;
     let policies = (discovery.flow.on_gap, discovery.flow.on_recreated);
     let limits = batch_limits(&discovery, &wanted).await;
-    let places = Arc::new(Semaphore::new(AT_ONCE));
     let new: Vec<(Wanted, bool)> = wanted
         .iter()
         .zip(&known)
@@ -179,9 +174,9 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
             compression: codec(discovery.flow.compression),
             ..Options::default()
         };
-        let (discovery, places) = (discovery.clone(), places.clone());
+        let discovery = discovery.clone();
         work.spawn(async move {
-            let _place = places.acquire().await;
+            let _place = discovery.places.acquire().await;
             let prepared = match range {
                 Ok(range) => one(&discovery, &wanted, known, range, policies, options).await,
                 Err((side, reason)) => Prepared::without_claim(

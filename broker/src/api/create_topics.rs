@@ -8,7 +8,6 @@ use heliostat_wire::message::{
 use super::{Context, distinct::once};
 use crate::{
     api_error::ApiError,
-    broker::Broker,
     state::Topic,
     topics::{self, NewTopic},
 };
@@ -34,7 +33,7 @@ pub(super) async fn handle(context: Context, request: CreateTopicsRequest) -> Cr
     CreateTopicsResponse {
         throttle_time_ms,
         topics: results
-            .map(|(name, created)| result(broker, name, created))
+            .map(|(name, created)| result(&context, name, created))
             .collect(),
     }
 }
@@ -57,7 +56,11 @@ fn new_topic(topic: CreatableTopic) -> NewTopic {
     }
 }
 
-fn result(broker: &Broker, name: String, created: Result<topics::Created, ApiError>) -> CreatableTopicResult {
+fn result(
+    context: &Context,
+    name: String,
+    created: Result<topics::Created, ApiError>,
+) -> CreatableTopicResult {
     match created {
         Err(error) => CreatableTopicResult {
             name,
@@ -74,14 +77,15 @@ fn result(broker: &Broker, name: String, created: Result<topics::Created, ApiErr
                 .partitions
                 .first()
                 .map_or(-1, |partition| partition.replicas.len() as i16),
-            configs: Some(configs(broker, &topic)),
+            configs: Some(configs(context, &topic)),
             ..Default::default()
         },
     }
 }
 
-fn configs(broker: &Broker, topic: &Topic) -> Vec<CreatableTopicConfigs> {
-    let entries = broker.describe_topic_configs(topic).into_iter();
+fn configs(context: &Context, topic: &Topic) -> Vec<CreatableTopicConfigs> {
+    let node = context.peer.node_id;
+    let entries = context.broker.describe_topic_configs(topic, node).into_iter();
     entries
         .map(|entry| CreatableTopicConfigs {
             config_source: entry.source() as i8,

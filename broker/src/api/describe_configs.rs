@@ -36,7 +36,7 @@ pub(super) async fn handle(context: Context, request: DescribeConfigsRequest) ->
     });
     let results = resources
         .into_iter()
-        .map(|resource| describe(&context.broker, resource, detail))
+        .map(|resource| describe(&context, resource, detail))
         .collect();
     DescribeConfigsResponse {
         results,
@@ -44,13 +44,13 @@ pub(super) async fn handle(context: Context, request: DescribeConfigsRequest) ->
     }
 }
 
-fn describe(broker: &Broker, asked: DescribeConfigsResource, detail: Detail) -> DescribeConfigsResult {
+fn describe(context: &Context, asked: DescribeConfigsResource, detail: Detail) -> DescribeConfigsResult {
     let wanted = |entry: &ConfigEntry| match &asked.configuration_keys {
         // librdkafka asks for all keys with an empty list.
         None => true,
         Some(keys) => keys.is_empty() || keys.contains(&entry.name),
     };
-    let (error, configs) = match entries(broker, asked.resource_type, &asked.resource_name) {
+    let (error, configs) = match entries(context, asked.resource_type, &asked.resource_name) {
         Ok(entries) => (
             None,
             entries
@@ -71,10 +71,11 @@ fn describe(broker: &Broker, asked: DescribeConfigsResource, detail: Detail) -> 
     }
 }
 
-fn entries(broker: &Broker, resource_type: i8, name: &str) -> Result<Vec<ConfigEntry>, ApiError> {
+fn entries(context: &Context, resource_type: i8, name: &str) -> Result<Vec<ConfigEntry>, ApiError> {
+    let broker = &context.broker;
     match resource_type {
         resource::TOPIC => match broker.image().topic(name) {
-            Some(topic) => Ok(broker.describe_topic_configs(topic)),
+            Some(topic) => Ok(broker.describe_topic_configs(topic, context.peer.node_id)),
             None => Err(match names::problem(name) {
                 Some(problem) => ApiError::new(ErrorCode::InvalidTopicException, problem),
                 None => ApiError::unknown_topic(name),

@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use crate::{api::Peer, broker::Broker, state::settings::Settings};
-use admission::{Admission, Verdict};
+use admission::{Admission, Limits, Verdict};
 use memory::FrameMemory;
 use port::Port;
 
@@ -53,7 +53,7 @@ impl Server {
             drain,
             abort: CancellationToken::new(),
             memory: Arc::new(FrameMemory::new(settings.queued_max_request_bytes)),
-            admission: Arc::new(Admission::new(connections_max, settings)),
+            admission: Arc::new(Admission::new(connections_max)),
             runtime: Handle::current(),
             ports: Mutex::default(),
         }
@@ -116,21 +116,22 @@ impl Server {
                         () = tokio::time::sleep(pause) => {}
                     }
                 }
-                let place = match admission.judge(address.ip(), broker.quotas()) {
-                    Verdict::Serve(place) => place,
-                    Verdict::Delay(delay, permit) => {
-                        let drain = drain.clone();
-                        tasks.spawn(async move {
-                            let (_permit, _socket) = (permit, socket);
-                            let _ = tokio::time::timeout(delay, drain.cancelled()).await;
-                        });
-                        continue;
-                    }
-                    Verdict::Close(reason) => {
-                        debug!(%address, reason, "connection refused");
-                        continue;
-                    }
-                };
+                let place =
+                    match admission.judge(address.ip(), &Limits::of(&broker, node_id), broker.quotas()) {
+                        Verdict::Serve(place) => place,
+                        Verdict::Delay(delay, permit) => {
+                            let drain = drain.clone();
+                            tasks.spawn(async move {
+                                let (_permit, _socket) = (permit, socket);
+                                let _ = tokio::time::timeout(delay, drain.cancelled()).await;
+                            });
+                            continue;
+                        }
+                        Verdict::Close(reason) => {
+                            debug!(%address, reason, "connection refused");
+                            continue;
+                        }
+                    };
                 let Some(peer) = peer_of(&socket, address, node_id) else {
                     continue;
                 };

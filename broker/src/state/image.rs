@@ -200,6 +200,12 @@ impl Image {
         self.brokers.get(node).unwrap_or(&NONE)
     }
 
+    /// Whether anything was set for a single node.
+    pub fn has_node_configs(&self) -> bool {
+        let mut brokers = self.brokers.iter();
+        brokers.any(|(node, configs)| !node.is_empty() && !configs.is_empty())
+    }
+
     /// What was set for a group.
     pub fn group_configs(&self, group_id: &str) -> &BrokerConfigs {
         static NONE: BrokerConfigs = BrokerConfigs::new();

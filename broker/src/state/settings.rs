@@ -1,8 +1,8 @@
 //! The properties that a cluster was started with, as typed values.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use super::keys::{self, BROKER_KEYS};
+use super::keys::BROKER_KEYS;
 use crate::group::{ConsumerConfig, MigrationPolicy};
 use crate::log::FlushPolicy;
 
@@ -28,10 +28,7 @@ pub(crate) struct Settings {
     pub(crate) retention_check_interval: Duration,
     /// `None` without a limit.
     pub(crate) connection_creation_rate_max: Option<f64>,
-    pub(crate) connections_max: usize,
     pub(crate) fetch_session_cache_slots: usize,
-    pub(crate) connections_per_ip_max: usize,
-    pub(crate) connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     pub(crate) num_partitions: i32,
     pub(crate) offset_metadata_max_bytes: usize,
     pub(crate) offsets_retention_check_interval: Duration,
@@ -84,13 +81,7 @@ impl Settings {
                 number if number >= i64::from(i32::MAX) => None,
                 number => Some(number as f64),
             },
-            connections_max: values.size("max.connections"),
             fetch_session_cache_slots: values.size("max.incremental.fetch.session.cache.slots"),
-            connections_per_ip_max: values.size("max.connections.per.ip"),
-            connections_per_ip_overrides: keys::address_counts(
-                values.text("max.connections.per.ip.overrides"),
-            )
-            .unwrap_or_default(),
             num_partitions: values.number("num.partitions") as i32,
             offset_metadata_max_bytes: values.size("offset.metadata.max.bytes"),
             offsets_retention_check_interval: values.millis("offsets.retention.check.interval.ms"),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use heliostat_wire::{
     ErrorCode,
     message::{
-        AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, alter_configs,
+        AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
+        alter_configs,
         describe_configs::{DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult},
         incremental_alter_configs::{AlterConfigsResource, AlterableConfig},
     },
@@ -235,17 +236,110 @@ async fn what_is_set_for_brokers_is_the_default_of_topics() {
 }
 
 #[tokio::test]
-async fn nodes_that_share_their_storage_are_configured_together() {
+async fn what_is_set_for_a_node_counts_for_the_partitions_that_it_leads() {
+    let cluster = start_nodes(3, &[]).await;
+    let mut client = Client::of(&cluster).await;
+    client.create_topic("t", 3, &[]).await;
+    let for_all = [("message.max.bytes", SET, Some("2000"))];
+    assert_eq!(alter(&mut client, BROKER, "", &for_all).await, 0);
+    let for_second = [("message.max.bytes", SET, Some("100"))];
+    assert_eq!(alter(&mut client, BROKER, "2", &for_second).await, 0);
+
+    for (node, value, source) in [("1", "2000", 3), ("2", "100", 2), ("3", "2000", 3)] {
+        let shown = configs(&mut client, BROKER, node).await;
+        assert_eq!(shown["message.max.bytes"].value.as_deref(), Some(value), "{node}");
+        assert_eq!(shown["message.max.bytes"].config_source, source, "{node}");
+        // Of a topic each node shows what it goes by itself.
+        let at = cluster.addresses()[node.parse::<usize>().unwrap() - 1];
+        let topic = configs(&mut Client::connect(at).await, TOPIC, "t").await;
+        assert_eq!(topic["max.message.bytes"].value.as_deref(), Some(value), "{node}");
+    }
+
+    // Each leader goes by its own, from the first moment on, and whoever takes over by what it has.
+    client.create_topic("u", 3, &[]).await;
+    let large = || crate::records::batch(&[&"x".repeat(500)]);
+    for topic in ["t", "u"] {
+        let partitions = client.metadata(&[topic]).await.topics.remove(0).partitions;
+        for partition in partitions {
+            let (index, leader) = (partition.partition_index, partition.leader_id);
+            let at = cluster.addresses()[usize::try_from(leader).unwrap() - 1];
+            let expected = if leader == 2 {
+                ErrorCode::MessageTooLarge.code()
+            } else {
+                0
+            };
+            let mut leader = Client::connect(at).await;
+            let said = crate::records::produce(&mut leader, topic, index, large()).await;
+            assert_eq!(said.error_code, expected, "{topic}-{index}");
+        }
+    }
+    assert_eq!(
+        alter(&mut client, BROKER, "2", &[("message.max.bytes", DELETE, None)]).await,
+        0
+    );
+    let shown = configs(&mut client, BROKER, "2").await;
+    assert_eq!(shown["message.max.bytes"].value.as_deref(), Some("2000"));
+}
+
+#[tokio::test]
+async fn partitions_go_by_what_was_set_for_their_new_leader() {
+    let cluster = start_nodes(2, &[("default.replication.factor", "2")]).await;
+    let mut client = Client::of(&cluster).await;
+    client.create_topic("t", 2, &[]).await;
+    let for_second = [("message.max.bytes", SET, Some("100"))];
+    assert_eq!(alter(&mut client, BROKER, "2", &for_second).await, 0);
+    cluster.control().stop_node(1).await.unwrap();
+    let mut second = Client::connect(cluster.addresses()[1]).await;
+    let large = crate::records::batch(&[&"x".repeat(500)]);
+    let deadline = tokio::time::Instant::now() + crate::client::PATIENCE;
+    for index in 0..2 {
+        loop {
+            let said = crate::records::produce(&mut second, "t", index, large.clone()).await;
+            if said.error_code == ErrorCode::MessageTooLarge.code() {
+                break;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{index}: {}",
+                said.error_code
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn limits_of_connections_are_those_of_each_node_and_take_effect_at_once() {
     let cluster = start_nodes(2, &[]).await;
     let mut client = Client::of(&cluster).await;
-    let changes = [("log.retention.ms", SET, Some("1"))];
-    assert_eq!(
-        alter(&mut client, BROKER, "2", &changes).await,
-        ErrorCode::InvalidRequest.code()
-    );
-    assert_eq!(alter(&mut client, BROKER, "", &changes).await, 0);
-    let second = configs(&mut client, BROKER, "2").await;
-    assert_eq!(second["log.retention.ms"].value.as_deref(), Some("1"));
+    let limit = [("max.connections.per.ip", SET, Some("1"))];
+    assert_eq!(alter(&mut client, BROKER, "2", &limit).await, 0);
+    let is_served = async |node: usize| {
+        let mut client = Client::connect(cluster.addresses()[node - 1]).await;
+        client.try_write(&MetadataRequest::default(), 12).await.is_ok() && client.read_frame().await.is_some()
+    };
+    let mut held = Client::connect(cluster.addresses()[1]).await;
+    held.metadata(&[]).await;
+    assert!(!is_served(2).await);
+    assert!(is_served(1).await);
+    let overrides = [("max.connections.per.ip.overrides", SET, Some("127.0.0.1:3"))];
+    assert_eq!(alter(&mut client, BROKER, "", &overrides).await, 0);
+    assert!(is_served(2).await);
+    let none = [("max.connections", SET, Some("1"))];
+    assert_eq!(alter(&mut client, BROKER, "2", &none).await, 0);
+    assert!(!is_served(2).await);
+}
+
+#[tokio::test]
+async fn what_nodes_share_cannot_be_set_for_one() {
+    let cluster = start_nodes(2, &[]).await;
+    let mut client = Client::of(&cluster).await;
+    let refused = ErrorCode::InvalidRequest.code();
+    let threads = [("log.cleaner.threads", SET, Some("2"))];
+    assert_eq!(alter(&mut client, BROKER, "2", &threads).await, refused);
+    assert_eq!(alter(&mut client, BROKER, "", &threads).await, 0);
+    let retention = [("log.retention.ms", SET, Some("5"))];
+    assert_eq!(alter(&mut client, BROKER, "3", &retention).await, refused);
+    assert_eq!(alter(&mut client, BROKER, "2", &retention).await, 0);
 }
 
 #[tokio::test]
