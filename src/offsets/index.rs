@@ -16,13 +16,17 @@ pub struct BlockIndex {
     blocks: BTreeMap<BlockId, Entry>,
     /// There are more behind these, which are not known.
     is_cut: bool,
-    /// The mirror of the block that was written last.
-    mirror: Option<u64>,
-    /// The last one of that mirror that was taken back. They are taken back in their order.
-    taken_back: Option<BlockId>,
-    /// Only what comes after this one is looked for.
-    after: Option<BlockId>,
+    /// The last one of each mirror that was taken back. They are taken back in their order.
+    taken_back: Floors,
+    /// Only what comes after these is looked for.
+    after: Floors,
 }
+
+/// Blocks by the mirror that they speak of.
+type Floors = BTreeMap<Option<u64>, BlockId>;
+
+/// Of so many mirrors of one name it is remembered at once what was taken back.
+const MIRRORS_MAX: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
@@ -50,13 +54,8 @@ impl BlockIndex {
             end: block.target_position,
             mirror: block.target_topic_id.as_deref().map(short),
         };
-        match self.after {
-            Some(after) if entry.mirror == self.mirror && id <= after => return,
-            // Offsets begin anew.
-            None if entry.mirror != self.mirror => {
-                (self.mirror, self.taken_back) = (entry.mirror, None);
-            }
-            _ => {}
+        if self.after.get(&entry.mirror).is_some_and(|after| id <= *after) {
+            return;
         }
         let is_behind = || self.blocks.last_key_value().is_none_or(|(last, _)| id > *last);
         if self.is_cut && is_behind() {
@@ -71,17 +70,15 @@ impl BlockIndex {
 
     /// A block was taken back.
     pub fn remove(&mut self, id: &BlockId) {
-        let known = self.blocks.remove(id);
-        if known.is_none_or(|entry| entry.mirror == self.mirror) {
-            self.taken_back = self.taken_back.max(Some(*id));
+        if let Some(entry) = self.blocks.remove(id) {
+            raise(&mut self.taken_back, entry.mirror, *id);
         }
     }
 
     /// An index to look for those that follow with, in a topic that may hold still what was taken back.
     pub fn following(&self) -> BlockIndex {
         BlockIndex {
-            mirror: self.mirror,
-            after: self.taken_back,
+            after: self.taken_back.clone(),
             ..BlockIndex::default()
         }
     }
@@ -103,13 +100,11 @@ impl BlockIndex {
 
     /// Takes in what was found when the topic was gone through again; what was written meanwhile is known already.
     pub fn refill(&mut self, found: BlockIndex) {
-        let found = BlockIndex {
-            mirror: self.mirror,
-            taken_back: self.taken_back.max(found.taken_back),
-            after: None,
-            ..found
-        };
         let written = std::mem::replace(self, found);
+        self.after.clear();
+        for (mirror, id) in written.taken_back {
+            raise(&mut self.taken_back, mirror, id);
+        }
         for (id, entry) in written.blocks {
             if self.is_cut && self.blocks.last_key_value().is_none_or(|(last, _)| id > *last) {
                 break;
@@ -144,6 +139,14 @@ impl BlockIndex {
         let next = self.blocks.range(after).find(|(other, _)| other.1 == id.1);
         let next = next.map_or(last, |(next, _)| *next);
         next > id && next.0 <= start
+    }
+}
+
+fn raise(floors: &mut Floors, mirror: Option<u64>, id: BlockId) {
+    let floor = floors.entry(mirror).or_insert(id);
+    *floor = id.max(*floor);
+    if floors.len() > MIRRORS_MAX {
+        floors.pop_first();
     }
 }
 

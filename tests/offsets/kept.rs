@@ -1,5 +1,6 @@
 //! What the map keeps: of topics that were deleted and made again, and of a source that is away.
 
+use heliostat::offsets::index::BLOCKS_MAX;
 use heliostat::offsets::record::{BlockId, MapRecord, topic_name};
 
 use super::*;
@@ -114,6 +115,49 @@ fn blocks_of_what_the_mirror_has_lost_are_taken_back_and_no_others() {
     rig.copy(&mut daemon, TOPIC);
     rig.expect_true(0);
     Exact::read(&sides).expect_equal().expect_whole_map();
+}
+
+#[test]
+fn blocks_without_number_are_taken_back_bit_by_bit() {
+    let rig = Rig::start("");
+    rig.primary.create_topic(TOPIC, 1, &[]);
+    rig.primary
+        .produce(TOPIC, &values("v", 0, 20), Producing::default());
+    let mut daemon = Daemon::start(&rig.file);
+    rig.copy(&mut daemon, TOPIC);
+    rig.standby.delete_records(MIRROR, 0, 20);
+    // As if there had been many owners, more than a daemon knows the blocks of at once.
+    let map = topic_name("primary");
+    let last = rig.standby.read(&map).pop().expect("the last block");
+    let mut block: Value =
+        serde_json::from_slice(last.value.as_deref().unwrap_or_default()).expect("a block in JSON");
+    let others = (0..BLOCKS_MAX + 1_000).map(|number| {
+        let key = serde_json::json!({ "topic": MIRROR, "partition": 0, "block": number % 20, "owner": [number + 1_000, 0] });
+        block["producer_id"] = (number + 1_000).into();
+        let bytes = [key, block.clone()].map(|json| serde_json::to_vec(&json).expect("JSON"));
+        Rec::new(0, Some(&bytes[0]), Some(&bytes[1]))
+    });
+    let mut records: Vec<Rec> = others.collect();
+    records.push(Rec::new(0, last.key.as_deref(), last.value.as_deref()));
+    rig.standby.produce(&map, &records, Producing::default());
+    let all = blocks(&rig);
+    assert!(all.len() > BLOCKS_MAX + 1_000);
+    daemon.restart();
+    wait_for(LIMIT, "only the last block is left", || {
+        let left = blocks(&rig).len();
+        if left == 1 {
+            Ok(())
+        } else {
+            Err(format!("{left} blocks"))
+        }
+    });
+    // A daemon that starts with all of that in the topic, and all that took it back, knows as much.
+    daemon.process().kill();
+    daemon.restart();
+    rig.primary
+        .produce(TOPIC, &values("later", 0, 20), Producing::default());
+    rig.copy(&mut daemon, TOPIC);
+    rig.expect_true(0);
 }
 
 #[test]

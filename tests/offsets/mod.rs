@@ -1,5 +1,6 @@
 //! `heliostat offsets`: what it says of each offset is held against what lies on both clusters, record by record.
 
+mod kafka;
 mod kept;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ use crate::offsets::index::BlockIndex;
 use crate::offsets::read::scan;
 use crate::offsets::record::{Block, Key, MapRecord};
 
-/// Every so many beats the mirrors' log starts are asked for. Only retention and DeleteRecords move them, which takes its time.
+/// Every so many beats the mirrors' log starts are asked for, if nothing is left to be taken back. Only retention and DeleteRecords move them, which takes its time.
 const EXPIRE_EVERY: u64 = 5;
 
 /// At most so many blocks are taken back at a time, so that facts never wait long behind them.
@@ -16,7 +16,8 @@ const EXPIRED_AT_ONCE: usize = 2_000;
 impl Supervisor {
     /// Take back blocks of partitions that this daemon copies, where the map has more than the one that copying goes on from.
     pub(super) fn expire(&mut self) {
-        if self.beats % EXPIRE_EVERY != EXPIRE_EVERY / 2 || self.expiring {
+        let is_time = self.beats % EXPIRE_EVERY == EXPIRE_EVERY / 2;
+        if self.expiring || !(is_time || std::mem::take(&mut self.more_expired)) {
             return;
         }
         let maps = &self.discovery.target_maps;
@@ -33,15 +34,17 @@ impl Supervisor {
         self.expiring = true;
         let discovery = self.discovery.clone();
         self.beside(async move {
-            if let Err(reason) = expire(&discovery, own).await {
+            let more = expire(&discovery, own).await.unwrap_or_else(|reason| {
                 tracing::debug!(flow = %discovery.flow.name, "take back blocks of the offset map: {reason}");
-            }
-            Report::Expired
+                false
+            });
+            Report::Expired(more)
         });
     }
 }
 
-async fn expire(discovery: &Discovery, own: Vec<(MirrorPartition, Option<String>)>) -> Result<(), String> {
+/// Returns whether there is more to take back.
+async fn expire(discovery: &Discovery, own: Vec<(MirrorPartition, Option<String>)>) -> Result<bool, String> {
     let maps = &discovery.target_maps;
     let used_up: HashMap<MirrorPartition, BlockIndex> = own
         .iter()
@@ -77,11 +80,12 @@ async fn expire(discovery: &Discovery, own: Vec<(MirrorPartition, Option<String>
         expired.extend(blocks.into_iter().map(|id| (key(id), None)));
     }
     if expired.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     tracing::debug!(flow = %discovery.flow.name, blocks = expired.len(), "the offset map's blocks of what the target does not have any more are taken back");
     let written = discovery.writer.blocks(&expired).await;
-    written.map_err(|error| error.to_string())
+    written.map_err(|error| error.to_string())?;
+    Ok(expired.len() == EXPIRED_AT_ONCE)
 }
 
 /// Goes through the map topic for the blocks of partitions that were not kept in memory.
