@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heliostat_wire::client::Client;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
     TopicResult,
@@ -14,7 +15,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::native::admin as native;
 use super::native::{OffsetSpec, PartitionOffset, TopicDescription};
-use super::{Cluster, ClusterError};
+use super::{Cluster, ClusterError, offsets};
 
 /// How long one call may take before the cluster counts as away.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,6 +28,8 @@ const OFFSETS_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Admin {
     cluster: Arc<Cluster>,
     client: Arc<AdminClient<Context>>,
+    /// For what is asked often and of many partitions, where the cluster can be reached so.
+    wire: Option<Client>,
 }
 
 struct Context;
@@ -84,7 +87,14 @@ impl Admin {
         Ok(Admin {
             cluster,
             client: Arc::new(client),
+            wire: None,
         })
+    }
+
+    /// Offsets are asked for by this client from here on.
+    pub fn with_wire(mut self, client: Client) -> Admin {
+        self.wire = Some(client);
+        self
     }
 
     /// The cluster that it asks.
@@ -149,6 +159,9 @@ impl Admin {
         partitions: Vec<(String, i32)>,
         spec: OffsetSpec,
     ) -> Result<Vec<PartitionOffset>, ClusterError> {
+        if let Some(client) = &self.wire {
+            return self.offsets_by_wire(client, partitions, spec).await;
+        }
         self.first_see_whether_it_is_there().await?;
         self.blocking("list offsets", move |client| {
             let wanted: Vec<(&str, i32)> = partitions.iter().map(|(topic, p)| (topic.as_str(), *p)).collect();
@@ -166,6 +179,35 @@ impl Admin {
             }
         })
         .await
+    }
+
+    async fn offsets_by_wire(
+        &self,
+        client: &Client,
+        partitions: Vec<(String, i32)>,
+        spec: OffsetSpec,
+    ) -> Result<Vec<PartitionOffset>, ClusterError> {
+        let away = |reason: String| {
+            self.cluster.failed(&reason);
+            ClusterError {
+                cluster: self.cluster.alias.clone(),
+                call: "list offsets".into(),
+                reason,
+                away: true,
+            }
+        };
+        let found = tokio::time::timeout(OFFSETS_TIMEOUT, offsets::list(client, partitions, spec)).await;
+        let found = found.map_err(|_| away(format!("no answer within {} s", OFFSETS_TIMEOUT.as_secs())))?;
+        let failed = |(found, _): &&(PartitionOffset, _)| {
+            found.offset.as_ref().is_err_and(|code| is_away(Some(*code)))
+        };
+        // Where not one partition was answered, it is the cluster that is away.
+        if !found.is_empty() && found.iter().filter(failed).count() == found.len() {
+            let reason = found.into_iter().find_map(|(_, reason)| reason);
+            return Err(away(reason.unwrap_or_else(|| "no broker answers".into())));
+        }
+        self.cluster.answered();
+        Ok(found.into_iter().map(|(found, _)| found).collect())
     }
 
     /// How many members a consumer group has now.
@@ -230,12 +272,12 @@ impl Admin {
         Ok(configs)
     }
 
-    /// Creates topics, in one request. Returns what became of each, by name; that it is there already is no error.
+    /// Creates topics, in one request. Returns of each, by name, whether it was made; that it is there already is no error.
     pub async fn create_topics(
         &self,
         topics: &[TopicSpec],
         replication_factor: Option<i16>,
-    ) -> Result<Vec<(String, Result<(), ClusterError>)>, ClusterError> {
+    ) -> Result<Vec<(String, Result<bool, ClusterError>)>, ClusterError> {
         let replication = i32::from(replication_factor.unwrap_or(-1));
         let new: Vec<NewTopic<'_>> = topics
             .iter()
@@ -252,7 +294,8 @@ impl Admin {
         let first = topics.first().map_or("", |topic| &topic.name);
         let results = self.noted(&call(first), self.client.create_topics(&new, &options()).await)?;
         let outcome = |result: TopicResult| match result {
-            Ok(name) | Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => (name, Ok(())),
+            Ok(name) => (name, Ok(true)),
+            Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => (name, Ok(false)),
             Err((name, code)) => {
                 let error = self.error(&call(&name), &KafkaError::AdminOp(code));
                 (name, Err(error))
@@ -268,7 +311,7 @@ impl Admin {
         replication_factor: Option<i16>,
     ) -> Result<(), ClusterError> {
         let created = self.create_topics(&[topic], replication_factor).await?;
-        created.into_iter().try_for_each(|(_, result)| result)
+        created.into_iter().try_for_each(|(_, made)| made.map(|_| ()))
     }
 
     /// Raises a topic's number of partitions.

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod native;
+pub mod offsets;
 
 use std::sync::{Arc, Mutex};
 

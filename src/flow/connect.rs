@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::daemon::Fleet;
 use super::discover::Discovery;
 use super::exactly_once;
@@ -15,6 +17,9 @@ use crate::topology::{Delivery, Engine, Flow};
 /// How the map topic is kept. Compaction leaves the newest segment of a log alone: with Kafka's 1 GiB a daemon that starts would read
 /// far more than what counts.
 const MAP_CONFIGS: [(&str, &str); 2] = [("cleanup.policy", "compact"), ("segment.bytes", "33554432")];
+
+/// So many partitions of a flow are claimed at once.
+const CLAIMS_AT_ONCE: usize = 64;
 
 /// Why a flow cannot start.
 #[derive(Debug)]
@@ -71,6 +76,13 @@ pub async fn connect(
     )?);
     target_maps.follow(&map_topic);
     let writer = Arc::new(MapWriter::start(target, &name("map-writer"), &map_topic)?);
+    let (source_admin, target_admin) = match &wire {
+        Some((from, to)) => (
+            source_admin.with_wire(from.clone()),
+            target_admin.with_wire(to.clone()),
+        ),
+        None => (source_admin, target_admin),
+    };
     Ok(Discovery {
         flow: flow.clone(),
         source: source_admin,
@@ -83,6 +95,7 @@ pub async fn connect(
         map_topic,
         writer,
         wire,
+        places: Arc::new(Semaphore::new(CLAIMS_AT_ONCE)),
         claim_period,
     })
 }

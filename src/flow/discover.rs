@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heliostat_wire::client::Client;
+use tokio::sync::Semaphore;
 
 use super::mirror_topic;
 use crate::cluster::admin::{ConfigValue, TopicSpec};
@@ -73,6 +74,8 @@ pub struct Discovery {
     pub writer: Arc<MapWriter>,
     /// Heliostat's own clients of source and target, for the engine that uses them.
     pub wire: Option<(Client, Client)>,
+    /// For partitions that are claimed at once.
+    pub places: Arc<Semaphore>,
     /// After what time a claim of a partition is renewed.
     pub claim_period: Duration,
 }
@@ -209,10 +212,12 @@ impl Discovery {
                 .target
                 .create_topics(&specs, self.flow.replication_factor)
                 .await?;
-            let mut created: HashMap<String, Result<(), ClusterError>> = created.into_iter().collect();
+            let mut created: HashMap<String, Result<bool, ClusterError>> = created.into_iter().collect();
             for (candidate, spec) in some {
-                match created.remove(&spec.name).unwrap_or(Ok(())) {
-                    Ok(()) => tracing::info!(
+                match created.remove(&spec.name).unwrap_or(Ok(false)) {
+                    // The answer to the request before may have been lost, or the brokers have not heard of it yet.
+                    Ok(false) => {}
+                    Ok(true) => tracing::info!(
                         flow = %self.flow.name, topic = %candidate.topic, target_topic = %candidate.target_topic,
                         partitions = candidate.partitions, "created mirror topic"
                     ),

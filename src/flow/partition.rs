@@ -32,6 +32,8 @@ pub struct Mine {
     records_then: u64,
     /// The next attempt sends one record alone at first.
     pub careful: bool,
+    /// The source offset of the record that the target refused last, as far as it said which.
+    pub at_fault: Option<i64>,
 }
 
 /// What a partition waits for.
@@ -63,6 +65,7 @@ impl Mine {
             failures: 0,
             records_then: 0,
             careful: false,
+            at_fault: None,
         }
     }
 
@@ -100,6 +103,16 @@ impl Mine {
         let wait = backoff(self.failures, FIRST_RETRY, LONGEST_RETRY);
         self.failures += 1;
         Instant::now() + wait
+    }
+
+    /// When to try again where the next attempt can get further than this one: at once after the first failure, and otherwise as after any other.
+    /// The first is returned as such, so that nobody needs to hear of it.
+    pub fn retry_soon(&mut self) -> Result<Instant, Instant> {
+        let later = self.retry_at();
+        match self.failures {
+            1 => Ok(Instant::now()),
+            _ => Err(later),
+        }
     }
 
     /// If what was on its way after a failure is settled, what comes next.

@@ -9,7 +9,6 @@ use heliostat_wire::convert::Options;
 use heliostat_wire::message::DescribeConfigsRequest;
 use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResult};
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::discover::{Discovery, Mirror};
@@ -23,9 +22,6 @@ use crate::observe::status::State;
 use crate::offsets::epochs::{Epochs, Survival};
 use crate::offsets::segments::Segment;
 use crate::topology::{Compression, Delivery, OnGap, OnRecreated};
-
-/// So many partitions are claimed at once.
-const AT_ONCE: usize = 64;
 
 /// The config that bounds the size of a batch.
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
@@ -85,6 +81,8 @@ pub struct Prepared {
     pub epochs: Epochs,
     /// The source offsets that were copied, and are gone from the source's log or hold something else now: first, and after the last.
     pub replaced: Option<(i64, i64)>,
+    /// What is on record is of no use any more: from where on it is copied has to be there before anything is.
+    is_to_be_stated: bool,
 }
 
 /// How to go on with a partition.
@@ -124,6 +122,7 @@ impl Prepared {
             found: Vec::new(),
             epochs: Epochs::default(),
             replaced: None,
+            is_to_be_stated: false,
         }
     }
 }
@@ -153,7 +152,6 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     )?;
     let policies = (discovery.flow.on_gap, discovery.flow.on_recreated);
     let limits = batch_limits(&discovery, &wanted).await;
-    let places = Arc::new(Semaphore::new(AT_ONCE));
     let new: Vec<(Wanted, bool)> = wanted
         .iter()
         .zip(&known)
@@ -176,9 +174,9 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
             compression: codec(discovery.flow.compression),
             ..Options::default()
         };
-        let (discovery, places) = (discovery.clone(), places.clone());
+        let discovery = discovery.clone();
         work.spawn(async move {
-            let _place = places.acquire().await;
+            let _place = discovery.places.acquire().await;
             let prepared = match range {
                 Ok(range) => one(&discovery, &wanted, known, range, policies, options).await,
                 Err((side, reason)) => Prepared::without_claim(
@@ -199,7 +197,7 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     let beginnings: Vec<Beginning> = new
         .iter()
         .zip(&prepared)
-        .filter(|((_, is_new), prepared)| *is_new || prepared.replaced.is_some())
+        .filter(|((_, is_new), prepared)| *is_new || prepared.is_to_be_stated)
         .filter_map(|((wanted, _), prepared)| beginning(wanted, prepared, &on_target))
         .collect();
     facts::begin(&discovery.writer, &beginnings)
@@ -213,7 +211,7 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     Ok(prepared)
 }
 
-/// Where a partition begins of which nothing is on record, or of whose source log the end was replaced. It is on record before the first record is copied: whoever comes after a crash
+/// Where a partition begins of which nothing is on record, or where one of the logs has lost its end. It is on record before the first record is copied: whoever comes after a crash
 /// knows from where on the mirror's records count, and which were gone before they were copied.
 fn beginning(wanted: &Wanted, prepared: &Prepared, on_target: &[PartitionOffset]) -> Option<Beginning> {
     let Decision::Copy {
@@ -356,6 +354,7 @@ async fn one(
         options,
         found: taken.segments,
         epochs,
+        is_to_be_stated: replaced.is_some() || taken.is_loss,
         replaced,
     }
 }

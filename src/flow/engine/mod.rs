@@ -28,6 +28,8 @@ pub struct Start {
     pub account: Arc<Account>,
     /// One record alone until it is acknowledged: the last attempt failed, and what follows it must not be written again and again.
     pub careful: bool,
+    /// The source offset of a record that the target has refused: it is sent alone, and only once all before it has arrived.
+    pub at_fault: Option<i64>,
     /// What makes this daemon the only writer, for an engine that copies exactly once.
     pub claim: Option<Claim>,
     /// What batches of the mirror topic may be like.

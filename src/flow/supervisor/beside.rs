@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// So many partitions are prepared by the same requests.
+const PREPARED_TOGETHER: usize = 250;
+
 /// Claims of so many partitions are renewed at the same time, so that a flow with many does not stand still.
 const RENEWED_AT_ONCE: usize = 16;
 
@@ -38,6 +41,7 @@ impl Supervisor {
 
     pub(super) fn beat(&mut self) {
         self.beats += 1;
+        while self.releases.try_join_next().is_some() {}
         self.write_facts();
         self.expire();
         self.ask_offsets();
@@ -134,9 +138,13 @@ impl Supervisor {
         self.renew_claims();
         self.heed_pauses();
         let keys = due(&self.mine, Instant::now());
-        if keys.is_empty() {
-            return;
+        // In portions, so that the first are copied while the last are prepared.
+        for keys in keys.chunks(PREPARED_TOGETHER) {
+            self.prepare(keys.to_vec());
         }
+    }
+
+    fn prepare(&mut self, keys: Vec<MirrorPartition>) {
         let mut wanted = Vec::with_capacity(keys.len());
         for key in &keys {
             if let Some(partition) = self.mine.get_mut(key) {

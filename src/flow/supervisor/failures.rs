@@ -37,9 +37,19 @@ impl Supervisor {
         let Some(partition) = self.mine.get_mut(key) else {
             return;
         };
-        let at_once = side == Side::Source && is_out_of_range(code);
+        let position = partition
+            .account
+            .as_ref()
+            .map(|account| account.snapshot().position);
+        let is_of_record = side == Side::Target && is_of_record(code);
+        partition.at_fault = offset.filter(|_| is_of_record).or(partition.at_fault);
+        let mut at_once = side == Side::Source && is_out_of_range(code);
         let retry_at = if at_once {
             Instant::now()
+        } else if is_of_record && self.discovery.wire.is_some() && gets_further(code, offset, position) {
+            let soon = partition.retry_soon();
+            at_once = soon.is_ok();
+            soon.unwrap_or_else(|later| later)
         } else if is_fenced(side, code) {
             // Until then the group has said whose it is: to claim it now would take it from its owner again.
             Instant::now() + self.flow.session_timeout + FENCED_MARGIN
@@ -48,10 +58,6 @@ impl Supervisor {
         };
         partition.careful = side == Side::Target && !is_unclear(code);
         let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
-        let position = partition
-            .account
-            .as_ref()
-            .map(|account| account.snapshot().position);
         let position = offset.or(position);
         partition.phase = Phase::Draining(retry_at);
         if at_once {
@@ -136,6 +142,28 @@ fn is_unclear(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Whether the target refuses a record for what it is.
+fn is_of_record(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::MessageSizeTooLarge
+            | Code::InvalidMessage
+            | Code::InvalidMessageSize
+            | Code::InvalidRecord
+            | Code::InvalidTimestamp
+    )
+}
+
+/// Whether the next attempt can get further than the one in which the target refused a batch: what comes before the record at fault arrives by
+/// itself, and what is too large as a batch is cut to the limit that the mirror has now.
+fn gets_further(code: RDKafkaErrorCode, offset: Option<i64>, position: Option<i64>) -> bool {
+    match offset {
+        Some(_) => offset > position,
+        None => code == RDKafkaErrorCode::MessageSizeTooLarge,
+    }
+}
+
 /// Whether the target may have a partition that the writer has not heard of.
 fn is_not_known_yet(side: Side, code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
@@ -170,14 +198,7 @@ fn failure(flow: &Flow, side: Side, code: RDKafkaErrorCode, text: &str, position
             format!("cannot be read from {}{at}: {text}", flow.source),
             format!("what the reason says is mended; {again}"),
         ),
-        (
-            Side::Target,
-            Code::MessageSizeTooLarge
-            | Code::InvalidMessage
-            | Code::InvalidMessageSize
-            | Code::InvalidRecord
-            | Code::InvalidTimestamp,
-        ) => {
+        (Side::Target, code) if is_of_record(code) => {
             let cure = match code {
                 Code::MessageSizeTooLarge => "raise max.message.bytes of the mirror topic",
                 Code::InvalidTimestamp => {

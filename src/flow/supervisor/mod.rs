@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
@@ -126,6 +127,8 @@ struct Supervisor {
     mine: HashMap<MirrorPartition, Mine>,
     by_id: HashMap<u32, MirrorPartition>,
     next_id: u32,
+    /// Partitions that are being given up; of how many something is copied again.
+    releases: JoinSet<usize>,
     looking: bool,
     writing_facts: bool,
     expiring: bool,
@@ -205,6 +208,7 @@ impl Supervisor {
             mine: HashMap::new(),
             by_id: HashMap::new(),
             next_id: 0,
+            releases: JoinSet::new(),
             looking: false,
             writing_facts: false,
             expiring: false,
@@ -371,7 +375,8 @@ impl Supervisor {
         if !gone.is_empty() {
             // What was copied of them stays on record: it tells a topic of the same name that comes later from this one.
             let discovery = self.discovery.clone();
-            tokio::spawn(async move { facts::release(&discovery.writer, gone, RELEASE_DEADLINE).await });
+            self.releases
+                .spawn(async move { facts::release(&discovery.writer, gone, RELEASE_DEADLINE).await });
         }
     }
 
@@ -402,7 +407,20 @@ impl Supervisor {
             self.stop_copying(key);
         }
         let mine: Vec<Mine> = self.mine.drain().map(|(_, partition)| partition).collect();
-        let left = facts::release(&self.discovery.writer, mine, DRAIN_DEADLINE).await;
+        let until = tokio::time::Instant::now() + DRAIN_DEADLINE;
+        let mut left = facts::release(&self.discovery.writer, mine, DRAIN_DEADLINE).await;
+        // What was given up a moment ago may be on its way still.
+        while !self.releases.is_empty() {
+            match tokio::time::timeout_at(until, self.releases.join_next()).await {
+                Ok(Some(released)) => left += released.unwrap_or(1),
+                Ok(None) => break,
+                Err(_) => {
+                    left += self.releases.len();
+                    self.releases.abort_all();
+                    break;
+                }
+            }
+        }
         if left > 0 {
             tracing::warn!(flow = %self.flow.name, partitions = left, "ended before all that was on its way had arrived and was on record; it is copied again at the next start");
         }

@@ -127,9 +127,10 @@ impl Supervisor {
                 });
         }
         let discovery = self.discovery.clone();
-        tokio::spawn(async move {
-            facts::release(&discovery.writer, released, RELEASE_DEADLINE).await;
+        self.releases.spawn(async move {
+            let again = facts::release(&discovery.writer, released, RELEASE_DEADLINE).await;
             drop(done);
+            again
         });
     }
 
@@ -277,6 +278,7 @@ impl Supervisor {
         partition.engine_id = Some(id);
         partition.phase = Phase::Copying;
         let careful = std::mem::take(&mut partition.careful);
+        let at_fault = partition.at_fault.filter(|offset| *offset >= at);
         self.view.partition(&topic, number, now_ms(), |view| {
             if view
                 .account
@@ -301,6 +303,7 @@ impl Supervisor {
             at,
             account,
             careful,
+            at_fault,
             claim: prepared.claim,
             options: prepared.options,
         });

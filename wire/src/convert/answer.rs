@@ -195,10 +195,13 @@ impl Answer<'_> {
     /// Whether a broker would take all of a batch, and all of it is wanted.
     fn is_whole(&self, header: &BatchHeader) -> bool {
         let left_out = &self.converter.left_out;
+        let alone = self.converter.alone;
         i64::from(header.records_count) == i64::from(header.last_offset_delta) + 1
             && header.timestamp_type() == TimestampType::CreateTime
             && header.delete_horizon().is_none()
             && header.base_offset >= self.converter.position
+            && (header.records_count == 1
+                || alone.is_none_or(|alone| !(header.base_offset..header.next_offset()).contains(&alone)))
             && left_out
                 .range(header.base_offset..header.next_offset())
                 .next()
@@ -250,11 +253,30 @@ impl Answer<'_> {
             options,
             position,
             left_out,
+            alone,
             ..
         } = &*self.converter;
-        let wanted =
-            |offset: i64| offset >= *position && (left_out.is_empty() || !left_out.contains(&offset));
-        let outcome = rebuild(items, codec, options, &wanted, self.into);
+        let parts = match *alone {
+            None => vec![i64::MIN..=i64::MAX],
+            Some(alone) => vec![
+                i64::MIN..=alone.saturating_sub(1),
+                alone..=alone,
+                alone.saturating_add(1)..=i64::MAX,
+            ],
+        };
+        let before = self.into.len();
+        let mut outcome = Ok(());
+        for part in parts {
+            let wanted = |offset: i64| {
+                offset >= *position
+                    && part.contains(&offset)
+                    && (left_out.is_empty() || !left_out.contains(&offset))
+            };
+            outcome = rebuild(items.clone(), codec, options, &wanted, self.into);
+            if outcome.is_err() {
+                break;
+            }
+        }
         if let Err(
             error @ ConvertError {
                 reason: ConvertReason::RecordTooLarge { .. },
@@ -263,6 +285,8 @@ impl Answer<'_> {
         ) = &outcome
         {
             self.reached(error.offset);
+        } else if outcome.is_err() {
+            self.into.truncate(before);
         }
         outcome
     }
@@ -277,6 +301,7 @@ impl Answer<'_> {
         if !converter.left_out.is_empty() {
             converter.left_out = converter.left_out.split_off(&next);
         }
+        converter.alone = converter.alone.filter(|alone| *alone >= next);
         if let Some(last) = self.into.get_mut(self.first..).and_then(<[_]>::last_mut) {
             last.next = next;
         }

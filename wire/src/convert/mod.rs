@@ -57,6 +57,8 @@ pub struct Converter {
     /// The source offset that is wanted next.
     position: i64,
     left_out: BTreeSet<i64>,
+    /// The record at this offset shares its batch with no other.
+    alone: Option<i64>,
     /// Leader epochs that were met since they were last taken, and the last one.
     epochs: Vec<(i32, i64)>,
     epoch: Option<i32>,
@@ -114,6 +116,7 @@ impl Converter {
             options,
             position: 0,
             left_out: BTreeSet::new(),
+            alone: None,
             epochs: Vec::new(),
             epoch: None,
         }
@@ -133,6 +136,11 @@ impl Converter {
     /// met of it. What the source has left out of the mirror counts as well: markers, aborted records.
     pub fn take_epochs(&mut self) -> Vec<(i32, i64)> {
         std::mem::take(&mut self.epochs)
+    }
+
+    /// Puts one record into a batch of its own, when it comes: those before it and behind it do not share its fate.
+    pub fn put_alone(&mut self, offset: i64) {
+        self.alone = Some(offset);
     }
 
     /// Leaves one record out, when it comes.

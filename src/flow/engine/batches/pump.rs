@@ -5,19 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use heliostat_wire::ErrorCode;
 use heliostat_wire::client::{
     Acked, Client, Data, Failure, FetchFailure, Fetched, Fetcher, FetcherConfig, Report, Sender, SenderConfig,
 };
 use heliostat_wire::convert::ConvertReason;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::slot::Slot;
 use super::{Command, Complaints, Settings};
 use crate::cluster::admin::explain;
+use crate::cluster::offsets::rdkafka_code;
 use crate::flow::engine::budget::Budget;
 use crate::flow::engine::{Event, Side, Start};
 
@@ -243,7 +242,7 @@ impl Pump {
                 ConvertReason::RecordTooLarge { .. } => (Side::Target, RDKafkaErrorCode::MessageSizeTooLarge),
                 _ => (Side::Source, RDKafkaErrorCode::InvalidRecord),
             };
-            self.fail(id, side, code, obstacle.to_string());
+            self.fail_at(id, side, code, obstacle.reason.to_string(), Some(obstacle.offset));
         }
     }
 
@@ -389,10 +388,4 @@ fn at_fault(slot: &Slot, report: &Report) -> Option<i64> {
         return None;
     };
     slot.offset_of(report.tag, record_errors.first()?.0)
-}
-
-/// The same error in librdkafka's words, which the rest of a flow has.
-fn rdkafka_code(code: Option<ErrorCode>) -> RDKafkaErrorCode {
-    let known = code.and_then(|code| RDKafkaRespErr::try_from(i32::from(code.code())).ok());
-    known.map_or(RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::from)
 }

@@ -56,6 +56,8 @@ pub(super) struct Slot {
     pub(super) is_stopped: bool,
     /// One batch goes alone until it is acknowledged.
     pub(super) is_careful: bool,
+    /// The record at this source offset was refused before: it goes alone, and nothing goes before it is acknowledged.
+    at_fault: Option<i64>,
     /// What cannot be copied comes after all that is queued.
     pub(super) obstacle: Option<ConvertError>,
 }
@@ -72,6 +74,9 @@ impl Slot {
     pub(super) fn new(start: Start, claim: Claim, options: Options, bytes_per_second: Option<u64>) -> Slot {
         let mut converter = Converter::new(options);
         converter.start_at(start.at);
+        if let Some(offset) = start.at_fault {
+            converter.put_alone(offset);
+        }
         let last_epoch = start.account.read_on([], start.at);
         Slot {
             id: start.id,
@@ -102,6 +107,7 @@ impl Slot {
             // A log that knows nothing of a producer takes any sequence number from it: until it has taken the first batch, nothing may
             // follow that could overtake it.
             is_careful: true,
+            at_fault: start.at_fault,
             obstacle: None,
         }
     }
@@ -139,6 +145,18 @@ impl Slot {
         let busy = !self.in_flight.is_empty();
         if busy && (self.is_careful || self.in_flight_bytes + first.size() > share) {
             return None;
+        }
+        if let Some(offset) = self.at_fault {
+            // Up to the record that was refused nothing is merged, and that one goes alone.
+            let is_it = first.source.first() >= Some(offset);
+            if busy && is_it {
+                return None;
+            }
+            if is_it {
+                self.at_fault = None;
+                self.is_careful = true;
+            }
+            return self.pop();
         }
         if self.unmerged > 0 {
             self.unmerged -= 1;

@@ -262,6 +262,46 @@ fn records_are_left_out_on_demand() {
 }
 
 #[test]
+fn a_record_is_put_into_a_batch_of_its_own_on_demand() {
+    let answer = batch(&recs(5..10), |b| b);
+    for alone in 4..=10 {
+        let mut converter = Converter::new(Options::default());
+        converter.start_at(5);
+        converter.put_alone(alone);
+        let mut ready = Vec::new();
+        converter
+            .convert(&answer.clone().into(), &[], &mut ready)
+            .unwrap();
+        let offsets: Vec<Vec<i64>> = ready
+            .iter()
+            .map(|ready| ready.source.offsets().collect())
+            .collect();
+        let within = (5..10).contains(&alone);
+        let parts = [
+            5..alone.clamp(5, 10),
+            alone..alone + i64::from(within),
+            alone + 1..10,
+        ];
+        let expected: Vec<Vec<i64>> = match within {
+            true => parts
+                .into_iter()
+                .map(Iterator::collect)
+                .filter(|part: &Vec<i64>| !part.is_empty())
+                .collect(),
+            false => vec![(5..10).collect()],
+        };
+        assert_eq!(offsets, expected, "{alone} alone");
+        assert_eq!(taken(&ready), recs(5..10), "{alone} alone");
+        assert_eq!((converter.position(), ready.last().unwrap().next), (10, 10));
+        assert_eq!(
+            converter.alone.is_none(),
+            alone < 10,
+            "forgotten once it is passed"
+        );
+    }
+}
+
+#[test]
 fn records_are_recompressed_as_the_options_say() {
     for from in Compression::ALL {
         for to in Compression::ALL {

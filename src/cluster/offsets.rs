@@ -1,0 +1,157 @@
+//! Offsets of many partitions by our own client: one request to each leader. A flow asks for them every second, and a cluster may have
+//! thousands of partitions.
+
+use std::collections::{BTreeMap, HashMap};
+
+use heliostat_wire::ErrorCode;
+use heliostat_wire::client::{Client, Error, Lane};
+use heliostat_wire::message::ListOffsetsRequest;
+use heliostat_wire::message::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::types::RDKafkaRespErr;
+use tokio::task::JoinSet;
+
+use super::native::{OffsetSpec, PartitionOffset};
+
+/// The lane of those who ask for offsets now and then.
+const LANE: Lane = Lane(50);
+
+/// Only what is committed counts, up to the last stable offset.
+const READ_COMMITTED: i8 = 1;
+
+/// What was found of each partition, in no order. A partition that fails does so alone.
+pub(super) async fn list(
+    client: &Client,
+    partitions: Vec<(String, i32)>,
+    spec: OffsetSpec,
+) -> Vec<(PartitionOffset, Option<String>)> {
+    let mut found = Vec::with_capacity(partitions.len());
+    let mut by_node: BTreeMap<i32, Vec<Asked>> = BTreeMap::new();
+    let mut looked_up = JoinSet::new();
+    for (topic, partition) in partitions {
+        if let Some(leader) = client.cached_leader(&topic, partition) {
+            let epoch = leader.epoch;
+            by_node.entry(leader.node).or_default().push(Asked {
+                topic,
+                partition,
+                epoch,
+            });
+            continue;
+        }
+        // Whoever asks at the same time is answered by the same request.
+        let client = client.clone();
+        looked_up.spawn(async move {
+            let leader = client.leader(&topic, partition).await;
+            (topic, partition, leader)
+        });
+    }
+    while let Some(Ok((topic, partition, leader))) = looked_up.join_next().await {
+        match leader {
+            Ok(leader) => by_node.entry(leader.node).or_default().push(Asked {
+                topic,
+                partition,
+                epoch: leader.epoch,
+            }),
+            Err(error) => found.push(failed(topic, partition, &error)),
+        }
+    }
+    let mut questions = JoinSet::new();
+    for (node, asked) in by_node {
+        let client = client.clone();
+        questions.spawn(async move { ask(&client, node, asked, spec).await });
+    }
+    while let Some(Ok(answered)) = questions.join_next().await {
+        found.extend(answered);
+    }
+    found
+}
+
+/// A partition, and the epoch of the leader that is asked.
+struct Asked {
+    topic: String,
+    partition: i32,
+    epoch: i32,
+}
+
+async fn ask(
+    client: &Client,
+    node: i32,
+    asked: Vec<Asked>,
+    spec: OffsetSpec,
+) -> Vec<(PartitionOffset, Option<String>)> {
+    let timestamp = match spec {
+        OffsetSpec::Earliest => -2,
+        OffsetSpec::LatestCommitted => -1,
+    };
+    let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
+    for partition in &asked {
+        let wanted = ListOffsetsPartition {
+            partition_index: partition.partition,
+            timestamp,
+            ..Default::default()
+        };
+        topics.entry(&partition.topic).or_default().push(wanted);
+    }
+    let topics = topics.into_iter().map(|(name, partitions)| ListOffsetsTopic {
+        name: name.to_owned(),
+        partitions,
+    });
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        isolation_level: READ_COMMITTED,
+        topics: topics.collect(),
+        ..Default::default()
+    };
+    let answer = match client.to(node, LANE, request).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let failed = |asked: Asked| {
+                // It may be away for good, and another one lead its partitions.
+                client.stale_leader(&asked.topic, asked.partition, asked.epoch);
+                failed(asked.topic, asked.partition, &error)
+            };
+            return asked.into_iter().map(failed).collect();
+        }
+    };
+    let mut answers = HashMap::new();
+    for topic in &answer.topics {
+        for partition in &topic.partitions {
+            answers.insert((topic.name.as_str(), partition.partition_index), partition);
+        }
+    }
+    let outcome = |asked: Asked| {
+        let answer = answers.get(&(asked.topic.as_str(), asked.partition));
+        let code = answer.map_or(ErrorCode::UnknownServerError, |answer| {
+            ErrorCode::from_code(answer.error_code)
+        });
+        let offset = match (code, answer) {
+            (ErrorCode::None, Some(answer)) => Ok(answer.offset),
+            _ => {
+                client.stale_leader(&asked.topic, asked.partition, asked.epoch);
+                Err(rdkafka_code(Some(code)))
+            }
+        };
+        let found = PartitionOffset {
+            topic: asked.topic,
+            partition: asked.partition,
+            offset,
+        };
+        (found, None)
+    };
+    asked.into_iter().map(outcome).collect()
+}
+
+fn failed(topic: String, partition: i32, error: &Error) -> (PartitionOffset, Option<String>) {
+    let found = PartitionOffset {
+        topic,
+        partition,
+        offset: Err(rdkafka_code(error.code())),
+    };
+    (found, Some(error.to_string()))
+}
+
+/// The same error in librdkafka's words, which the rest of the program has; without a code, that a connection failed.
+pub fn rdkafka_code(code: Option<ErrorCode>) -> RDKafkaErrorCode {
+    let known = code.and_then(|code| RDKafkaRespErr::try_from(i32::from(code.code())).ok());
+    known.map_or(RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::from)
+}
