@@ -81,6 +81,8 @@ pub struct Prepared {
     pub epochs: Epochs,
     /// The source offsets that were copied, and are gone from the source's log or hold something else now: first, and after the last.
     pub replaced: Option<(i64, i64)>,
+    /// What is on record is of no use any more: from where on it is copied has to be there before anything is.
+    is_to_be_stated: bool,
 }
 
 /// How to go on with a partition.
@@ -120,6 +122,7 @@ impl Prepared {
             found: Vec::new(),
             epochs: Epochs::default(),
             replaced: None,
+            is_to_be_stated: false,
         }
     }
 }
@@ -194,7 +197,7 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     let beginnings: Vec<Beginning> = new
         .iter()
         .zip(&prepared)
-        .filter(|((_, is_new), prepared)| *is_new || prepared.replaced.is_some())
+        .filter(|((_, is_new), prepared)| *is_new || prepared.is_to_be_stated)
         .filter_map(|((wanted, _), prepared)| beginning(wanted, prepared, &on_target))
         .collect();
     facts::begin(&discovery.writer, &beginnings)
@@ -208,7 +211,7 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     Ok(prepared)
 }
 
-/// Where a partition begins of which nothing is on record, or of whose source log the end was replaced. It is on record before the first record is copied: whoever comes after a crash
+/// Where a partition begins of which nothing is on record, or where one of the logs has lost its end. It is on record before the first record is copied: whoever comes after a crash
 /// knows from where on the mirror's records count, and which were gone before they were copied.
 fn beginning(wanted: &Wanted, prepared: &Prepared, on_target: &[PartitionOffset]) -> Option<Beginning> {
     let Decision::Copy {
@@ -351,6 +354,7 @@ async fn one(
         options,
         found: taken.segments,
         epochs,
+        is_to_be_stated: replaced.is_some() || taken.is_loss,
         replaced,
     }
 }

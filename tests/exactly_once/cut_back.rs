@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use heliostat::observe::status::State;
+use heliostat_wire::client::{Client as Wire, Config, CoordinatorType, Lane, Manner, Tcp};
+use heliostat_wire::message::add_partitions_to_txn::AddPartitionsToTxnTopic;
+use heliostat_wire::message::{AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest};
 
-use super::{END, FLOW, Rig, SOURCE, TARGET, TOPIC, forget_members, random, topology, wait_copied};
+use super::{END, FLOW, MIRROR, Rig, SOURCE, TARGET, TOPIC, forget_members, random, topology, wait_copied};
 use crate::support::built_in::BuiltIn;
 use crate::support::clients::{Client, Producing};
 use crate::support::cut_back::cut_back;
@@ -223,4 +227,112 @@ fn the_same_on_apache_kafka() {
         Client::new(pair.a.bootstrap()).create_topic(TOPIC, 1, &[]);
         a_source_that_was_cut_back(&mut pair, daemons, 1);
     }
+}
+
+/// Records of somebody else, more than the log has lost.
+fn write_foreign(target: &Client) {
+    let foreign: Vec<Rec> = (0..3 * LOST)
+        .map(|number| Rec::new(0, Some(b"foreign"), Some(&number.to_be_bytes())))
+        .collect();
+    target.produce(MIRROR, &foreign, Producing::default());
+}
+
+/// What a mirror has lost is copied again, also where its log has grown since: by markers of those who have only claimed it, or by others.
+#[test]
+fn what_a_mirror_has_lost_is_copied_again_whatever_lies_there_now() {
+    for foreign in [true, false] {
+        let mut rig = Rig::of(BuiltIn::start(1, SOURCE), BuiltIn::start(1, TARGET), 1);
+        let mut daemon = Daemon::start(&rig.topology());
+        for turn in 0..8 {
+            write(&rig.source(), &format!("before {turn}"), 8);
+            // Each in a batch of its own, so that there is something between them to cut.
+            wait_copied(&rig.sides(), &daemon);
+        }
+        let status = daemon.stop(END);
+        assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+        let end = rig.target().end_offsets(MIRROR)[0];
+        let cut = cut_built_in(&mut rig.target, MIRROR, end - LOST);
+        assert!(cut <= end - LOST && cut > 0, "cut from {end} to {cut}");
+        if foreign {
+            write_foreign(&rig.target());
+        } else {
+            write_markers(&rig.target.bootstrap(), end);
+        }
+        for _ in 0..3 {
+            daemon.restart();
+            wait_copied(&rig.sides(), &daemon);
+            daemon.process().kill();
+            forget_members(&rig.target.bootstrap());
+            write(&rig.source(), "more", 5);
+        }
+        daemon.restart();
+        wait_copied(&rig.sides(), &daemon);
+        let status = daemon.stop(END);
+        assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+        let mut exact = Exact::read(&rig.sides());
+        exact
+            .mirror
+            .retain(|record| record.key.as_deref() != Some(b"foreign"));
+        exact.expect_equal();
+    }
+}
+
+/// Claims the mirror's partition and fences it, again and again, until its log is longer than `end`, as owners do that die before they copy.
+fn write_markers(bootstrap: &str, end: i64) {
+    let target = Client::new(bootstrap);
+    let (host, port) = bootstrap.rsplit_once(':').expect("a host and a port");
+    let config = Config::new("tests", vec![(host.to_owned(), port.parse().expect("a port"))]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let client = Wire::new(config, Arc::new(Tcp));
+    while target.end_offsets(MIRROR)[0] <= end {
+        runtime.block_on(claim_and_fence(&client));
+    }
+}
+
+async fn claim_and_fence(client: &Wire) {
+    let id = "heliostat.source.source.orders.0".to_owned();
+    let node = client
+        .coordinator(CoordinatorType::Transaction, &id)
+        .await
+        .expect("a coordinator");
+    let connection = client.connection(node, Lane(1)).await.expect("a connection");
+    let old = |version| Manner {
+        version_max: Some(version),
+        ..Default::default()
+    };
+    let init = InitProducerIdRequest {
+        transactional_id: Some(id.clone()),
+        transaction_timeout_ms: 10_000,
+        ..Default::default()
+    };
+    let claim = connection.send(init).await.expect("an answer");
+    let add = AddPartitionsToTxnRequest {
+        v3_and_below_transactional_id: id.clone(),
+        v3_and_below_producer_id: claim.producer_id,
+        v3_and_below_producer_epoch: claim.producer_epoch,
+        v3_and_below_topics: vec![AddPartitionsToTxnTopic {
+            name: MIRROR.to_owned(),
+            partitions: vec![0],
+        }],
+        ..Default::default()
+    };
+    connection
+        .start_as(add, old(3))
+        .await
+        .expect("sent")
+        .await
+        .expect("an answer");
+    let end = EndTxnRequest {
+        transactional_id: id,
+        producer_id: claim.producer_id,
+        producer_epoch: claim.producer_epoch,
+        committed: false,
+    };
+    connection
+        .start_as(end, old(4))
+        .await
+        .expect("sent")
+        .await
+        .expect("an answer");
 }

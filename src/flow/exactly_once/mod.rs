@@ -7,6 +7,7 @@
 mod align;
 mod claim;
 mod former;
+mod held;
 mod lease;
 mod reader;
 mod recover;

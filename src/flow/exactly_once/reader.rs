@@ -133,7 +133,16 @@ impl Reader<'_> {
     /// has only just become one may know less of its log than the one before has told. `bytes` is how much is asked for, if more than
     /// usual.
     pub(super) async fn read(&self, at: i64, bytes: usize) -> Result<Chunk, Error> {
-        let bytes = i32::try_from(bytes).unwrap_or(i32::MAX).max(BYTES);
+        self.read_up_to(at, i32::try_from(bytes).unwrap_or(i32::MAX).max(BYTES))
+            .await
+    }
+
+    /// The batch at an offset, or the first behind it, and little else.
+    pub(super) async fn read_little(&self, at: i64) -> Result<Chunk, Error> {
+        self.read_up_to(at, 1).await
+    }
+
+    async fn read_up_to(&self, at: i64, bytes: i32) -> Result<Chunk, Error> {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.read_once(at, bytes).await {

@@ -35,8 +35,11 @@ pub(super) struct Own {
 
 impl Own {
     pub(super) fn wrote(&self, batch: &BatchView<'_>) -> bool {
-        let id = batch.header().producer_id;
-        batch.header().has_producer_id() && (id == self.claim.producer_id || Some(id) == self.before)
+        let header = batch.header();
+        let id = header.producer_id;
+        header.has_producer_id()
+            && !header.is_transactional()
+            && (id == self.claim.producer_id || Some(id) == self.before)
     }
 }
 

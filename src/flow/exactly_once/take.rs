@@ -11,6 +11,7 @@ use heliostat_wire::convert::{ConvertError, ConvertReason, Converter, Options, R
 use super::align::{InOrder, LastOnes, Stamps, digests};
 use super::claim::{self, Claim};
 use super::former::fence_former;
+use super::held::Held;
 use super::reader::Reader;
 use super::recover::{Count, Counted};
 use super::tail::{Own, Tail};
@@ -68,6 +69,8 @@ pub struct Taken {
     pub segments: Vec<Segment>,
     /// The source's leader epochs, as far as it was read for that.
     pub epochs: Epochs,
+    /// The mirror has lost some of what is on record: that has to be on record before anything is copied.
+    pub is_loss: bool,
     /// What happened, if it is worth a line in the log.
     pub note: Option<String>,
 }
@@ -87,7 +90,7 @@ impl fmt::Display for NotTaken {
     }
 }
 
-fn on<E: fmt::Display>(side: Side) -> impl Fn(E) -> NotTaken {
+pub(super) fn on<E: fmt::Display>(side: Side) -> impl Fn(E) -> NotTaken {
     move |error| NotTaken {
         side,
         reason: error.to_string(),
@@ -106,6 +109,7 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         target_position: anchor.map(|anchor| anchor.target),
         segments: Vec::new(),
         epochs: Epochs::default(),
+        is_loss: false,
         note,
     };
     let Some(id) = id else {
@@ -136,10 +140,12 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         claim,
         before: before.map(|(id, _)| id),
     };
-    let (anchor, note) = match anchor {
-        Some(anchor) if anchor.target > end => cut(anchor, end),
-        anchor => (anchor, None),
+    let held = match anchor {
+        Some(anchor) => sides.held(anchor, end, own).await?,
+        None => Held::default(),
     };
+    let (anchor, note) = (held.anchor, held.loss);
+    let is_loss = note.is_some();
     let from = anchor.as_ref().map_or(start, |anchor| anchor.target.max(start));
     let tail = read_tail(&target, from, end, own, !is_released).await?;
     if let Some(anchor) = anchor.as_ref().filter(|anchor| anchor.is_cut_back) {
@@ -147,10 +153,16 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
             target: tail.end.max(anchor.target),
             ..anchor.clone()
         };
-        return Ok(as_known(Some(&behind), note));
+        return Ok(Taken {
+            is_loss,
+            ..as_known(Some(&behind), note)
+        });
     }
     let Some(last) = tail.last.filter(|_| tail.records > 0) else {
-        return Ok(as_known(anchor.as_ref(), note));
+        return Ok(Taken {
+            is_loss,
+            ..as_known(anchor.as_ref(), note)
+        });
     };
     let recovery = Recovery {
         sides,
@@ -179,35 +191,9 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
             .epochs
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner),
+        is_loss,
         note,
     })
-}
-
-/// The mirror's log ends before the fact: it has lost its end. What is left of it ends where its last record is from.
-fn cut(anchor: Anchor, end: i64) -> (Option<Anchor>, Option<String>) {
-    let lost = format!(
-        "the mirror's log ends at {end}, and {} was on record: it has lost its end",
-        anchor.target
-    );
-    let at = anchor.segments.iter().rev().find(|segment| segment.target <= end);
-    let Some(segment) = at else {
-        return (
-            None,
-            Some(format!("{lost}; how far it goes is looked for by content")),
-        );
-    };
-    let kept = (end - segment.target).min(segment.length);
-    let source = (segment.source + kept).min(anchor.source);
-    let note = format!("{lost}; copying again from source offset {source}");
-    let anchor = Anchor {
-        source,
-        target: end,
-        producer: anchor.producer,
-        released: false,
-        segments: Vec::new(),
-        is_cut_back: anchor.is_cut_back,
-    };
-    (Some(anchor), Some(note))
 }
 
 /// Reads the target's log from an offset to its end, and until the marker is seen, if there must be one.
@@ -489,7 +475,7 @@ impl Sides<'_> {
         }
     }
 
-    fn target_reader(&self) -> Reader<'_> {
+    pub(super) fn target_reader(&self) -> Reader<'_> {
         Reader {
             client: self.target,
             topic: self.target_topic,

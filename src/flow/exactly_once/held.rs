@@ -1,0 +1,169 @@
+//! Whether the mirror's log still holds what is on record: it may have lost its end in an unclean election, and have grown again since.
+//!
+//! Where it did, markers of those who claimed it later, or records of others, lie where copied records were. What is copied after the
+//! loss is copied only when the loss is on record, so that a copied record is always one of before it.
+
+use heliostat_wire::batch::{BatchError, BatchView, Batches};
+
+use super::align::{Stamps, digests};
+use super::reader::{Chunk, Reader};
+use super::tail::Own;
+use super::take::{Anchor, NotTaken, Sides, on};
+use crate::flow::engine::Side;
+use crate::offsets::segments::Segment;
+
+/// What is left of an anchor, and what happened if that is not all of it.
+#[derive(Default)]
+pub(super) struct Held {
+    /// None if nothing of what is known of it is left.
+    pub(super) anchor: Option<Anchor>,
+    pub(super) loss: Option<String>,
+}
+
+impl Sides<'_> {
+    /// Holds the last fact against the mirror's log, which ends at `end`.
+    pub(super) async fn held(&self, anchor: Anchor, end: i64, own: Own) -> Result<Held, NotTaken> {
+        let places = Places::before(&anchor.segments, anchor.target.min(end));
+        let is_short = anchor.target > end;
+        if !is_short && (places.count == 0 || self.is_held(&places, places.count - 1, own).await?) {
+            let anchor = Some(anchor);
+            return Ok(Held { anchor, loss: None });
+        }
+        // The first of them that is not there any more.
+        let (mut from, mut to) = (0, places.count);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if self.is_held(&places, middle, own).await? {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        let lost = format!(
+            "the mirror's log has lost its end: {} was on record, it ends at {end}",
+            anchor.target
+        );
+        let Some((source, target)) = from.checked_sub(1).and_then(|last| places.get(last)) else {
+            let loss = Some(format!("{lost}, and how far it goes is looked for by content"));
+            return Ok(Held { anchor: None, loss });
+        };
+        let source = (source + 1).min(anchor.source);
+        let loss = Some(format!(
+            "{lost}, and what was copied is there up to {target}; copying again from source offset {source}"
+        ));
+        let anchor = Anchor {
+            source,
+            target: target + 1,
+            released: false,
+            segments: Vec::new(),
+            ..anchor
+        };
+        let anchor = Some(anchor);
+        Ok(Held { anchor, loss })
+    }
+
+    /// Whether a record is where it was copied to. What cannot be told any more is taken for there.
+    async fn is_held(&self, places: &Places<'_>, index: i64, own: Own) -> Result<bool, NotTaken> {
+        let Some((source, target)) = places.get(index) else {
+            return Ok(true);
+        };
+        let reader = self.target_reader();
+        let chunk = reader.read_little(target).await.map_err(on(Side::Target))?;
+        let found = covering(&chunk, target).map_err(on(Side::Target))?;
+        let Some(batch) = found else {
+            // Compaction was there.
+            return Ok(true);
+        };
+        if batch.header().is_control() {
+            return Ok(false);
+        }
+        if own.wrote(&batch) {
+            return Ok(true);
+        }
+        // It may be of an owner whose producer id nobody knows any more.
+        let stamps = Stamps::of(&batch);
+        let mirrored = digest(&batch, target, stamps).map_err(on(Side::Target))?;
+        let original = original(&self.source_reader(), source, stamps).await?;
+        Ok(match (mirrored, original) {
+            (Some(mirrored), Some(original)) => mirrored == original,
+            _ => true,
+        })
+    }
+}
+
+/// The digest of a record of the source, if it has it still.
+async fn original(reader: &Reader<'_>, offset: i64, stamps: Stamps) -> Result<Option<u128>, NotTaken> {
+    let failed = on(Side::Source);
+    let start = reader.start().await.map_err(on(Side::Source))?;
+    let end = reader.end().await.map_err(on(Side::Source))?;
+    if !(start..end).contains(&offset) {
+        return Ok(None);
+    }
+    let chunk = reader.read_little(offset).await.map_err(on(Side::Source))?;
+    match covering(&chunk, offset).map_err(on(Side::Source))? {
+        Some(batch) => digest(&batch, offset, stamps).map_err(failed),
+        None => Ok(None),
+    }
+}
+
+fn covering(chunk: &Chunk, offset: i64) -> Result<Option<BatchView<'_>>, BatchError> {
+    for batch in Batches::new(&chunk.records) {
+        let batch = batch?;
+        if batch.header().last_offset() >= offset {
+            return Ok((batch.header().base_offset <= offset).then_some(batch));
+        }
+    }
+    Ok(None)
+}
+
+fn digest(batch: &BatchView<'_>, offset: i64, stamps: Stamps) -> Result<Option<u128>, BatchError> {
+    let found = digests(batch, stamps)?;
+    let found = found.into_iter().find(|(found, _)| *found == offset);
+    Ok(found.map(|(_, digest)| digest))
+}
+
+/// Records of segments by their number.
+struct Places<'a> {
+    segments: &'a [Segment],
+    count: i64,
+}
+
+impl Places<'_> {
+    /// Those of target offsets before `end`.
+    fn before(segments: &[Segment], end: i64) -> Places<'_> {
+        let lengths = segments
+            .iter()
+            .map(|segment| segment.length.min(end - segment.target).max(0));
+        Places {
+            segments,
+            count: lengths.sum(),
+        }
+    }
+
+    /// Source and target offset.
+    fn get(&self, mut index: i64) -> Option<(i64, i64)> {
+        for segment in self.segments {
+            if index < segment.length {
+                return Some((segment.source + index, segment.target + index));
+            }
+            index -= segment.length;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_segments_are_counted_up_to_the_end_of_the_log() {
+        let segments = [(0, 10, 5), (7, 16, 4)].map(Segment::from);
+        let places = Places::before(&segments, 18);
+        assert_eq!(places.count, 7);
+        assert_eq!((places.get(4), places.get(5)), (Some((4, 14)), Some((7, 16))));
+        assert_eq!(Places::before(&segments, 12).count, 2);
+        assert_eq!(Places::before(&segments, 3).count, 0);
+        assert_eq!(places.get(9), None);
+    }
+}
