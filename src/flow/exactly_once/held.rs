@@ -21,11 +21,16 @@ pub(super) struct Held {
 }
 
 impl Sides<'_> {
-    /// Holds the last fact against the mirror's log, which ends at `end`.
-    pub(super) async fn held(&self, anchor: Anchor, end: i64, own: Own) -> Result<Held, NotTaken> {
+    /// Holds the last fact against the mirror's log, which begins at `start` and ends at `end`.
+    pub(super) async fn held(
+        &self,
+        anchor: Anchor,
+        (start, end): (i64, i64),
+        own: Own,
+    ) -> Result<Held, NotTaken> {
         let places = Places::before(&anchor.segments, anchor.target.min(end));
         let is_short = anchor.target > end;
-        if !is_short && (places.count == 0 || self.is_held(&places, places.count - 1, own).await?) {
+        if !is_short && (places.count == 0 || self.is_held(&places, places.count - 1, start, own).await?) {
             let anchor = Some(anchor);
             return Ok(Held { anchor, loss: None });
         }
@@ -33,7 +38,7 @@ impl Sides<'_> {
         let (mut from, mut to) = (0, places.count);
         while from < to {
             let middle = from + (to - from) / 2;
-            if self.is_held(&places, middle, own).await? {
+            if self.is_held(&places, middle, start, own).await? {
                 from = middle + 1;
             } else {
                 to = middle;
@@ -63,8 +68,9 @@ impl Sides<'_> {
     }
 
     /// Whether a record is where it was copied to. What cannot be told any more is taken for there.
-    async fn is_held(&self, places: &Places<'_>, index: i64, own: Own) -> Result<bool, NotTaken> {
-        let Some((source, target)) = places.get(index) else {
+    async fn is_held(&self, places: &Places<'_>, index: i64, start: i64, own: Own) -> Result<bool, NotTaken> {
+        // What lies before the start was deleted as retention does, and cannot be read.
+        let Some((source, target)) = places.get(index).filter(|(_, target)| *target >= start) else {
             return Ok(true);
         };
         let reader = self.target_reader();
