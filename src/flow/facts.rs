@@ -76,16 +76,24 @@ pub async fn begin(writer: &MapWriter, beginnings: &[Beginning]) -> Result<(), W
     writer.blocks(&records).await
 }
 
-/// Write them. If that fails, the accounts offer them again.
-pub async fn write(writer: &MapWriter, taken: Vec<Taken>, released: bool) -> Result<(), WriteError> {
+/// Write them. If that fails, the accounts offer them again. Facts that are taken later are written later, whenever the outcome is waited for:
+/// a release mark is not followed by what was true before it.
+pub fn write(
+    writer: &MapWriter,
+    taken: Vec<Taken>,
+    released: bool,
+) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
     let records: Vec<(Key, Option<Block>)> = taken.iter().flat_map(|taken| blocks(taken, released)).collect();
-    let result = writer.blocks(&records).await;
-    if result.is_err() {
-        for taken in taken {
-            taken.account.unwritten(taken.facts);
+    let queued = writer.blocks(&records);
+    async move {
+        let result = queued.await;
+        if result.is_err() {
+            for taken in taken {
+                taken.account.unwritten(taken.facts);
+            }
         }
+        result
     }
-    result
 }
 
 /// Write the last facts of partitions of which nothing is on its way, with a release mark where nothing can arrive any more: their owner copies

@@ -397,15 +397,16 @@ impl MapWriter {
         self.write(records.collect()).await
     }
 
-    /// Write blocks; one without a value is taken back.
-    pub async fn blocks(&self, blocks: &[(Key, Option<Block>)]) -> Result<(), WriteError> {
-        self.write(
-            blocks
-                .iter()
-                .map(|(key, block)| (bytes(key), block.as_ref().map(bytes)))
-                .collect(),
-        )
-        .await
+    /// Write blocks; one without a value is taken back. They have their place in the order of writing when this returns, whenever its
+    /// outcome is waited for.
+    pub fn blocks(
+        &self,
+        blocks: &[(Key, Option<Block>)],
+    ) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
+        let records = blocks
+            .iter()
+            .map(|(key, block)| (bytes(key), block.as_ref().map(bytes)));
+        self.write(records.collect())
     }
 
     /// Write what is paused; one without a value is resumed.
@@ -421,26 +422,32 @@ impl MapWriter {
         self.queue(Vec::new()).await
     }
 
-    async fn write(&self, records: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), WriteError> {
-        if records.is_empty() {
-            return Ok(());
+    fn write(
+        &self,
+        records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
+        let queued = (!records.is_empty()).then(|| self.queue(records));
+        async move {
+            match queued {
+                Some(queued) => queued.await,
+                None => Ok(()),
+            }
         }
-        self.queue(records).await
     }
 
     /// One command after the other: the answer comes when this one and all before it are done.
-    async fn queue(&self, records: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), WriteError> {
-        let failed = |reason: String| WriteError {
-            cluster: self.alias.clone(),
-            reason,
-        };
+    fn queue(
+        &self,
+        records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
         let (done, outcome) = oneshot::channel();
-        self.commands
-            .send(Command { records, done })
-            .map_err(|_| failed("the writer has stopped".into()))?;
-        match outcome.await {
-            Ok(result) => result.map_err(failed),
-            Err(_) => Err(failed("the writer has stopped".into())),
+        // If the writer has stopped, `done` goes with the command, and the outcome says so.
+        let _ = self.commands.send(Command { records, done });
+        let cluster = self.alias.clone();
+        async move {
+            let outcome = outcome.await;
+            let outcome = outcome.unwrap_or_else(|_| Err("the writer has stopped".into()));
+            outcome.map_err(|reason| WriteError { cluster, reason })
         }
     }
 }

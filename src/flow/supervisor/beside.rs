@@ -89,9 +89,10 @@ impl Supervisor {
             return;
         }
         self.writing_facts = true;
+        let written = facts::write(&self.discovery.writer, taken, false);
         let (discovery, view) = (self.discovery.clone(), self.view.clone());
         self.beside(async move {
-            if let Err(error) = facts::write(&discovery.writer, taken, false).await {
+            if let Err(error) = written.await {
                 tracing::warn!(flow = %discovery.flow.name, "{error}; it is tried again");
                 view.count_error();
             }
