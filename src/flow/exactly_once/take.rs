@@ -141,7 +141,7 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         before: before.map(|(id, _)| id),
     };
     let held = match anchor {
-        Some(anchor) => sides.held(anchor, end, own).await?,
+        Some(anchor) => sides.held(anchor, (start, end), own).await?,
         None => Held::default(),
     };
     let (anchor, note) = (held.anchor, held.loss);
