@@ -8,3 +8,4 @@ mod pause;
 mod records;
 mod refused;
 mod resume;
+mod states;

@@ -1,7 +1,7 @@
 //! What the map keeps: of topics that were deleted and made again, and of a source that is away.
 
 use heliostat::offsets::index::BLOCKS_MAX;
-use heliostat::offsets::record::{BlockId, MapRecord, topic_name};
+use heliostat::offsets::record::{BlockId, Key, MapRecord, bytes, topic_name};
 
 use super::*;
 use crate::support::exact::{Exact, Sides};
@@ -117,6 +117,16 @@ fn blocks_of_what_the_mirror_has_lost_are_taken_back_and_no_others() {
     Exact::read(&sides).expect_equal().expect_whole_map();
 }
 
+/// Compacts a topic of the target, but for its newest segment.
+#[track_caller]
+fn compact(rig: &Rig, topic: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let compacted = runtime
+        .expect("a runtime")
+        .block_on(rig.clusters[1].cluster().compact(topic));
+    assert!(compacted.is_ok(), "{compacted:?}");
+}
+
 #[test]
 fn blocks_without_number_are_taken_back_bit_by_bit() {
     let rig = Rig::start("");
@@ -126,16 +136,29 @@ fn blocks_without_number_are_taken_back_bit_by_bit() {
     let mut daemon = Daemon::start(&rig.file);
     rig.copy(&mut daemon, TOPIC);
     rig.standby.delete_records(MIRROR, 0, 20);
+    rig.standby.alter_topic(
+        &topic_name("primary"),
+        &[
+            ("cleanup.policy", "compact"),
+            ("segment.bytes", "1048576"),
+            ("min.cleanable.dirty.ratio", "0"),
+        ],
+    );
     // As if there had been many owners, more than a daemon knows the blocks of at once.
     let map = topic_name("primary");
     let last = rig.standby.read(&map).pop().expect("the last block");
     let mut block: Value =
         serde_json::from_slice(last.value.as_deref().unwrap_or_default()).expect("a block in JSON");
     let others = (0..BLOCKS_MAX + 1_000).map(|number| {
-        let key = serde_json::json!({ "topic": MIRROR, "partition": 0, "block": number % 20, "owner": [number + 1_000, 0] });
+        let key = Key {
+            topic: MIRROR.to_owned(),
+            partition: Some(0),
+            block: Some(number as i64 % 20),
+            owner: Some((number as i64 + 1_000, 0)),
+        };
         block["producer_id"] = (number + 1_000).into();
-        let bytes = [key, block.clone()].map(|json| serde_json::to_vec(&json).expect("JSON"));
-        Rec::new(0, Some(&bytes[0]), Some(&bytes[1]))
+        let value = serde_json::to_vec(&block).expect("JSON");
+        Rec::new(0, Some(&bytes(&key)), Some(&value))
     });
     let mut records: Vec<Rec> = others.collect();
     records.push(Rec::new(0, last.key.as_deref(), last.value.as_deref()));
@@ -154,6 +177,17 @@ fn blocks_without_number_are_taken_back_bit_by_bit() {
     // A daemon that starts with all of that in the topic, and all that took it back, knows as much.
     daemon.process().kill();
     daemon.restart();
+    // The newest segment is never compacted: another one has to begin.
+    let last = vec![records.remove(records.len() - 1); 12_000];
+    rig.standby.produce(&map, &last, Producing::default());
+    let others = || {
+        let is_other = |record: &&Rec| record.value.is_some() && record.key != last[0].key;
+        rig.standby.read(&map).iter().filter(is_other).count()
+    };
+    assert!(others() > BLOCKS_MAX + 1_000);
+    compact(&rig, &map);
+    let left = others();
+    assert!(left < 10, "{left} blocks that were taken back");
     rig.primary
         .produce(TOPIC, &values("later", 0, 20), Producing::default());
     rig.copy(&mut daemon, TOPIC);
@@ -167,7 +201,7 @@ fn a_source_that_is_away_is_needed_for_its_groups_only() {
         standby: _standby,
         file,
         directory,
-        _clusters: [source, _target],
+        clusters: [source, _target],
     } = Rig::start("");
     primary.create_topic(TOPIC, 1, &[]);
     primary.produce(TOPIC, &values("v", 0, 10), Producing::default());

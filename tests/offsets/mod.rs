@@ -39,7 +39,7 @@ struct Rig {
     standby: Client,
     file: String,
     directory: tempfile::TempDir,
-    _clusters: [InProcess; 2],
+    clusters: [InProcess; 2],
 }
 
 impl Rig {
@@ -62,7 +62,7 @@ impl Rig {
             standby,
             file,
             directory,
-            _clusters: clusters,
+            clusters,
         }
     }
 

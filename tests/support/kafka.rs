@@ -31,6 +31,8 @@ pub struct Kafka {
     name: String,
     properties: Vec<String>,
     jvm: Jvm,
+    /// The id of its cluster, where it is one of several brokers.
+    cluster_id: Option<&'static str>,
     // Dropped in this order: the process is gone when its files are deleted and its ports are given back.
     process: Option<Process>,
     directory: TempDir,
@@ -115,12 +117,49 @@ impl Kafka {
             name: name.to_owned(),
             properties,
             jvm,
+            cluster_id: None,
             process: None,
             directory,
             ports,
         };
         kafka.restart();
         kafka
+    }
+
+    /// One cluster of several brokers with the ids from 1 on, each of them a controller too. Only where [`available`].
+    pub fn start_several(name: &str, count: u16, properties: &[&str]) -> Vec<Kafka> {
+        let ports: Vec<Ports> = (0..count).map(|_| Ports::reserve(2)).collect();
+        let voters: Vec<String> = (1..)
+            .zip(&ports)
+            .map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.port(1)))
+            .collect();
+        let voters = voters.join(",");
+        let prepared = (1..).zip(ports).map(|(id, ports)| {
+            let own = [
+                format!("node.id={id}"),
+                format!("controller.quorum.voters={voters}"),
+            ];
+            Kafka {
+                name: format!("{name}-{id}"),
+                properties: own
+                    .into_iter()
+                    .chain(properties.iter().map(|&property| property.to_owned()))
+                    .collect(),
+                jvm: Jvm::Test,
+                cluster_id: Some("3vH4zvhqQEmxbwtpu0bEpA"),
+                process: None,
+                directory: temp_dir(&format!("kafka-{name}-{id}")),
+                ports,
+            }
+        });
+        let mut brokers: Vec<Kafka> = prepared.collect();
+        // None of them listens before most of them are there.
+        thread::scope(|scope| {
+            for broker in &mut brokers {
+                scope.spawn(|| broker.restart());
+            }
+        });
+        brokers
     }
 
     /// A cluster that clients reach through a proxy too: who connects to `proxy` is told to go on using `proxy`, which
@@ -146,6 +185,7 @@ impl Kafka {
             name: name.to_owned(),
             properties: all,
             jvm,
+            cluster_id: None,
             process: None,
             directory,
             ports,
@@ -207,6 +247,9 @@ impl Kafka {
             .arg(self.directory.path().join("broker"))
             .arg(self.ports.port(0).to_string());
         command.args(&self.properties);
+        if let Some(id) = self.cluster_id {
+            command.env("KAFKA_CLUSTER_ID", id);
+        }
         let mut process = Process::start("kafka", command, self.directory.path());
         let address = self.ports.address();
         wait_for(

@@ -10,14 +10,13 @@ use heliostat_wire::message::{
 use super::{Context, resource};
 use crate::{
     api_error::ApiError,
-    broker::Broker,
     configs::{Alteration, Operation},
 };
 
 pub(super) async fn handle(context: Context, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
     for asked in request.resources {
-        let outcome = alter(&context.broker, &asked, request.validate_only).await;
+        let outcome = alter(&context, &asked, request.validate_only).await;
         let (error_code, error_message) = match outcome {
             Ok(()) => (0, None),
             Err(error) => (error.code.into(), Some(error.message)),
@@ -35,7 +34,8 @@ pub(super) async fn handle(context: Context, request: AlterConfigsRequest) -> Al
     }
 }
 
-async fn alter(broker: &Broker, asked: &AlterConfigsResource, validate_only: bool) -> Result<(), ApiError> {
+async fn alter(context: &Context, asked: &AlterConfigsResource, validate_only: bool) -> Result<(), ApiError> {
+    let broker = &context.broker;
     let mut wanted = Vec::with_capacity(asked.configs.len());
     for config in &asked.configs {
         match &config.value {
@@ -65,6 +65,7 @@ async fn alter(broker: &Broker, asked: &AlterConfigsResource, validate_only: boo
                 .await
         }
         resource::BROKER => {
+            resource::check_node(context, &asked.resource_name)?;
             broker
                 .alter_broker_configs(&asked.resource_name, replace, validate_only)
                 .await

@@ -83,10 +83,12 @@ fn entries(context: &Context, resource_type: i8, name: &str) -> Result<Vec<Confi
         },
         // Without a name, what was set for all brokers.
         resource::BROKER if name.is_empty() => Ok(broker.describe_dynamic_configs()),
-        resource::BROKER => match broker.nodes().iter().find(|node| name.parse() == Ok(node.id)) {
-            Some(node) => Ok(broker.describe_broker_configs(node)),
-            None => Err(ApiError::invalid_request(format!("there is no broker {name:?}"))),
-        },
+        resource::BROKER => {
+            resource::check_node(context, name)?;
+            let node = broker.nodes().iter().find(|node| node.id == context.node_id());
+            let unknown = || ApiError::invalid_request(format!("there is no broker {name:?}"));
+            Ok(broker.describe_broker_configs(node.ok_or_else(unknown)?))
+        }
         resource::GROUP => broker.describe_group_configs(name),
         other => Err(resource::unsupported(other)),
     }

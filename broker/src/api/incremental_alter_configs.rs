@@ -10,7 +10,6 @@ use heliostat_wire::message::{
 use super::{Context, resource};
 use crate::{
     api_error::ApiError,
-    broker::Broker,
     configs::{Alteration, Operation},
 };
 
@@ -33,7 +32,7 @@ pub(super) async fn handle(
         // Each mention of a resource that is named twice is refused: nobody can tell which is meant to come first.
         let outcome = match counts.get(&key(&asked)) {
             Some(2..) => Err(ApiError::twice(&asked.resource_name)),
-            _ => alter(&context.broker, &asked, request.validate_only).await,
+            _ => alter(&context, &asked, request.validate_only).await,
         };
         let (error_code, error_message) = match outcome {
             Ok(()) => (0, None),
@@ -52,7 +51,8 @@ pub(super) async fn handle(
     }
 }
 
-async fn alter(broker: &Broker, asked: &AlterConfigsResource, validate_only: bool) -> Result<(), ApiError> {
+async fn alter(context: &Context, asked: &AlterConfigsResource, validate_only: bool) -> Result<(), ApiError> {
+    let broker = &context.broker;
     let alterations = asked
         .configs
         .iter()
@@ -65,6 +65,7 @@ async fn alter(broker: &Broker, asked: &AlterConfigsResource, validate_only: boo
                 .await
         }
         resource::BROKER => {
+            resource::check_node(context, &asked.resource_name)?;
             broker
                 .alter_broker_configs(&asked.resource_name, |_| alterations, validate_only)
                 .await

@@ -24,6 +24,12 @@ const SUBTRACT: i8 = 3;
 /// A key, what is done to it, and with which value.
 pub type Change<'a> = (&'a str, i8, Option<&'a str>);
 
+/// A connection to a node.
+async fn at(cluster: &heliostat_broker::Cluster, node: &str) -> Client {
+    let index = node.parse::<usize>().unwrap() - 1;
+    Client::connect(cluster.addresses()[index]).await
+}
+
 async fn describe(client: &mut Client, resource_type: i8, name: &str) -> DescribeConfigsResult {
     let request = DescribeConfigsRequest {
         resources: vec![DescribeConfigsResource {
@@ -243,15 +249,17 @@ async fn what_is_set_for_a_node_counts_for_the_partitions_that_it_leads() {
     let for_all = [("message.max.bytes", SET, Some("2000"))];
     assert_eq!(alter(&mut client, BROKER, "", &for_all).await, 0);
     let for_second = [("message.max.bytes", SET, Some("100"))];
-    assert_eq!(alter(&mut client, BROKER, "2", &for_second).await, 0);
+    assert_eq!(
+        alter(&mut at(&cluster, "2").await, BROKER, "2", &for_second).await,
+        0
+    );
 
     for (node, value, source) in [("1", "2000", 3), ("2", "100", 2), ("3", "2000", 3)] {
-        let shown = configs(&mut client, BROKER, node).await;
+        let shown = configs(&mut at(&cluster, node).await, BROKER, node).await;
         assert_eq!(shown["message.max.bytes"].value.as_deref(), Some(value), "{node}");
         assert_eq!(shown["message.max.bytes"].config_source, source, "{node}");
         // Of a topic each node shows what it goes by itself.
-        let at = cluster.addresses()[node.parse::<usize>().unwrap() - 1];
-        let topic = configs(&mut Client::connect(at).await, TOPIC, "t").await;
+        let topic = configs(&mut at(&cluster, node).await, TOPIC, "t").await;
         assert_eq!(topic["max.message.bytes"].value.as_deref(), Some(value), "{node}");
     }
 
@@ -274,10 +282,16 @@ async fn what_is_set_for_a_node_counts_for_the_partitions_that_it_leads() {
         }
     }
     assert_eq!(
-        alter(&mut client, BROKER, "2", &[("message.max.bytes", DELETE, None)]).await,
+        alter(
+            &mut at(&cluster, "2").await,
+            BROKER,
+            "2",
+            &[("message.max.bytes", DELETE, None)]
+        )
+        .await,
         0
     );
-    let shown = configs(&mut client, BROKER, "2").await;
+    let shown = configs(&mut at(&cluster, "2").await, BROKER, "2").await;
     assert_eq!(shown["message.max.bytes"].value.as_deref(), Some("2000"));
 }
 
@@ -287,7 +301,10 @@ async fn partitions_go_by_what_was_set_for_their_new_leader() {
     let mut client = Client::of(&cluster).await;
     client.create_topic("t", 2, &[]).await;
     let for_second = [("message.max.bytes", SET, Some("100"))];
-    assert_eq!(alter(&mut client, BROKER, "2", &for_second).await, 0);
+    assert_eq!(
+        alter(&mut at(&cluster, "2").await, BROKER, "2", &for_second).await,
+        0
+    );
     cluster.control().stop_node(1).await.unwrap();
     let mut second = Client::connect(cluster.addresses()[1]).await;
     let large = crate::records::batch(&[&"x".repeat(500)]);
@@ -312,7 +329,7 @@ async fn limits_of_connections_are_those_of_each_node_and_take_effect_at_once() 
     let cluster = start_nodes(2, &[]).await;
     let mut client = Client::of(&cluster).await;
     let limit = [("max.connections.per.ip", SET, Some("1"))];
-    assert_eq!(alter(&mut client, BROKER, "2", &limit).await, 0);
+    assert_eq!(alter(&mut at(&cluster, "2").await, BROKER, "2", &limit).await, 0);
     let is_served = async |node: usize| {
         let mut client = Client::connect(cluster.addresses()[node - 1]).await;
         client.try_write(&MetadataRequest::default(), 12).await.is_ok() && client.read_frame().await.is_some()
@@ -325,7 +342,7 @@ async fn limits_of_connections_are_those_of_each_node_and_take_effect_at_once() 
     assert_eq!(alter(&mut client, BROKER, "", &overrides).await, 0);
     assert!(is_served(2).await);
     let none = [("max.connections", SET, Some("1"))];
-    assert_eq!(alter(&mut client, BROKER, "2", &none).await, 0);
+    assert_eq!(alter(&mut at(&cluster, "2").await, BROKER, "2", &none).await, 0);
     assert!(!is_served(2).await);
 }
 
@@ -335,11 +352,21 @@ async fn what_nodes_share_cannot_be_set_for_one() {
     let mut client = Client::of(&cluster).await;
     let refused = ErrorCode::InvalidRequest.code();
     let threads = [("log.cleaner.threads", SET, Some("2"))];
-    assert_eq!(alter(&mut client, BROKER, "2", &threads).await, refused);
+    assert_eq!(
+        alter(&mut at(&cluster, "2").await, BROKER, "2", &threads).await,
+        refused
+    );
     assert_eq!(alter(&mut client, BROKER, "", &threads).await, 0);
     let retention = [("log.retention.ms", SET, Some("5"))];
-    assert_eq!(alter(&mut client, BROKER, "3", &retention).await, refused);
-    assert_eq!(alter(&mut client, BROKER, "2", &retention).await, 0);
+    for other in ["1", "3"] {
+        let mut second = at(&cluster, "2").await;
+        assert_eq!(alter(&mut second, BROKER, other, &retention).await, refused);
+        assert_eq!(describe(&mut second, BROKER, other).await.error_code, refused);
+    }
+    assert_eq!(
+        alter(&mut at(&cluster, "2").await, BROKER, "2", &retention).await,
+        0
+    );
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod harness;
 mod requests;
 mod rules;
 mod scripts;
+mod several;
 mod side;
 mod support;
 mod tree;

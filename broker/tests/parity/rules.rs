@@ -51,6 +51,9 @@ fn leaf(field: &str, text: &str, side: &mut Side) -> String {
         }
         "documentation" if text != "null" => "(a text)".to_owned(),
         "topic_id" => side.topic_with(text).unwrap_or_else(|| new_id(text)),
+        "port" if let Some(node) = side.nodes.iter().position(|n| inner == n.port().to_string()) => {
+            format!("<the port of node {}>", node + 1)
+        }
         "port" if inner == side.address.port().to_string() => "<its port>".to_owned(),
         "cluster_id" if inner == side.cluster_id => "<its id>".to_owned(),
         "producer_id" if number(text).is_some_and(|id| id >= 0) => numbered("producer", text, side),

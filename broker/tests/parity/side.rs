@@ -29,6 +29,8 @@ pub const CLIENT_ID: &str = "parity";
 /// A cluster, and a connection to its first node.
 pub struct Side {
     pub address: SocketAddr,
+    /// All of its nodes, where there are several, from node 1 on.
+    pub nodes: Vec<SocketAddr>,
     pub cluster_id: String,
     stream: Option<TcpStream>,
     correlation_id: i32,
@@ -66,6 +68,7 @@ impl Side {
     pub async fn connect(address: SocketAddr) -> Side {
         let mut side = Side {
             address,
+            nodes: Vec::new(),
             cluster_id: String::new(),
             stream: None,
             correlation_id: 0,
@@ -81,6 +84,7 @@ impl Side {
     pub fn beside(&self) -> Side {
         Side {
             address: self.address,
+            nodes: self.nodes.clone(),
             cluster_id: self.cluster_id.clone(),
             stream: None,
             correlation_id: 0,
@@ -88,6 +92,12 @@ impl Side {
             numbers: HashMap::new(),
             notes: HashMap::new(),
         }
+    }
+
+    /// Goes on with another node, whose ids count from 1.
+    pub fn go_to(&mut self, node: i32) {
+        self.address = self.nodes[usize::try_from(node - 1).expect("a node's id")];
+        self.stream = None;
     }
 
     /// Forgets what the last script has seen, and its connection.

@@ -21,16 +21,16 @@ pub(super) struct Held {
 }
 
 impl Sides<'_> {
-    /// Holds the last fact against the mirror's log, which has the offsets from `start` to before `end`.
+    /// Holds the last fact against the mirror's log, which begins at `start` and ends at `end`.
     pub(super) async fn held(
         &self,
         anchor: Anchor,
         (start, end): (i64, i64),
         own: Own,
     ) -> Result<Held, NotTaken> {
-        let places = Places::before(&anchor.segments, anchor.target.min(end), start);
+        let places = Places::before(&anchor.segments, anchor.target.min(end));
         let is_short = anchor.target > end;
-        if !is_short && (places.count == 0 || self.is_held(&places, places.count - 1, own).await?) {
+        if !is_short && (places.count == 0 || self.is_held(&places, places.count - 1, start, own).await?) {
             let anchor = Some(anchor);
             return Ok(Held { anchor, loss: None });
         }
@@ -38,7 +38,7 @@ impl Sides<'_> {
         let (mut from, mut to) = (0, places.count);
         while from < to {
             let middle = from + (to - from) / 2;
-            if self.is_held(&places, middle, own).await? {
+            if self.is_held(&places, middle, start, own).await? {
                 from = middle + 1;
             } else {
                 to = middle;
@@ -68,14 +68,11 @@ impl Sides<'_> {
     }
 
     /// Whether a record is where it was copied to. What cannot be told any more is taken for there.
-    async fn is_held(&self, places: &Places<'_>, index: i64, own: Own) -> Result<bool, NotTaken> {
-        let Some((source, target)) = places.get(index) else {
+    async fn is_held(&self, places: &Places<'_>, index: i64, start: i64, own: Own) -> Result<bool, NotTaken> {
+        // What lies before the start was deleted as retention does, and cannot be read.
+        let Some((source, target)) = places.get(index).filter(|(_, target)| *target >= start) else {
             return Ok(true);
         };
-        if target < places.start {
-            // Retention was there.
-            return Ok(true);
-        }
         let reader = self.target_reader();
         let chunk = reader.read_little(target).await.map_err(on(Side::Target))?;
         let found = covering(&chunk, target).map_err(on(Side::Target))?;
@@ -135,20 +132,17 @@ fn digest(batch: &BatchView<'_>, offset: i64, stamps: Stamps) -> Result<Option<u
 struct Places<'a> {
     segments: &'a [Segment],
     count: i64,
-    /// Where the mirror's log begins.
-    start: i64,
 }
 
 impl Places<'_> {
     /// Those of target offsets before `end`.
-    fn before(segments: &[Segment], end: i64, start: i64) -> Places<'_> {
+    fn before(segments: &[Segment], end: i64) -> Places<'_> {
         let lengths = segments
             .iter()
             .map(|segment| segment.length.min(end - segment.target).max(0));
         Places {
             segments,
             count: lengths.sum(),
-            start,
         }
     }
 
@@ -171,11 +165,11 @@ mod tests {
     #[test]
     fn records_of_segments_are_counted_up_to_the_end_of_the_log() {
         let segments = [(0, 10, 5), (7, 16, 4)].map(Segment::from);
-        let places = Places::before(&segments, 18, 0);
+        let places = Places::before(&segments, 18);
         assert_eq!(places.count, 7);
         assert_eq!((places.get(4), places.get(5)), (Some((4, 14)), Some((7, 16))));
-        assert_eq!(Places::before(&segments, 12, 0).count, 2);
-        assert_eq!(Places::before(&segments, 3, 0).count, 0);
+        assert_eq!(Places::before(&segments, 12).count, 2);
+        assert_eq!(Places::before(&segments, 3).count, 0);
         assert_eq!(places.get(9), None);
     }
 }

@@ -229,6 +229,8 @@ fn failure(flow: &Flow, side: Side, code: RDKafkaErrorCode, text: &str, position
         state,
         reason,
         clears,
-        offsets: position.map(|position| (position, position)),
+        offsets: position
+            .filter(|_| state == State::Quarantined)
+            .map(|position| (position, position)),
     }
 }

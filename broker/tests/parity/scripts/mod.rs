@@ -12,6 +12,7 @@ mod groups;
 mod lookup;
 mod metadata;
 mod migration;
+mod nodes;
 mod producers;
 mod quorum;
 mod resources;
@@ -91,5 +92,20 @@ pub async fn run(parity: &mut Parity) {
         security::sasl;
         security::passwords;
         resources::configured;
+    );
+}
+
+/// Runs the scripts for several nodes, or those that were asked for.
+pub async fn run_on_several(parity: &mut Parity) {
+    run!(parity,
+        nodes::shown;
+        nodes::creating;
+        nodes::growing;
+        nodes::not_the_leader;
+        nodes::not_the_coordinator;
+        nodes::elections;
+        nodes::moves;
+        nodes::configs;
+        nodes::quorum;
     );
 }

@@ -1,0 +1,139 @@
+//! A daemon gets into each state and out again, and says of each why, since when, and what would clear it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use heliostat::observe::events::EventList;
+use heliostat::observe::status::{PartitionStatus, State};
+use heliostat_broker::Fault;
+use serde_json::json;
+
+use crate::support::built_in::InProcess;
+use crate::support::clients::Client;
+use crate::support::daemon::{Daemon, heliostat};
+use crate::support::mirrors::{CATCH_UP, FLOW, LOOK_OFTEN, wait_mirrored, write_numbers};
+use crate::support::wait_for;
+
+const END: Duration = Duration::from_secs(20);
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    since.as_millis() as i64
+}
+
+/// Waits until the only partition is in a state that this would clear, and returns what it looks like then: a state with a reason has what clears it, and each has
+/// the time since when it holds, its metric, and an event.
+#[track_caller]
+fn wait_state(daemon: &Daemon, state: State, after_ms: i64, clears: &str) -> PartitionStatus {
+    let found = wait_for(CATCH_UP, &format!("it is {state}"), || {
+        let flow = daemon.flow(FLOW);
+        match flow.partitions.first() {
+            // What is tried may fail first for another reason of the same state.
+            Some(found)
+                if found.state == state && found.clears.as_deref().unwrap_or_default().contains(clears) =>
+            {
+                Ok(found.clone())
+            }
+            found => Err(format!("{found:?}")),
+        }
+    });
+    assert!(
+        (after_ms..=now_ms()).contains(&found.since_ms),
+        "since when: {found:?}, after {after_ms}"
+    );
+    assert_eq!(found.clears.is_some(), !state.is_healthy(), "{found:?}");
+    assert!(found.reason.is_some() || state.is_healthy(), "{found:?}");
+    let metrics = daemon.get("/metrics").body;
+    let is_it = |line: &str| {
+        let of_state = format!(r#"state="{state}""#);
+        line.starts_with("heliostat_partition_state{") && line.contains(&of_state) && line.ends_with(" 1")
+    };
+    assert!(metrics.lines().any(is_it), "{metrics}");
+    let list: EventList = serde_json::from_str(&daemon.get("/api/v1/events").body).expect("events");
+    let changed = list
+        .events
+        .iter()
+        .rev()
+        .find(|event| event.partition == Some(0) && event.to.is_some())
+        .expect("a change of its state");
+    assert_eq!(
+        (changed.to, changed.offsets),
+        (Some(state), found.offsets),
+        "{changed:?}"
+    );
+    found
+}
+
+#[test]
+fn each_state_says_why_since_when_and_what_would_clear_it_and_that_does() {
+    let clusters = [InProcess::start(1, &[]), InProcess::start(1, &[])];
+    let [primary, standby] = clusters
+        .each_ref()
+        .map(|cluster| Client::new(cluster.bootstrap()));
+    primary.create_topic("orders", 1, &[]);
+    write_numbers(&primary, "orders", 1, 0..100);
+    let begun = now_ms();
+    let mut daemon = Daemon::start(&format!(
+        "name: states\nlayout: active-standby\nprimary: primary\nstandby: standby\nclusters:\n  \
+         primary: {{ bootstrap_servers: \"{}\" }}\n  standby: {{ bootstrap_servers: \"{}\" }}\n\
+         defaults: {{ {LOOK_OFTEN}, on_gap: halt }}\n",
+        clusters[0].bootstrap(),
+        clusters[1].bootstrap()
+    ));
+    wait_mirrored(&primary, "orders", &standby, "primary.orders");
+    let found = wait_state(&daemon, State::CaughtUp, begun, "");
+    assert_eq!((found.reason, found.offsets), (None, None));
+
+    // Stalled: the target refuses the daemon.
+    let stalled = now_ms();
+    let fault: Fault = serde_json::from_value(json!({
+        "kind": "error", "api": "Produce", "error": "TOPIC_AUTHORIZATION_FAILED", "topic": "primary.orders"
+    }))
+    .expect("a fault");
+    let control = clusters[1].cluster().control();
+    control.add_fault(fault).expect("a fault that can be");
+    write_numbers(&primary, "orders", 1, 100..200);
+    let found = wait_state(&daemon, State::Stalled, stalled, "what the reason says is mended");
+    control.clear_faults();
+    wait_state(&daemon, State::CaughtUp, found.since_ms, "");
+
+    // Paused, and then a gap: records are gone when it is resumed.
+    let paused = now_ms();
+    let file = daemon.topology().to_str().expect("UTF-8").to_owned();
+    let run = |command: &str| {
+        let output = heliostat(&[command, &file], None);
+        assert!(output.status.success(), "{output:?}");
+    };
+    run("pause");
+    wait_state(&daemon, State::Paused, paused, "heliostat resume ");
+    write_numbers(&primary, "orders", 1, 200..300);
+    primary.delete_records("orders", 0, 250);
+    run("resume");
+    let found = wait_state(&daemon, State::Gap, paused, "set on_gap: record");
+    assert_eq!(found.offsets, Some((200, 249)));
+    assert!(daemon.stop(END).success());
+    let text = std::fs::read_to_string(&file).expect("the file");
+    std::fs::write(&file, text.replace("on_gap: halt", "on_gap: record")).expect("write the file");
+    daemon.restart();
+    wait_state(&daemon, State::CaughtUp, found.since_ms, "");
+
+    // Waiting: the source topic is gone. Recreated: it is there again, and is not the one of before.
+    let deleted = now_ms();
+    primary.delete_topic("orders");
+    let found = wait_state(
+        &daemon,
+        State::Waiting,
+        deleted,
+        "the topic is made again on the source",
+    );
+    primary.create_topic("orders", 1, &[]);
+    write_numbers(&primary, "orders", 1, 0..10);
+    let found = wait_state(
+        &daemon,
+        State::Recreated,
+        found.since_ms,
+        "delete primary.orders on the target",
+    );
+    standby.ask_to_delete("primary.orders");
+    wait_state(&daemon, State::CaughtUp, found.since_ms, "");
+    wait_mirrored(&primary, "orders", &standby, "primary.orders");
+}
