@@ -32,7 +32,7 @@ const TOPIC_IDS_SINCE: i16 = 13;
 /// A session that was not used for this long makes room for a new one, and one that is this old for a larger one.
 const EVICTION_AGE: Duration = Duration::from_secs(120);
 
-/// Partitions that all sessions of a node hold together; clients whose session would exceed this do without. One takes about
+/// Partitions that all sessions of all nodes hold together; clients whose session would exceed this do without. One takes about
 /// [`PARTITION_BYTES`], and counts as several if its topic's name is long: nobody has to know a topic to ask for it.
 const PARTITIONS_MAX: usize = 250_000;
 
@@ -63,6 +63,8 @@ struct Cache {
     sessions: HashMap<i32, Session>,
     /// The weight of all sessions.
     weight: usize,
+    /// What it may be at the moment: what other nodes' sessions leave of [`PARTITIONS_MAX`].
+    room: usize,
 }
 
 #[derive(Debug)]
@@ -162,7 +164,11 @@ impl FetchSessions {
 
     fn with<T>(&self, node_id: i32, work: impl FnOnce(&mut Cache) -> T) -> T {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        work(nodes.entry(node_id).or_default())
+        let others = nodes.iter().filter(|(node, _)| **node != node_id);
+        let elsewhere: usize = others.map(|(_, cache)| cache.weight).sum();
+        let cache = nodes.entry(node_id).or_default();
+        cache.room = PARTITIONS_MAX.saturating_sub(elsewhere);
+        work(cache)
     }
 }
 
@@ -211,7 +217,7 @@ impl Cache {
         session.epoch = next_epoch(session.epoch);
         let epoch = session.epoch;
         request.topics = session.partitions.asked();
-        if self.weight > PARTITIONS_MAX && after > before {
+        if self.weight > self.room && after > before {
             self.remove(id);
             return Err(ErrorCode::FetchSessionIdNotFound);
         }
@@ -229,8 +235,7 @@ impl Cache {
         let partitions = Partitions::new(asked, topics);
         let size = partitions.weight;
         let now = Instant::now();
-        if (self.sessions.len() >= slots && !self.evict_for(size, now)) || self.weight + size > PARTITIONS_MAX
-        {
+        if (self.sessions.len() >= slots && !self.evict_for(size, now)) || self.weight + size > self.room {
             return NO_SESSION;
         }
         let id = loop {
@@ -498,5 +503,29 @@ mod tests {
             sessions.with(NODE, |cache| cache.remove(id));
         }
         sessions.with(NODE, |cache| assert_eq!(cache.weight, 0));
+    }
+
+    #[test]
+    fn all_nodes_together_hold_no_more_than_one_could() {
+        let sessions = FetchSessions::new(1000);
+        let begin = |node: i32, number: usize| {
+            let mut request = FetchRequest {
+                session_epoch: INITIAL_EPOCH,
+                topics: (number * 100..(number + 1) * 100).map(stranger).collect(),
+                ..Default::default()
+            };
+            let fetching = sessions.begin(node, BY_NAME, &mut request).unwrap();
+            sessions.finish(node, BY_NAME, fetching, Vec::new()).unwrap().0
+        };
+        let mut begun = Vec::new();
+        loop {
+            match begin(NODE, begun.len()) {
+                NO_SESSION => break,
+                id => begun.push(id),
+            }
+        }
+        assert_eq!(begin(NODE + 1, 0), NO_SESSION);
+        sessions.with(NODE, |cache| cache.remove(begun[0]));
+        assert_ne!(begin(NODE + 1, 0), NO_SESSION);
     }
 }

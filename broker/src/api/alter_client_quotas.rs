@@ -24,6 +24,10 @@ use crate::{
 /// More entities have no quotas: each costs memory, and whoever comes may add them.
 const ENTITIES_MAX: usize = 10_000;
 
+/// More bytes the name of a user or a client id does not take: all names are kept in memory, and in every image of the
+/// state.
+const NAME_BYTES_MAX: usize = 1024;
+
 /// How far a number may be from a whole one that it is meant to be.
 const WHOLE_TOLERANCE: f64 = 1e-6;
 
@@ -115,6 +119,11 @@ fn check_entity(entity: &QuotaEntity) -> Result<(), ApiError> {
                 "the name of a {kind} cannot be empty"
             )));
         }
+        if name.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+            return Err(ApiError::invalid_request(format!(
+                "the name of a {kind} takes at most {NAME_BYTES_MAX} bytes"
+            )));
+        }
     }
     match names.get(IP) {
         Some(_) if names.len() > 1 => Err(ApiError::invalid_request(
@@ -182,4 +191,17 @@ fn check_value(entity: &QuotaEntity, key: &str, value: f64) -> Result<(), ApiErr
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_an_end() {
+        let of = |bytes| QuotaEntity([(CLIENT_ID.to_owned(), Some("x".repeat(bytes)))].into());
+        assert!(check_entity(&of(NAME_BYTES_MAX)).is_ok());
+        let refused = check_entity(&of(NAME_BYTES_MAX + 1)).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidRequest);
+    }
 }

@@ -242,7 +242,17 @@ impl Target {
         let Some((log, leader_epoch)) = led else {
             return Outcome::Missing;
         };
-        match append(Arc::clone(log), *leader_epoch, marker, now_ms) {
+        let mut appended = append(Arc::clone(log), *leader_epoch, marker, now_ms);
+        if let Err(AppendError::CoordinatorFenced { current, .. }) = appended {
+            // A cluster has one coordinator here, and nobody can come after it: a tool has written a marker with an epoch
+            // from the future, which must not keep all later transactions open.
+            let marker = Marker {
+                coordinator_epoch: current,
+                ..*marker
+            };
+            appended = append(Arc::clone(log), *leader_epoch, &marker, now_ms);
+        }
+        match appended {
             Ok(appended) => Outcome::Appended(appended),
             // A deleted topic's transaction is over.
             Err(AppendError::Closed(_)) => Outcome::Over,

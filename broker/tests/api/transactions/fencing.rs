@@ -299,3 +299,23 @@ async fn who_is_too_late_is_fenced_as_in_kafka() {
     )
     .await;
 }
+
+/// Not so in Kafka, where such a marker keeps every later one of the coordinator out.
+#[tokio::test]
+async fn a_marker_by_hand_of_the_last_coordinator_epoch_keeps_no_transaction_open() {
+    let cluster = crate::client::start(&[]).await;
+    let mut session = super::script::Session::start(cluster.addresses()[0]).await;
+    let said = session
+        .run_all(
+            "init
+             add 0
+             put 0 0
+             mark 0 abort coordinator==2147483647
+             put 0 1
+             end commit
+             until CompleteCommit
+             latest 0",
+        )
+        .await;
+    assert!(said.ends_with("> latest 0\n  4 4\n"), "{said}");
+}
