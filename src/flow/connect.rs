@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use heliostat_wire::client::Client;
 use tokio::sync::Semaphore;
 
 use super::daemon::Fleet;
 use super::discover::Discovery;
-use super::exactly_once;
+use super::exactly_once::{self, Fences};
 use crate::cluster::admin::TopicSpec;
 use crate::cluster::{Admin, Cluster};
 use crate::offsets::record;
@@ -65,7 +66,10 @@ pub async fn connect(
         )
     });
     let claim_period = match &wire {
-        Some((_, target)) if flow.delivery == Delivery::ExactlyOnce => exactly_once::period(target).await,
+        Some((_, client)) if flow.delivery == Delivery::ExactlyOnce => {
+            see_whether_it_fences(flow, &target.wire_client(&name("probe")), &map_topic).await?;
+            exactly_once::period(client).await
+        }
         _ => Duration::MAX,
     };
     let source_maps = Arc::new(MapReader::start(source.clone(), &name("source-maps"), None)?);
@@ -98,6 +102,19 @@ pub async fn connect(
         places: Arc::new(Semaphore::new(CLAIMS_AT_ONCE)),
         claim_period,
     })
+}
+
+/// Exactly once takes a target that keeps those out who were replaced.
+async fn see_whether_it_fences(flow: &Flow, client: &Client, map_topic: &str) -> Result<(), ConnectError> {
+    let found = exactly_once::probe(client, &flow.source, map_topic).await;
+    client.close().await;
+    match found? {
+        Fences::Yes => Ok(()),
+        Fences::No(instead) => Err(ConnectError::Never(format!(
+            "{} does not fence producers: {instead}. So delivery: exactly-once cannot be kept there; set delivery: at-least-once for this flow, or engine: librdkafka",
+            flow.target
+        ))),
+    }
 }
 
 /// Makes the map topic if it is not there.

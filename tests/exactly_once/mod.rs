@@ -15,6 +15,7 @@ mod owners;
 mod refused;
 mod sources;
 mod topics;
+mod unfenced;
 
 use std::time::Duration;
 

@@ -168,7 +168,8 @@ fn a_group_moves_between_apache_kafkas_and_back_and_reads_each_record_once() {
         let csv = String::from_utf8_lossy(&output.stdout).into_owned();
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && err.is_empty(), "{err}");
-        assert_eq!(csv.lines().count(), PARTITIONS as usize, "{csv}");
+        // A partition of which nothing was read yet has no offset, and begins at the beginning.
+        assert!((1..=PARTITIONS as usize).contains(&csv.lines().count()), "{csv}");
         let offsets = daemon.directory().join("offsets.csv");
         std::fs::write(&offsets, &csv).expect("write a file of offsets");
         reset(cluster, &group, offsets.to_str().expect("a path in UTF-8"));

@@ -41,6 +41,7 @@ pub struct Proxy {
 struct Line {
     target: Mutex<SocketAddr>,
     stands_for: Mutex<Option<Hosts>>,
+    rewritten: Mutex<Option<(Vec<u8>, Vec<u8>)>>,
     stalled: watch::Sender<bool>,
     delay: watch::Sender<Duration>,
     cut: Mutex<CancellationToken>,
@@ -67,6 +68,7 @@ impl Proxy {
         let line = Line {
             target: Mutex::new(ports.address()),
             stands_for: Mutex::new(None),
+            rewritten: Mutex::default(),
             stalled: watch::Sender::new(false),
             delay: watch::Sender::new(Duration::ZERO),
             cut: Mutex::new(CancellationToken::new()),
@@ -144,6 +146,11 @@ impl Proxy {
     /// How long each byte takes from now on, one way. The rate is not limited.
     pub fn delay(&self, one_way: Duration) {
         self.line.delay.send_replace(one_way);
+    }
+
+    /// From now on these bytes of answers are replaced by others, as many, where they come in one piece.
+    pub fn rewrite(&self, bytes: Option<(&[u8], &[u8])>) {
+        *lock(&self.line.rewritten) = bytes.map(|(old, new)| (old.to_vec(), new.to_vec()));
     }
 
     /// How many connections were accepted so far.
@@ -227,6 +234,9 @@ async fn pump(
             }
             if let Some(hosts) = &hosts {
                 replace(&mut chunk, hosts.told.as_bytes(), hosts.meant.as_bytes());
+                if let Some((old, new)) = &*lock(&line.rewritten) {
+                    replace(&mut chunk, old, new);
+                }
             }
             let due = Instant::now() + *line.delay.borrow();
             if sender.send((due, chunk)).await.is_err() {

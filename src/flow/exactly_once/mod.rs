@@ -9,6 +9,7 @@ mod claim;
 mod former;
 mod held;
 mod lease;
+mod probe;
 mod reader;
 mod recover;
 mod survival;
@@ -17,4 +18,5 @@ mod take;
 
 pub use claim::{Claim, transactional_id};
 pub use lease::{Lease, period};
+pub use probe::{Fences, probe};
 pub use take::{Anchor, NotTaken, Sides, take};
