@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heliostat_wire::client::Client;
+use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::Semaphore;
 
 use super::mirror_topic;
-use crate::cluster::admin::{ConfigValue, TopicSpec};
-use crate::cluster::native::OffsetSpec;
+use crate::cluster::admin::{ConfigValue, TopicSpec, explain};
+use crate::cluster::native::{OffsetSpec, TopicDescription};
 use crate::cluster::{Admin, ClusterError};
 use crate::observe::status::LeftOut;
 use crate::offsets::record::{self, Provenance};
@@ -282,7 +283,26 @@ impl Discovery {
             self.source.describe_topics(topics),
             self.target.describe_topics(targets)
         )?;
-        let by_name = |described: Vec<crate::cluster::native::TopicDescription>| -> HashMap<_, _> {
+        // Without its id a topic that was made again would not be told from the one before. Where nobody may know it, it is done without.
+        let unknown = |topic: &&TopicDescription| {
+            let code = topic.partitions.as_ref().err();
+            code.is_some_and(|code| {
+                !matches!(
+                    code,
+                    RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed
+                )
+            })
+        };
+        if let Some(topic) = on_source.iter().find(unknown) {
+            let reason = topic.partitions.as_ref().err().copied().map(explain);
+            return Err(ClusterError {
+                cluster: self.flow.source.clone(),
+                call: format!("describe topic {}", topic.name),
+                reason: reason.unwrap_or_default(),
+                away: false,
+            });
+        }
+        let by_name = |described: Vec<TopicDescription>| -> HashMap<_, _> {
             described
                 .into_iter()
                 .map(|topic| (topic.name.clone(), topic))
@@ -290,7 +310,7 @@ impl Discovery {
         };
         let (on_source, on_target) = (by_name(on_source), by_name(on_target));
         for candidate in candidates {
-            let id = |side: &HashMap<String, crate::cluster::native::TopicDescription>, name: &str| {
+            let id = |side: &HashMap<String, TopicDescription>, name: &str| {
                 side.get(name).and_then(|topic| topic.id.clone())
             };
             let on_both = on_target
@@ -400,9 +420,7 @@ pub(super) async fn read_maps<'a>(
             reason,
             away: true,
         };
-        let offset = end
-            .offset
-            .map_err(|code| failed(crate::cluster::admin::explain(code)))?;
+        let offset = end.offset.map_err(|code| failed(explain(code)))?;
         if !reader.caught_up(&end.topic, offset, READ_TIMEOUT).await {
             return Err(failed(format!(
                 "its end was not reached within {} s",

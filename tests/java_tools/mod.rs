@@ -243,19 +243,36 @@ fn brokers_and_their_configs() {
         &configs(&["--entity-name", "2", "--describe", "--all"]),
         &["node.id=2 ", "num.partitions=1 ", "message.max.bytes=1048588 "],
     );
+    // One broker's own value counts more than the default of all, and no other broker has it.
+    let own = [
+        "--entity-name",
+        "2",
+        "--alter",
+        "--add-config",
+        "log.retention.ms=50000",
+    ];
+    configs(&own);
+    assert_contains(
+        &configs(&["--entity-name", "2", "--describe"]),
+        &["log.retention.ms=50000 sensitive=false synonyms={DYNAMIC_BROKER_CONFIG:log.retention.ms=50000"],
+    );
+    assert!(!configs(&["--entity-name", "1", "--describe"]).contains("log.retention.ms"));
     // The nodes share one storage, so what is true of it is set for all of them.
-    let alter = ["--alter", "--add-config", "log.retention.ms=100000"];
+    let cleaner = [
+        "--entity-name",
+        "2",
+        "--alter",
+        "--add-config",
+        "log.cleaner.threads=2",
+    ];
     assert_contains(
         &lab.complaint(
             "kafka-configs",
-            &[
-                ["--entity-type", "brokers", "--entity-name", "2"].as_slice(),
-                &alter,
-            ]
-            .concat(),
+            &[["--entity-type", "brokers"].as_slice(), &cleaner].concat(),
         ),
         &["InvalidRequestException"],
     );
+    let alter = ["--alter", "--add-config", "log.retention.ms=100000"];
     configs(&[["--entity-default"].as_slice(), &alter].concat());
     assert_contains(
         &configs(&["--entity-default", "--describe"]),

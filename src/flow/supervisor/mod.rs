@@ -296,6 +296,12 @@ impl Supervisor {
             }
         }
         let before = std::mem::replace(&mut self.mirrors, found.mirrors);
+        for (topic, mirror) in &mut self.mirrors {
+            // An id that is not given any more says nothing of a change.
+            if mirror.source_id.is_none() {
+                mirror.source_id = before.get(topic).and_then(|before| before.source_id.clone());
+            }
+        }
         for old in before.values() {
             let new = self.mirrors.get(&old.topic);
             if let Some(new) = new.filter(|new| new.partitions > old.partitions) {
