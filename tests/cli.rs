@@ -386,6 +386,24 @@ fn completions_know_every_command() {
 }
 
 #[test]
+fn records_that_nobody_takes_are_said_to_be_lost() {
+    let ports = Ports::reserve(1);
+    let server = ports.address().to_string();
+    let mut producer = heliostat(&["produce", "--bootstrap-server", &server, "--topic", "hello"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run heliostat");
+    let mut input = producer.stdin.take().expect("a pipe");
+    input.write_all(b"first\nsecond\n").expect("write");
+    drop(input);
+    let (code, _, stderr) = text(&producer.wait_with_output().expect("wait for the producer"));
+    assert_eq!(code, Some(1), "{stderr}");
+    let said = format!("2 of 2 records were not acknowledged by {server}");
+    assert!(stderr.contains(&said), "{stderr}");
+}
+
+#[test]
 fn a_broker_takes_records_and_gives_them_back_after_a_restart() {
     let mut broker = BuiltIn::start(3, &["--config", "num.partitions=1"]);
     let server = broker.bootstrap();

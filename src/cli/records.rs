@@ -1,8 +1,8 @@
 //! `heliostat produce` and `heliostat consume`: a line is a record. For trying things where Kafka's own tools are not at hand.
 
 use std::io::{BufRead, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -19,6 +19,9 @@ use super::exit;
 /// How long a cluster may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How much longer is waited for the word that a record was given up.
+const MARGIN: Duration = Duration::from_secs(2);
+
 /// How long a read waits before it looks for a reason to end.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -30,7 +33,9 @@ pub async fn run_produce(args: ProduceArgs) -> anyhow::Result<u8> {
     let work = tokio::task::spawn_blocking(move || produce(&args, std::io::stdin().lock()));
     tokio::select! {
         records = work => {
-            tracing::debug!(records = records??, "written");
+            // Not within the line of the log, which nobody may want, and which is not looked at then.
+            let records = records??;
+            tracing::debug!(records, "written");
             Ok(exit::OK)
         }
         _ = tokio::signal::ctrl_c() => Ok(exit::INTERRUPTED),
@@ -64,35 +69,72 @@ fn seen_enough(error: anyhow::Error) -> anyhow::Result<u8> {
     if broken_pipe { Ok(exit::OK) } else { Err(error) }
 }
 
-struct Failures(std::sync::Mutex<Option<String>>);
+/// What the client has heard from the cluster.
+#[derive(Default)]
+struct Heard {
+    /// Records that were acknowledged, and records that were given up.
+    arrived: AtomicU64,
+    lost: AtomicU64,
+    /// Why the first was given up.
+    failure: Mutex<Option<String>>,
+    /// The last thing that went wrong with a connection.
+    trouble: Mutex<Option<String>>,
+}
 
-impl rdkafka::ClientContext for Failures {
+impl rdkafka::ClientContext for Heard {
     fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!("{error}: {reason}");
+        if let Ok(mut trouble) = self.trouble.lock() {
+            *trouble = Some(reason.to_owned());
+        }
     }
 }
 
-impl rdkafka::consumer::ConsumerContext for Failures {}
+impl rdkafka::consumer::ConsumerContext for Heard {}
 
-impl ProducerContext for Failures {
+impl ProducerContext for Heard {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let (Err((error, _)), Ok(mut first)) = (result, self.0.lock()) {
+        let Err((error, _)) = result else {
+            self.arrived.fetch_add(1, Ordering::Release);
+            return;
+        };
+        if let Ok(mut first) = self.failure.lock() {
             first.get_or_insert_with(|| error.to_string());
         }
+        self.lost.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Heard {
+    /// What became of all records: nothing, or why not all have arrived.
+    fn outcome(&self, options: &ProduceArgs, records: u64) -> anyhow::Result<()> {
+        let arrived = self.arrived.load(Ordering::Acquire);
+        if arrived == records {
+            return Ok(());
+        }
+        let text = |of: &Mutex<Option<String>>| of.lock().ok().and_then(|text| text.clone());
+        let reason =
+            text(&self.failure).unwrap_or_else(|| format!("no answer within {} s", PATIENCE.as_secs()));
+        let trouble = text(&self.trouble).map_or(String::new(), |trouble| format!(" ({trouble})"));
+        bail!(
+            "{} of {records} records were not acknowledged by {}: {reason}{trouble}",
+            records - arrived,
+            options.bootstrap_server
+        )
     }
 }
 
 /// Each line of `input` becomes a record. Returns when all are acknowledged.
 fn produce(options: &ProduceArgs, input: impl BufRead) -> anyhow::Result<u64> {
-    let producer: ThreadedProducer<Failures> = ClientConfig::new()
+    let producer: ThreadedProducer<Heard> = ClientConfig::new()
         .set("bootstrap.servers", &options.bootstrap_server)
         .set("enable.idempotence", "true")
         .set("linger.ms", "5")
         .set("message.timeout.ms", PATIENCE.as_millis().to_string())
-        .create_with_context(Failures(std::sync::Mutex::new(None)))
+        .create_with_context(Heard::default())
         .context("make a producer")?;
     let mut records = 0;
     for line in input.split(b'\n') {
@@ -113,28 +155,19 @@ fn produce(options: &ProduceArgs, input: impl BufRead) -> anyhow::Result<u64> {
         }
         records += 1;
     }
-    producer
-        .flush(PATIENCE)
-        .map_err(|error| match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::OperationTimedOut) => {
-                anyhow::anyhow!(
-                    "{} within {} s",
-                    unreachable(&options.bootstrap_server),
-                    PATIENCE.as_secs()
-                )
-            }
-            _ => anyhow::Error::new(error).context(format!("write to {}", options.topic)),
-        })?;
-    let failure = producer
-        .context()
-        .0
-        .lock()
-        .ok()
-        .and_then(|failure| failure.clone());
-    match failure {
-        Some(failure) => bail!("write to {}: {failure}", options.topic),
-        None => Ok(records),
+    // A record is given up after its own time, and a flush may end while that is still being said: what counts is what was heard.
+    let deadline = Instant::now() + PATIENCE + MARGIN;
+    let heard = producer.context();
+    let settled = || heard.arrived.load(Ordering::Acquire) + heard.lost.load(Ordering::Acquire);
+    while settled() < records && Instant::now() < deadline {
+        match producer.flush(TICK).map_err(|error| error.rdkafka_error_code()) {
+            Ok(()) => std::thread::sleep(Duration::from_millis(1)),
+            Err(Some(RDKafkaErrorCode::OperationTimedOut)) => {}
+            Err(_) => break,
+        }
     }
+    heard.outcome(options, records)?;
+    Ok(records)
 }
 
 fn split<'l>(line: &'l [u8], separator: Option<&str>) -> (Option<&'l [u8]>, &'l [u8]) {
@@ -153,13 +186,13 @@ fn split<'l>(line: &'l [u8], separator: Option<&str>) -> (Option<&'l [u8]>, &'l 
 
 /// Each record becomes a line of `output`, until `ended`.
 fn consume(options: &ConsumeArgs, mut output: impl Write, ended: impl Fn() -> bool) -> anyhow::Result<u64> {
-    let consumer: BaseConsumer<Failures> = ClientConfig::new()
+    let consumer: BaseConsumer<Heard> = ClientConfig::new()
         .set("bootstrap.servers", &options.bootstrap_server)
         .set("group.id", "heliostat-consume")
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "earliest")
         .set("fetch.wait.max.ms", "100")
-        .create_with_context(Failures(std::sync::Mutex::new(None)))
+        .create_with_context(Heard::default())
         .context("make a consumer")?;
     consumer
         .assign(&assignment(&consumer, options, &ended)?)
@@ -186,7 +219,7 @@ fn consume(options: &ConsumeArgs, mut output: impl Write, ended: impl Fn() -> bo
 
 /// All partitions of the topic, which is waited for.
 fn assignment(
-    consumer: &BaseConsumer<Failures>,
+    consumer: &BaseConsumer<Heard>,
     options: &ConsumeArgs,
     ended: impl Fn() -> bool,
 ) -> anyhow::Result<TopicPartitionList> {

@@ -303,21 +303,16 @@ fn flow_reason(
     if partitions.is_empty() {
         return (Some(NOTHING_MATCHES.into()), None);
     }
-    let worst = partitions
+    let mut worst = partitions
         .iter()
-        .filter(|partition| partition.state == inner.state);
-    let Some(first) = worst.clone().find(|partition| partition.reason.is_some()) else {
+        .filter(|partition| partition.state == inner.state && partition.reason.is_some());
+    let Some(first) = worst.next() else {
         return (None, None);
     };
     let reason = first.reason.as_deref().unwrap_or_default();
     let reason = match worst.count() {
-        1 => format!("{}-{}: {reason}", first.topic, first.partition),
-        count => format!(
-            "{}-{} and {} more: {reason}",
-            first.topic,
-            first.partition,
-            count - 1
-        ),
+        0 => format!("{}-{}: {reason}", first.topic, first.partition),
+        more => format!("{}-{} and {more} more: {reason}", first.topic, first.partition),
     };
     (Some(reason), first.clears.clone())
 }

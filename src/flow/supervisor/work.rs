@@ -278,6 +278,7 @@ impl Supervisor {
         partition.engine_id = Some(id);
         partition.phase = Phase::Copying;
         let careful = std::mem::take(&mut partition.careful);
+        let begins_anew = is_new_log(&prepared) || target_position.is_none();
         let at_fault = partition.at_fault.filter(|offset| *offset >= at);
         self.view.partition(&topic, number, now_ms(), |view| {
             if view
@@ -292,7 +293,9 @@ impl Supervisor {
             if !careful {
                 view.problem = None;
             }
-            view.gap = gap_text.or(replaced_text).or(view.gap.take());
+            // Of a log that is copied from its start nothing is missing that was missing of the one before.
+            let before = view.gap.take().filter(|_| !begins_anew);
+            view.gap = gap_text.or(replaced_text).or(before);
         });
         let target_topic = partition.mirror.target_topic.clone();
         self.engine.start(Start {
