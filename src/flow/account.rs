@@ -40,6 +40,8 @@ struct Inner {
     is_clear: bool,
     /// The source's leader epochs, as far as it was read.
     epochs: Epochs,
+    /// What lies on the target from this offset on was written after its log had lost its end.
+    lost_from: Option<i64>,
     batches: BatchCounts,
     ledger: Ledger,
 }
@@ -134,6 +136,7 @@ impl Account {
                 lease: None,
                 is_clear: false,
                 epochs: Epochs::default(),
+                lost_from: None,
                 batches: BatchCounts::default(),
                 ledger: Ledger::default(),
             }),
@@ -201,6 +204,22 @@ impl Account {
             inner.epochs.note(epoch, offset);
         }
         inner.epochs.last_before(to)
+    }
+
+    /// Whether a batch can have landed at this target offset: not before what was copied earlier, unless the log there has lost its end and knows
+    /// its producer no more. Where that would not be mended it is not looked at: without a lease nobody holds the log against the map.
+    pub fn may_land(&self, target: i64) -> bool {
+        let mut inner = self.lock();
+        let may = inner.lease.is_none() || inner.target_position.is_none_or(|end| target >= end);
+        if !may {
+            inner.lost_from = Some(inner.lost_from.map_or(target, |from| from.min(target)));
+        }
+        may
+    }
+
+    /// From which target offset on the mirror has what was written after its log had lost its end, as [`Account::may_land`] has found.
+    pub fn lost_from(&self) -> Option<i64> {
+        self.lock().lost_from
     }
 
     /// The segments that were copied last.
@@ -345,6 +364,7 @@ impl Account {
         let mut inner = self.lock();
         inner.position = position;
         inner.target_position = target_position;
+        inner.lost_from = None;
         inner.ledger.close();
         inner.ledger.moved = true;
     }

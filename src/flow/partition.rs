@@ -87,6 +87,7 @@ impl Mine {
             released: account.is_clear(),
             segments: account.last_segments(),
             epochs: account.epochs(),
+            lost_from: account.lost_from(),
         })
     }
 

@@ -62,6 +62,8 @@ pub struct Known {
     pub segments: Vec<Segment>,
     /// The source's leader epochs before the position.
     pub epochs: Epochs,
+    /// What the mirror has from this offset on was written after its log had lost its end.
+    pub lost_from: Option<i64>,
 }
 
 /// A partition that was looked at.
@@ -315,6 +317,7 @@ async fn one(
             known.segments.clone()
         },
         is_cut_back: replaced.is_some(),
+        lost_from: known.lost_from,
     });
     let id = transactional_id(&discovery.flow.source, &mirror.target_topic, wanted.partition);
     let id = (discovery.flow.delivery == Delivery::ExactlyOnce).then_some(id);
@@ -337,15 +340,23 @@ async fn one(
         released: false,
         segments: Vec::new(),
         epochs: Epochs::default(),
+        lost_from: None,
     });
     let notes: Vec<String> = note.into_iter().chain(taken.note).collect();
     // Whoever copied until now has gone on while this one prepared: what was found on the source is there.
     let end = taken.position.map_or(end, |found| found.max(end));
     let mut decision = decide(position, mirror, start, end, policies);
-    if let Decision::Copy { note, .. } = &mut decision
-        && !notes.is_empty()
+    if let Decision::Copy {
+        note,
+        target_position,
+        ..
+    } = &mut decision
     {
-        *note = Some(notes.join("; "));
+        // Where it begins anew, it does so behind all that was seen there.
+        *target_position = target_position.or(taken.target_position);
+        if !notes.is_empty() {
+            *note = Some(notes.join("; "));
+        }
     }
     Prepared {
         decision,
@@ -478,6 +489,7 @@ fn from_map(discovery: &Discovery, wanted: &Wanted) -> Option<Known> {
         released: block.released,
         segments: block.segments,
         epochs: block.source_epochs,
+        lost_from: None,
     })
 }
 

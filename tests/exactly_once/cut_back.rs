@@ -9,7 +9,9 @@ use heliostat_wire::client::{Client as Wire, Config, CoordinatorType, Lane, Mann
 use heliostat_wire::message::add_partitions_to_txn::AddPartitionsToTxnTopic;
 use heliostat_wire::message::{AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest};
 
-use super::{END, FLOW, MIRROR, Rig, SOURCE, TARGET, TOPIC, forget_members, random, topology, wait_copied};
+use super::{
+    END, FLOW, LIMIT, MIRROR, Rig, SOURCE, TARGET, TOPIC, forget_members, random, topology, wait_copied,
+};
 use crate::support::built_in::BuiltIn;
 use crate::support::clients::{Client, Producing};
 use crate::support::cut_back::cut_back;
@@ -17,6 +19,7 @@ use crate::support::daemon::Daemon;
 use crate::support::exact::{Exact, Sides, same};
 use crate::support::kafka::{Pair, available};
 use crate::support::rec::Rec;
+use crate::support::wait_for;
 
 use rand::RngExt as _;
 
@@ -274,6 +277,51 @@ fn what_a_mirror_has_lost_is_copied_again_whatever_lies_there_now() {
             .mirror
             .retain(|record| record.key.as_deref() != Some(b"foreign"));
         exact.expect_equal();
+    }
+}
+
+/// A log that has lost everything knows no producer, and takes what comes next in its turn as if it were the first: the daemon that copies has
+/// to see that it lies where it cannot be.
+#[test]
+fn what_a_mirror_has_lost_while_nothing_was_copied_is_copied_again() {
+    let mut rig = Rig::of(BuiltIn::start(1, SOURCE), BuiltIn::start(1, TARGET), 1);
+    let mut daemon = Daemon::start(&rig.topology());
+    write(&rig.source(), "before", BEFORE);
+    wait_copied(&rig.sides(), &daemon);
+    assert_eq!(cut_built_in(&mut rig.target, MIRROR, 0), 0);
+    write(&rig.source(), "after", 5);
+    wait_copied(&rig.sides(), &daemon);
+    let source = rig.source().read(TOPIC);
+    wait_for(LIMIT, "all is on the mirror again", || {
+        match rig.target().read(MIRROR).len() {
+            count if count >= source.len() => Ok(()),
+            count => Err(format!("{count} of {} records\n{}", source.len(), daemon.log())),
+        }
+    });
+    // What is known to be lost is on record: whoever comes next goes on behind it.
+    write(&rig.source(), "more", 5);
+    wait_copied(&rig.sides(), &daemon);
+    daemon.process().kill();
+    forget_members(&rig.target.bootstrap());
+    write(&rig.source(), "last", 5);
+    daemon.restart();
+    wait_copied(&rig.sides(), &daemon);
+    let status = daemon.stop(END);
+    assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+    let exact = Exact::read(&rig.sides());
+    // What has shown the loss lies before all the others.
+    let (shown, mirror) = exact
+        .mirror
+        .split_at(exact.mirror.len().saturating_sub(exact.source.len()));
+    assert!(
+        shown.len() <= 5 && mirror.len() == exact.source.len(),
+        "{} records before {} of {}",
+        shown.len(),
+        mirror.len(),
+        exact.source.len()
+    );
+    for (wanted, found) in exact.source.iter().zip(mirror) {
+        assert!(same(wanted, found), "{wanted:?} {found:?}");
     }
 }
 

@@ -49,7 +49,11 @@ impl Sides<'_> {
             anchor.target
         );
         let Some((source, target)) = from.checked_sub(1).and_then(|last| places.get(last)) else {
-            let loss = Some(format!("{lost}, and how far it goes is looked for by content"));
+            let what = match anchor.lost_from {
+                Some(_) => "nothing of what was copied last is there: copying again from the start",
+                None => "how far it goes is looked for by content",
+            };
+            let loss = Some(format!("{lost}, and {what}"));
             return Ok(Held { anchor: None, loss });
         };
         let source = (source + 1).min(anchor.source);

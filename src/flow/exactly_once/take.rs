@@ -54,6 +54,8 @@ pub struct Anchor {
     /// The source's log was cut back to `source`, and nothing was copied of what it has there now: all that lies behind `target` is of
     /// what is gone.
     pub is_cut_back: bool,
+    /// What lies behind this target offset was written after the mirror's log had lost its end, by whoever has only noticed by that.
+    pub lost_from: Option<i64>,
 }
 
 /// A partition that is this daemon's.
@@ -140,8 +142,12 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         claim,
         before: before.map(|(id, _)| id),
     };
+    let lost_from = anchor.as_ref().and_then(|anchor| anchor.lost_from);
     let held = match anchor {
-        Some(anchor) => sides.held(anchor, (start, end), own).await?,
+        Some(anchor) => {
+            let end = lost_from.map_or(end, |from| from.clamp(start, end.max(start)));
+            sides.held(anchor, (start, end), own).await?
+        }
         None => Held::default(),
     };
     let (anchor, note) = (held.anchor, held.loss);
@@ -156,6 +162,14 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         return Ok(Taken {
             is_loss,
             ..as_known(Some(&behind), note)
+        });
+    }
+    if lost_from.is_some() {
+        // It was copied out of its turn, and comes again in its place.
+        return Ok(Taken {
+            target_position: Some(tail.end),
+            is_loss: true,
+            ..as_known(anchor.as_ref(), note)
         });
     }
     let Some(last) = tail.last.filter(|_| tail.records > 0) else {

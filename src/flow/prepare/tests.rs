@@ -24,6 +24,7 @@ fn known(position: i64) -> Known {
         released: false,
         segments: Vec::new(),
         epochs: Epochs::default(),
+        lost_from: None,
     }
 }
 

@@ -300,7 +300,9 @@ impl Pump {
             };
             // An answer without an offset says that it was there before, and not where.
             let target = match &report.result {
-                Ok(Acked { base_offset, .. }) => Some(*base_offset).filter(|offset| *offset >= 0),
+                Ok(Acked { base_offset, .. }) => {
+                    Some(*base_offset).filter(|offset| *offset >= 0 && slot.account.may_land(*offset))
+                }
                 Err(_) => None,
             };
             if target.is_none() && report.result.as_ref().err().is_none_or(Failure::may_be_there) {
@@ -333,6 +335,12 @@ impl Pump {
             return;
         }
         let (code, text) = match result {
+            Ok(Acked { base_offset, .. }) if base_offset >= 0 => (
+                RDKafkaErrorCode::Fail,
+                format!(
+                    "the mirror's log has lost its end: a batch has landed at {base_offset}, before what was copied earlier"
+                ),
+            ),
             Ok(_) => (
                 RDKafkaErrorCode::Fail,
                 "a batch was there already, and the target does not say where".to_owned(),
