@@ -81,7 +81,10 @@ fn what_happens_to_a_partition_is_told_in_order_with_states_and_exact_offsets() 
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let mut follower = Follower(follower.spawn().expect("heliostat events"));
-    let mut told = BufReader::new(follower.0.stdout.take().expect("its output")).lines();
+    let told = BufReader::new(follower.0.stdout.take().expect("its output")).lines();
+    let (heard, lines) = std::sync::mpsc::channel();
+    // Ends with the follower.
+    std::thread::spawn(move || told.map_while(Result::ok).try_for_each(|line| heard.send(line)));
 
     let (status, answer) = post(
         &daemon,
@@ -102,8 +105,10 @@ fn what_happens_to_a_partition_is_told_in_order_with_states_and_exact_offsets() 
     wait_event(&daemon, first.next, "its partition is", |event| {
         of_orders(event) && (event.from, event.to) == (Some(State::CaughtUp), Some(State::Paused))
     });
-    let mut next = || -> Event {
-        let line = told.next().expect("a line").expect("text");
+    let next = || -> Event {
+        let line = lines
+            .recv_timeout(CATCH_UP)
+            .expect("the follower hears of it in time");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
     };
     assert_eq!(next(), paused);
@@ -155,6 +160,10 @@ fn what_happens_to_a_partition_is_told_in_order_with_states_and_exact_offsets() 
     // A daemon that is started anew counts from 1 again, and whoever follows hears of it.
     assert!(daemon.stop(Duration::from_secs(15)).success());
     daemon.restart();
+    // What was paused before a daemon started is a state, and nothing that happened.
+    wait_event(&daemon, 0, "it is caught up again", |event| {
+        of_orders(event) && event.to == Some(State::CaughtUp)
+    });
     post(&daemon, "/api/v1/pause", json!({}));
     let again = next();
     assert_eq!((again.kind, again.topic), (EventKind::Paused, None));
