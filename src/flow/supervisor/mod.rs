@@ -413,6 +413,8 @@ impl Supervisor {
             self.stop_copying(key);
         }
         let mine: Vec<Mine> = self.mine.drain().map(|(_, partition)| partition).collect();
+        // What was given up before is in other hands, or has been copied again since.
+        while self.releases.try_join_next().is_some() {}
         let until = tokio::time::Instant::now() + DRAIN_DEADLINE;
         let mut left = facts::release(&self.discovery.writer, mine, DRAIN_DEADLINE).await;
         // What was given up a moment ago may be on its way still.
