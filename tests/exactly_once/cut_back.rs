@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use heliostat::observe::status::State;
+use heliostat_wire::ErrorCode;
 use heliostat_wire::client::{Client as Wire, Config, CoordinatorType, Lane, Manner, Tcp};
 use heliostat_wire::message::add_partitions_to_txn::AddPartitionsToTxnTopic;
 use heliostat_wire::message::{AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest};
 
+use super::raw::Raw;
 use super::{
     END, FLOW, LIMIT, MIRROR, Rig, SOURCE, TARGET, TOPIC, forget_members, random, topology, wait_copied,
 };
@@ -19,7 +21,7 @@ use crate::support::daemon::Daemon;
 use crate::support::exact::{Exact, Sides, same};
 use crate::support::kafka::{Pair, available};
 use crate::support::rec::Rec;
-use crate::support::wait_for;
+use crate::support::{wait_for, wait_until};
 
 use rand::RngExt as _;
 
@@ -118,6 +120,9 @@ fn a_source_that_was_cut_back(rig: &mut dyn Cuttable, daemons: Daemons, kills: u
     write(&sides.source, "before", BEFORE);
     let mut daemon = Daemon::start(&rig.file());
     wait_copied(&sides, &daemon);
+    wait_until(LIMIT, "what was copied is on record", || {
+        Some(Exact::read(&sides).positions[&0].0) == sides.source.end_offsets(TOPIC).first().copied()
+    });
     let before = Exact::read(&sides);
     match daemons {
         Daemons::Stopped => {
@@ -320,9 +325,57 @@ fn what_a_mirror_has_lost_while_nothing_was_copied_is_copied_again() {
         mirror.len(),
         exact.source.len()
     );
-    for (wanted, found) in exact.source.iter().zip(mirror) {
-        assert!(same(wanted, found), "{wanted:?} {found:?}");
-    }
+    let values = |records: &[Rec]| -> Vec<String> {
+        let value =
+            |record: &Rec| String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
+        records.iter().map(value).collect()
+    };
+    assert!(
+        exact
+            .source
+            .iter()
+            .zip(mirror)
+            .all(|(wanted, found)| same(wanted, found)),
+        "wanted {:?}\nfound {:?}\nbehind {:?}\n{}",
+        values(&exact.source),
+        values(mirror),
+        values(shown),
+        daemon.log()
+    );
+}
+
+/// An owner that is killed after it has written behind such a loss, and before that is on record: what it wrote is not taken for what was there.
+#[test]
+fn what_a_killed_owner_wrote_behind_a_loss_is_not_what_was_copied_before() {
+    let mut rig = Rig::of(BuiltIn::start(1, SOURCE), BuiltIn::start(1, TARGET), 1);
+    let mut daemon = Daemon::start(&rig.topology());
+    write(&rig.source(), "before", BEFORE);
+    wait_copied(&rig.sides(), &daemon);
+    let status = daemon.stop(END);
+    assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+    assert_eq!(cut_built_in(&mut rig.target, MIRROR, 0), 0);
+    write(&rig.source(), "after", 5);
+    let source = rig.source().read(TOPIC);
+    let after = &source[source.len() - 5..];
+    let raw = Raw::new(&rig.target.bootstrap());
+    assert_eq!(
+        raw.write_records_as(raw.next_epoch(), source.len() as i32 - 5, after),
+        ErrorCode::None
+    );
+    daemon.restart();
+    wait_copied(&rig.sides(), &daemon);
+    let status = daemon.stop(END);
+    assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+    let mirror = rig.target().read(MIRROR);
+    assert!(
+        mirror.len() == source.len() + 5
+            && source
+                .iter()
+                .zip(&mirror[5..])
+                .all(|(wanted, found)| same(wanted, found)),
+        "{mirror:?}\n{}",
+        daemon.log()
+    );
 }
 
 /// Claims the mirror's partition and fences it, again and again, until its log is longer than `end`, as owners do that die before they copy.

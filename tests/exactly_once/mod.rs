@@ -12,6 +12,7 @@ mod leaders;
 mod line;
 mod model;
 mod owners;
+mod raw;
 mod refused;
 mod sources;
 mod topics;

@@ -1,13 +1,14 @@
 //! Whether the mirror's log still holds what is on record: it may have lost its end in an unclean election, and have grown again since.
 //!
-//! Where it did, markers of those who claimed it later, or records of others, lie where copied records were. What is copied after the
-//! loss is copied only when the loss is on record, so that a copied record is always one of before it.
+//! Where it did, markers of those who claimed it later, or records of others, lie where copied records were; or what its owner wrote before it
+//! noticed: a log that has lost everything knows no producer, and takes its next batch as if it were the first. So records are held against those
+//! of the source.
 
 use heliostat_wire::batch::{BatchError, BatchView, Batches};
+use heliostat_wire::convert::{Converter, Options};
 
 use super::align::{Stamps, digests};
 use super::reader::{Chunk, Reader};
-use super::tail::Own;
 use super::take::{Anchor, NotTaken, Sides, on};
 use crate::flow::engine::Side;
 use crate::offsets::segments::Segment;
@@ -22,15 +23,10 @@ pub(super) struct Held {
 
 impl Sides<'_> {
     /// Holds the last fact against the mirror's log, which begins at `start` and ends at `end`.
-    pub(super) async fn held(
-        &self,
-        anchor: Anchor,
-        (start, end): (i64, i64),
-        own: Own,
-    ) -> Result<Held, NotTaken> {
-        let places = Places::before(&anchor.segments, anchor.target.min(end));
+    pub(super) async fn held(&self, anchor: Anchor, (start, end): (i64, i64)) -> Result<Held, NotTaken> {
+        let places = Places::before(&anchor.segments, anchor.source, anchor.target.min(end));
         let is_short = anchor.target > end;
-        if !is_short && (places.count == 0 || self.is_held(&places, places.count - 1, start, own).await?) {
+        if !is_short && (places.count == 0 || self.is_held(&places, places.count - 1, start).await?) {
             let anchor = Some(anchor);
             return Ok(Held { anchor, loss: None });
         }
@@ -38,7 +34,7 @@ impl Sides<'_> {
         let (mut from, mut to) = (0, places.count);
         while from < to {
             let middle = from + (to - from) / 2;
-            if self.is_held(&places, middle, start, own).await? {
+            if self.is_held(&places, middle, start).await? {
                 from = middle + 1;
             } else {
                 to = middle;
@@ -72,7 +68,7 @@ impl Sides<'_> {
     }
 
     /// Whether a record is where it was copied to. What cannot be told any more is taken for there.
-    async fn is_held(&self, places: &Places<'_>, index: i64, start: i64, own: Own) -> Result<bool, NotTaken> {
+    async fn is_held(&self, places: &Places, index: i64, start: i64) -> Result<bool, NotTaken> {
         // What lies before the start was deleted as retention does, and cannot be read.
         let Some((source, target)) = places.get(index).filter(|(_, target)| *target >= start) else {
             return Ok(true);
@@ -87,13 +83,11 @@ impl Sides<'_> {
         if batch.header().is_control() {
             return Ok(false);
         }
-        if own.wrote(&batch) {
-            return Ok(true);
-        }
-        // It may be of an owner whose producer id nobody knows any more.
+        // Also what the flow wrote: a log that has lost everything takes what its owner sends next for the first. And what it did not write may
+        // be of an owner whose producer id nobody knows any more.
         let stamps = Stamps::of(&batch);
         let mirrored = digest(&batch, target, stamps).map_err(on(Side::Target))?;
-        let original = original(&self.source_reader(), source, stamps).await?;
+        let original = original(&self.source_reader(), self.options, source, stamps).await?;
         Ok(match (mirrored, original) {
             (Some(mirrored), Some(original)) => mirrored == original,
             _ => true,
@@ -101,19 +95,29 @@ impl Sides<'_> {
     }
 }
 
-/// The digest of a record of the source, if it has it still.
-async fn original(reader: &Reader<'_>, offset: i64, stamps: Stamps) -> Result<Option<u128>, NotTaken> {
-    let failed = on(Side::Source);
+/// The digest of a record of the source as it would be copied, if it has it still and it can be told.
+async fn original(
+    reader: &Reader<'_>,
+    options: Options,
+    offset: i64,
+    stamps: Stamps,
+) -> Result<Option<u128>, NotTaken> {
     let start = reader.start().await.map_err(on(Side::Source))?;
     let end = reader.end().await.map_err(on(Side::Source))?;
     if !(start..end).contains(&offset) {
         return Ok(None);
     }
     let chunk = reader.read_little(offset).await.map_err(on(Side::Source))?;
-    match covering(&chunk, offset).map_err(on(Side::Source))? {
-        Some(batch) => digest(&batch, offset, stamps).map_err(failed),
-        None => Ok(None),
-    }
+    let mut converter = Converter::new(options);
+    converter.start_at(offset);
+    let mut ready = Vec::new();
+    // What cannot be copied was not.
+    let _ = converter.convert(&chunk.records, &chunk.aborted, &mut ready);
+    let Some(first) = ready.first().filter(|ready| ready.source.first() == Some(offset)) else {
+        return Ok(None);
+    };
+    let found = BatchView::parse(first.bytes.as_bytes()).and_then(|batch| digests(&batch, stamps));
+    Ok(found.ok().and_then(|found| Some(found.first()?.1)))
 }
 
 fn covering(chunk: &Chunk, offset: i64) -> Result<Option<BatchView<'_>>, BatchError> {
@@ -133,26 +137,33 @@ fn digest(batch: &BatchView<'_>, offset: i64, stamps: Stamps) -> Result<Option<u
 }
 
 /// Records of segments by their number.
-struct Places<'a> {
-    segments: &'a [Segment],
+struct Places {
+    segments: Vec<Segment>,
     count: i64,
 }
 
-impl Places<'_> {
-    /// Those of target offsets before `end`.
-    fn before(segments: &[Segment], end: i64) -> Places<'_> {
-        let lengths = segments
-            .iter()
-            .map(|segment| segment.length.min(end - segment.target).max(0));
-        Places {
-            segments,
-            count: lengths.sum(),
+impl Places {
+    /// Those of source offsets before `source_end`, at target offsets before `target_end`.
+    fn before(segments: &[Segment], source_end: i64, target_end: i64) -> Places {
+        let mut places = Places {
+            segments: Vec::new(),
+            count: 0,
+        };
+        for segment in segments {
+            let room =
+                (source_end.saturating_sub(segment.source)).min(target_end.saturating_sub(segment.target));
+            let length = segment.length.min(room);
+            if length > 0 {
+                places.count = places.count.saturating_add(length);
+                places.segments.push(Segment { length, ..*segment });
+            }
         }
+        places
     }
 
     /// Source and target offset.
     fn get(&self, mut index: i64) -> Option<(i64, i64)> {
-        for segment in self.segments {
+        for segment in &self.segments {
             if index < segment.length {
                 return Some((segment.source + index, segment.target + index));
             }
@@ -167,13 +178,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_of_segments_are_counted_up_to_the_end_of_the_log() {
+    fn records_of_segments_are_counted_up_to_the_ends_of_both_logs() {
         let segments = [(0, 10, 5), (7, 16, 4)].map(Segment::from);
-        let places = Places::before(&segments, 18);
+        let places = Places::before(&segments, 100, 18);
         assert_eq!(places.count, 7);
         assert_eq!((places.get(4), places.get(5)), (Some((4, 14)), Some((7, 16))));
-        assert_eq!(Places::before(&segments, 12).count, 2);
-        assert_eq!(Places::before(&segments, 3).count, 0);
         assert_eq!(places.get(9), None);
+        let count = |source, target| Places::before(&segments, source, target).count;
+        assert_eq!((count(100, 12), count(100, 3)), (2, 0));
+        assert_eq!((count(8, 18), count(2, 18)), (6, 2));
     }
 }

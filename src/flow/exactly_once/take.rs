@@ -146,7 +146,7 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
     let held = match anchor {
         Some(anchor) => {
             let end = lost_from.map_or(end, |from| from.clamp(start, end.max(start)));
-            sides.held(anchor, (start, end), own).await?
+            sides.held(anchor, (start, end)).await?
         }
         None => Held::default(),
     };
@@ -188,7 +188,7 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
     };
     let counted = match &anchor {
         Some(anchor) => recovery.anchored(anchor.source, &tail, last).await?,
-        None => recovery.unanchored(&tail).await?,
+        None => recovery.unanchored(&tail, is_loss).await?,
     };
     let (found, found_note) = counted;
     let note = match (note, found_note) {
@@ -299,8 +299,9 @@ impl Recovery<'_> {
         Ok((found, Some(note)))
     }
 
-    /// Without any fact: where the source has the last records of the mirror in a row.
-    async fn unanchored(&self, tail: &Tail) -> Result<Found, NotTaken> {
+    /// Without any fact: where the source has the last records of the mirror in a row. If the mirror has lost records, its last ones count only if
+    /// all before them are there as well: they may have been written by an owner who did not know that.
+    async fn unanchored(&self, tail: &Tail, is_loss: bool) -> Result<Found, NotTaken> {
         let mut last = LastOnes::new();
         self.each_of_tail(|_, digest| {
             last.push(digest);
@@ -325,21 +326,26 @@ impl Recovery<'_> {
             })
             .await?;
         }
-        let map = "the offset map knows nothing of this mirror, which has records";
-        let Some(position) = found else {
+        let is_complete = count.is_done();
+        let counted = count.end();
+        // If the number of records agrees as well, it is known of each where it landed.
+        let is_same = counted.segments.last().map(Segment::source_end) == found;
+        let is_each_known = is_complete && is_same && !tail.has_holes;
+        let map = match is_loss {
+            true => "what is left of the mirror has records",
+            false => "the offset map knows nothing of this mirror, which has records",
+        };
+        let Some(position) = found.filter(|_| is_each_known || !is_loss) else {
             let counted = Counted {
                 segments: Vec::new(),
                 position: start,
             };
-            let note =
-                format!("{map}; they were not found on the source: copying from its beginning, {start}");
+            let note = format!(
+                "{map}; they were not found on the source in a row: copying from its beginning, {start}"
+            );
             return Ok((counted, Some(note)));
         };
-        let is_complete = count.is_done();
-        let counted = count.end();
-        // If the number of records agrees as well, it is known of each where it landed.
-        let is_same = counted.segments.last().map(Segment::source_end) == Some(position);
-        let segments = if is_complete && is_same && !tail.has_holes {
+        let segments = if is_each_known {
             counted.segments
         } else {
             Vec::new()
