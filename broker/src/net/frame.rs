@@ -164,6 +164,9 @@ impl FrameReader {
     }
 }
 
+/// So many pieces in memory are written together, if a part of a file follows them.
+const PIECES_AT_ONCE: usize = 16;
+
 /// The pieces of a frame, written one after the other without joining them.
 #[derive(Debug)]
 pub(crate) struct Pieces(VecDeque<Payload>);
@@ -186,7 +189,18 @@ impl Pieces {
     pub(crate) async fn write_some(&mut self, stream: &mut impl Transport) -> io::Result<()> {
         let written = match self.0.front_mut() {
             None => return Ok(()),
-            Some(Payload::Memory(_)) => stream.write_buf(&mut InMemory(&mut self.0)).await?,
+            Some(Payload::Memory(_)) => {
+                let mut in_memory = InMemory(&mut self.0);
+                if in_memory.is_all() {
+                    stream.write_buf(&mut in_memory).await?
+                } else {
+                    let mut slices = [IoSlice::new(&[]); PIECES_AT_ONCE];
+                    let filled = in_memory.chunks_vectored(&mut slices);
+                    let written = stream.write_before_file(&slices[..filled]).await?;
+                    in_memory.advance(written);
+                    written
+                }
+            }
             Some(Payload::File(slice)) => {
                 let sent = stream.send_file(slice).await?;
                 slice.advance(sent);
@@ -204,6 +218,11 @@ impl Pieces {
 }
 
 impl InMemory<'_> {
+    /// Whether no part of a file follows.
+    fn is_all(&self) -> bool {
+        self.0.iter().all(|piece| matches!(piece, Payload::Memory(_)))
+    }
+
     fn pieces(&self) -> impl Iterator<Item = &Bytes> {
         self.0.iter().map_while(|piece| match piece {
             Payload::Memory(bytes) => Some(bytes),

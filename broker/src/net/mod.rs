@@ -132,7 +132,8 @@ impl Server {
                             continue;
                         }
                     };
-                let Some(peer) = peer_of(&socket, address, node_id) else {
+                let send_buffer = broker.settings().socket_send_buffer_bytes;
+                let Some(peer) = peer_of(&socket, address, node_id, send_buffer) else {
                     continue;
                 };
                 let connection =
@@ -183,8 +184,16 @@ async fn pause_after(error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-fn peer_of(socket: &tokio::net::TcpStream, address: SocketAddr, node_id: i32) -> Option<Peer> {
+fn peer_of(
+    socket: &tokio::net::TcpStream,
+    address: SocketAddr,
+    node_id: i32,
+    send_buffer: Option<usize>,
+) -> Option<Peer> {
     socket.set_nodelay(true).ok()?;
+    if let Some(bytes) = send_buffer {
+        rustix::net::sockopt::set_socket_send_buffer_size(socket, bytes).ok()?;
+    }
     let local = socket.local_addr().ok()?;
     Some(Peer {
         address: address.ip(),

@@ -395,6 +395,13 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "The largest request; the connection of a larger one is closed",
     ),
     key(
+        "socket.send.buffer.bytes",
+        Kind::Int { min: -1 },
+        "102400",
+        false,
+        "How much of an answer waits in the system for its client; -1 leaves it to the system",
+    ),
+    key(
         "transaction.abort.timed.out.transaction.cleanup.interval.ms",
         Kind::Int { min: 1 },
         "10000",

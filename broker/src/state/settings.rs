@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) quota_window_num: usize,
     pub(crate) quota_window_size: Duration,
     pub(crate) socket_request_max_bytes: usize,
+    /// `None` leaves it to the system.
+    pub(crate) socket_send_buffer_bytes: Option<usize>,
     pub(crate) transaction_timeout_check_interval: Duration,
     pub(crate) transaction_max_timeout: Duration,
     pub(crate) transaction_expiration_check_interval: Duration,
@@ -94,6 +96,7 @@ impl Settings {
             quota_window_num: values.size("quota.window.num"),
             quota_window_size: values.seconds("quota.window.size.seconds"),
             socket_request_max_bytes: values.size("socket.request.max.bytes"),
+            socket_send_buffer_bytes: usize::try_from(values.number("socket.send.buffer.bytes")).ok(),
             transaction_timeout_check_interval: values
                 .millis("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
             transaction_max_timeout: values.millis("transaction.max.timeout.ms"),

@@ -235,7 +235,6 @@ pub const BROKER_CONFIGS: &[&str] = &[
     "socket.connection.setup.timeout.ms",
     "socket.listen.backlog.size",
     "socket.receive.buffer.bytes",
-    "socket.send.buffer.bytes",
     "ssl.allow.dn.changes",
     "ssl.allow.san.changes",
     "ssl.cipher.suites",
