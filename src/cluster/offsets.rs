@@ -1,12 +1,14 @@
 //! Offsets of many partitions by our own client: one request to each leader. A flow asks for them every second, and a cluster may have
 //! thousands of partitions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use heliostat_wire::ErrorCode;
 use heliostat_wire::client::{Client, Error, Lane};
-use heliostat_wire::message::ListOffsetsRequest;
-use heliostat_wire::message::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
+use heliostat_wire::message::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopic,
+};
+use heliostat_wire::message::{ListOffsetsRequest, ListOffsetsResponse};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 use tokio::task::JoinSet;
@@ -26,7 +28,45 @@ pub(super) async fn list(
     spec: OffsetSpec,
 ) -> Vec<(PartitionOffset, Option<String>)> {
     let mut found = Vec::with_capacity(partitions.len());
-    let mut by_node: BTreeMap<i32, Vec<Asked>> = BTreeMap::new();
+    let (by_node, not_led) = by_leader(client, partitions).await;
+    let not_led = not_led.into_iter();
+    found.extend(not_led.map(|(topic, partition, error)| failed(topic, partition, &error)));
+    let mut questions = JoinSet::new();
+    for (node, asked) in by_node {
+        let client = client.clone();
+        questions.spawn(async move { ask(&client, node, asked, spec).await });
+    }
+    while let Some(Ok(answered)) = questions.join_next().await {
+        found.extend(answered);
+    }
+    found
+}
+
+/// The partitions whose leaders tell their offsets. Unlike in [`list`] no leader is taken to be another one because it does not.
+pub(super) async fn which_are_there(
+    client: &Client,
+    partitions: Vec<(String, i32)>,
+) -> HashSet<(String, i32)> {
+    let mut there = HashSet::new();
+    let (by_node, _) = by_leader(client, partitions).await;
+    for (node, asked) in by_node {
+        let partitions = asked.iter().map(|asked| (asked.topic.as_str(), asked.partition));
+        let request = question(partitions, OffsetSpec::LatestCommitted);
+        let Ok(answer) = client.to(node, LANE, request).await else {
+            continue;
+        };
+        let told = by_partition(&answer).into_iter();
+        let told = told.filter(|(_, told)| ErrorCode::from_code(told.error_code).is_none());
+        there.extend(told.map(|((topic, partition), _)| (topic.to_owned(), partition)));
+    }
+    there
+}
+
+type ByNode = BTreeMap<i32, Vec<Asked>>;
+
+/// Partitions by the node that leads them, and those of which nobody knows who does.
+async fn by_leader(client: &Client, partitions: Vec<(String, i32)>) -> (ByNode, Vec<(String, i32, Error)>) {
+    let (mut by_node, mut not_led) = (ByNode::new(), Vec::new());
     let mut looked_up = JoinSet::new();
     for (topic, partition) in partitions {
         if let Some(leader) = client.cached_leader(&topic, partition) {
@@ -52,18 +92,10 @@ pub(super) async fn list(
                 partition,
                 epoch: leader.epoch,
             }),
-            Err(error) => found.push(failed(topic, partition, &error)),
+            Err(error) => not_led.push((topic, partition, error)),
         }
     }
-    let mut questions = JoinSet::new();
-    for (node, asked) in by_node {
-        let client = client.clone();
-        questions.spawn(async move { ask(&client, node, asked, spec).await });
-    }
-    while let Some(Ok(answered)) = questions.join_next().await {
-        found.extend(answered);
-    }
-    found
+    (by_node, not_led)
 }
 
 /// A partition, and the epoch of the leader that is asked.
@@ -79,29 +111,8 @@ async fn ask(
     asked: Vec<Asked>,
     spec: OffsetSpec,
 ) -> Vec<(PartitionOffset, Option<String>)> {
-    let timestamp = match spec {
-        OffsetSpec::Earliest => -2,
-        OffsetSpec::LatestCommitted => -1,
-    };
-    let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
-    for partition in &asked {
-        let wanted = ListOffsetsPartition {
-            partition_index: partition.partition,
-            timestamp,
-            ..Default::default()
-        };
-        topics.entry(&partition.topic).or_default().push(wanted);
-    }
-    let topics = topics.into_iter().map(|(name, partitions)| ListOffsetsTopic {
-        name: name.to_owned(),
-        partitions,
-    });
-    let request = ListOffsetsRequest {
-        replica_id: -1,
-        isolation_level: READ_COMMITTED,
-        topics: topics.collect(),
-        ..Default::default()
-    };
+    let partitions = asked.iter().map(|asked| (asked.topic.as_str(), asked.partition));
+    let request = question(partitions, spec);
     let answer = match client.to(node, LANE, request).await {
         Ok(answer) => answer,
         Err(error) => {
@@ -113,12 +124,7 @@ async fn ask(
             return asked.into_iter().map(failed).collect();
         }
     };
-    let mut answers = HashMap::new();
-    for topic in &answer.topics {
-        for partition in &topic.partitions {
-            answers.insert((topic.name.as_str(), partition.partition_index), partition);
-        }
-    }
+    let answers = by_partition(&answer);
     let outcome = |asked: Asked| {
         let answer = answers.get(&(asked.topic.as_str(), asked.partition));
         let code = answer.map_or(ErrorCode::UnknownServerError, |answer| {
@@ -139,6 +145,41 @@ async fn ask(
         (found, None)
     };
     asked.into_iter().map(outcome).collect()
+}
+
+fn question<'a>(partitions: impl Iterator<Item = (&'a str, i32)>, spec: OffsetSpec) -> ListOffsetsRequest {
+    let timestamp = match spec {
+        OffsetSpec::Earliest => -2,
+        OffsetSpec::LatestCommitted => -1,
+    };
+    let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
+    for (topic, partition_index) in partitions {
+        topics.entry(topic).or_default().push(ListOffsetsPartition {
+            partition_index,
+            timestamp,
+            ..Default::default()
+        });
+    }
+    let topics = topics.into_iter().map(|(name, partitions)| ListOffsetsTopic {
+        name: name.to_owned(),
+        partitions,
+    });
+    ListOffsetsRequest {
+        replica_id: -1,
+        isolation_level: READ_COMMITTED,
+        topics: topics.collect(),
+        ..Default::default()
+    }
+}
+
+fn by_partition(answer: &ListOffsetsResponse) -> HashMap<(&str, i32), &ListOffsetsPartitionResponse> {
+    let topics = answer.topics.iter();
+    topics
+        .flat_map(|topic| {
+            let partitions = topic.partitions.iter();
+            partitions.map(|partition| ((topic.name.as_str(), partition.partition_index), partition))
+        })
+        .collect()
 }
 
 fn failed(topic: String, partition: i32, error: &Error) -> (PartitionOffset, Option<String>) {

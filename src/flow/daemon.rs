@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Flow, now_ms};
 use crate::cluster::{Cluster, ClusterError};
 use crate::observe::events::Events;
-use crate::observe::status::{ClusterStatus, Status, StatusSource};
+use crate::observe::status::{ClusterStatus, State, Status, StatusSource};
 use crate::topology::Topology;
 
 /// The clusters of a topology, in the order of the file, as everything in this process sees them.
@@ -137,6 +137,11 @@ impl Daemon {
             clusters: self.fleet.status(),
             flows: self.flows.iter().map(Flow::status).collect(),
         }
+    }
+
+    /// The state of each flow, by name.
+    pub fn states(&self) -> Vec<(String, State)> {
+        self.flows.iter().map(Flow::state).collect()
     }
 
     /// What has happened to the flows.

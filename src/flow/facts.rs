@@ -44,10 +44,10 @@ pub struct Beginning {
 pub fn take<'a>(partitions: impl Iterator<Item = &'a Mine>) -> Vec<Taken> {
     partitions
         .filter_map(|mine| {
-            let account = mine.account.clone()?;
+            let account = mine.account.as_ref()?;
             Some(Taken {
                 facts: account.take_facts()?,
-                account,
+                account: account.clone(),
                 mirror: mine.mirror.clone(),
                 partition: mine.partition,
             })

@@ -12,6 +12,11 @@ use super::prepare::Known;
 /// The first wait before a partition that failed is tried again; it doubles up to [`LONGEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
+/// How often is looked whether a log is there that the target has only just begun to make, and for how long. A cluster that makes thousands at a
+/// time takes seconds, and each can be written to as soon as it is there.
+const AWAITED_AGAIN: Duration = Duration::from_millis(250);
+const AWAITED_TIMES: u32 = 240;
+
 /// The longest wait before a partition that failed is tried again.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
@@ -30,6 +35,10 @@ pub struct Mine {
     /// Attempts that failed since the last one that copied something: how many, and how many records there were before the first.
     failures: u32,
     records_then: u64,
+    /// The target has only just begun to make the mirror's log: nothing else is asked before it is there.
+    pub is_awaited: bool,
+    /// How often it was looked for.
+    awaited: u32,
     /// The next attempt sends one record alone at first.
     pub careful: bool,
     /// The source offset of the record that the target refused last, as far as it said which.
@@ -64,6 +73,8 @@ impl Mine {
             phase: Phase::Due(Instant::now()),
             failures: 0,
             records_then: 0,
+            is_awaited: false,
+            awaited: 0,
             careful: false,
             at_fault: None,
         }
@@ -116,6 +127,16 @@ impl Mine {
         }
     }
 
+    /// The mirror's log was not there: when to look again.
+    pub fn look_again_at(&mut self) -> Instant {
+        self.is_awaited = self.awaited < AWAITED_TIMES;
+        if !self.is_awaited {
+            return self.retry_at();
+        }
+        self.awaited += 1;
+        Instant::now() + AWAITED_AGAIN
+    }
+
     /// If what was on its way after a failure is settled, what comes next.
     pub fn settle(&mut self) {
         if let Phase::Draining(due) = self.phase
@@ -135,17 +156,42 @@ pub fn backoff(attempt: u32, first: Duration, longest: Duration) -> Duration {
     doubled.mul_f64(rand::random_range(0.75..1.25))
 }
 
-/// The partitions that are due for preparation now.
-pub fn due(mine: &HashMap<MirrorPartition, Mine>, now: Instant) -> Vec<MirrorPartition> {
-    mine.iter()
-        .filter(|(_, partition)| matches!(partition.phase, Phase::Due(at) if at <= now))
-        .map(|(key, _)| key.clone())
-        .collect()
+/// The partitions that are due for preparation now; and those of which is only looked whether their logs are there.
+pub fn due(
+    mine: &HashMap<MirrorPartition, Mine>,
+    now: Instant,
+) -> (Vec<MirrorPartition>, Vec<MirrorPartition>) {
+    let due = mine
+        .iter()
+        .filter(|(_, partition)| matches!(partition.phase, Phase::Due(at) if at <= now));
+    let (awaited, due): (Vec<_>, Vec<_>) = due.partition(|(_, partition)| partition.is_awaited);
+    let keys =
+        |found: Vec<(&MirrorPartition, &Mine)>| found.into_iter().map(|(key, _)| key.clone()).collect();
+    (keys(due), keys(awaited))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_does_not_come_is_looked_for_often_at_first_and_not_for_ever() {
+        let mirror = Mirror {
+            topic: "orders".into(),
+            target_topic: "a.orders".into(),
+            partitions: 1,
+            source_id: None,
+            target_id: None,
+            problem: None,
+        };
+        let mut partition = Mine::new(mirror, 0);
+        for _ in 0..AWAITED_TIMES {
+            let at = partition.look_again_at();
+            assert!(partition.is_awaited && at <= Instant::now() + AWAITED_AGAIN);
+        }
+        partition.look_again_at();
+        assert!(!partition.is_awaited);
+    }
 
     #[test]
     fn retries_come_later_and_later_up_to_a_bound() {

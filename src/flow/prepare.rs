@@ -1,14 +1,12 @@
 //! Where to begin with a partition: what the offset map knows, held against what both clusters have now.
 
-use std::collections::{BTreeSet, HashMap};
+mod limits;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use heliostat_wire::compression;
 use heliostat_wire::convert::Options;
-use heliostat_wire::message::DescribeConfigsRequest;
-use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResult};
-
 use tokio::task::JoinSet;
 
 use super::discover::{Discovery, Mirror};
@@ -22,12 +20,7 @@ use crate::observe::status::State;
 use crate::offsets::epochs::{Epochs, Survival};
 use crate::offsets::segments::Segment;
 use crate::topology::{Compression, Delivery, OnGap, OnRecreated};
-
-/// The config that bounds the size of a batch.
-const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
-
-/// Topics, among the resources that have configs.
-const TOPIC_RESOURCE: i8 = 2;
+use limits::batch_limits;
 
 /// How long the map topic may take to be read to its end.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
@@ -83,6 +76,8 @@ pub struct Prepared {
     pub epochs: Epochs,
     /// The source offsets that were copied, and are gone from the source's log or hold something else now: first, and after the last.
     pub replaced: Option<(i64, i64)>,
+    /// Nothing was copied to this mirror yet, and its leader does not give its offsets: its log is still to be made.
+    pub is_awaited: bool,
     /// What is on record is of no use any more: from where on it is copied has to be there before anything is.
     is_to_be_stated: bool,
 }
@@ -124,6 +119,7 @@ impl Prepared {
             found: Vec::new(),
             epochs: Epochs::default(),
             replaced: None,
+            is_awaited: false,
             is_to_be_stated: false,
         }
     }
@@ -181,14 +177,10 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
             let _place = discovery.places.acquire().await;
             let prepared = match range {
                 Ok(range) => one(&discovery, &wanted, known, range, policies, options).await,
-                Err((side, reason)) => Prepared::without_claim(
-                    Decision::Halt {
-                        state: State::Waiting,
-                        reason: format!("the {side} does not give its offsets: {reason}"),
-                        offsets: None,
-                    },
-                    options,
-                ),
+                Err((side, reason)) => Prepared {
+                    is_awaited: side == "target" && known.is_none(),
+                    ..without_offsets(side, &reason, options)
+                },
             };
             (index, prepared)
         });
@@ -211,6 +203,15 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
             away: true,
         })?;
     Ok(prepared)
+}
+
+fn without_offsets(side: &str, reason: &str, options: Options) -> Prepared {
+    let halt = Decision::Halt {
+        state: State::Waiting,
+        reason: format!("the {side} does not give its offsets: {reason}"),
+        offsets: None,
+    };
+    Prepared::without_claim(halt, options)
 }
 
 /// Where a partition begins of which nothing is on record, or where one of the logs has lost its end. It is on record before the first record is copied: whoever comes after a crash
@@ -365,6 +366,7 @@ async fn one(
         options,
         found: taken.segments,
         epochs,
+        is_awaited: false,
         is_to_be_stated: replaced.is_some() || taken.is_loss,
         replaced,
     }
@@ -413,42 +415,6 @@ fn codec(compression: Compression) -> Option<compression::Compression> {
         Compression::Lz4 => Some(compression::Compression::Lz4),
         Compression::Zstd => Some(compression::Compression::Zstd),
     }
-}
-
-/// The largest batches that the mirror topics take, where a claim is needed.
-async fn batch_limits(discovery: &Discovery, wanted: &[Wanted]) -> HashMap<String, usize> {
-    let Some((_, target)) = &discovery.wire else {
-        return HashMap::new();
-    };
-    let topics: BTreeSet<&str> = wanted
-        .iter()
-        .map(|wanted| wanted.mirror.target_topic.as_str())
-        .collect();
-    let resources = topics.into_iter().map(|topic| DescribeConfigsResource {
-        resource_type: TOPIC_RESOURCE,
-        resource_name: topic.to_owned(),
-        configuration_keys: Some(vec![MAX_MESSAGE_BYTES.to_owned()]),
-    });
-    let request = DescribeConfigsRequest {
-        resources: resources.collect(),
-        ..Default::default()
-    };
-    // Where it is not known, Kafka's default is taken; a batch that is too large all the same is refused, and named.
-    let answer = target
-        .any(request)
-        .await
-        .map(|answer| answer.results)
-        .unwrap_or_default();
-    let limit = |topic: DescribeConfigsResult| {
-        let value = topic
-            .configs
-            .iter()
-            .find(|config| config.name == MAX_MESSAGE_BYTES)?
-            .value
-            .as_ref()?;
-        Some((topic.resource_name, value.parse().ok()?))
-    };
-    answer.into_iter().filter_map(limit).collect()
 }
 
 async fn read_map(discovery: &Discovery) -> Result<(), ClusterError> {

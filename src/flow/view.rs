@@ -35,6 +35,8 @@ struct Inner {
     errors_total: u64,
     state: State,
     since_ms: i64,
+    /// When the states were brought up to date last.
+    refreshed_ms: i64,
 }
 
 /// Why something does not go on.
@@ -49,6 +51,9 @@ pub struct Problem {
     /// The source offsets that it is about: the first and the last.
     pub offsets: Option<(i64, i64)>,
 }
+
+/// States that were brought up to date longer ago are old.
+const STALE_MS: i64 = 1_500;
 
 /// What clears it that a cluster is away.
 const AWAY_CLEARS: &str = "the cluster answers again; it is asked all the time";
@@ -138,6 +143,13 @@ impl View {
         change(entry)
     }
 
+    /// Look at all partitions, or change them, by topic and partition.
+    pub fn each(&self, mut look: impl FnMut(&(String, i32), &mut PartitionView)) {
+        for (place, partition) in &mut self.lock().partitions {
+            look(place, partition);
+        }
+    }
+
     /// All partitions that are known.
     pub fn partitions(&self) -> Vec<(String, i32)> {
         self.lock().partitions.keys().cloned().collect()
@@ -148,6 +160,7 @@ impl View {
         let away = self.away();
         let all_wait = away.reason().is_some();
         let mut inner = self.lock();
+        inner.refreshed_ms = now_ms;
         for ((topic, number), partition) in &mut inner.partitions {
             let condition = partition.look(&away, now_ms);
             if condition.state != partition.condition.state {
@@ -184,6 +197,16 @@ impl View {
             inner.state = state;
             inner.since_ms = now_ms;
         }
+    }
+
+    /// The name of the flow, and the state that it is in.
+    pub fn state(&self, now_ms: i64) -> (String, State) {
+        // Who owns the flow looks at all partitions every second, unless it has just begun, or ends.
+        if now_ms - self.lock().refreshed_ms > STALE_MS {
+            self.refresh(now_ms);
+        }
+        let state = self.flow_state(&self.lock(), &self.away());
+        (self.flow.name.clone(), state)
     }
 
     /// The status of the flow.

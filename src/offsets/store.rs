@@ -42,6 +42,8 @@ struct State {
     provenance: HashMap<String, HashMap<String, Provenance>>,
     partitions: HashMap<(String, i32), Partition>,
     pauses: Arc<Pauses>,
+    /// How many records of provenance were read.
+    told: u64,
 }
 
 /// What is kept of one partition.
@@ -120,6 +122,11 @@ impl MapReader {
                 .map(|provenance| (map_topic.clone(), provenance.clone()))
         });
         found.next()
+    }
+
+    /// How often map topics have said what a topic mirrors: as long as this is the same, [`MapReader::provenance`] says the same of all topics.
+    pub fn told(&self) -> u64 {
+        self.shared.lock().told
     }
 
     /// All mirror topics that a map topic names, by name.
@@ -229,6 +236,7 @@ impl Shared {
         let mut state = self.lock();
         match record {
             MapRecord::Provenance(topic, Some(provenance)) => {
+                state.told += 1;
                 state
                     .provenance
                     .entry(map_topic.to_string())
@@ -236,6 +244,7 @@ impl Shared {
                     .insert(topic, provenance);
             }
             MapRecord::Provenance(topic, None) => {
+                state.told += 1;
                 if let Some(mirrors) = state.provenance.get_mut(map_topic) {
                     mirrors.remove(&topic);
                 }

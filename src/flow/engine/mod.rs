@@ -79,6 +79,11 @@ pub trait Engine: Send + Sync {
     /// What the connections to one side last complained of.
     fn last_error(&self, side: Side) -> Option<String>;
 
+    /// Whether it sends again by itself what was refused, so that [`Engine::refused`] may have something to say.
+    fn sends_again(&self) -> bool {
+        true
+    }
+
     /// Why the target has refused the records of a mirror partition just now, if it has and they are sent again and again.
     fn refused(&self, target_topic: &str, partition: i32) -> Option<String>;
 }

@@ -11,6 +11,8 @@ use heliostat_wire::message::offset_for_leader_epoch::{OffsetForLeaderPartition,
 use heliostat_wire::message::{FetchRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest};
 use tokio::time::{Instant, sleep};
 
+use super::claim::lane_of;
+
 /// How long a leader may be away.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -21,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const FIRST_LANE: u16 = 200;
 
 /// Reading of many partitions at once is spread over so many connections to a node.
-const LANES: i32 = 4;
+const LANES: u16 = 4;
 
 /// Bytes that are asked for at once.
 const BYTES: i32 = 4 << 20;
@@ -206,7 +208,7 @@ impl Reader<'_> {
     }
 
     fn lane(&self) -> Lane {
-        Lane(FIRST_LANE + u16::try_from(self.partition.rem_euclid(LANES)).unwrap_or(0))
+        lane_of(self.topic, self.partition, FIRST_LANE, LANES)
     }
 
     fn check(&self, code: i16) -> Result<(), Error> {

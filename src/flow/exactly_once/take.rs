@@ -102,9 +102,7 @@ pub(super) fn on<E: fmt::Display>(side: Side) -> impl Fn(E) -> NotTaken {
 /// Takes a partition. Without a transactional id nothing is fenced and nothing recovered: copying goes on at the last fact, and what was
 /// copied after it comes again.
 pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -> Result<Taken, NotTaken> {
-    let claim = claim::claim(sides.target, id, sides.partition)
-        .await
-        .map_err(on(Side::Target))?;
+    let claim = claim::claim(sides.target, id).await.map_err(on(Side::Target))?;
     let as_known = |anchor: Option<&Anchor>, note| Taken {
         claim,
         position: anchor.map(|anchor| anchor.source),

@@ -5,6 +5,13 @@ use super::*;
 /// So many partitions are prepared by the same requests.
 const PREPARED_TOGETHER: usize = 250;
 
+/// Log ends of partitions of which nothing moves are asked for every so many beats: often enough that they count as known, with one answer that
+/// does not come.
+const QUIET_EVERY: u64 = 2;
+
+/// How often is looked whether claims have become old, where they do not become so sooner.
+const LOOK_FOR_OLD_CLAIMS: Duration = Duration::from_secs(1);
+
 /// Claims of so many partitions are renewed at the same time, so that a flow with many does not stand still.
 const RENEWED_AT_ONCE: usize = 16;
 
@@ -45,21 +52,32 @@ impl Supervisor {
         self.write_facts();
         self.expire();
         self.ask_offsets();
-        let now = now_ms();
-        for (topic, partition) in self.view.partitions() {
-            let Some(mirror) = self.mirrors.get(&topic) else {
-                continue;
-            };
-            let elsewhere = self.on_record(&(mirror.target_topic.clone(), partition));
-            let refused = self.refused(&mirror.target_topic, partition);
-            let is_mine = self.mine.contains_key(&(mirror.target_topic.clone(), partition));
-            self.view.partition(&topic, partition, now, |view| {
-                view.elsewhere = elsewhere;
-                view.refused = refused;
-                view.is_mine = is_mine;
-            });
+        self.look_at_others();
+        self.look_at_refusals();
+        self.view.refresh(now_ms());
+    }
+
+    /// How far those partitions are that another daemon copies, or nobody.
+    fn look_at_others(&self) {
+        let maps = &self.discovery.target_maps;
+        self.view.each(|(_, partition), view| {
+            if view.account.is_none() && !view.gone {
+                view.elsewhere = maps.position(&view.target_topic, *partition);
+            }
+        });
+    }
+
+    fn look_at_refusals(&self) {
+        if !self.engine.sends_again() {
+            return;
         }
-        self.view.refresh(now);
+        let now = now_ms();
+        for (key, mine) in &self.mine {
+            let refused = self.refused(key, mine);
+            let topic = &mine.mirror.topic;
+            self.view
+                .partition(topic, mine.partition, now, |view| view.refused = refused);
+        }
     }
 
     /// How far the offset map says that a partition is copied: source position, target position.
@@ -68,9 +86,8 @@ impl Supervisor {
     }
 
     /// Why the target does not take the records of a partition of this daemon, though they are sent again and again.
-    fn refused(&self, target_topic: &str, partition: i32) -> Option<String> {
-        let mine = self.mine.get(&(target_topic.to_string(), partition))?;
-        let reason = self.engine.refused(target_topic, partition)?;
+    fn refused(&self, (target_topic, partition): &MirrorPartition, mine: &Mine) -> Option<String> {
+        let reason = self.engine.refused(target_topic, *partition)?;
         if let Some(account) = &mine.account {
             account.count_error();
         }
@@ -104,18 +121,14 @@ impl Supervisor {
         if self.asking_offsets {
             return;
         }
-        let partitions: Vec<(String, i32)> = self
-            .mirrors
-            .values()
-            .flat_map(|mirror| {
-                (0..mirror.partitions as i32).map(|partition| (mirror.topic.clone(), partition))
-            })
-            .collect();
+        let asks_starts = self.beats % STARTS_EVERY == 1;
+        let everything = asks_starts || std::mem::take(&mut self.offsets_failed);
+        let partitions = self.partitions_to_ask(everything);
         if partitions.is_empty() {
             return;
         }
         self.asking_offsets = true;
-        if self.beats % STARTS_EVERY == 1 {
+        if asks_starts {
             let (discovery, partitions) = (self.discovery.clone(), partitions.clone());
             self.beside(async move {
                 Report::Offsets(
@@ -131,18 +144,79 @@ impl Supervisor {
         });
     }
 
+    /// Those whose log ends are to be asked for now: partitions of which nothing moves take turns.
+    fn partitions_to_ask(&self, everything: bool) -> Vec<(String, i32)> {
+        let mut partitions = Vec::new();
+        let mut turn = self.beats;
+        self.view.each(|(topic, partition), view| {
+            turn = turn.wrapping_add(1);
+            if !view.gone && (everything || turn % QUIET_EVERY == 0 || !view.is_quiet()) {
+                partitions.push((topic.clone(), *partition));
+            }
+        });
+        partitions.retain(|(topic, partition)| {
+            let mirror = self.mirrors.get(topic);
+            mirror.is_some_and(|mirror| (*partition as usize) < mirror.partitions)
+        });
+        partitions
+    }
+
     /// Prepare what is due.
     pub(super) fn pulse(&mut self) {
+        let mut has_paused = false;
         for partition in self.mine.values_mut() {
             partition.settle();
+            has_paused |= partition.phase == Phase::Pausing;
+        }
+        let often = LOOK_FOR_OLD_CLAIMS.min(self.discovery.claim_period / 8);
+        if self.old_claims.is_empty() && self.claims_looked_at.elapsed() >= often {
+            self.find_old_claims();
         }
         self.renew_claims();
-        self.heed_pauses();
-        let keys = due(&self.mine, Instant::now());
+        self.heed_pauses(has_paused);
+        let (due, awaited) = due(&self.mine, Instant::now());
         // In portions, so that the first are copied while the last are prepared.
-        for keys in keys.chunks(PREPARED_TOGETHER) {
+        for keys in due.chunks(PREPARED_TOGETHER) {
             self.prepare(keys.to_vec());
         }
+        self.look_for(awaited);
+    }
+
+    /// Look whether the target has made the logs of these.
+    fn look_for(&mut self, keys: Vec<MirrorPartition>) {
+        if keys.is_empty() {
+            return;
+        }
+        for key in &keys {
+            if let Some(partition) = self.mine.get_mut(key) {
+                partition.phase = Phase::Preparing;
+            }
+        }
+        let discovery = self.discovery.clone();
+        self.beside(async move {
+            let there = discovery.target.which_are_there(keys.clone()).await;
+            Report::Looked(keys, there)
+        });
+    }
+
+    /// Some of the logs that were looked for are there.
+    pub(super) fn on_looked(&mut self, keys: &[MirrorPartition], there: &HashSet<MirrorPartition>) {
+        for key in keys {
+            let Some(partition) = self.mine.get_mut(key) else {
+                continue;
+            };
+            if partition.phase != Phase::Preparing {
+                continue;
+            }
+            let at = if there.contains(key) {
+                partition.is_awaited = false;
+                Instant::now()
+            } else {
+                partition.look_again_at()
+            };
+            partition.phase = Phase::Due(at);
+        }
+        self.pulse();
     }
 
     fn prepare(&mut self, keys: Vec<MirrorPartition>) {
@@ -168,17 +242,29 @@ impl Supervisor {
         self.beside(async move { Report::Prepared(keys, prepare(discovery, wanted).await) });
     }
 
-    /// Partitions whose claims have become old are drained and claimed anew, some at a time: copying goes on where it was.
-    fn renew_claims(&mut self) {
+    /// Which claims have become old.
+    fn find_old_claims(&mut self) {
+        self.claims_looked_at = Instant::now();
         let is_old = |mine: &Mine| {
             let account = mine.account.as_ref();
             mine.phase == Phase::Copying && account.is_some_and(|account| account.claim_is_old())
         };
         let old = self.mine.iter().filter(|(_, mine)| is_old(mine));
-        let old: Vec<MirrorPartition> = old.map(|(key, _)| key.clone()).take(RENEWED_AT_ONCE).collect();
-        for key in old {
-            self.stop_copying(&key);
-            self.again(&key, Instant::now());
+        self.old_claims = old.map(|(key, _)| key.clone()).collect();
+    }
+
+    /// Partitions whose claims have become old are drained and claimed anew, some at a time: copying goes on where it was.
+    fn renew_claims(&mut self) {
+        let left = self.old_claims.len().saturating_sub(RENEWED_AT_ONCE);
+        for key in self.old_claims.split_off(left) {
+            if self
+                .mine
+                .get(&key)
+                .is_some_and(|mine| mine.phase == Phase::Copying)
+            {
+                self.stop_copying(&key);
+                self.again(&key, Instant::now());
+            }
         }
     }
 }

@@ -100,8 +100,9 @@ pub async fn run(
 
 /// What comes back from work that runs beside the supervisor.
 enum Report {
-    Discovered(Result<Discovered, ClusterError>),
+    Discovered(Result<Option<Discovered>, ClusterError>),
     Nobody(bool),
+    Looked(Vec<MirrorPartition>, HashSet<MirrorPartition>),
     Prepared(Vec<MirrorPartition>, Result<Vec<Prepared>, ClusterError>),
     Offsets(OffsetSpec, Result<Vec<PartitionOffset>, ClusterError>),
     FactsWritten,
@@ -120,7 +121,7 @@ struct Supervisor {
     member_events: (UnboundedSender<MemberEvent>, UnboundedReceiver<MemberEvent>),
     reports: (UnboundedSender<Report>, UnboundedReceiver<Report>),
     mirrors: BTreeMap<String, Mirror>,
-    subscribed: Vec<String>,
+    subscribed: Vec<(String, usize)>,
     assigned: HashSet<MirrorPartition>,
     /// Nobody else was in the group at the start: until the group says who copies what, this daemon copies everything.
     alone: Option<bool>,
@@ -134,7 +135,12 @@ struct Supervisor {
     expiring: bool,
     more_expired: bool,
     asking_offsets: bool,
+    /// The last question for offsets was not answered for all.
+    offsets_failed: bool,
     beats: u64,
+    /// Claims that are to be renewed, and when they were looked for.
+    old_claims: Vec<MirrorPartition>,
+    claims_looked_at: Instant,
     /// What is paused, as it was last taken in.
     pauses: Arc<Pauses>,
     /// The map was read to its end: what is paused from now on was not before.
@@ -214,7 +220,10 @@ impl Supervisor {
             expiring: false,
             more_expired: false,
             asking_offsets: false,
+            offsets_failed: false,
             beats: 0,
+            old_claims: Vec::new(),
+            claims_looked_at: Instant::now(),
             pauses: Arc::default(),
             knows_pauses: false,
             fleet: fleet.clone(),
@@ -251,7 +260,8 @@ impl Supervisor {
             Report::Discovered(result) => {
                 self.looking = false;
                 match result {
-                    Ok(found) => self.on_discovered(found),
+                    Ok(Some(found)) => self.on_discovered(found),
+                    Ok(None) => {}
                     Err(error) => {
                         tracing::debug!(flow = %self.flow.name, "discovery: {error}");
                         self.view.count_error();
@@ -265,6 +275,7 @@ impl Supervisor {
                     self.adopt();
                 }
             }
+            Report::Looked(keys, there) => self.on_looked(&keys, &there),
             Report::Prepared(keys, result) => self.on_prepared(keys, result),
             Report::Offsets(spec, result) => self.on_offsets(spec, result),
             Report::FactsWritten => self.writing_facts = false,
@@ -302,17 +313,19 @@ impl Supervisor {
                 mirror.source_id = before.get(topic).and_then(|before| before.source_id.clone());
             }
         }
+        let mut has_grown = false;
         for old in before.values() {
             let new = self.mirrors.get(&old.topic);
             if let Some(new) = new.filter(|new| new.partitions > old.partitions) {
+                has_grown = true;
                 self.engine.refresh(&new.target_topic);
             }
         }
         self.give_up_what_changed(&before);
-        self.heed_pauses();
+        self.heed_pauses(true);
         self.knows_pauses = true;
         self.show_pauses();
-        self.subscribe();
+        self.subscribe(has_grown);
         self.adopt();
         self.ask_offsets();
     }
@@ -368,6 +381,7 @@ impl Supervisor {
                     self.view.partition(&old.topic, partition, now, |view| {
                         let reason = "the source topic was deleted; its mirror is kept".to_string();
                         view.gone = true;
+                        view.is_mine = false;
                         view.problem = Some(Problem {
                             state: State::Waiting,
                             reason,
@@ -392,11 +406,17 @@ impl Supervisor {
         }
         let offsets = match result {
             Ok(offsets) => offsets,
-            Err(error) => return tracing::debug!(flow = %self.flow.name, "{error}"),
+            Err(error) => {
+                self.offsets_failed = true;
+                return tracing::debug!(flow = %self.flow.name, "{error}");
+            }
         };
         let now = now_ms();
         for found in offsets {
-            let Ok(offset) = found.offset else { continue };
+            let Ok(offset) = found.offset else {
+                self.offsets_failed = true;
+                continue;
+            };
             self.view
                 .partition(&found.topic, found.partition, now, |view| match spec {
                     OffsetSpec::Earliest => view.ends.note_start(offset),

@@ -3,14 +3,19 @@
 use super::*;
 
 impl Supervisor {
-    pub(super) fn subscribe(&mut self) {
-        let topics: Vec<String> = self
+    /// Tell the group which mirror topics there are, and how many partitions they have.
+    pub(super) fn subscribe(&mut self, has_grown: bool) {
+        let wanted: Vec<(String, usize)> = self
             .mirrors
             .values()
             .filter(|mirror| mirror.partitions > 0)
-            .map(|mirror| mirror.target_topic.clone())
+            .map(|mirror| (mirror.target_topic.clone(), mirror.partitions))
             .collect();
-        if topics == self.subscribed {
+        let is_same = wanted
+            .iter()
+            .map(|(topic, _)| topic)
+            .eq(self.subscribed.iter().map(|(topic, _)| topic));
+        if is_same && !has_grown {
             return;
         }
         if self.member.is_none() {
@@ -19,7 +24,6 @@ impl Supervisor {
                 &format!("heliostat/{}/member", self.flow.name),
                 &group_id(&self.flow.source),
                 self.flow.session_timeout,
-                self.flow.discovery_interval,
                 self.member_events.0.clone(),
             );
             match joined {
@@ -30,19 +34,22 @@ impl Supervisor {
             }
         }
         if let Some(member) = &self.member {
-            member.subscribe(topics.clone());
-            self.subscribed = topics;
+            member.subscribe(wanted.clone());
+            self.subscribed = wanted;
         }
     }
 
     /// Take what is this daemon's to copy and is not copied yet.
     pub(super) fn adopt(&mut self) {
         let mut taken = Vec::new();
+        let now = now_ms();
         for mirror in self.mirrors.values().filter(|mirror| mirror.problem.is_none()) {
             for partition in 0..mirror.partitions as i32 {
                 let key = (mirror.target_topic.clone(), partition);
                 if (self.alone == Some(true) || self.assigned.contains(&key)) && !self.mine.contains_key(&key)
                 {
+                    self.view
+                        .partition(&mirror.topic, partition, now, |view| view.is_mine = true);
                     self.mine.insert(key, Mine::new(mirror.clone(), partition));
                     taken.push((mirror.topic.clone(), partition));
                 }
@@ -124,6 +131,7 @@ impl Supervisor {
                     view.set_account(None);
                     view.problem = None;
                     view.is_mine = false;
+                    view.refused = None;
                 });
         }
         let discovery = self.discovery.clone();
@@ -182,7 +190,12 @@ impl Supervisor {
                 offsets,
             } => {
                 // It is looked at again: what hinders it may pass, or be mended by someone.
-                partition.phase = Phase::Due(partition.retry_at());
+                let at = if prepared.is_awaited {
+                    partition.look_again_at()
+                } else {
+                    partition.retry_at()
+                };
+                partition.phase = Phase::Due(at);
                 let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
                 let clears = halt_clears(state, &partition.mirror.target_topic);
                 self.view.partition(&topic, number, now_ms(), |view| {

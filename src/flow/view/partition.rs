@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{AWAY_CLEARS, Away, Problem};
-use crate::flow::account::{Account, Totals};
+use crate::flow::account::{Account, Snapshot, Totals};
 use crate::flow::lag::LogEnds;
 use crate::flow::pause::Paused;
 use crate::observe::status::{Lag, PartitionStatus, State};
@@ -44,6 +44,10 @@ pub struct PartitionView {
     pub paused: Option<Paused>,
     /// It is this daemon's to copy, also while it does not.
     pub is_mine: bool,
+    /// The log end that was last noted, and how far the copy was then.
+    noted: Option<(i64, i64)>,
+    /// Neither was another one the time before, and nothing was missing.
+    was_quiet: bool,
     before: Totals,
     position: Option<i64>,
     moved_at_ms: i64,
@@ -95,6 +99,15 @@ impl PartitionView {
     pub fn set_account(&mut self, account: Option<Arc<Account>>) {
         if let Some(before) = self.account.take() {
             self.before += before.totals();
+            // Until the offset map is looked at again.
+            let Snapshot {
+                position,
+                target_position,
+                ..
+            } = before.snapshot();
+            self.elsewhere = target_position
+                .map(|target| (position, target))
+                .or(self.elsewhere);
         }
         self.account = account;
     }
@@ -103,6 +116,13 @@ impl PartitionView {
     pub fn note_end(&mut self, now_ms: i64, end: i64) {
         let position = self.position().0.unwrap_or(0);
         self.ends.note(now_ms, end, position);
+        let before = self.noted.replace((end, position));
+        self.was_quiet = before == self.noted && end <= position;
+    }
+
+    /// Whether nothing moved when the log end was noted the last two times, and nothing was copied since.
+    pub fn is_quiet(&self) -> bool {
+        self.was_quiet && self.position().0 == self.noted.map(|(_, position)| position)
     }
 
     fn position(&self) -> (Option<i64>, Option<i64>, Option<i64>) {
