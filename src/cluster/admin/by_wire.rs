@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use heliostat_wire::ErrorCode;
 use heliostat_wire::client::{Client, Error};
 use heliostat_wire::message::DescribeConfigsRequest;
 use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResourceResult};
+use heliostat_wire::{ErrorCode, Uuid};
 
 use super::{
     Admin, CALL_TIMEOUT, ConfigValue, EFFECTIVE_CONFIGS, OFFSETS_TIMEOUT, TopicConfigs, TopicListing, is_away,
@@ -37,7 +37,7 @@ impl Admin {
                 Some(TopicListing {
                     name: topic.name?,
                     partitions: topic.partitions.len(),
-                    id: (!topic.topic_id.is_zero()).then(|| topic.topic_id.to_string()),
+                    id: (!topic.topic_id.is_zero()).then(|| as_librdkafka_writes(topic.topic_id)),
                 })
             })
             .collect();
@@ -138,6 +138,11 @@ impl Admin {
     }
 }
 
+/// An id as librdkafka writes it, in the standard alphabet of base64 where Java has the one for URLs: offset maps hold ids so.
+fn as_librdkafka_writes(id: Uuid) -> String {
+    id.to_string().replace('-', "+").replace('_', "/")
+}
+
 fn no_answer(timeout: Duration) -> String {
     format!("no answer within {} s", timeout.as_secs())
 }
@@ -152,4 +157,19 @@ fn value(config: DescribeConfigsResourceResult) -> Option<ConfigValue> {
         name: config.name,
         set_on_topic,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_same_whichever_client_has_asked() {
+        let mut bytes = [0xff; 16];
+        bytes[0] = 0xfb;
+        assert_eq!(
+            as_librdkafka_writes(Uuid::from_bytes(bytes)),
+            "+////////////////////w"
+        );
+    }
 }

@@ -150,7 +150,7 @@ impl Supervisor {
         let mut turn = self.beats;
         self.view.each(|(topic, partition), view| {
             turn = turn.wrapping_add(1);
-            if !view.gone && (everything || turn % QUIET_EVERY == 0 || !view.is_quiet()) {
+            if !view.gone && (everything || turn.is_multiple_of(QUIET_EVERY) || !view.is_quiet()) {
                 partitions.push((topic.clone(), *partition));
             }
         });
