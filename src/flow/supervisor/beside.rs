@@ -52,6 +52,7 @@ impl Supervisor {
         self.write_facts();
         self.expire();
         self.ask_offsets();
+        self.ask_ages();
         self.look_at_others();
         self.look_at_refusals();
         self.view.refresh(now_ms());
@@ -61,7 +62,7 @@ impl Supervisor {
     fn look_at_others(&self) {
         let maps = &self.discovery.target_maps;
         self.view.each(|(_, partition), view| {
-            if view.account.is_none() && !view.gone {
+            if view.account.is_none() {
                 view.elsewhere = maps.position(&view.target_topic, *partition);
             }
         });
@@ -150,7 +151,7 @@ impl Supervisor {
         let mut turn = self.beats;
         self.view.each(|(topic, partition), view| {
             turn = turn.wrapping_add(1);
-            if !view.gone && (everything || turn.is_multiple_of(QUIET_EVERY) || !view.is_quiet()) {
+            if everything || turn.is_multiple_of(QUIET_EVERY) || !view.is_quiet() {
                 partitions.push((topic.clone(), *partition));
             }
         });

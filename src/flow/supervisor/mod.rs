@@ -1,6 +1,7 @@
 //! The one task that owns a flow: it hears of everything, decides, and acts. Whatever takes time runs beside it and reports back, so that
 //! the group, the engine and a stop are always heard at once.
 
+mod ages;
 mod beside;
 mod expiry;
 mod failures;
@@ -108,6 +109,7 @@ enum Report {
     FactsWritten,
     Expired(bool),
     Marked(Vec<MirrorPartition>, bool),
+    Ages(Vec<(String, i32, i64, i64)>),
 }
 
 struct Supervisor {
@@ -137,6 +139,8 @@ struct Supervisor {
     asking_offsets: bool,
     /// The last question for offsets was not answered for all.
     offsets_failed: bool,
+    /// No ages are read before this beat.
+    ages_again_at: u64,
     beats: u64,
     /// Claims that are to be renewed, and when they were looked for.
     old_claims: Vec<MirrorPartition>,
@@ -221,6 +225,7 @@ impl Supervisor {
             more_expired: false,
             asking_offsets: false,
             offsets_failed: false,
+            ages_again_at: 0,
             beats: 0,
             old_claims: Vec::new(),
             claims_looked_at: Instant::now(),
@@ -281,11 +286,13 @@ impl Supervisor {
             Report::FactsWritten => self.writing_facts = false,
             Report::Expired(more) => (self.expiring, self.more_expired) = (false, more),
             Report::Marked(keys, written) => self.on_marked(&keys, written),
+            Report::Ages(found) => self.on_ages(found),
         }
     }
 
     fn on_discovered(&mut self, found: Discovered) {
         let now = now_ms();
+        let left_out: HashSet<String> = found.left_out.iter().map(|topic| topic.topic.clone()).collect();
         self.view.discovered(found.left_out);
         for mirror in found.mirrors.values() {
             let problem = mirror.problem.as_ref().map(|reason| Problem {
@@ -299,12 +306,9 @@ impl Supervisor {
                 self.view.partition(&mirror.topic, partition, now, |view| {
                     view.target_topic = mirror.target_topic.clone();
                     view.mirror_problem = problem.clone();
-                    if std::mem::take(&mut view.gone) {
-                        view.set_account(None);
-                        view.problem = None;
-                    }
                 });
             }
+            self.view.topic_is_there(&mirror.topic);
         }
         let before = std::mem::replace(&mut self.mirrors, found.mirrors);
         for (topic, mirror) in &mut self.mirrors {
@@ -321,7 +325,7 @@ impl Supervisor {
                 self.engine.refresh(&new.target_topic);
             }
         }
-        self.give_up_what_changed(&before);
+        self.give_up_what_changed(&before, &left_out);
         self.heed_pauses(true);
         self.knows_pauses = true;
         self.show_pauses();
@@ -343,7 +347,7 @@ impl Supervisor {
     }
 
     /// Topics that are gone, or that are not the ones that they were.
-    fn give_up_what_changed(&mut self, before: &BTreeMap<String, Mirror>) {
+    fn give_up_what_changed(&mut self, before: &BTreeMap<String, Mirror>, left_out: &HashSet<String>) {
         let now = now_ms();
         let mut gone = Vec::new();
         for old in before.values() {
@@ -367,29 +371,18 @@ impl Supervisor {
                     Some(_) => self.again(&key, Instant::now()),
                     None => {
                         gone.extend(self.mine.remove(&key));
-                        self.note(
-                            EventKind::Released,
-                            (&old.topic, key.1),
-                            Some("the source topic is gone"),
-                        );
+                        let why = match left_out.contains(&old.topic) {
+                            true => "the topic is left out from now on",
+                            false => "the source topic is gone",
+                        };
+                        self.note(EventKind::Released, (&old.topic, key.1), Some(why));
                     }
                 }
             }
-            if new.is_none() {
-                tracing::warn!(flow = %self.flow.name, topic = %old.topic, target_topic = %old.target_topic, "the source topic is gone; its mirror is kept");
-                for partition in 0..old.partitions as i32 {
-                    self.view.partition(&old.topic, partition, now, |view| {
-                        let reason = "the source topic was deleted; its mirror is kept".to_string();
-                        view.gone = true;
-                        view.is_mine = false;
-                        view.problem = Some(Problem {
-                            state: State::Waiting,
-                            reason,
-                            clears: "the topic is made again on the source".to_string(),
-                            offsets: None,
-                        });
-                    });
-                }
+            match new {
+                Some(_) => {}
+                None if left_out.contains(&old.topic) => self.view.topic_left_out(&old.topic, now),
+                None => self.view.topic_deleted(&old.topic, now),
             }
         }
         if !gone.is_empty() {
@@ -417,6 +410,10 @@ impl Supervisor {
                 self.offsets_failed = true;
                 continue;
             };
+            // The answer may come after the topic is known to be gone.
+            if !self.mirrors.contains_key(&found.topic) {
+                continue;
+            }
             self.view
                 .partition(&found.topic, found.partition, now, |view| match spec {
                     OffsetSpec::Earliest => view.ends.note_start(offset),
