@@ -87,7 +87,10 @@ mod tests {
             "from": "copying", "to": "resting", "offsets": null, "reason": "why not", "by": { "whom": "ada" },
         });
         let told: Told = serde_json::from_value(said.clone()).unwrap();
-        assert_eq!((told.kind.as_str(), told.to.as_deref()), ("moved-on", Some("resting")));
+        assert_eq!(
+            (told.kind.as_str(), told.to.as_deref()),
+            ("moved-on", Some("resting"))
+        );
         assert_eq!(serde_json::to_value(&told).unwrap(), said);
     }
 }
