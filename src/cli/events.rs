@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::args::{EventsArgs, OutputArg};
-use super::status::{DEFAULT_URL, url_of};
+use super::status::{DEFAULT_URL, the_flow, url_of};
 use super::text::{clean, utc};
 use super::{exit, load};
-use crate::observe::client::{FetchError, fetch_events};
+use crate::observe::client::{FetchError, fetch_events, fetch_status};
 use crate::observe::told::{Told, ToldList};
 
 /// How long a daemon may take to answer.
@@ -19,7 +19,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 /// Runs the command.
 ///
 /// # Errors
-/// If no daemon answers. With `--follow` only if none answers at first.
+/// If no daemon answers, or if it has no such flow. With `--follow` only if none answers at first.
 pub async fn run(args: EventsArgs) -> anyhow::Result<u8> {
     let listens_at = match &args.file {
         Some(file) => Some(url_of(load(file)?.http.listen)),
@@ -27,6 +27,9 @@ pub async fn run(args: EventsArgs) -> anyhow::Result<u8> {
     };
     let url = args.url.clone().or(listens_at);
     let url = url.unwrap_or_else(|| DEFAULT_URL.to_owned());
+    if let Some(flow) = &args.flow {
+        the_flow(flow, &fetch_status(&url, PATIENCE).await?)?;
+    }
     let list = fetch_events(&url, args.since, PATIENCE).await?;
     if !show(&args, &list)? {
         return Ok(exit::OK);
@@ -50,6 +53,9 @@ async fn follow(args: &EventsArgs, url: &str, mut last: ToldList) -> anyhow::Res
         match next(url, &last).await {
             Ok((list, lost)) => {
                 is_away = false;
+                if list.since_ms != last.since_ms {
+                    complain(&started_anew(&list));
+                }
                 if lost > 0 {
                     complain(&format!("{lost} events are not kept any more"));
                 }
@@ -66,6 +72,14 @@ async fn follow(args: &EventsArgs, url: &str, mut last: ToldList) -> anyhow::Res
             }
         }
     }
+}
+
+/// What is to be said of a daemon that is not the one that was asked before.
+fn started_anew(list: &ToldList) -> String {
+    format!(
+        "the daemon was started anew at {}: its events are numbered from 1 again",
+        utc(list.since_ms)
+    )
 }
 
 /// What has happened since, and how many events of that are gone.

@@ -13,6 +13,7 @@ const NONE: Lag = Lag {
     records: 0,
     seconds: 0.0,
     unknown_since_ms: None,
+    at_least: false,
 };
 
 /// The status as the command line prints it.

@@ -45,6 +45,7 @@ impl Supervisor {
         self.write_facts();
         self.expire();
         self.ask_offsets();
+        self.ask_ages();
         let now = now_ms();
         for (topic, partition) in self.view.partitions() {
             let Some(mirror) = self.mirrors.get(&topic) else {

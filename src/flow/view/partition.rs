@@ -14,6 +14,14 @@ const STALLED_AFTER_MS: i64 = 30_000;
 /// A partition whose records the target has refused for this long is stalled; before that it may be a leader that moves.
 const REFUSED_AFTER_MS: i64 = 3_000;
 
+/// A partition of another daemon that has records to copy, and of which nothing was recorded for this long, is not said to be copied: a daemon
+/// records its progress every second, and whether it lives is known to the group alone, which takes the session time-out to tell.
+const SILENT_AFTER_MS: i64 = 5_000;
+
+/// What clears it that another daemon records nothing.
+const OTHERS_CLEARS: &str =
+    "that daemon goes on, or the group gives the partition to another one, within the session time-out";
+
 /// What clears a stall that nobody has given a reason for.
 const TAKES_RECORDS_CLEARS: &str = "records arrive again: see whether the target's partition has a leader, enough replicas in sync and a disk that works";
 
@@ -35,8 +43,6 @@ pub struct PartitionView {
     pub problem: Option<Problem>,
     /// Why it has no mirror topic as it should.
     pub mirror_problem: Option<Problem>,
-    /// The source does not have it any more.
-    pub gone: bool,
     /// It is tried again: the problem stands until something arrives.
     pub trying_again: bool,
     /// Why its records are refused at the moment, and sent again.
@@ -50,6 +56,8 @@ pub struct PartitionView {
     before: Totals,
     position: Option<i64>,
     moved_at_ms: i64,
+    /// The source has another log than the one that was copied.
+    is_other_log: bool,
     pub(super) condition: Condition,
     pub(super) since_ms: i64,
 }
@@ -104,8 +112,21 @@ impl PartitionView {
 
     /// The source's log end was `end` at `now_ms`.
     pub fn note_end(&mut self, now_ms: i64, end: i64) {
-        let position = self.position().0.unwrap_or(0);
-        self.ends.note(now_ms, end, position);
+        let copied = self.copied_to().unwrap_or(0);
+        self.ends.note(now_ms, end, copied);
+    }
+
+    /// The first offset that is missing on the target, where its timestamp is not known otherwise.
+    pub(super) fn wants_timestamp(&self, now_ms: i64) -> Option<i64> {
+        let at = self.copied_to().or(self.ends.start())?;
+        let on_its_way = self.account.as_ref().is_some_and(|_| self.position().2.is_some());
+        (!on_its_way && self.ends.wants_timestamp(now_ms, at)).then_some(at)
+    }
+
+    /// How far the log that the source has now is copied. Of one that was made again or cut back, and that nobody has decided about,
+    /// nothing is.
+    fn copied_to(&self) -> Option<i64> {
+        self.position().0.filter(|_| !self.is_other_log)
     }
 
     fn position(&self) -> (Option<i64>, Option<i64>, Option<i64>) {
@@ -123,25 +144,27 @@ impl PartitionView {
         }
     }
 
-    fn lag(&self, now_ms: i64) -> Lag {
-        if self.gone {
-            // The source has nothing that could be copied, and that is known.
-            return Lag {
-                known: true,
-                ..Lag::default()
-            };
-        }
-        match (self.position(), self.ends.start()) {
-            ((Some(position), _, oldest), _) => self.ends.lag(now_ms, position, oldest),
+    pub(super) fn lag(&self, now_ms: i64) -> Lag {
+        let oldest = self.position().2.filter(|_| !self.is_other_log);
+        match (self.copied_to(), self.ends.start()) {
+            (Some(position), _) => self.ends.lag(now_ms, position, oldest),
             // Nothing was copied yet: all that the source has is missing.
-            ((None, ..), Some(start)) => self.ends.lag(now_ms, start, None),
-            ((None, ..), None) => Lag::default(),
+            (None, Some(start)) => self.ends.lag(now_ms, start, None),
+            (None, None) => Lag::default(),
         }
     }
 
     /// What it is doing at `now_ms`.
     pub(super) fn look(&mut self, away: &Away, now_ms: i64) -> Condition {
         let (position, ..) = self.position();
+        let is_other_log = self
+            .problem
+            .as_ref()
+            .is_some_and(|problem| problem.state == State::Recreated);
+        if is_other_log && !self.is_other_log {
+            self.ends.forget();
+        }
+        self.is_other_log = is_other_log;
         let is_paused = self.paused.is_some();
         if position != self.position || is_paused || self.lag(now_ms).records == 0 {
             self.position = position;
@@ -168,9 +191,6 @@ fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> Condi
         offsets: problem.offsets,
         ..Condition::of(problem.state, &problem.reason, &problem.clears)
     };
-    if let Some(problem) = partition.problem.as_ref().filter(|_| partition.gone) {
-        return of_problem(problem);
-    }
     // Whatever else is so: as long as it is paused, nothing is tried.
     if let Some(paused) = &partition.paused {
         return Condition {
@@ -178,11 +198,15 @@ fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> Condi
             ..Condition::of(State::Paused, &paused.reason, &paused.clears)
         };
     }
-    if let Some(problem) = partition.mirror_problem.as_ref().or(partition.problem.as_ref()) {
-        return of_problem(problem);
-    }
-    if let Some(reason) = away.reason() {
+    let problem = partition.mirror_problem.as_ref().or(partition.problem.as_ref());
+    // What a cluster that is away has failed at is no problem of its own; what somebody has to decide about remains.
+    if let Some(reason) = away.reason()
+        && problem.is_none_or(|problem| !takes_a_decision(problem.state))
+    {
         return Condition::of(State::Waiting, reason, AWAY_CLEARS);
+    }
+    if let Some(problem) = problem {
+        return of_problem(problem);
     }
     let lag = partition.lag(now_ms);
     if !lag.known {
@@ -211,6 +235,13 @@ fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> Condi
         return Condition::of(State::Stalled, reason, MAP_CLEARS);
     }
     let still_ms = now_ms - partition.moved_at_ms;
+    if partition.account.is_none() && !partition.is_mine && still_ms > SILENT_AFTER_MS {
+        let reason = format!(
+            "another daemon has it, and has recorded nothing for {} s although there are records",
+            still_ms / 1000
+        );
+        return Condition::of(State::Waiting, reason, OTHERS_CLEARS);
+    }
     if let Some(reason) = &partition.refused
         && still_ms > REFUSED_AFTER_MS
     {
@@ -224,6 +255,11 @@ fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> Condi
         return Condition::of(State::Stalled, reason, TAKES_RECORDS_CLEARS);
     }
     Condition::healthy(State::Copying, partition.gap.clone())
+}
+
+/// Whether such a problem is one of the records themselves, which nothing clears by itself.
+fn takes_a_decision(state: State) -> bool {
+    matches!(state, State::Gap | State::Recreated | State::Quarantined)
 }
 
 /// A partition as the status shows it.
@@ -247,7 +283,7 @@ pub(super) fn partition_status(
         since_ms: partition.since_ms,
         position,
         source_start: partition.ends.start(),
-        source_end: partition.ends.end(),
+        source_end: partition.ends.end_beside(partition.copied_to()),
         target_position,
         lag: partition.lag(now_ms),
         records_total: totals.records,
