@@ -137,6 +137,7 @@ impl Supervisor {
         for partition in self.mine.values_mut() {
             partition.settle();
         }
+        self.after_an_absence();
         self.renew_claims();
         self.heed_pauses();
         let keys = due(&self.mine, Instant::now());

@@ -1,6 +1,7 @@
 //! The one task that owns a flow: it hears of everything, decides, and acts. Whatever takes time runs beside it and reports back, so that
 //! the group, the engine and a stop are always heard at once.
 
+mod absence;
 mod ages;
 mod beside;
 mod expiry;
@@ -138,6 +139,8 @@ struct Supervisor {
     asking_offsets: bool,
     /// No ages are read before this beat.
     ages_again_at: u64,
+    /// A cluster was away at the last look.
+    was_away: bool,
     beats: u64,
     /// What is paused, as it was last taken in.
     pauses: Arc<Pauses>,
@@ -221,6 +224,7 @@ impl Supervisor {
             more_expired: false,
             asking_offsets: false,
             ages_again_at: 0,
+            was_away: false,
             beats: 0,
             pauses: Arc::default(),
             knows_pauses: false,
