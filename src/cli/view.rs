@@ -119,7 +119,9 @@ pub fn flow_line(flow: &FlowStatus, now_ms: i64) -> String {
         if !flow.lag.known && flow.lag.records > 0 && flow.was_ever_known() {
             line += &format!(", at least {} {noun}", thousands(flow.lag.records));
         }
-        line += &format!(", {}", lag_time(&flow.lag));
+        if flow.lag.known || flow.lag.seconds > 0.0 {
+            line += &format!(", {}", lag_time(&flow.lag));
+        }
     }
     if let Some(reason) = &flow.reason {
         line += &format!(": {reason}");
@@ -147,8 +149,11 @@ fn unknown(lag: &Lag, now_ms: i64) -> String {
     }
 }
 
-/// `16 s`, or `≥ 16 s` where nobody knows how long the oldest missing record was there before it was seen.
+/// `16 s`, `unknown`, or `≥ 16 s` where nobody knows how long the oldest missing record was there before it was seen.
 fn lag_time(lag: &Lag) -> String {
+    if !lag.known && lag.seconds == 0.0 {
+        return "unknown".to_string();
+    }
     let time = duration(lag.seconds);
     if lag.at_least { format!("≥ {time}") } else { time }
 }

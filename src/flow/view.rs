@@ -160,6 +160,13 @@ impl View {
         self.lock().partitions.keys().cloned().collect()
     }
 
+    /// A cluster that was away is back: what was tried with it meanwhile and failed says nothing any more.
+    pub fn absence_ended(&self) {
+        for partition in self.lock().partitions.values_mut() {
+            partition.absence_ended();
+        }
+    }
+
     /// The offsets of the oldest missing records that nobody knows the age of, at most so many.
     pub fn timestamps_wanted(&self, now_ms: i64, most: usize) -> Vec<(String, i32, i64)> {
         let inner = self.lock();

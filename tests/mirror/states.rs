@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::built_in::InProcess;
 use crate::support::clients::Client;
-use crate::support::daemon::{Daemon, heliostat};
+use crate::support::daemon::{Daemon, binary, heliostat};
 use crate::support::mirrors::{CATCH_UP, FLOW, LOOK_OFTEN, wait_mirrored, write_numbers};
 use crate::support::wait_for;
 
@@ -61,6 +61,18 @@ fn wait_state(daemon: &Daemon, state: State, after_ms: i64, clears: &str) -> Par
         "{changed:?}"
     );
     found
+}
+
+/// What goes into a pipe is not made to fit anything: the reason stands in the rows of the flow and of the partition, and so nowhere else.
+#[track_caller]
+fn assert_printed_whole(daemon: &Daemon, reason: &str) {
+    let url = format!("http://{}", daemon.http());
+    let mut status = binary();
+    status.args(["status", "--url", &url]).env("COLUMNS", "40");
+    let output = status.output().expect("heliostat status");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.matches(reason).count(), 2, "{text}");
+    assert!(!text.contains('…') && !text.contains("REASONS IN FULL"), "{text}");
 }
 
 /// Waits until the only topic is shown as deleted, and sees that this is no trouble of the flow: for `status --check`, for the log and for who
@@ -134,6 +146,7 @@ fn each_state_says_why_since_when_and_what_would_clear_it_and_that_does() {
     control.add_fault(fault).expect("a fault that can be");
     write_numbers(&primary, "orders", 1, 100..200);
     let found = wait_state(&daemon, State::Stalled, stalled, "what the reason says is mended");
+    assert_printed_whole(&daemon, found.reason.as_deref().expect("a reason"));
     control.clear_faults();
     wait_state(&daemon, State::CaughtUp, found.since_ms, "");
 

@@ -173,6 +173,7 @@ impl Supervisor {
         if self.old_claims.is_empty() && self.claims_looked_at.elapsed() >= often {
             self.find_old_claims();
         }
+        self.after_an_absence();
         self.renew_claims();
         self.heed_pauses(has_paused);
         let (due, awaited) = due(&self.mine, Instant::now());

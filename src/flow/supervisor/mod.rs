@@ -1,6 +1,7 @@
 //! The one task that owns a flow: it hears of everything, decides, and acts. Whatever takes time runs beside it and reports back, so that
 //! the group, the engine and a stop are always heard at once.
 
+mod absence;
 mod ages;
 mod beside;
 mod expiry;
@@ -141,6 +142,8 @@ struct Supervisor {
     offsets_failed: bool,
     /// No ages are read before this beat.
     ages_again_at: u64,
+    /// A cluster was away at the last look.
+    was_away: bool,
     beats: u64,
     /// Claims that are to be renewed, and when they were looked for.
     old_claims: Vec<MirrorPartition>,
@@ -202,9 +205,11 @@ impl Supervisor {
         let clusters = (source.clone(), target.clone());
         let engine_events = unbounded_channel();
         let engine = engine(&flow, &discovery, &clusters, engine_events.0.clone())?;
+        let discovery = Arc::new(discovery);
+        fleet.note_running(&discovery);
         Ok(Supervisor {
             clusters,
-            discovery: Arc::new(discovery),
+            discovery,
             view,
             engine,
             engine_events,
@@ -226,6 +231,7 @@ impl Supervisor {
             asking_offsets: false,
             offsets_failed: false,
             ages_again_at: 0,
+            was_away: false,
             beats: 0,
             old_claims: Vec::new(),
             claims_looked_at: Instant::now(),

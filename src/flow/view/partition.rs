@@ -25,6 +25,9 @@ const OTHERS_CLEARS: &str =
 /// What clears a stall that nobody has given a reason for.
 const TAKES_RECORDS_CLEARS: &str = "records arrive again: see whether the target's partition has a leader, enough replicas in sync and a disk that works";
 
+/// What clears it that the offset map cannot be written.
+const MAP_CLEARS: &str = "the offset map can be written again: see whether its partition has a leader, enough replicas in sync and a disk with room, and whether the flow's user may write to it; it is tried again every second";
+
 /// One partition.
 #[derive(Default)]
 pub struct PartitionView {
@@ -118,6 +121,11 @@ impl PartitionView {
                 .or(self.elsewhere);
         }
         self.account = account;
+    }
+
+    /// A cluster that was away is back.
+    pub(super) fn absence_ended(&mut self) {
+        self.problem.take_if(|problem| !takes_a_decision(problem.state));
     }
 
     /// The source's log end was `end` at `now_ms`.
@@ -243,6 +251,14 @@ fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> Condi
             "the next assignment of the group, within the session time-out",
         );
     }
+    if let Some(reason) = partition
+        .account
+        .as_ref()
+        .and_then(|account| account.held_up_by())
+    {
+        let reason = format!("nothing more is copied until what is copied is on record: {reason}");
+        return Condition::of(State::Stalled, reason, MAP_CLEARS);
+    }
     let still_ms = now_ms - partition.moved_at_ms;
     if partition.account.is_none() && !partition.is_mine && still_ms > SILENT_AFTER_MS {
         let reason = format!(
@@ -299,5 +315,111 @@ pub(super) fn partition_status(
         bytes_total: totals.bytes,
         errors_total: totals.errors,
         gap_records_total: totals.gap_records,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nobody_away() -> Away {
+        Away {
+            source: None,
+            target: None,
+        }
+    }
+
+    fn source_away() -> Away {
+        Away {
+            source: Some("primary is away: connection refused".into()),
+            target: None,
+        }
+    }
+
+    fn problem(state: State) -> Option<Problem> {
+        Some(Problem {
+            state,
+            reason: "of its own".into(),
+            clears: "something".into(),
+            offsets: None,
+        })
+    }
+
+    /// Another daemon's, copied up to 100 of a log that ends at 150.
+    fn of_another() -> PartitionView {
+        let mut view = PartitionView::new(0);
+        view.elsewhere = Some((100, 100));
+        view.ends.note_start(0);
+        view.note_end(0, 150);
+        view
+    }
+
+    #[test]
+    fn a_cluster_that_is_away_is_the_reason_unless_somebody_has_to_decide() {
+        let mut view = of_another();
+        for state in State::ALL {
+            view.problem = problem(state);
+            let condition = view.look(&source_away(), 1_000);
+            let expected = match state {
+                State::Gap | State::Recreated | State::Quarantined => (state, "of its own"),
+                _ => (State::Waiting, "primary is away: connection refused"),
+            };
+            assert_eq!(
+                (condition.state, condition.reason.as_deref()),
+                (expected.0, Some(expected.1))
+            );
+        }
+        // What failed while it was away is no trouble when it is back.
+        view.problem = problem(State::Stalled);
+        view.absence_ended();
+        view.note_end(1_500, 150);
+        assert_eq!(view.look(&nobody_away(), 1_500).state, State::Copying);
+        view.problem = problem(State::Gap);
+        view.absence_ended();
+        assert_eq!(view.look(&nobody_away(), 1_500).state, State::Gap);
+    }
+
+    #[test]
+    fn a_partition_of_another_daemon_is_not_said_to_be_copied_for_long_when_nothing_is_recorded() {
+        let mut view = of_another();
+        assert_eq!(view.look(&nobody_away(), 0).state, State::Copying);
+        view.elsewhere = Some((110, 110));
+        assert_eq!(view.look(&nobody_away(), 4_000).state, State::Copying);
+        view.note_end(8_000, 160);
+        assert_eq!(view.look(&nobody_away(), 9_000).state, State::Copying);
+        view.note_end(11_000, 160);
+        let silent = view.look(&nobody_away(), 11_000);
+        assert_eq!(
+            (silent.state, silent.reason.as_deref()),
+            (
+                State::Waiting,
+                Some("another daemon has it, and has recorded nothing for 7 s although there are records")
+            )
+        );
+        view.elsewhere = Some((120, 120));
+        assert_eq!(view.look(&nobody_away(), 11_500).state, State::Copying);
+    }
+
+    #[test]
+    fn nothing_of_a_log_that_was_made_again_counts_as_copied() {
+        let mut view = of_another();
+        view.look(&nobody_away(), 0);
+        view.problem = problem(State::Recreated);
+        view.look(&nobody_away(), 1_000);
+        // What was seen of the log before says nothing of this one.
+        assert!(!view.lag(1_000).known);
+        view.ends.note_start(0);
+        view.note_end(2_000, 10);
+        view.note_end(3_000, 10);
+        let lag = view.lag(4_000);
+        assert_eq!(
+            (lag.known, lag.records, lag.seconds, lag.at_least),
+            (true, 10, 2.0, true)
+        );
+        let shown = partition_status("orders", 0, &view, 4_000);
+        assert_eq!((shown.position, shown.source_end), (Some(100), Some(10)));
+        assert_eq!(view.wants_timestamp(4_000), Some(0));
+        view.ends.note_timestamp(0, -56_000);
+        assert_eq!(view.lag(4_000).seconds, 60.0);
     }
 }
