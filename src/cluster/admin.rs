@@ -15,7 +15,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::native::admin as native;
 use super::native::{OffsetSpec, PartitionOffset, TopicDescription};
-use super::{Cluster, ClusterError};
+use super::{Cluster, ClusterError, offsets};
 
 mod by_wire;
 

@@ -156,7 +156,6 @@ async fn ask(
     asked.into_iter().map(outcome).collect()
 }
 
-<<<<<<< HEAD
 fn question<'a>(partitions: impl Iterator<Item = (&'a str, i32)>, spec: OffsetSpec) -> ListOffsetsRequest {
     let timestamp = match spec {
         OffsetSpec::Earliest => -2,
@@ -190,7 +189,8 @@ fn by_partition(answer: &ListOffsetsResponse) -> HashMap<(&str, i32), &ListOffse
             partitions.map(|partition| ((topic.name.as_str(), partition.partition_index), partition))
         })
         .collect()
-=======
+}
+
 /// The same, where an offset that no log can have is an error of its partition. `ListOffsets` answers the question for a log's start or
 /// end with -1 only if the broker is not what it says, and with more than [`OFFSET_MAX`] never.
 pub(super) fn checked(mut found: PartitionOffset) -> PartitionOffset {
@@ -207,7 +207,6 @@ pub(super) fn checked(mut found: PartitionOffset) -> PartitionOffset {
         found.offset = Err(RDKafkaErrorCode::BadMessage);
     }
     found
->>>>>>> main
 }
 
 fn failed(topic: String, partition: i32, error: &Error) -> (PartitionOffset, Option<String>) {

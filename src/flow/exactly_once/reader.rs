@@ -12,11 +12,8 @@ use heliostat_wire::message::offset_for_leader_epoch::{OffsetForLeaderPartition,
 use heliostat_wire::message::{FetchRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest};
 use tokio::time::{Instant, sleep};
 
-<<<<<<< HEAD
 use super::claim::lane_of;
-=======
 use crate::cluster::offsets::is_offset;
->>>>>>> main
 
 /// How long a leader may be away.
 const PATIENCE: Duration = Duration::from_secs(20);
