@@ -227,28 +227,38 @@ pub(super) async fn map_reader(
     if !admin.topics().await?.iter().any(|listing| listing.name == topic) {
         return Ok(None);
     }
-    let failed = |reason: String| ClusterError {
-        cluster: target.alias.clone(),
-        call: format!("read {topic}"),
-        reason,
-        away: true,
-    };
-    let reader = MapReader::start(target.clone(), "heliostat/status", Some(topic.clone()))
-        .map_err(|error| failed(error.to_string()))?;
+    let reader = MapReader::start(target.clone(), "heliostat/status", Some(topic.clone()));
+    let reader = reader.map_err(|error| not_read(target, &topic, error.to_string()))?;
     reader.follow(&topic);
-    for end in admin
-        .offsets(vec![(topic.clone(), 0)], OffsetSpec::LatestCommitted)
-        .await?
-    {
+    read_to_end(admin, &reader, &topic).await?;
+    Ok(Some(reader))
+}
+
+/// Waits until a reader has read a map topic to the end that it has now.
+pub(super) async fn read_to_end(admin: &Admin, reader: &MapReader, topic: &str) -> Result<(), ClusterError> {
+    let failed = |reason: String| not_read(admin.cluster(), topic, reason);
+    let ends = admin
+        .offsets(vec![(topic.to_owned(), 0)], OffsetSpec::LatestCommitted)
+        .await?;
+    for end in ends {
         let offset = end.offset.map_err(|code| failed(explain(code)))?;
-        if !reader.caught_up(&topic, offset, READ_TIMEOUT).await {
+        if !reader.caught_up(topic, offset, READ_TIMEOUT).await {
             return Err(failed(format!(
                 "its end was not reached within {} s",
                 READ_TIMEOUT.as_secs()
             )));
         }
     }
-    Ok(Some(reader))
+    Ok(())
+}
+
+fn not_read(cluster: &Cluster, topic: &str, reason: String) -> ClusterError {
+    ClusterError {
+        cluster: cluster.alias.clone(),
+        call: format!("read {topic}"),
+        reason,
+        away: true,
+    }
 }
 
 async fn partitions(

@@ -199,9 +199,11 @@ impl Supervisor {
         let clusters = (source.clone(), target.clone());
         let engine_events = unbounded_channel();
         let engine = engine(&flow, &discovery, &clusters, engine_events.0.clone())?;
+        let discovery = Arc::new(discovery);
+        fleet.note_running(&discovery);
         Ok(Supervisor {
             clusters,
-            discovery: Arc::new(discovery),
+            discovery,
             view,
             engine,
             engine_events,

@@ -25,6 +25,9 @@ const OTHERS_CLEARS: &str =
 /// What clears a stall that nobody has given a reason for.
 const TAKES_RECORDS_CLEARS: &str = "records arrive again: see whether the target's partition has a leader, enough replicas in sync and a disk that works";
 
+/// What clears it that the offset map cannot be written.
+const MAP_CLEARS: &str = "the offset map can be written again: see whether its partition has a leader, enough replicas in sync and a disk with room, and whether the flow's user may write to it; it is tried again every second";
+
 /// One partition.
 #[derive(Default)]
 pub struct PartitionView {
@@ -227,6 +230,14 @@ fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> Condi
             "no daemon has taken it yet",
             "the next assignment of the group, within the session time-out",
         );
+    }
+    if let Some(reason) = partition
+        .account
+        .as_ref()
+        .and_then(|account| account.held_up_by())
+    {
+        let reason = format!("nothing more is copied until what is copied is on record: {reason}");
+        return Condition::of(State::Stalled, reason, MAP_CLEARS);
     }
     let still_ms = now_ms - partition.moved_at_ms;
     if partition.account.is_none() && !partition.is_mine && still_ms > SILENT_AFTER_MS {
