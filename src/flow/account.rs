@@ -233,6 +233,11 @@ impl Account {
         inner.ledger.moved |= inner.claim.is_some();
     }
 
+    /// The next facts state the position, whoever copies: nothing is on record of it.
+    pub fn state_beginning(&self) {
+        self.lock().ledger.moved = true;
+    }
+
     /// From here on nothing more is sent, even if the engine has not heard yet that it is to stop: once what is on its way has settled,
     /// the position is final.
     pub fn close(&self) {
@@ -411,7 +416,8 @@ impl Account {
     /// [`Account::unwritten`] has to be told.
     pub fn take_facts(&self) -> Option<Facts> {
         let mut inner = self.lock();
-        let target_position = inner.target_position.unwrap_or(0);
+        // Where the mirror's records begin that count has to be known before anything is said of them.
+        let target_position = inner.target_position?;
         let blocks = inner.ledger.take(target_position)?;
         Some(Facts {
             position: inner.position,
