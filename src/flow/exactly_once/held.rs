@@ -270,6 +270,9 @@ impl Places {
 
     /// Source and target offset.
     pub(super) fn get(&self, mut index: i64) -> Option<(i64, i64)> {
+        if index < 0 {
+            return None;
+        }
         for segment in &self.segments {
             if index < segment.length {
                 return Some((segment.source + index, segment.target + index));
@@ -290,7 +293,7 @@ mod tests {
         let places = Places::before(&segments, 100, 18);
         assert_eq!(places.count, 7);
         assert_eq!((places.get(4), places.get(5)), (Some((4, 14)), Some((7, 16))));
-        assert_eq!(places.get(9), None);
+        assert_eq!((places.get(9), places.get(-1)), (None, None));
         let count = |source, target| Places::before(&segments, source, target).count;
         assert_eq!((count(100, 12), count(100, 3)), (2, 0));
         assert_eq!((count(8, 18), count(2, 18)), (6, 2));
