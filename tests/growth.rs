@@ -22,6 +22,7 @@ const NO_LAG: Lag = Lag {
     records: 0,
     seconds: 0.0,
     unknown_since_ms: None,
+    at_least: false,
 };
 
 /// The status of one partition of the flow, once it is as it should be.

@@ -461,7 +461,7 @@ mod tests {
             after 3 s: flow primary->standby: caught-up
             after 8 s: flow primary->standby: copying, 12,345 records behind, 1.7 s
             after 17 s: flow primary->standby: caught-up
-            after 30 s: flow primary->standby: waiting, ≥ 120 (unknown for 12 s) records behind, 16 s: primary cannot be reached: connection refused
+            after 30 s: flow primary->standby: waiting, lag unknown for 12 s, at least 120 records, 16 s: primary cannot be reached: connection refused
             after 31 s: flow primary->standby: caught-up
             after 100 s: flow primary->standby: copying, 12,345 records behind, 1.7 s
             after 101 s: flow primary->standby: caught-up

@@ -166,6 +166,7 @@ impl Admin {
         self.blocking("list offsets", move |client| {
             let wanted: Vec<(&str, i32)> = partitions.iter().map(|(topic, p)| (topic.as_str(), *p)).collect();
             let offsets = native::list_offsets(client, &wanted, spec, OFFSETS_TIMEOUT)?;
+            let offsets: Vec<_> = offsets.into_iter().map(offsets::checked).collect();
             // Where not one partition was answered, it is the cluster that is away.
             let failed = offsets
                 .iter()

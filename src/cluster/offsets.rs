@@ -19,6 +19,15 @@ const LANE: Lane = Lane(50);
 /// Only what is committed counts, up to the last stable offset.
 const READ_COMMITTED: i8 = 1;
 
+/// No log comes to an offset beyond this one: a larger number was not counted by anyone. Two of them can be added.
+pub const OFFSET_MAX: i64 = i64::MAX / 2;
+
+/// Whether a number can be an offset of a log, or the place after its last one. What a broker answers, and what lies in a topic that
+/// others may write to, is looked at with this before anything is reckoned with it.
+pub fn is_offset(number: i64) -> bool {
+    (0..=OFFSET_MAX).contains(&number)
+}
+
 /// What was found of each partition, in no order. A partition that fails does so alone.
 pub(super) async fn list(
     client: &Client,
@@ -124,21 +133,39 @@ async fn ask(
         let code = answer.map_or(ErrorCode::UnknownServerError, |answer| {
             ErrorCode::from_code(answer.error_code)
         });
+        if code != ErrorCode::None {
+            client.stale_leader(&asked.topic, asked.partition, asked.epoch);
+        }
         let offset = match (code, answer) {
             (ErrorCode::None, Some(answer)) => Ok(answer.offset),
-            _ => {
-                client.stale_leader(&asked.topic, asked.partition, asked.epoch);
-                Err(rdkafka_code(Some(code)))
-            }
+            _ => Err(rdkafka_code(Some(code))),
         };
         let found = PartitionOffset {
             topic: asked.topic,
             partition: asked.partition,
             offset,
         };
-        (found, None)
+        (checked(found), None)
     };
     asked.into_iter().map(outcome).collect()
+}
+
+/// The same, where an offset that no log can have is an error of its partition. `ListOffsets` answers the question for a log's start or
+/// end with -1 only if the broker is not what it says, and with more than [`OFFSET_MAX`] never.
+pub(super) fn checked(mut found: PartitionOffset) -> PartitionOffset {
+    if let Ok(offset) = found.offset
+        && !is_offset(offset)
+    {
+        let (topic, partition) = (&found.topic, found.partition);
+        tracing::debug!(
+            topic,
+            partition,
+            offset,
+            "the broker gives an offset that cannot be"
+        );
+        found.offset = Err(RDKafkaErrorCode::BadMessage);
+    }
+    found
 }
 
 fn failed(topic: String, partition: i32, error: &Error) -> (PartitionOffset, Option<String>) {
@@ -154,4 +181,30 @@ fn failed(topic: String, partition: i32, error: &Error) -> (PartitionOffset, Opt
 pub fn rdkafka_code(code: Option<ErrorCode>) -> RDKafkaErrorCode {
     let known = code.and_then(|code| RDKafkaRespErr::try_from(i32::from(code.code())).ok());
     known.map_or(RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_that_no_log_can_have_is_an_error_of_its_partition() {
+        let of = |offset| {
+            let topic = "orders".to_owned();
+            checked(PartitionOffset {
+                topic,
+                partition: 3,
+                offset,
+            })
+            .offset
+        };
+        for offset in [0, 1, OFFSET_MAX] {
+            assert_eq!(of(Ok(offset)), Ok(offset));
+        }
+        for offset in [-1, -2, i64::MIN, OFFSET_MAX + 1, i64::MAX] {
+            assert_eq!(of(Ok(offset)), Err(RDKafkaErrorCode::BadMessage), "{offset}");
+        }
+        let refused = Err(RDKafkaErrorCode::NotLeaderForPartition);
+        assert_eq!(of(refused), refused, "what the broker refuses stays as it is");
+    }
 }

@@ -87,9 +87,10 @@ pub fn write(
     let queued = writer.blocks(&records);
     async move {
         let result = queued.await;
-        if result.is_err() {
-            for taken in taken {
-                taken.account.unwritten(taken.facts);
+        for taken in taken {
+            match &result {
+                Ok(()) => taken.account.written(&taken.facts),
+                Err(error) => taken.account.unwritten(taken.facts, &error.to_string()),
             }
         }
         result

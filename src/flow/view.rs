@@ -1,5 +1,6 @@
 //! What can be seen of a flow from outside, and the state of each partition.
 
+mod deleted;
 mod events;
 mod partition;
 
@@ -7,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::cluster::Cluster;
+use crate::flow::account::Totals;
 use crate::observe::events::{Event, EventKind, Events};
-use crate::observe::status::{BatchCounts, FlowStatus, Lag, LeftOut, PartitionStatus, PauseStatus, State};
+use crate::observe::status::{DeletedTopic, FlowStatus, Lag, LeftOut, PartitionStatus, PauseStatus, State};
 use crate::topology::Flow;
 pub use partition::PartitionView;
 use partition::partition_status;
@@ -31,6 +33,9 @@ struct Inner {
     partitions: BTreeMap<(String, i32), PartitionView>,
     left_out: Vec<LeftOut>,
     pauses: Vec<PauseStatus>,
+    deleted: Vec<DeletedTopic>,
+    /// What this process has done of partitions that are not there any more.
+    before: Totals,
     discovered: bool,
     errors_total: u64,
     state: State,
@@ -143,6 +148,23 @@ impl View {
         self.lock().partitions.keys().cloned().collect()
     }
 
+    /// A cluster that was away is back: what was tried with it meanwhile and failed says nothing any more.
+    pub fn absence_ended(&self) {
+        for partition in self.lock().partitions.values_mut() {
+            partition.absence_ended();
+        }
+    }
+
+    /// The offsets of the oldest missing records that nobody knows the age of, at most so many.
+    pub fn timestamps_wanted(&self, now_ms: i64, most: usize) -> Vec<(String, i32, i64)> {
+        let inner = self.lock();
+        let wanted = inner.partitions.iter().filter_map(|((topic, number), view)| {
+            let at = view.wants_timestamp(now_ms)?;
+            Some((topic.clone(), *number, at))
+        });
+        wanted.take(most).collect()
+    }
+
     /// Bring the states up to date, and log what has changed.
     pub fn refresh(&self, now_ms: i64) {
         let away = self.away();
@@ -196,9 +218,9 @@ impl View {
             .iter()
             .map(|((topic, number), partition)| partition_status(topic, *number, partition, now_ms))
             .collect();
-        let mut batches = BatchCounts::default();
+        let mut totals = inner.before;
         for partition in inner.partitions.values() {
-            batches += partition.totals().batches;
+            totals += partition.totals();
         }
         let known = inner.discovered
             && away.source.is_none()
@@ -226,17 +248,15 @@ impl View {
                     .iter()
                     .filter_map(|partition| partition.lag.unknown_since_ms)
                     .min(),
+                at_least: partitions.iter().any(|partition| partition.lag.at_least),
             },
-            records_total: partitions.iter().map(|partition| partition.records_total).sum(),
-            bytes_total: partitions.iter().map(|partition| partition.bytes_total).sum(),
-            errors_total: inner.errors_total
-                + partitions
-                    .iter()
-                    .map(|partition| partition.errors_total)
-                    .sum::<u64>(),
-            batches,
+            records_total: totals.records,
+            bytes_total: totals.bytes,
+            errors_total: inner.errors_total + totals.errors,
+            batches: totals.batches,
             partitions,
             left_out: inner.left_out.clone(),
+            deleted: inner.deleted.clone(),
             pauses: inner.pauses.clone(),
             events_total: self.events.counts(&self.flow.name),
         }

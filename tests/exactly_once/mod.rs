@@ -6,6 +6,7 @@
 
 mod cut_back;
 mod forgotten;
+mod held_up;
 mod kafka;
 mod killed;
 mod leaders;

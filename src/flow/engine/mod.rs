@@ -5,9 +5,11 @@ mod budget;
 pub mod librdkafka;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use heliostat_wire::convert::Options;
 use rdkafka::error::RDKafkaErrorCode;
+use tokio::sync::mpsc;
 
 use super::account::Account;
 use super::exactly_once::Claim;
@@ -52,8 +54,31 @@ pub enum Event {
         /// The source offset of the record that is at fault, where that is known and is not the position.
         offset: Option<i64>,
     },
+    /// So many facts wait for the offset map that they should be written now.
+    Pressing,
     /// The engine as a whole is of no use any more: it has to be made anew.
     Broken(String),
+}
+
+/// How often is looked whether a partition may go on that was held up because the offset map has to take facts of it first.
+const HELD_UP_TICK: Duration = Duration::from_millis(50);
+
+/// Says that facts should be written, at most once in a [`HELD_UP_TICK`].
+#[derive(Debug, Default)]
+struct Pressing {
+    said_at: Option<Instant>,
+}
+
+impl Pressing {
+    fn say(&mut self, events: &mpsc::UnboundedSender<Event>) {
+        let now = Instant::now();
+        let is_said = |said_at| now.duration_since(said_at) < HELD_UP_TICK;
+        if !self.said_at.is_some_and(is_said) {
+            self.said_at = Some(now);
+            // Nobody listens any more only when the flow is ending.
+            let _ = events.send(Event::Pressing);
+        }
+    }
 }
 
 /// Source or target.

@@ -8,7 +8,7 @@ use heliostat_wire::batch::{BatchError, BatchView, Batches};
 use heliostat_wire::client::Client;
 use heliostat_wire::convert::{ConvertError, ConvertReason, Converter, Options, Ready};
 
-use super::align::{InOrder, LastOnes, Stamps, digests};
+use super::align::{ALIGNED_RECORDS_MAX, InOrder, LastOnes, Stamps, digests, room};
 use super::claim::{self, Claim};
 use super::former::fence_former;
 use super::held::Held;
@@ -18,9 +18,6 @@ use super::tail::{Own, Tail};
 use crate::flow::engine::Side;
 use crate::offsets::epochs::Epochs;
 use crate::offsets::segments::Segment;
-
-/// Of a tail without end no more than so many records are held against the source by content; it takes some 100 MB of memory.
-const ALIGNED_RECORDS_MAX: u64 = 1_000_000;
 
 /// A partition and its mirror.
 pub struct Sides<'a> {
@@ -280,10 +277,11 @@ impl Recovery<'_> {
                 return Ok((count.end(), None));
             }
         }
+        let _room = room(tail.records).await;
         let mut wanted = InOrder::default();
         self.each_of_tail(|target, digest| {
             wanted.push(target, digest);
-            if wanted.len() >= ALIGNED_RECORDS_MAX {
+            if wanted.len() >= u64::from(ALIGNED_RECORDS_MAX) {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())

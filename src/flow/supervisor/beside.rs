@@ -47,6 +47,7 @@ impl Supervisor {
         self.write_facts();
         self.expire();
         self.ask_offsets();
+        self.ask_ages();
         let now = now_ms();
         for (topic, partition) in self.view.partitions() {
             let Some(mirror) = self.mirrors.get(&topic) else {
@@ -140,6 +141,7 @@ impl Supervisor {
         for partition in self.mine.values_mut() {
             partition.settle();
         }
+        self.after_an_absence();
         self.renew_claims();
         self.heed_pauses();
         let keys = due(&self.mine, Instant::now());

@@ -18,6 +18,7 @@ impl Supervisor {
                 self.stop_copying(&key);
                 self.on_failed(&key, side, code, &text, offset);
             }
+            Event::Pressing => self.write_facts(),
             Event::Broken(reason) => {
                 tracing::warn!(flow = %self.flow.name, "the writer has to be made anew: {reason}");
                 self.view.count_error();

@@ -1,6 +1,8 @@
 //! The one task that owns a flow: it hears of everything, decides, and acts. Whatever takes time runs beside it and reports back, so that
 //! the group, the engine and a stop are always heard at once.
 
+mod absence;
+mod ages;
 mod beside;
 mod expiry;
 mod failures;
@@ -109,6 +111,7 @@ enum Report {
     FactsWritten,
     Expired(bool),
     Marked(Vec<MirrorPartition>, bool),
+    Ages(Vec<(String, i32, i64, i64)>),
 }
 
 /// A partition, and the number of a preparation of it.
@@ -143,6 +146,10 @@ struct Supervisor {
     expiring: bool,
     more_expired: bool,
     asking_offsets: bool,
+    /// No ages are read before this beat.
+    ages_again_at: u64,
+    /// A cluster was away at the last look.
+    was_away: bool,
     beats: u64,
     /// What is paused, as it was last taken in.
     pauses: Arc<Pauses>,
@@ -201,9 +208,11 @@ impl Supervisor {
         let clusters = (source.clone(), target.clone());
         let engine_events = unbounded_channel();
         let engine = engine(&flow, &discovery, &clusters, engine_events.0.clone())?;
+        let discovery = Arc::new(discovery);
+        fleet.note_running(&discovery);
         Ok(Supervisor {
             clusters,
-            discovery: Arc::new(discovery),
+            discovery,
             view,
             engine,
             engine_events,
@@ -225,6 +234,8 @@ impl Supervisor {
             expiring: false,
             more_expired: false,
             asking_offsets: false,
+            ages_again_at: 0,
+            was_away: false,
             beats: 0,
             pauses: Arc::default(),
             knows_pauses: false,
@@ -281,11 +292,13 @@ impl Supervisor {
             Report::FactsWritten => self.writing_facts = false,
             Report::Expired(more) => (self.expiring, self.more_expired) = (false, more),
             Report::Marked(keys, written) => self.on_marked(&keys, written),
+            Report::Ages(found) => self.on_ages(found),
         }
     }
 
     fn on_discovered(&mut self, found: Discovered) {
         let now = now_ms();
+        let left_out: HashSet<String> = found.left_out.iter().map(|topic| topic.topic.clone()).collect();
         self.view.discovered(found.left_out);
         for mirror in found.mirrors.values() {
             let problem = mirror.problem.as_ref().map(|reason| Problem {
@@ -299,12 +312,9 @@ impl Supervisor {
                 self.view.partition(&mirror.topic, partition, now, |view| {
                     view.target_topic = mirror.target_topic.clone();
                     view.mirror_problem = problem.clone();
-                    if std::mem::take(&mut view.gone) {
-                        view.set_account(None);
-                        view.problem = None;
-                    }
                 });
             }
+            self.view.topic_is_there(&mirror.topic);
         }
         let before = std::mem::replace(&mut self.mirrors, found.mirrors);
         for (topic, mirror) in &mut self.mirrors {
@@ -319,7 +329,7 @@ impl Supervisor {
                 self.engine.refresh(&new.target_topic);
             }
         }
-        self.give_up_what_changed(&before);
+        self.give_up_what_changed(&before, &left_out);
         self.heed_pauses();
         self.knows_pauses = true;
         self.show_pauses();
@@ -341,7 +351,7 @@ impl Supervisor {
     }
 
     /// Topics that are gone, or that are not the ones that they were.
-    fn give_up_what_changed(&mut self, before: &BTreeMap<String, Mirror>) {
+    fn give_up_what_changed(&mut self, before: &BTreeMap<String, Mirror>, left_out: &HashSet<String>) {
         let now = now_ms();
         let mut gone = Vec::new();
         for old in before.values() {
@@ -365,28 +375,18 @@ impl Supervisor {
                     Some(_) => self.again(&key, Instant::now()),
                     None => {
                         gone.extend(self.mine.remove(&key));
-                        self.note(
-                            EventKind::Released,
-                            (&old.topic, key.1),
-                            Some("the source topic is gone"),
-                        );
+                        let why = match left_out.contains(&old.topic) {
+                            true => "the topic is left out from now on",
+                            false => "the source topic is gone",
+                        };
+                        self.note(EventKind::Released, (&old.topic, key.1), Some(why));
                     }
                 }
             }
-            if new.is_none() {
-                tracing::warn!(flow = %self.flow.name, topic = %old.topic, target_topic = %old.target_topic, "the source topic is gone; its mirror is kept");
-                for partition in 0..old.partitions as i32 {
-                    self.view.partition(&old.topic, partition, now, |view| {
-                        let reason = "the source topic was deleted; its mirror is kept".to_string();
-                        view.gone = true;
-                        view.problem = Some(Problem {
-                            state: State::Waiting,
-                            reason,
-                            clears: "the topic is made again on the source".to_string(),
-                            offsets: None,
-                        });
-                    });
-                }
+            match new {
+                Some(_) => {}
+                None if left_out.contains(&old.topic) => self.view.topic_left_out(&old.topic, now),
+                None => self.view.topic_deleted(&old.topic, now),
             }
         }
         if !gone.is_empty() {
@@ -408,6 +408,10 @@ impl Supervisor {
         let now = now_ms();
         for found in offsets {
             let Ok(offset) = found.offset else { continue };
+            // The answer may come after the topic is known to be gone.
+            if !self.mirrors.contains_key(&found.topic) {
+                continue;
+            }
             self.view
                 .partition(&found.topic, found.partition, now, |view| match spec {
                     OffsetSpec::Earliest => view.ends.note_start(offset),

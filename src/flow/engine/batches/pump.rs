@@ -11,14 +11,15 @@ use heliostat_wire::client::{
 use heliostat_wire::convert::ConvertReason;
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::slot::Slot;
 use super::{Command, Complaints, Settings};
 use crate::cluster::admin::explain;
-use crate::cluster::offsets::rdkafka_code;
+use crate::cluster::offsets::{OFFSET_MAX, is_offset, rdkafka_code};
 use crate::flow::engine::budget::Budget;
-use crate::flow::engine::{Event, Side, Start};
+use crate::flow::engine::{Event, HELD_UP_TICK, Pressing, Side, Start};
 
 /// Answers that wait to be taken in; each is bounded, and with them what is fetched ahead.
 const ANSWERS: usize = 1;
@@ -52,6 +53,10 @@ pub(super) struct Pump {
     held: VecDeque<u32>,
     /// Slots that may not be fetched now, in turn.
     waiting: VecDeque<u32>,
+    /// Slots of which the offset map has to take facts before anything more is read or sent, and when they are looked at again.
+    held_up: Vec<u32>,
+    look_again: Instant,
+    pressing: Pressing,
     /// Bytes that were fetched and are not acknowledged.
     buffered: usize,
     budget: Budget,
@@ -83,6 +88,9 @@ impl Pump {
             slots: HashMap::new(),
             held: VecDeque::new(),
             waiting: VecDeque::new(),
+            held_up: Vec::new(),
+            look_again: Instant::now(),
+            pressing: Pressing::default(),
             buffered: 0,
             budget: Budget::new(settings.bytes_per_second),
             settings,
@@ -109,8 +117,10 @@ impl Pump {
                 Some(reports) = self.reports.recv() => self.take_reports(reports),
                 Some(fetched) = self.fetched.recv(), if has_room => self.take_fetched(fetched),
                 () = tokio::time::sleep(TICK), if is_held => {}
+                () = tokio::time::sleep_until(self.look_again), if !self.held_up.is_empty() => {}
             }
             self.send_held();
+            self.go_on_where_held_up();
             self.fetch_waiting();
         }
     }
@@ -209,6 +219,11 @@ impl Pump {
         self.buffered -= slot.buffered();
         let (mut is_given_up, mut is_over_budget) = (false, false);
         while slot.has_queued() {
+            if slot.account.is_held_up() {
+                // Also what was fetched already waits: the facts of what arrives have nowhere to go.
+                self.buffered += slot.buffered();
+                return self.hold_up(id);
+            }
             if !self.budget.is_open() {
                 is_over_budget = true;
                 break;
@@ -256,6 +271,34 @@ impl Pump {
         }
     }
 
+    /// Nothing more of a slot is read or sent until the offset map has taken facts of it.
+    fn hold_up(&mut self, id: u32) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        if slot.account.is_pressing() {
+            self.pressing.say(&self.events);
+        }
+        if !std::mem::replace(&mut slot.is_held_up, true) {
+            self.held_up.push(id);
+        }
+    }
+
+    /// Looks now and then whether slots that were held up may go on.
+    fn go_on_where_held_up(&mut self) {
+        if self.held_up.is_empty() || Instant::now() < self.look_again {
+            return;
+        }
+        self.look_again = Instant::now() + HELD_UP_TICK;
+        for id in std::mem::take(&mut self.held_up) {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.is_held_up = false;
+            }
+            self.send(id);
+            self.fetch(id);
+        }
+    }
+
     /// Asks for more of a slot, now or when there is room.
     fn fetch(&mut self, id: u32) {
         let has_room = self.has_room();
@@ -269,6 +312,9 @@ impl Pump {
             slot.is_waiting = true;
             self.waiting.push_back(id);
             return;
+        }
+        if slot.account.is_held_up() {
+            return self.hold_up(id);
         }
         slot.is_fetching = true;
         // With the epoch before it the source's leader can tell whether its log is the one that was read.
@@ -301,7 +347,7 @@ impl Pump {
             // An answer without an offset says that it was there before, and not where.
             let target = match &report.result {
                 Ok(Acked { base_offset, .. }) => {
-                    Some(*base_offset).filter(|offset| *offset >= 0 && slot.account.may_land(*offset))
+                    Some(*base_offset).filter(|offset| is_offset(*offset) && slot.account.may_land(*offset))
                 }
                 Err(_) => None,
             };
@@ -316,6 +362,9 @@ impl Pump {
                 .extend(free.filter(|free| free.capacity() <= SPARE_BYTES_MAX));
             self.spare.truncate(SPARE);
             self.buffered += slot.buffered();
+            if slot.account.is_pressing() {
+                self.pressing.say(&self.events);
+            }
             if target.is_some() {
                 slot.is_careful = false;
             } else {
@@ -335,6 +384,10 @@ impl Pump {
             return;
         }
         let (code, text) = match result {
+            Ok(Acked { base_offset, .. }) if base_offset > OFFSET_MAX => (
+                RDKafkaErrorCode::BadMessage,
+                format!("the target says that a batch is at the offset {base_offset}, which cannot be"),
+            ),
             Ok(Acked { base_offset, .. }) if base_offset >= 0 => (
                 RDKafkaErrorCode::Fail,
                 format!(

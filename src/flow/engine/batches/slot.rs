@@ -49,6 +49,8 @@ pub(super) struct Slot {
     pub(super) is_waiting: bool,
     /// Has something to send, and waits for the budget.
     pub(super) is_held: bool,
+    /// Waits until the offset map has taken facts of it.
+    pub(super) is_held_up: bool,
     pub(super) next_fetch: i64,
     /// The source's leader epoch of what lies before that, if it is known.
     pub(super) last_epoch: Option<i32>,
@@ -101,6 +103,7 @@ impl Slot {
             is_fetching: false,
             is_waiting: false,
             is_held: false,
+            is_held_up: false,
             next_fetch: start.at,
             last_epoch,
             is_stopped: false,
