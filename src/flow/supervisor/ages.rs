@@ -24,7 +24,7 @@ impl Supervisor {
         self.ages_again_at = self.beats + READ_EVERY;
         let source = self.clusters.0.clone();
         let client_id = format!("heliostat/{}/ages", self.flow.name);
-        self.beside(async move {
+        self.beside(Report::Ages(Vec::new()), async move {
             let read = tokio::task::spawn_blocking(move || oldest_timestamps(&source, &client_id, &wanted));
             Report::Ages(read.await.unwrap_or_default())
         });
