@@ -39,6 +39,10 @@ pub struct Mine {
     pub is_awaited: bool,
     /// How often it was looked for.
     awaited: u32,
+    /// The number of its preparation that was begun last: what others find is of no use any more.
+    pub preparation: u64,
+    /// Somebody else has taken it: until this moment the group may not have said so, and it is not claimed again.
+    pub fenced_until: Option<Instant>,
     /// The next attempt sends one record alone at first.
     pub careful: bool,
     /// The source offset of the record that the target refused last, as far as it said which.
@@ -75,6 +79,8 @@ impl Mine {
             records_then: 0,
             is_awaited: false,
             awaited: 0,
+            preparation: 0,
+            fenced_until: None,
             careful: false,
             at_fault: None,
         }
@@ -161,9 +167,11 @@ pub fn due(
     mine: &HashMap<MirrorPartition, Mine>,
     now: Instant,
 ) -> (Vec<MirrorPartition>, Vec<MirrorPartition>) {
-    let due = mine
-        .iter()
-        .filter(|(_, partition)| matches!(partition.phase, Phase::Due(at) if at <= now));
+    let is_due = |partition: &Mine| {
+        matches!(partition.phase, Phase::Due(at) if at <= now)
+            && partition.fenced_until.is_none_or(|until| until <= now)
+    };
+    let due = mine.iter().filter(|(_, partition)| is_due(partition));
     let (awaited, due): (Vec<_>, Vec<_>) = due.partition(|(_, partition)| partition.is_awaited);
     let keys =
         |found: Vec<(&MirrorPartition, &Mine)>| found.into_iter().map(|(key, _)| key.clone()).collect();
@@ -191,6 +199,28 @@ mod tests {
         }
         partition.look_again_at();
         assert!(!partition.is_awaited);
+    }
+
+    #[test]
+    fn what_somebody_else_has_taken_is_left_alone_for_its_time_whatever_happens_meanwhile() {
+        let mirror = Mirror {
+            topic: "orders".into(),
+            target_topic: "primary.orders".into(),
+            partitions: 1,
+            source_id: None,
+            target_id: None,
+            problem: None,
+        };
+        let now = Instant::now();
+        let wait = Duration::from_secs(7);
+        let mut fenced = Mine::new(mirror, 0);
+        fenced.fenced_until = Some(now + wait);
+        // As it is after it was paused and resumed.
+        fenced.phase = Phase::Draining(now);
+        fenced.settle();
+        let mine = HashMap::from([(("primary.orders".to_owned(), 0), fenced)]);
+        assert_eq!(due(&mine, now + wait / 2).0, []);
+        assert_eq!(due(&mine, now + wait).0.len(), 1);
     }
 
     #[test]

@@ -1,18 +1,32 @@
-//! How large the batches may be that a mirror topic takes.
+//! What batches of the mirror topics may be like.
 
 use std::collections::{BTreeSet, HashMap};
 
+use heliostat_wire::compression;
 use heliostat_wire::message::DescribeConfigsRequest;
 use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResult};
 
 use super::Wanted;
 use crate::flow::discover::Discovery;
+use crate::topology::Compression;
 
 /// The config that bounds the size of a batch.
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 
 /// Topics, among the resources that have configs.
 const TOPIC_RESOURCE: i8 = 2;
+
+/// The codec that batches are compressed with anew.
+pub(super) fn codec(compression: Compression) -> Option<compression::Compression> {
+    match compression {
+        Compression::Producer => None,
+        Compression::None => Some(compression::Compression::None),
+        Compression::Gzip => Some(compression::Compression::Gzip),
+        Compression::Snappy => Some(compression::Compression::Snappy),
+        Compression::Lz4 => Some(compression::Compression::Lz4),
+        Compression::Zstd => Some(compression::Compression::Zstd),
+    }
+}
 
 /// The largest batches that the mirror topics take, where a claim is needed.
 pub(super) async fn batch_limits(discovery: &Discovery, wanted: &[Wanted]) -> HashMap<String, usize> {

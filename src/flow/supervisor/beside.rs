@@ -9,6 +9,9 @@ const PREPARED_TOGETHER: usize = 250;
 /// does not come.
 const QUIET_EVERY: u64 = 2;
 
+/// By then it is known which logs are there, or looked for them again.
+const LOOKING: Duration = Duration::from_secs(10);
+
 /// How often is looked whether claims have become old, where they do not become so sooner.
 const LOOK_FOR_OLD_CLAIMS: Duration = Duration::from_secs(1);
 
@@ -16,17 +19,18 @@ const LOOK_FOR_OLD_CLAIMS: Duration = Duration::from_secs(1);
 const RENEWED_AT_ONCE: usize = 16;
 
 impl Supervisor {
-    pub(super) fn beside(&self, work: impl Future<Output = Report> + Send + 'static) {
+    /// Does work beside, and reports what it gives, or `lost` if it panics: what waits for it goes on in any case.
+    pub(super) fn beside(&self, lost: Report, work: impl Future<Output = Report> + Send + 'static) {
         let reports = self.reports.0.clone();
         tokio::spawn(async move {
             // Nobody waits for it any more only when the flow has ended.
-            let _ = reports.send(work.await);
+            let _ = reports.send(outcome(work, lost).await);
         });
     }
 
     pub(super) fn ask_whether_alone(&self) {
         let (discovery, group) = (self.discovery.clone(), group_id(&self.flow.source));
-        self.beside(async move {
+        self.beside(Report::Nobody(false), async move {
             // If the group cannot be asked, it decides in its own time.
             Report::Nobody(
                 discovery
@@ -43,7 +47,8 @@ impl Supervisor {
             return;
         }
         let discovery = self.discovery.clone();
-        self.beside(async move { Report::Discovered(discovery.look().await) });
+        let lost = Report::Discovered(Err(self.lost("look for topics")));
+        self.beside(lost, async move { Report::Discovered(discovery.look().await) });
     }
 
     pub(super) fn beat(&mut self) {
@@ -109,7 +114,7 @@ impl Supervisor {
         self.writing_facts = true;
         let written = facts::write(&self.discovery.writer, taken, false);
         let (discovery, view) = (self.discovery.clone(), self.view.clone());
-        self.beside(async move {
+        self.beside(Report::FactsWritten, async move {
             if let Err(error) = written.await {
                 tracing::warn!(flow = %discovery.flow.name, "{error}; it is tried again");
                 view.count_error();
@@ -131,7 +136,8 @@ impl Supervisor {
         self.asking_offsets = true;
         if asks_starts {
             let (discovery, partitions) = (self.discovery.clone(), partitions.clone());
-            self.beside(async move {
+            let lost = Report::Offsets(OffsetSpec::Earliest, Err(self.lost("ask for offsets")));
+            self.beside(lost, async move {
                 Report::Offsets(
                     OffsetSpec::Earliest,
                     discovery.source.offsets(partitions, OffsetSpec::Earliest).await,
@@ -139,7 +145,8 @@ impl Supervisor {
             });
         }
         let discovery = self.discovery.clone();
-        self.beside(async move {
+        let lost = Report::Offsets(OffsetSpec::LatestCommitted, Err(self.lost("ask for offsets")));
+        self.beside(lost, async move {
             let spec = OffsetSpec::LatestCommitted;
             Report::Offsets(spec, discovery.source.offsets(partitions, spec).await)
         });
@@ -189,13 +196,16 @@ impl Supervisor {
         if keys.is_empty() {
             return;
         }
+        // Nothing is claimed by looking, so it is not a preparation: who gives the partition up waits for nothing.
+        let answered_by = Instant::now() + LOOKING;
         for key in &keys {
             if let Some(partition) = self.mine.get_mut(key) {
-                partition.phase = Phase::Preparing;
+                partition.phase = Phase::Due(answered_by);
             }
         }
         let discovery = self.discovery.clone();
-        self.beside(async move {
+        let lost = Report::Looked(keys.clone(), HashSet::new());
+        self.beside(lost, async move {
             let there = discovery.target.which_are_there(keys.clone()).await;
             Report::Looked(keys, there)
         });
@@ -207,7 +217,7 @@ impl Supervisor {
             let Some(partition) = self.mine.get_mut(key) else {
                 continue;
             };
-            if partition.phase != Phase::Preparing {
+            if !partition.is_awaited || !matches!(partition.phase, Phase::Due(_)) {
                 continue;
             }
             let at = if there.contains(key) {
@@ -223,9 +233,13 @@ impl Supervisor {
 
     fn prepare(&mut self, keys: Vec<MirrorPartition>) {
         let mut wanted = Vec::with_capacity(keys.len());
-        for key in &keys {
-            if let Some(partition) = self.mine.get_mut(key) {
+        let mut asked = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(partition) = self.mine.get_mut(&key) {
                 partition.phase = Phase::Preparing;
+                self.preparations += 1;
+                partition.preparation = self.preparations;
+                asked.push((key, self.preparations));
                 // What the clusters have now is held against what the partition was copied between.
                 let mirror = self
                     .mirrors
@@ -241,7 +255,20 @@ impl Supervisor {
             }
         }
         let discovery = self.discovery.clone();
-        self.beside(async move { Report::Prepared(keys, prepare(discovery, wanted).await) });
+        let lost = Report::Prepared(asked.clone(), Err(self.lost("prepare partitions")));
+        self.beside(lost, async move {
+            Report::Prepared(asked, prepare(discovery, wanted).await)
+        });
+    }
+
+    /// What is said of work that has ended without a result.
+    fn lost(&self, call: &str) -> ClusterError {
+        ClusterError {
+            cluster: self.flow.target.clone(),
+            call: call.to_owned(),
+            reason: "an error in heliostat itself; it is tried again".to_owned(),
+            away: false,
+        }
     }
 
     /// Which claims have become old.
@@ -268,5 +295,25 @@ impl Supervisor {
                 self.again(&key, Instant::now());
             }
         }
+    }
+}
+
+/// What work gives, or `lost` if it panics.
+async fn outcome<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static, lost: T) -> T {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!("work of a flow has failed: {error}");
+        lost
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_panics_is_reported_as_lost() {
+        assert_eq!(outcome(async { 1 }, 2).await, 1);
+        let index = std::hint::black_box(7);
+        assert_eq!(outcome(async move { [1, 3][index] }, 2).await, 2);
     }
 }
