@@ -18,6 +18,7 @@ mod refused;
 mod sources;
 mod topics;
 mod unfenced;
+mod unnamed;
 
 use std::time::Duration;
 
