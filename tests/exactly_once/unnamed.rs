@@ -10,11 +10,11 @@ use crate::support::exact::{Exact, Sides};
 use crate::support::rec::Rec;
 use crate::support::wait_for;
 
-/// What ApiVersions says of Produce, up to the key of what follows: versions 3 to 13.
-const PRODUCE: [u8; 9] = [0, 0, 0, 3, 0, 13, 0, 0, 1];
+/// What ApiVersions says of Produce, up to the key of what follows: versions 0 to 13.
+const PRODUCE: [u8; 9] = [0, 0, 0, 0, 0, 13, 0, 0, 1];
 
 /// The same up to version 7, whose answers name no records.
-const OLD_PRODUCE: [u8; 9] = [0, 0, 0, 3, 0, 7, 0, 0, 1];
+const OLD_PRODUCE: [u8; 9] = [0, 0, 0, 0, 0, 7, 0, 0, 1];
 
 /// Records of one batch.
 const RECORDS: usize = 1_000;
