@@ -240,6 +240,14 @@ fn commands_stop_and_break_brokers_and_say_what_is_wrong() {
     ] {
         let said = succeed(run(&[&["cluster"], arguments].concat()));
         assert_eq!(said, format!("{expected}\n"), "{arguments:?}");
+        if arguments[0] == "shrink-isr" {
+            let refused = run(&["cluster", "move-leader", TOPIC, "0", "1"]);
+            let error = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(
+                error,
+                "error: broker 1 is not in sync with orders-0; in sync are 2\n"
+            );
+        }
     }
     assert_eq!(
         succeed(run(&["fault", "add", "delay", "--delay", "1ms", "--count", "5"])).trim(),

@@ -442,7 +442,12 @@ fn more(partitions: &[&PartitionStatus], layout: Layout) -> String {
 /// The reasons that a table had no room for, in full: they are what a person came for.
 fn cut_reasons(status: &Status, lines: &[String], layout: Layout) -> Vec<String> {
     let clusters = status.clusters.iter().map(|cluster| &cluster.reason);
-    let flows = status.flows.iter().map(|flow| &flow.reason);
+    // A flow's reason is often that of a partition, with its name in front: it is enough to read it once.
+    let own = status
+        .flows
+        .iter()
+        .filter(|flow| !says_what_a_partition_says(flow));
+    let flows = own.map(|flow| &flow.reason);
     let partitions = status
         .flows
         .iter()
@@ -456,7 +461,6 @@ fn cut_reasons(status: &Status, lines: &[String], layout: Layout) -> Vec<String>
     }
     let within = |reason: &str, line: &str| line.contains(reason);
     different.retain(|reason| !lines.iter().any(|line| within(reason, line)));
-    // A flow's reason is often that of a partition, with its name in front: it is enough to read it once.
     let is_repeated = |reason: &Cow<'_, str>| {
         let others = different.iter().filter(|other| other.len() > reason.len());
         others.into_iter().any(|other| within(reason, other))
@@ -470,6 +474,17 @@ fn cut_reasons(status: &Status, lines: &[String], layout: Layout) -> Vec<String>
         cut.splice(0..0, [String::new(), title]);
     }
     cut
+}
+
+/// Whether the reason of a flow is that of one of its partitions.
+fn says_what_a_partition_says(flow: &FlowStatus) -> bool {
+    let Some(reason) = &flow.reason else { return false };
+    let mut partitions = flow.partitions.iter();
+    partitions.any(|partition| {
+        let name = format!("{}-{}", partition.topic, partition.partition);
+        let of_it = partition.reason.as_deref();
+        of_it.is_some_and(|of_it| reason.starts_with(&name) && reason.ends_with(&format!(": {of_it}")))
+    })
 }
 
 /// The topics that were deleted on the source.

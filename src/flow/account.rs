@@ -243,6 +243,11 @@ impl Account {
         inner.ledger.moved |= inner.claim.is_some();
     }
 
+    /// The next facts state the position, whoever copies: nothing is on record of it.
+    pub fn state_beginning(&self) {
+        self.lock().ledger.moved = true;
+    }
+
     /// From here on nothing more is sent, even if the engine has not heard yet that it is to stop: once what is on its way has settled,
     /// the position is final.
     pub fn close(&self) {
@@ -426,7 +431,8 @@ impl Account {
     /// [`Account::unwritten`].
     pub fn take_facts(&self) -> Option<Facts> {
         let mut inner = self.lock();
-        let target_position = inner.target_position.unwrap_or(0);
+        // Where the mirror's records begin that count has to be known before anything is said of them.
+        let target_position = inner.target_position?;
         let blocks = inner.ledger.take(target_position)?;
         Some(Facts {
             position: inner.position,

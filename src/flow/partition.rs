@@ -30,6 +30,10 @@ pub struct Mine {
     /// Attempts that failed since the last one that copied something: how many, and how many records there were before the first.
     failures: u32,
     records_then: u64,
+    /// The number of its preparation that was begun last: what others find is of no use any more.
+    pub preparation: u64,
+    /// Somebody else has taken it: until this moment the group may not have said so, and it is not claimed again.
+    pub fenced_until: Option<Instant>,
     /// The next attempt sends one record alone at first.
     pub careful: bool,
     /// The source offset of the record that the target refused last, as far as it said which.
@@ -66,6 +70,8 @@ impl Mine {
             phase: Phase::Due(Instant::now()),
             failures: 0,
             records_then: 0,
+            preparation: 0,
+            fenced_until: None,
             careful: false,
             at_fault: None,
             halved: None,
@@ -152,8 +158,12 @@ pub fn backoff(attempt: u32, first: Duration, longest: Duration) -> Duration {
 
 /// The partitions that are due for preparation now.
 pub fn due(mine: &HashMap<MirrorPartition, Mine>, now: Instant) -> Vec<MirrorPartition> {
+    let is_due = |partition: &Mine| {
+        matches!(partition.phase, Phase::Due(at) if at <= now)
+            && partition.fenced_until.is_none_or(|until| until <= now)
+    };
     mine.iter()
-        .filter(|(_, partition)| matches!(partition.phase, Phase::Due(at) if at <= now))
+        .filter(|(_, partition)| is_due(partition))
         .map(|(key, _)| key.clone())
         .collect()
 }
@@ -180,6 +190,28 @@ mod tests {
         assert!(mine.narrow(Some(126), Some(138)), "the first half has arrived");
         assert!(!mine.narrow(Some(90), Some(95)), "something else has happened");
         assert!(!mine.narrow(Some(90), None));
+    }
+
+    #[test]
+    fn what_somebody_else_has_taken_is_left_alone_for_its_time_whatever_happens_meanwhile() {
+        let mirror = Mirror {
+            topic: "orders".into(),
+            target_topic: "primary.orders".into(),
+            partitions: 1,
+            source_id: None,
+            target_id: None,
+            problem: None,
+        };
+        let now = Instant::now();
+        let wait = Duration::from_secs(7);
+        let mut fenced = Mine::new(mirror, 0);
+        fenced.fenced_until = Some(now + wait);
+        // As it is after it was paused and resumed.
+        fenced.phase = Phase::Draining(now);
+        fenced.settle();
+        let mine = HashMap::from([(("primary.orders".to_owned(), 0), fenced)]);
+        assert_eq!(due(&mine, now + wait / 2), []);
+        assert_eq!(due(&mine, now + wait).len(), 1);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod killed;
 mod leaders;
 mod line;
 mod model;
+mod no_ids;
 mod owners;
 mod raw;
 mod refused;

@@ -5,7 +5,7 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::cli::text::visible_width;
 use crate::observe::samples;
-use crate::observe::status::LeftOut;
+use crate::observe::status::{DeletedTopic, LeftOut};
 
 const WIDE: Layout = Layout {
     width: 140,
@@ -462,6 +462,49 @@ fn no_line_is_too_wide_in_any_layout() {
             }
         }
     }
+}
+
+#[test]
+fn a_reason_is_in_full_once_on_a_terminal_of_any_width() {
+    let mut status = samples::truncated();
+    let flow = &mut status.flows[0];
+    let reason = "offsets 1000 to 4999 were deleted on primary before they were copied";
+    assert!(
+        flow.partitions
+            .iter()
+            .any(|partition| partition.reason.as_deref() == Some(reason))
+    );
+    flow.reason = Some(format!("orders-1 and 3 more: {reason}"));
+    for width in 70..160 {
+        let text = full(&status, &Rates::default(), Layout { width, ..WIDE }).join("\n");
+        assert_eq!(text.matches(reason).count(), 1, "{width}:\n{text}");
+    }
+}
+
+#[test]
+fn topics_that_were_deleted_are_named() {
+    let mut status = samples::healthy();
+    status.flows[0].deleted = (0..7)
+        .map(|i| DeletedTopic {
+            topic: format!("t{i}"),
+            target_topic: format!("primary.t{i}"),
+            at_ms: samples::NOW_MS - 300_000,
+            missing: i,
+        })
+        .collect();
+    let lines = full(&status, &Rates::default(), WIDE);
+    let lines: Vec<&str> = lines
+        .iter()
+        .map(String::as_str)
+        .filter(|line| line.contains("deleted"))
+        .collect();
+    expect![[r#"
+          deleted on primary: t6, 5 min ago; its mirror primary.t6 is kept, without 6 source offsets that were not copied yet
+          deleted on primary: t5, 5 min ago; its mirror primary.t5 is kept, without 5 source offsets that were not copied yet
+          deleted on primary: t4, 5 min ago; its mirror primary.t4 is kept, without 4 source offsets that were not copied yet
+          deleted on primary: t3, 5 min ago; its mirror primary.t3 is kept, without 3 source offsets that were not copied yet
+          deleted on primary: t2, 5 min ago; its mirror primary.t2 is kept, without 2 source offsets that were not copied yet
+          deleted on primary: … and 2 more topics"#]].assert_eq(&lines.join("\n"));
 }
 
 #[test]

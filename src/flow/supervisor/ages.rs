@@ -13,8 +13,8 @@ impl Supervisor {
     /// Read the timestamps of the oldest missing records whose age nothing else tells: those of a backlog from before this daemon started
     /// that nothing is copied of now.
     pub(super) fn ask_ages(&mut self) {
-        // A moment for what begins to be copied by itself.
-        if self.beats < 3 || self.beats < self.ages_again_at {
+        // A moment for what begins to be copied by itself. A cluster that is away would answer nothing.
+        if self.beats < 3 || self.beats < self.ages_again_at || self.was_away {
             return;
         }
         let wanted = self.view.timestamps_wanted(now_ms(), READ_AT_ONCE);
@@ -24,7 +24,7 @@ impl Supervisor {
         self.ages_again_at = self.beats + READ_EVERY;
         let source = self.clusters.0.clone();
         let client_id = format!("heliostat/{}/ages", self.flow.name);
-        self.beside(async move {
+        self.beside(Report::Ages(Vec::new()), async move {
             let read = tokio::task::spawn_blocking(move || oldest_timestamps(&source, &client_id, &wanted));
             Report::Ages(read.await.unwrap_or_default())
         });

@@ -9,17 +9,18 @@ const PREPARED_TOGETHER: usize = 250;
 const RENEWED_AT_ONCE: usize = 16;
 
 impl Supervisor {
-    pub(super) fn beside(&self, work: impl Future<Output = Report> + Send + 'static) {
+    /// Does work beside, and reports what it gives, or `lost` if it panics: what waits for it goes on in any case.
+    pub(super) fn beside(&self, lost: Report, work: impl Future<Output = Report> + Send + 'static) {
         let reports = self.reports.0.clone();
         tokio::spawn(async move {
             // Nobody waits for it any more only when the flow has ended.
-            let _ = reports.send(work.await);
+            let _ = reports.send(outcome(work, lost).await);
         });
     }
 
     pub(super) fn ask_whether_alone(&self) {
         let (discovery, group) = (self.discovery.clone(), group_id(&self.flow.source));
-        self.beside(async move {
+        self.beside(Report::Nobody(false), async move {
             // If the group cannot be asked, it decides in its own time.
             Report::Nobody(
                 discovery
@@ -36,7 +37,8 @@ impl Supervisor {
             return;
         }
         let discovery = self.discovery.clone();
-        self.beside(async move { Report::Discovered(discovery.look().await) });
+        let lost = Report::Discovered(Err(self.lost("look for topics")));
+        self.beside(lost, async move { Report::Discovered(discovery.look().await) });
     }
 
     pub(super) fn beat(&mut self) {
@@ -92,7 +94,7 @@ impl Supervisor {
         self.writing_facts = true;
         let written = facts::write(&self.discovery.writer, taken, false);
         let (discovery, view) = (self.discovery.clone(), self.view.clone());
-        self.beside(async move {
+        self.beside(Report::FactsWritten, async move {
             if let Err(error) = written.await {
                 tracing::warn!(flow = %discovery.flow.name, "{error}; it is tried again");
                 view.count_error();
@@ -118,7 +120,8 @@ impl Supervisor {
         self.asking_offsets = true;
         if self.beats % STARTS_EVERY == 1 {
             let (discovery, partitions) = (self.discovery.clone(), partitions.clone());
-            self.beside(async move {
+            let lost = Report::Offsets(OffsetSpec::Earliest, Err(self.lost("ask for offsets")));
+            self.beside(lost, async move {
                 Report::Offsets(
                     OffsetSpec::Earliest,
                     discovery.source.offsets(partitions, OffsetSpec::Earliest).await,
@@ -126,7 +129,8 @@ impl Supervisor {
             });
         }
         let discovery = self.discovery.clone();
-        self.beside(async move {
+        let lost = Report::Offsets(OffsetSpec::LatestCommitted, Err(self.lost("ask for offsets")));
+        self.beside(lost, async move {
             let spec = OffsetSpec::LatestCommitted;
             Report::Offsets(spec, discovery.source.offsets(partitions, spec).await)
         });
@@ -149,9 +153,13 @@ impl Supervisor {
 
     fn prepare(&mut self, keys: Vec<MirrorPartition>) {
         let mut wanted = Vec::with_capacity(keys.len());
-        for key in &keys {
-            if let Some(partition) = self.mine.get_mut(key) {
+        let mut asked = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(partition) = self.mine.get_mut(&key) {
                 partition.phase = Phase::Preparing;
+                self.preparations += 1;
+                partition.preparation = self.preparations;
+                asked.push((key, self.preparations));
                 // What the clusters have now is held against what the partition was copied between.
                 let mirror = self
                     .mirrors
@@ -167,7 +175,20 @@ impl Supervisor {
             }
         }
         let discovery = self.discovery.clone();
-        self.beside(async move { Report::Prepared(keys, prepare(discovery, wanted).await) });
+        let lost = Report::Prepared(asked.clone(), Err(self.lost("prepare partitions")));
+        self.beside(lost, async move {
+            Report::Prepared(asked, prepare(discovery, wanted).await)
+        });
+    }
+
+    /// What is said of work that has ended without a result.
+    fn lost(&self, call: &str) -> ClusterError {
+        ClusterError {
+            cluster: self.flow.target.clone(),
+            call: call.to_owned(),
+            reason: "an error in heliostat itself; it is tried again".to_owned(),
+            away: false,
+        }
     }
 
     /// Partitions whose claims have become old are drained and claimed anew, some at a time: copying goes on where it was.
@@ -182,5 +203,25 @@ impl Supervisor {
             self.stop_copying(&key);
             self.again(&key, Instant::now());
         }
+    }
+}
+
+/// What work gives, or `lost` if it panics.
+async fn outcome<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static, lost: T) -> T {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!("work of a flow has failed: {error}");
+        lost
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_panics_is_reported_as_lost() {
+        assert_eq!(outcome(async { 1 }, 2).await, 1);
+        let index = std::hint::black_box(7);
+        assert_eq!(outcome(async move { [1, 3][index] }, 2).await, 2);
     }
 }

@@ -57,7 +57,9 @@ impl Supervisor {
             soon.unwrap_or_else(|later| later)
         } else if is_fenced(side, code) {
             // Until then the group has said whose it is: to claim it now would take it from its owner again.
-            Instant::now() + self.flow.session_timeout + FENCED_MARGIN
+            let until = Instant::now() + self.flow.session_timeout + FENCED_MARGIN;
+            partition.fenced_until = Some(until);
+            until
         } else {
             partition.retry_at()
         };

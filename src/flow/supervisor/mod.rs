@@ -6,6 +6,7 @@ mod ages;
 mod beside;
 mod expiry;
 mod failures;
+mod leaving;
 mod pauses;
 mod work;
 
@@ -37,6 +38,7 @@ use crate::observe::events::{Event as Happened, EventKind};
 use crate::observe::status::State;
 use crate::offsets::pause::Pauses;
 use crate::topology::Flow;
+use leaving::Leaving;
 
 /// How often facts are written to the offset map, and the source's log ends are asked for.
 const BEAT: Duration = Duration::from_secs(1);
@@ -104,13 +106,16 @@ pub async fn run(
 enum Report {
     Discovered(Result<Discovered, ClusterError>),
     Nobody(bool),
-    Prepared(Vec<MirrorPartition>, Result<Vec<Prepared>, ClusterError>),
+    Prepared(Vec<Preparation>, Result<Vec<Prepared>, ClusterError>),
     Offsets(OffsetSpec, Result<Vec<PartitionOffset>, ClusterError>),
     FactsWritten,
     Expired(bool),
     Marked(Vec<MirrorPartition>, bool),
     Ages(Vec<(String, i32, i64, i64)>),
 }
+
+/// A partition, and the number of a preparation of it.
+type Preparation = (MirrorPartition, u64);
 
 struct Supervisor {
     flow: Arc<Flow>,
@@ -130,6 +135,10 @@ struct Supervisor {
     mine: HashMap<MirrorPartition, Mine>,
     by_id: HashMap<u32, MirrorPartition>,
     next_id: u32,
+    /// How many preparations were begun.
+    preparations: u64,
+    /// Partitions that are given up once their preparation is over: it may have claimed them.
+    leaving: HashMap<Preparation, Leaving>,
     /// Partitions that are being given up; of how many something is copied again.
     releases: JoinSet<usize>,
     looking: bool,
@@ -217,6 +226,8 @@ impl Supervisor {
             mine: HashMap::new(),
             by_id: HashMap::new(),
             next_id: 0,
+            preparations: 0,
+            leaving: HashMap::new(),
             releases: JoinSet::new(),
             looking: false,
             writing_facts: false,
@@ -412,15 +423,16 @@ impl Supervisor {
 
     /// Stop reading, let arrive what is on its way, write the last facts, leave the group.
     async fn drain(mut self) -> bool {
+        let until = tokio::time::Instant::now() + DRAIN_DEADLINE;
         let keys: Vec<_> = self.mine.keys().cloned().collect();
         for key in &keys {
             self.stop_copying(key);
         }
-        let mine: Vec<Mine> = self.mine.drain().map(|(_, partition)| partition).collect();
+        let mine = self.end_preparations().await;
         // What was given up before is in other hands, or has been copied again since.
         while self.releases.try_join_next().is_some() {}
-        let until = tokio::time::Instant::now() + DRAIN_DEADLINE;
-        let mut left = facts::release(&self.discovery.writer, mine, DRAIN_DEADLINE).await;
+        let left_of_it = until - tokio::time::Instant::now();
+        let mut left = facts::release(&self.discovery.writer, mine, left_of_it).await;
         // What was given up a moment ago may be on its way still.
         while !self.releases.is_empty() {
             match tokio::time::timeout_at(until, self.releases.join_next()).await {

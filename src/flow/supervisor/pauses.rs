@@ -121,7 +121,7 @@ impl Supervisor {
         }
         self.writing_facts = true;
         let discovery = self.discovery.clone();
-        self.beside(async move {
+        self.beside(Report::Marked(keys.clone(), false), async move {
             let written = facts::mark(&discovery.writer, clear, unclear).await;
             Report::Marked(keys, written)
         });
