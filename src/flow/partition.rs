@@ -47,6 +47,8 @@ pub struct Mine {
     pub careful: bool,
     /// The source offset of the record that the target refused last, as far as it said which.
     pub at_fault: Option<i64>,
+    /// Where it stood when a batch was last halved to find the record at fault in it, and the middle.
+    halved: Option<(i64, i64)>,
 }
 
 /// What a partition waits for.
@@ -83,7 +85,20 @@ impl Mine {
             fenced_until: None,
             careful: false,
             at_fault: None,
+            halved: None,
         }
+    }
+
+    /// A batch was refused for one of its records, of which only the middle is known. Whether it is less than the last one that was, so
+    /// that halving it comes to an end.
+    pub fn narrow(&mut self, position: Option<i64>, middle: Option<i64>) -> bool {
+        let (Some(position), Some(middle)) = (position, middle) else {
+            return false;
+        };
+        let is_less = |(at, before): (i64, i64)| position > at || (position == at && middle < before);
+        let is_narrower = self.halved.is_none_or(is_less);
+        self.halved = Some((position, middle));
+        is_narrower
     }
 
     /// Whether it is paused, or about to be.
@@ -199,6 +214,26 @@ mod tests {
         }
         partition.look_again_at();
         assert!(!partition.is_awaited);
+    }
+
+    #[test]
+    fn halving_goes_on_at_once_only_as_long_as_it_gets_further() {
+        let mirror = Mirror {
+            topic: "orders".into(),
+            target_topic: "primary.orders".into(),
+            partitions: 1,
+            source_id: None,
+            target_id: None,
+            problem: None,
+        };
+        let mut mine = Mine::new(mirror, 0);
+        assert!(mine.narrow(Some(100), Some(150)));
+        assert!(mine.narrow(Some(100), Some(125)));
+        assert!(!mine.narrow(Some(100), Some(125)), "the same again");
+        assert!(!mine.narrow(Some(100), Some(140)));
+        assert!(mine.narrow(Some(126), Some(138)), "the first half has arrived");
+        assert!(!mine.narrow(Some(90), Some(95)), "something else has happened");
+        assert!(!mine.narrow(Some(90), None));
     }
 
     #[test]

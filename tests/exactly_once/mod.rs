@@ -19,6 +19,7 @@ mod refused;
 mod sources;
 mod topics;
 mod unfenced;
+mod unnamed;
 
 use std::time::Duration;
 

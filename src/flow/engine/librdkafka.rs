@@ -245,6 +245,7 @@ impl Shared {
             code,
             text,
             offset: None,
+            middle: None,
         };
         let _ = self.events.send(failed);
     }

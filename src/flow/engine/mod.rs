@@ -53,6 +53,8 @@ pub enum Event {
         text: String,
         /// The source offset of the record that is at fault, where that is known and is not the position.
         offset: Option<i64>,
+        /// Where a batch was refused for one of its records, and nobody said for which: the source offset of the one in its middle.
+        middle: Option<i64>,
     },
     /// So many facts wait for the offset map that they should be written now.
     Pressing,

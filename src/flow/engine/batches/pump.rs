@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use heliostat_wire::ErrorCode;
 use heliostat_wire::client::{
     Acked, Client, Data, Failure, FetchFailure, Fetched, Fetcher, FetcherConfig, Report, Sender, SenderConfig,
 };
@@ -257,7 +258,11 @@ impl Pump {
                 ConvertReason::RecordTooLarge { .. } => (Side::Target, RDKafkaErrorCode::MessageSizeTooLarge),
                 _ => (Side::Source, RDKafkaErrorCode::InvalidRecord),
             };
-            self.fail_at(id, side, code, obstacle.reason.to_string(), Some(obstacle.offset));
+            let place = Place {
+                offset: Some(obstacle.offset),
+                middle: None,
+            };
+            self.fail_at(id, side, code, obstacle.reason.to_string(), place);
         }
     }
 
@@ -355,7 +360,7 @@ impl Pump {
                 // Before it counts as settled: whoever waits for that must not see a partition that is clear.
                 slot.account.unclear();
             }
-            let at_fault = at_fault(slot, &report);
+            let at_fault = Place::at_fault(slot, &report);
             self.buffered -= slot.buffered();
             let free = slot.settle(report.tag, target);
             self.spare
@@ -375,7 +380,7 @@ impl Pump {
         }
     }
 
-    fn refused(&mut self, id: u32, result: Result<Acked, Failure>, at_fault: Option<i64>) {
+    fn refused(&mut self, id: u32, result: Result<Acked, Failure>, at_fault: Place) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
@@ -414,10 +419,10 @@ impl Pump {
 
     /// A partition cannot go on: said once, and nothing more of it is read or sent.
     fn fail(&mut self, id: u32, side: Side, code: RDKafkaErrorCode, text: String) {
-        self.fail_at(id, side, code, text, None);
+        self.fail_at(id, side, code, text, Place::default());
     }
 
-    fn fail_at(&mut self, id: u32, side: Side, code: RDKafkaErrorCode, text: String, offset: Option<i64>) {
+    fn fail_at(&mut self, id: u32, side: Side, code: RDKafkaErrorCode, text: String, place: Place) {
         self.stop(id);
         tracing::debug!(flow = %self.settings.flow, id, ?code, "{text}");
         // Nobody listens any more only when the flow is ending.
@@ -426,7 +431,8 @@ impl Pump {
             side,
             code,
             text,
-            offset,
+            offset: place.offset,
+            middle: place.middle,
         };
         let _ = self.events.send(failed);
     }
@@ -443,10 +449,40 @@ impl Pump {
     }
 }
 
-/// The source offset of the first record that the target complains of, if it says which.
-fn at_fault(slot: &Slot, report: &Report) -> Option<i64> {
-    let Err(Failure::Refused { record_errors, .. }) = &report.result else {
-        return None;
-    };
-    slot.offset_of(report.tag, record_errors.first()?.0)
+/// Which record something failed for, as in [`Event::Failed`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    offset: Option<i64>,
+    middle: Option<i64>,
+}
+
+impl Place {
+    /// The first record that the target complains of. If it does not say which, it is the only one of the batch, or is in one of its halves.
+    fn at_fault(slot: &Slot, report: &Report) -> Place {
+        let Err(Failure::Refused {
+            code, record_errors, ..
+        }) = &report.result
+        else {
+            return Place::default();
+        };
+        let at = |index| slot.offset_of(report.tag, index);
+        if let Some((index, _)) = record_errors.first() {
+            return Place {
+                offset: at(*index),
+                middle: None,
+            };
+        }
+        let is_of_one = matches!(code, ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp);
+        match slot.records_of(report.tag).filter(|_| is_of_one) {
+            None | Some(0) => Place::default(),
+            Some(1) => Place {
+                offset: at(0),
+                middle: None,
+            },
+            Some(records) => Place {
+                offset: None,
+                middle: i32::try_from(records / 2).ok().and_then(at),
+            },
+        }
+    }
 }
