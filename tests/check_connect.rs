@@ -233,7 +233,7 @@ fn a_cluster_that_accepts_and_says_nothing_is_given_up_in_time() {
 }
 
 #[test]
-fn built_in_clusters_that_do_not_run_are_no_error_of_the_file() {
+fn built_in_clusters_that_do_not_run_are_no_obstacle_before_the_first_run() {
     let ports = Ports::reserve(2);
     let file = format!(
         "name: idle\nlayout: active-standby\nclusters:\n  a: {{ built_in: {{ port: {} }} }}\n  b: {{ built_in: {{ port: {} }} }}\nprimary: a\nstandby: b\n",
@@ -244,7 +244,7 @@ fn built_in_clusters_that_do_not_run_are_no_error_of_the_file() {
     let checked = check(&file, &["--topic", "sales"]);
     assert_eq!(
         (checked.code, checked.stderr.as_str()),
-        (Some(3), ""),
+        (Some(0), ""),
         "{}",
         checked.stdout
     );
@@ -265,7 +265,32 @@ fn built_in_clusters_that_do_not_run_are_no_error_of_the_file() {
         checked.stdout
     );
     let (code, report) = check_json(&file);
-    assert_eq!((code, &report["ok"]), (Some(3), &Value::Bool(false)));
+    assert_eq!((code, &report["ok"]), (Some(0), &Value::Bool(true)));
     assert_eq!(report["problems"], Value::Array(Vec::new()));
     assert_eq!(report["connected"]["clusters"][0]["state"], "not-running");
+
+    // The other half of getting started: a cluster that exists and answers, and a standby that is still to be started.
+    let existing = InProcess::start(1, &[]);
+    Client::new(existing.bootstrap()).create_topic("sales", 1, &[]);
+    let mixed = |bootstrap: &str| {
+        format!(
+            "name: first-mirror\nlayout: active-standby\nclusters:\n  primary: {{ bootstrap_servers: \"{bootstrap}\" }}\n  standby: {{ built_in: {{ port: {} }} }}\nprimary: primary\nstandby: standby\n",
+            ports.port(1)
+        )
+    };
+    let checked = check(&mixed(&existing.bootstrap()), &[]);
+    assert_eq!(
+        (checked.code, checked.stderr.as_str()),
+        (Some(0), ""),
+        "{}",
+        checked.stdout
+    );
+    assert!(
+        checked.stdout.contains("becomes primary.sales"),
+        "{}",
+        checked.stdout
+    );
+    // A cluster that should be there and is not remains one.
+    let (_nobody, away) = no_such_server();
+    assert_eq!(check(&mixed(&away), &[]).code, Some(3));
 }

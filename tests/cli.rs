@@ -403,6 +403,33 @@ fn records_that_nobody_takes_are_said_to_be_lost() {
     assert!(stderr.contains(&said), "{stderr}");
 }
 
+/// As `kafka-console-producer` does: the line is named, and nothing is guessed.
+#[test]
+fn a_line_without_the_key_separator_is_an_error_that_names_it() {
+    let broker = BuiltIn::start(1, &["--config", "num.partitions=1"]);
+    let server = broker.bootstrap();
+    let at = ["--bootstrap-server", server.as_str(), "--topic", "keyed"];
+    let mut producer = heliostat(&[&["produce", "--key-separator", ":"], &at[..]].concat())
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run heliostat");
+    let mut input = producer.stdin.take().expect("a pipe");
+    input.write_all(b"k1:first\nsecond\nk3:third\n").expect("write");
+    drop(input);
+    let (code, _, stderr) = text(&producer.wait_with_output().expect("wait for the producer"));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.starts_with("error: line 2 has no key separator \":\": \"second\"; "),
+        "{stderr}"
+    );
+    let consume = ["consume", "--from-beginning", "--max-messages", "1", "--verbose"];
+    let read = heliostat(&[&consume, &at[..]].concat())
+        .output()
+        .expect("run heliostat");
+    assert_eq!(text(&read).1, "0-0\tk1\tfirst\n");
+}
+
 #[test]
 fn a_broker_takes_records_and_gives_them_back_after_a_restart() {
     let mut broker = BuiltIn::start(3, &["--config", "num.partitions=1"]);

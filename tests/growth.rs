@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heliostat::observe::status::{Lag, PartitionStatus, State};
+use heliostat::observe::status::{DeletedTopic, Lag, PartitionStatus, State};
 
 use crate::support::check::judge;
 use crate::support::daemon::Daemon;
@@ -22,6 +22,7 @@ const NO_LAG: Lag = Lag {
     records: 0,
     seconds: 0.0,
     unknown_since_ms: None,
+    at_least: false,
 };
 
 /// The status of one partition of the flow, once it is as it should be.
@@ -38,6 +39,20 @@ fn wait_partition(
         let of_it = |found: &&PartitionStatus| found.topic == topic && found.partition == partition;
         match flow.partitions.iter().find(of_it) {
             Some(found) if holds(found) => Ok(found.clone()),
+            found => Err(format!("{found:?}")),
+        }
+    })
+}
+
+/// The status says that a topic is gone, and shows nothing of it any more.
+#[track_caller]
+fn wait_deleted(daemon: &Daemon, topic: &str) -> DeletedTopic {
+    wait_for(CATCH_UP, "the status says that it is gone", || {
+        let flow = daemon.flow(FLOW);
+        let deleted = flow.deleted.iter().rev().find(|deleted| deleted.topic == topic);
+        let left = flow.partitions.iter().find(|found| found.topic == topic);
+        match (deleted, left) {
+            (Some(deleted), None) => Ok(deleted.clone()),
             found => Err(format!("{found:?}")),
         }
     })
@@ -100,17 +115,11 @@ fn the_mirror_of_a_deleted_topic_stays_and_its_neighbours_go_on() {
     let daemon = Daemon::start(&pair.topology(""));
     pair.wait_mirrored("doomed");
     pair.primary.delete_topic("doomed");
-    for partition in 0..2 {
-        let found = wait_partition(
-            &daemon,
-            "doomed",
-            partition,
-            "the status says that it is gone",
-            |found| reason(found).contains("deleted"),
-        );
-        assert_eq!(found.state, State::Waiting, "{found:?}");
-        assert_eq!(reason(&found), "the source topic was deleted; its mirror is kept");
-    }
+    let deleted = wait_deleted(&daemon, "doomed");
+    assert_eq!(
+        (deleted.target_topic.as_str(), deleted.missing),
+        ("primary.doomed", 0)
+    );
     write_numbers(&pair.primary, "neighbour", 2, 200..400);
     pair.wait_mirrored("neighbour");
     let even: Vec<i32> = (0..200).step_by(2).collect();
@@ -130,13 +139,7 @@ fn a_topic_made_again_halts_and_says_why() {
     let mut daemon = Daemon::start(&pair.topology(""));
     pair.wait_mirrored("phoenix");
     pair.primary.delete_topic("phoenix");
-    wait_partition(
-        &daemon,
-        "phoenix",
-        0,
-        "the status says that it is gone",
-        |found| reason(found).contains("deleted;"),
-    );
+    wait_deleted(&daemon, "phoenix");
     pair.primary.create_topic("phoenix", 1, &[]);
     // More than the old one had: that it is another log cannot be told from its length.
     write_numbers(&pair.primary, "phoenix", 1, 1_000..1_300);
@@ -181,13 +184,7 @@ fn a_topic_made_again_is_followed_where_the_file_says_so() {
     for (seen, first) in [(false, 1_000), (true, 2_000)] {
         pair.primary.delete_topic("phoenix");
         if seen {
-            wait_partition(
-                &daemon,
-                "phoenix",
-                0,
-                "the status says that it is gone",
-                |found| reason(found).contains("deleted;"),
-            );
+            wait_deleted(&daemon, "phoenix");
         }
         pair.primary.create_topic("phoenix", 1, &[]);
         write_numbers(&pair.primary, "phoenix", 1, first..first + 50);

@@ -202,7 +202,11 @@ fn commands_stop_and_break_brokers_and_say_what_is_wrong() {
     let client = client(cluster.bootstrap());
     create(&client, 2, 2);
 
-    succeed(run(&["cluster", "stop", "2"]));
+    let said = succeed(run(&["cluster", "stop", "2"]));
+    assert_eq!(
+        said,
+        "broker 2 is stopped; others lead the 1 partition that it led\n"
+    );
     let brokers: serde_json::Value =
         serde_json::from_str(&succeed(run(&["cluster", "brokers", "-o", "json"]))).expect("JSON");
     assert_eq!(
@@ -210,25 +214,47 @@ fn commands_stop_and_break_brokers_and_say_what_is_wrong() {
         (&2.into(), &"stopped".into())
     );
     assert!(succeed(run(&["cluster", "brokers"])).contains("stopped"));
-    succeed(run(&["cluster", "start", "2"]));
-    succeed(run(&["cluster", "move-leader", TOPIC, "0", "2"]));
-    succeed(run(&["cluster", "shrink-isr", TOPIC, "0", "1"]));
-    succeed(run(&["cluster", "restore-isr", TOPIC, "0"]));
-    succeed(run(&[
-        "cluster",
-        "isolate",
-        "1",
-        "--refuse",
-        "--noticed-after",
-        "never",
-    ]));
-    succeed(run(&["cluster", "start", "1"]));
+    let refused = run(&["cluster", "move-leader", TOPIC, "0", "2"]);
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(3), "{error}");
+    assert!(error.contains("broker 2 is not up: start it first"), "{error}");
+    for (arguments, expected) in [
+        (&["start", "2"][..], "broker 2 is up, and leads no partition"),
+        (
+            &["move-leader", TOPIC, "0", "2"],
+            "broker 2 leads orders-0; in sync: 1, 2",
+        ),
+        (
+            &["shrink-isr", TOPIC, "0", "1"],
+            "broker 2 leads orders-0; in sync: 2",
+        ),
+        (
+            &["restore-isr", TOPIC, "0"],
+            "broker 2 leads orders-0; in sync: 2, 1",
+        ),
+        (
+            &["isolate", "1", "--refuse", "--noticed-after", "never"],
+            "broker 1 refuses connections until it is started; the rest of the cluster never notices",
+        ),
+        (&["start", "1"], "broker 1 is up, and leads 1 partition"),
+    ] {
+        let said = succeed(run(&[&["cluster"], arguments].concat()));
+        assert_eq!(said, format!("{expected}\n"), "{arguments:?}");
+        if arguments[0] == "shrink-isr" {
+            let refused = run(&["cluster", "move-leader", TOPIC, "0", "1"]);
+            let error = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(
+                error,
+                "error: broker 1 is not in sync with orders-0; in sync are 2\n"
+            );
+        }
+    }
     assert_eq!(
         succeed(run(&["fault", "add", "delay", "--delay", "1ms", "--count", "5"])).trim(),
         "1"
     );
-    assert!(succeed(run(&["fault", "list"])).contains("delay_ms=1"));
-    succeed(run(&["fault", "remove", "1"]));
+    assert!(succeed(run(&["fault", "list"])).contains("--delay 1ms --count 5"));
+    assert_eq!(succeed(run(&["fault", "remove", "1"])), "fault 1 is removed\n");
     assert_eq!(succeed(run(&["fault", "list"])).trim(), "no faults");
 
     for (arguments, code, text) in [
@@ -248,7 +274,27 @@ fn commands_stop_and_break_brokers_and_say_what_is_wrong() {
         (
             &["fault", "add", "error", "--error", "6"],
             2,
-            "an error needs an api",
+            "a fault of the kind error needs an --api",
+        ),
+        (&["fault", "add", "delay"], 2, "needs --delay"),
+        (&["fault", "add", "dealy"], 2, "did you mean delay?"),
+        (
+            &[
+                "fault",
+                "add",
+                "error",
+                "--error",
+                "NOT_LEADER_OF_FOLLOWER",
+                "--api",
+                "Produce",
+            ],
+            2,
+            "did you mean NOT_LEADER_OR_FOLLOWER?",
+        ),
+        (
+            &["fault", "add", "cut", "--api", "Fetsch"],
+            2,
+            "did you mean Fetch?",
         ),
         (
             &["fault", "add", "cut", "--broker", "7"],

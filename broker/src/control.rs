@@ -244,9 +244,40 @@ impl Control {
                 Err(unknown(topic, partition))
             }
             Some(Err(error)) if error.code == heliostat_wire::ErrorCode::ElectionNotNeeded => Ok(()),
-            Some(Err(error)) => Err(ControlError::NotPossible(error.message)),
+            Some(Err(error)) => Err(ControlError::NotPossible(
+                self.why_not_leader(topic, partition, to).unwrap_or(error.message),
+            )),
             _ => Ok(()),
         }
+    }
+
+    /// What keeps a node from leading a partition, as far as it is so still.
+    fn why_not_leader(&self, topic: &str, partition: i32, node: i32) -> Option<String> {
+        let image = self.broker.image();
+        let found = image.topic(topic)?.partition(partition)?;
+        let list = |nodes: &[i32]| {
+            let nodes: Vec<String> = nodes.iter().map(i32::to_string).collect();
+            nodes.join(", ")
+        };
+        if !found.replicas.contains(&node) {
+            let replicas = list(&found.replicas);
+            return Some(format!(
+                "broker {node} has no replica of {topic}-{partition}; those that have are {replicas}"
+            ));
+        }
+        if !image.live().contains(&node) {
+            return Some(format!("broker {node} is not up: start it first"));
+        }
+        if !found.isr.contains(&node) {
+            let in_sync = match found.isr.is_empty() {
+                true => "nobody is".to_owned(),
+                false => format!("in sync are {}", list(&found.isr)),
+            };
+            return Some(format!(
+                "broker {node} is not in sync with {topic}-{partition}; {in_sync}"
+            ));
+        }
+        None
     }
 
     /// Takes a replica out of the in-sync replicas of a partition, as if it had fallen behind. It stays out until

@@ -50,7 +50,8 @@ All that is wrong with the file goes to standard error, each with its line and w
 instead; the exit code is then 2. Warnings are shown too, and leave it at 0.
 
 With --connect, two aliases for one cluster are an error as well (2), and a cluster that does
-not answer within 10 s, or a built-in one that does not run, gives 3. Nothing is changed anywhere.";
+not answer within 10 s gives 3. A built-in one that does not run is started by heliostat run.
+Nothing is changed anywhere.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:

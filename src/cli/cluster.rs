@@ -1,5 +1,8 @@
 //! `heliostat cluster` and `heliostat fault`: what is done to built-in clusters while they run.
 
+mod outcome;
+mod typed;
+
 use std::time::Duration;
 
 use heliostat_broker::{Fault, FaultKind};
@@ -16,6 +19,7 @@ use super::text::clean;
 use super::{Failure, exit, print};
 use crate::observe::client;
 use crate::observe::http::CLUSTERS_PATH;
+use crate::topology::nearest;
 
 /// How long the server may take to answer. Stopping a broker with many partitions writes all of them down.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,8 +35,14 @@ pub async fn run(args: ClusterArgs) -> anyhow::Result<u8> {
     let at = Target::find(&args.at).await?;
     match args.action {
         ClusterAction::Brokers { output } => show_brokers(&at.cluster, output)?,
-        ClusterAction::Stop { broker } => at.post(&format!("brokers/{broker}/stop"), json!({})).await?,
-        ClusterAction::Start { broker } => at.post(&format!("brokers/{broker}/start"), json!({})).await?,
+        ClusterAction::Stop { broker } => {
+            at.post(&format!("brokers/{broker}/stop"), json!({})).await?;
+            say(&outcome::stopped(broker, &at.cluster, &at.now().await?))?;
+        }
+        ClusterAction::Start { broker } => {
+            at.post(&format!("brokers/{broker}/start"), json!({})).await?;
+            say(&outcome::started(broker, &at.now().await?))?;
+        }
         ClusterAction::Isolate {
             broker,
             refuse,
@@ -43,6 +53,7 @@ pub async fn run(args: ClusterArgs) -> anyhow::Result<u8> {
                 noticed_after_ms: noticed_after.map(millis),
             };
             at.post(&format!("brokers/{broker}/isolate"), json!(body)).await?;
+            say(&outcome::isolated(broker, refuse, noticed_after))?;
         }
         ClusterAction::MoveLeader {
             topic,
@@ -50,11 +61,12 @@ pub async fn run(args: ClusterArgs) -> anyhow::Result<u8> {
             broker,
         } => {
             let body = LeaderBody {
-                topic,
+                topic: topic.clone(),
                 partition,
                 broker,
             };
-            at.post("leaders", json!(body)).await?;
+            let now = at.post("leaders", json!(body)).await?;
+            say(&outcome::partition(&topic, partition, &now))?;
         }
         ClusterAction::ShrinkIsr {
             topic,
@@ -88,9 +100,14 @@ pub async fn run_fault(args: FaultArgs) -> anyhow::Result<u8> {
         (FaultAction::List { output }, _) => show_faults(&at.cluster, output)?,
         (FaultAction::Remove { id: Some(id), .. }, _) => {
             at.ask(Method::DELETE, &format!("faults/{id}"), None).await?;
+            say(&format!("fault {id} is removed"))?;
         }
         _ => {
-            at.ask(Method::DELETE, "faults", None).await?;
+            let answer = at.ask(Method::DELETE, "faults", None).await?;
+            say(&match answer["removed"].as_u64() {
+                Some(1) => "1 fault is removed".to_owned(),
+                removed => format!("{} faults are removed", removed.unwrap_or(0)),
+            })?;
         }
     }
     Ok(exit::OK)
@@ -149,15 +166,23 @@ impl Target {
     /// Takes a replica out of the in-sync ones, or lets all of them be so again.
     async fn change_isr(&self, topic: String, partition: i32, remove: Option<i32>) -> anyhow::Result<()> {
         let body = IsrBody {
-            topic,
+            topic: topic.clone(),
             partition,
             remove,
         };
-        self.post("isr", json!(body)).await
+        let now = self.post("isr", json!(body)).await?;
+        say(&outcome::partition(&topic, partition, &now))
     }
 
-    async fn post(&self, path: &str, body: Value) -> anyhow::Result<()> {
-        self.ask(Method::POST, path, Some(body)).await.map(drop)
+    /// The cluster as it is now.
+    async fn now(&self) -> anyhow::Result<ClusterView> {
+        let answer = exchange(&self.url, Method::GET, &format!("/{}", self.cluster.name), None).await?;
+        serde_json::from_value(answer)
+            .map_err(|error| anyhow::anyhow!("{} answers with something else: {error}", self.url))
+    }
+
+    async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        self.ask(Method::POST, path, Some(body)).await
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
@@ -174,7 +199,7 @@ async fn exchange(url: &str, method: Method, path: &str, body: Option<Value>) ->
         return Ok(answer);
     }
     let reason = match answer["error"].as_str() {
-        Some(reason) => clean(reason).into(),
+        Some(reason) => typed::in_options(&clean(reason)),
         None => format!("{url} answers {code}: is it a heliostat run, or a heliostat broker --http ADDRESS?"),
     };
     let code = match code {
@@ -185,6 +210,12 @@ async fn exchange(url: &str, method: Method, path: &str, body: Option<Value>) ->
     Err(refused(code, reason))
 }
 
+/// A line on what is so now.
+fn say(line: &str) -> anyhow::Result<()> {
+    print(&format!("{}\n", clean(line)))?;
+    Ok(())
+}
+
 fn refused(code: u8, message: String) -> anyhow::Error {
     Failure { code, message }.into()
 }
@@ -192,10 +223,13 @@ fn refused(code: u8, message: String) -> anyhow::Error {
 fn fault(args: &FaultAddArgs) -> anyhow::Result<Fault> {
     let Some(kind) = FaultKind::ALL.into_iter().find(|kind| kind.name() == args.kind) else {
         let known: Vec<&str> = FaultKind::ALL.iter().map(|kind| kind.name()).collect();
+        let meant = nearest(&args.kind, known.iter().copied());
+        let meant = meant.map(|meant| format!("; did you mean {meant}?"));
         let message = format!(
-            "there are no faults of the kind {:?}, only: {}",
+            "there are no faults of the kind {:?}, only: {}{}",
             args.kind,
-            known.join(", ")
+            known.join(", "),
+            meant.unwrap_or_default()
         );
         return Err(refused(exit::USAGE, message));
     };
@@ -272,24 +306,13 @@ fn show_faults(cluster: &ClusterView, output: OutputArg) -> anyhow::Result<()> {
     }
     let mut rows = Vec::new();
     for status in &cluster.faults {
-        let mut details = serde_json::to_value(&status.fault)?;
-        if let Some(details) = details.as_object_mut() {
-            details.remove("kind");
-        }
-        let details = details.as_object().into_iter().flatten();
-        let details: Vec<String> = details
-            .map(|(name, value)| match value.as_str() {
-                Some(text) => format!("{name}={}", clean(text)),
-                None => format!("{name}={value}"),
-            })
-            .collect();
         let cells = [
             status.id.to_string(),
             status.fault.kind.name().to_owned(),
             status.hit.to_string(),
             status.seen.to_string(),
             if status.done { "done" } else { "armed" }.to_owned(),
-            details.join(" "),
+            clean(&typed::options(&status.fault)).into_owned(),
         ];
         rows.push(
             cells
@@ -304,7 +327,7 @@ fn show_faults(cluster: &ClusterView, output: OutputArg) -> anyhow::Result<()> {
         ("hit", Align::Right),
         ("of", Align::Right),
         ("state", Align::Left),
-        ("what", Align::Left),
+        ("options", Align::Left),
     ];
     show(&columns, rows)
 }

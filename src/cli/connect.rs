@@ -70,7 +70,7 @@ pub enum Reachable {
     Reachable,
     /// It does not.
     Unreachable,
-    /// It is a built-in one, and nothing listens on its ports.
+    /// It is a built-in one, and nothing listens on its ports: `heliostat run` starts it.
     NotRunning,
 }
 
@@ -84,10 +84,11 @@ struct Answer {
 impl Report {
     /// The exit code that says the same as the report.
     pub fn exit_code(&self) -> u8 {
+        // A built-in cluster that does not run is no obstacle: `heliostat run` starts it.
         let all_there = self
             .clusters
             .iter()
-            .all(|cluster| cluster.state == Reachable::Reachable);
+            .all(|cluster| cluster.state != Reachable::Unreachable);
         match (self.problems.is_empty(), all_there) {
             (false, _) => exit::USAGE,
             (true, false) => exit::PRECONDITION,

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heliostat_broker::{
-    Control, ControlError, Fault, FaultError, FaultStatus, Isolation, NodeState, NodeStatus,
+    Control, ControlError, Fault, FaultError, FaultStatus, Isolation, NodeState, NodeStatus, supported_apis,
 };
+use heliostat_wire::ErrorCode;
 use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::observe::http::{self, ControlAnswer, ControlRequest};
+use crate::topology::nearest;
 
 /// A built-in cluster as the HTTP server shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,7 +136,7 @@ async fn answer(clusters: &[(String, Control)], request: ControlRequest) -> Answ
             control
                 .move_leader(&body.topic, body.partition, body.broker)
                 .await?;
-            done()
+            partition(control, &body.topic, body.partition)
         }
         ["isr"] => {
             post(&request)?;
@@ -143,7 +145,7 @@ async fn answer(clusters: &[(String, Control)], request: ControlRequest) -> Answ
                 Some(node) => control.shrink_isr(&body.topic, body.partition, node).await?,
                 None => control.restore_isr(&body.topic, body.partition).await?,
             }
-            done()
+            partition(control, &body.topic, body.partition)
         }
         ["faults", rest @ ..] => faults(control, rest, &request),
         _ => Err(Refused(
@@ -151,6 +153,12 @@ async fn answer(clusters: &[(String, Control)], request: ControlRequest) -> Answ
             "there is no such path; see docs/faults.md".to_owned(),
         )),
     }
+}
+
+/// How a partition is now.
+fn partition(control: &Control, topic: &str, partition: i32) -> Answered {
+    let (leader, in_sync) = control.partition(topic, partition)?;
+    fine(&json!({ "leader": leader, "in_sync": in_sync }))
 }
 
 async fn broker(control: &Control, id: &str, action: &str, request: &ControlRequest) -> Answered {
@@ -260,11 +268,22 @@ impl From<ControlError> for Refused {
 impl From<FaultError> for Refused {
     fn from(error: FaultError) -> Refused {
         let code = match error {
-            FaultError::Wrong(_) => StatusCode::BAD_REQUEST,
+            FaultError::Wrong(_) | FaultError::NoError(_) | FaultError::NoApi(_) => StatusCode::BAD_REQUEST,
             FaultError::There { .. } | FaultError::TooMany => StatusCode::CONFLICT,
             FaultError::Unknown(_) => StatusCode::NOT_FOUND,
         };
-        Refused(code, error.to_string())
+        let meant = match &error {
+            FaultError::NoError(text) => {
+                nearest(text, ErrorCode::ALL.iter().skip(1).map(|error| error.name())).map(str::to_owned)
+            }
+            FaultError::NoApi(text) => {
+                let apis = supported_apis();
+                nearest(text, apis.iter().map(|api| api.name)).map(str::to_owned)
+            }
+            _ => None,
+        };
+        let meant = meant.map(|meant| format!("; did you mean {meant}?"));
+        Refused(code, format!("{error}{}", meant.unwrap_or_default()))
     }
 }
 

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::args::{EventsArgs, OutputArg};
-use super::status::{DEFAULT_URL, url_of};
+use super::status::{DEFAULT_URL, the_flow, url_of};
 use super::text::{clean, utc};
 use super::{exit, load};
-use crate::observe::client::{FetchError, fetch_events};
-use crate::observe::events::{Event, EventList};
+use crate::observe::client::{FetchError, fetch_events, fetch_status};
+use crate::observe::told::{Told, ToldList};
 
 /// How long a daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,7 +19,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 /// Runs the command.
 ///
 /// # Errors
-/// If no daemon answers. With `--follow` only if none answers at first.
+/// If no daemon answers, or if it has no such flow. With `--follow` only if none answers at first.
 pub async fn run(args: EventsArgs) -> anyhow::Result<u8> {
     let listens_at = match &args.file {
         Some(file) => Some(url_of(load(file)?.http.listen)),
@@ -27,6 +27,9 @@ pub async fn run(args: EventsArgs) -> anyhow::Result<u8> {
     };
     let url = args.url.clone().or(listens_at);
     let url = url.unwrap_or_else(|| DEFAULT_URL.to_owned());
+    if let Some(flow) = &args.flow {
+        the_flow(flow, &fetch_status(&url, PATIENCE).await?)?;
+    }
     let list = fetch_events(&url, args.since, PATIENCE).await?;
     if !show(&args, &list)? {
         return Ok(exit::OK);
@@ -41,7 +44,7 @@ pub async fn run(args: EventsArgs) -> anyhow::Result<u8> {
 }
 
 /// Asks again and again, until nobody reads it any longer.
-async fn follow(args: &EventsArgs, url: &str, mut last: EventList) -> anyhow::Result<()> {
+async fn follow(args: &EventsArgs, url: &str, mut last: ToldList) -> anyhow::Result<()> {
     let mut interval = tokio::time::interval(FOLLOW_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut is_away = false;
@@ -50,6 +53,9 @@ async fn follow(args: &EventsArgs, url: &str, mut last: EventList) -> anyhow::Re
         match next(url, &last).await {
             Ok((list, lost)) => {
                 is_away = false;
+                if list.since_ms != last.since_ms {
+                    complain(&started_anew(&list));
+                }
                 if lost > 0 {
                     complain(&format!("{lost} events are not kept any more"));
                 }
@@ -68,8 +74,16 @@ async fn follow(args: &EventsArgs, url: &str, mut last: EventList) -> anyhow::Re
     }
 }
 
+/// What is to be said of a daemon that is not the one that was asked before.
+fn started_anew(list: &ToldList) -> String {
+    format!(
+        "the daemon was started anew at {}: its events are numbered from 1 again",
+        utc(list.since_ms)
+    )
+}
+
 /// What has happened since, and how many events of that are gone.
-async fn next(url: &str, last: &EventList) -> Result<(EventList, u64), FetchError> {
+async fn next(url: &str, last: &ToldList) -> Result<(ToldList, u64), FetchError> {
     let list = fetch_events(url, last.next, PATIENCE).await?;
     if list.since_ms == last.since_ms {
         let lost = list.first.saturating_sub(last.next);
@@ -82,7 +96,7 @@ async fn next(url: &str, last: &EventList) -> Result<(EventList, u64), FetchErro
 }
 
 /// Shows those that are wanted. False if nobody reads it any longer.
-fn show(args: &EventsArgs, list: &EventList) -> anyhow::Result<bool> {
+fn show(args: &EventsArgs, list: &ToldList) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     let mut write = || -> io::Result<()> {
         for event in list.events.iter().filter(|event| is_wanted(args, event)) {
@@ -101,22 +115,22 @@ fn show(args: &EventsArgs, list: &EventList) -> anyhow::Result<bool> {
     }
 }
 
-fn is_wanted(args: &EventsArgs, event: &Event) -> bool {
+fn is_wanted(args: &EventsArgs, event: &Told) -> bool {
     args.flow.as_ref().is_none_or(|flow| *flow == event.flow)
-        && (args.kinds.is_empty() || args.kinds.contains(&event.kind))
+        && (args.kinds.is_empty() || args.kinds.iter().any(|kind| kind.name() == event.kind))
 }
 
 /// An event for a person: number, time, flow, place, what, why.
-fn line(event: &Event) -> String {
+fn line(event: &Told) -> String {
     let mut line = format!("{:>6}  {}  {}", event.sequence, utc(event.at_ms), event.flow);
     match (&event.topic, event.partition) {
         (Some(topic), Some(partition)) => line += &format!("  {topic}-{partition}"),
         (Some(topic), None) => line += &format!("  {topic}"),
         (None, _) => {}
     }
-    line += &match (event.from, event.to) {
+    line += &match (&event.from, &event.to) {
         (Some(from), Some(to)) => format!("  {from} -> {to}"),
-        _ => format!("  {}", event.kind.name()),
+        _ => format!("  {}", event.kind),
     };
     match event.offsets {
         Some((first, last)) if first == last => line += &format!("  at source offset {first}"),
@@ -137,31 +151,30 @@ fn complain(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::events::EventKind;
-    use crate::observe::status::State;
 
     #[test]
     fn lines_for_people() {
-        let event = Event {
+        let event = Told {
             sequence: 12,
             at_ms: 1_795_275_812_271,
             flow: "a->b".into(),
             topic: Some("orders".into()),
             partition: Some(3),
-            kind: EventKind::Quarantined,
-            from: Some(State::Copying),
-            to: Some(State::Quarantined),
+            kind: "quarantined".into(),
+            from: Some("copying".into()),
+            to: Some("quarantined".into()),
             offsets: Some((17, 17)),
             reason: Some("too\nlarge".into()),
+            ..Told::default()
         };
         assert_eq!(
             line(&event),
             "    12  2026-11-21T15:43:32.271Z  a->b  orders-3  copying -> quarantined  at source offset 17: too large"
         );
-        let pause = Event {
+        let pause = Told {
             topic: None,
             partition: None,
-            kind: EventKind::Paused,
+            kind: "paused".into(),
             from: None,
             to: None,
             offsets: None,
@@ -169,5 +182,13 @@ mod tests {
             ..event
         };
         assert_eq!(line(&pause), "    12  2026-11-21T15:43:32.271Z  a->b  paused");
+        let of_a_later_version = Told {
+            kind: "moved\u{1b}[2J-on".into(),
+            ..pause
+        };
+        assert_eq!(
+            line(&of_a_later_version),
+            "    12  2026-11-21T15:43:32.271Z  a->b  moved [2J-on"
+        );
     }
 }

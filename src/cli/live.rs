@@ -24,6 +24,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// The table is drawn this often even if nothing has changed, which repairs what something else wrote over it.
 const REDRAW: Duration = Duration::from_secs(1);
 
+/// The pause between two looks at a status is so many times as long as the look takes, if many partitions make it long.
+const WORTH: u32 = 500;
+
 /// How long [`Live::stop`] waits for the last table. A status that hangs must not keep a process from ending.
 const STOP: Duration = Duration::from_secs(1);
 
@@ -32,6 +35,9 @@ const LINE_APART: Duration = Duration::from_secs(1);
 
 /// The longest pause between two lines on a flow that goes on changing between copying and caught up.
 const LINE_APART_MAX: Duration = Duration::from_secs(60);
+
+/// Tells the state of each flow, by name.
+pub type StatesFn = Arc<dyn Fn() -> Vec<(String, State)> + Send + Sync>;
 
 /// The screen, while there is a table on it.
 type SharedScreen = Arc<Mutex<Option<Screen>>>;
@@ -48,14 +54,14 @@ pub struct Live {
 
 impl Live {
     /// Begins to show what `source` says, on a thread of its own: a live table if standard output is a terminal that
-    /// can redraw, otherwise a line whenever the state of a flow has changed.
-    pub fn start(source: StatusFn) -> Live {
+    /// can redraw, otherwise a line whenever the state of a flow has changed. `states` says which state each flow is in.
+    pub fn start(source: StatusFn, states: StatesFn) -> Live {
         let ability = Ability::of_stdout();
         if ability.redraw {
             *lock(&SCREEN) = Some(Screen::of_process());
             Live::table(source, SCREEN.clone(), ability.color)
         } else {
-            Live::lines(source, io::stdout())
+            Live::lines(source, states, io::stdout())
         }
     }
 
@@ -89,9 +95,12 @@ impl Live {
                 shown_at: None,
                 color,
             };
+            let mut wait = TICK;
             loop {
-                let last = stop.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout);
+                let last = stop.recv_timeout(wait) != Err(RecvTimeoutError::Timeout);
+                let before = Instant::now();
                 let status = source();
+                wait = (before.elapsed() * WORTH).clamp(TICK, REDRAW);
                 match lock(&shared).as_mut() {
                     Some(screen) => table.show(&status, screen, last, Instant::now()),
                     None => return,
@@ -103,14 +112,17 @@ impl Live {
         })
     }
 
-    fn lines(source: StatusFn, mut out: impl Write + Send + 'static) -> Live {
+    fn lines(source: StatusFn, states: StatesFn, mut out: impl Write + Send + 'static) -> Live {
         Live::spawn(SharedScreen::default(), move |stop| {
             let mut changes = Changes::default();
             loop {
                 let last = stop.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout);
-                for line in changes.lines(&source(), Instant::now()) {
-                    // Standard output may be closed, which is no reason to end.
-                    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+                // The whole status is made only where something is to be said of it.
+                if last || changes.are_due(&states(), Instant::now()) {
+                    for line in changes.lines(&source(), Instant::now()) {
+                        // Standard output may be closed, which is no reason to end.
+                        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+                    }
                 }
                 if last {
                     return;
@@ -204,6 +216,15 @@ struct Said {
 }
 
 impl Changes {
+    /// Whether there is a line to write of any of these flows, or one to forget.
+    fn are_due(&self, states: &[(String, State)], now: Instant) -> bool {
+        states.len() != self.flows.len()
+            || states.iter().any(|(name, state)| {
+                let said = self.flows.get(name);
+                said.is_none_or(|said| said.is_over(*state, now))
+            })
+    }
+
     /// A line for each flow whose state is another than the one last written.
     ///
     /// A flow with a trickle of records changes between copying and caught up all the time. Such lines become rarer,
@@ -215,13 +236,11 @@ impl Changes {
         for flow in &status.flows {
             let mut pause = LINE_APART;
             if let Some(said) = self.flows.get(&flow.name) {
-                let since = now.saturating_duration_since(said.at);
-                let usual = said.state.is_healthy() && flow.state.is_healthy();
-                let wait = if usual { said.pause } else { LINE_APART };
-                if said.state == flow.state || since < wait {
+                if !said.is_over(flow.state, now) {
                     continue;
                 }
-                if usual && since < LINE_APART_MAX {
+                let since = now.saturating_duration_since(said.at);
+                if said.is_usual(flow.state) && since < LINE_APART_MAX {
                     pause = (said.pause * 2).min(LINE_APART_MAX);
                 }
             }
@@ -236,6 +255,23 @@ impl Changes {
             );
         }
         lines
+    }
+}
+
+impl Said {
+    /// Whether this is a state that flows with a trickle of records are in now and then.
+    fn is_usual(&self, state: State) -> bool {
+        self.state.is_healthy() && state.is_healthy()
+    }
+
+    /// Whether it is time to say that the state is another one.
+    fn is_over(&self, state: State, now: Instant) -> bool {
+        let wait = if self.is_usual(state) {
+            self.pause
+        } else {
+            LINE_APART
+        };
+        self.state != state && now.saturating_duration_since(self.at) >= wait
     }
 }
 
@@ -461,7 +497,7 @@ mod tests {
             after 3 s: flow primary->standby: caught-up
             after 8 s: flow primary->standby: copying, 12,345 records behind, 1.7 s
             after 17 s: flow primary->standby: caught-up
-            after 30 s: flow primary->standby: waiting, ≥ 120 (unknown for 12 s) records behind, 16 s: primary cannot be reached: connection refused
+            after 30 s: flow primary->standby: waiting, lag unknown for 12 s, at least 120 records, 16 s: primary cannot be reached: connection refused
             after 31 s: flow primary->standby: caught-up
             after 100 s: flow primary->standby: copying, 12,345 records behind, 1.7 s
             after 101 s: flow primary->standby: caught-up
@@ -483,7 +519,8 @@ mod tests {
         }
         let out = Shared::default();
         let (_, source) = source_of(samples::truncated());
-        Live::lines(source, out.clone()).stop();
+        let states: StatesFn = Arc::new(|| vec![("primary->standby".to_owned(), State::Recreated)]);
+        Live::lines(source, states, out.clone()).stop();
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
         assert!(
             text.starts_with("flow primary->standby: recreated, 5,000 records behind"),

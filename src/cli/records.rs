@@ -15,12 +15,16 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::args::{ConsumeArgs, ProduceArgs};
 use super::exit;
+use super::text::{clean, fit};
 
 /// How long a cluster may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much longer is waited for the word that a record was given up.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// So many characters are shown of a line that cannot be taken.
+const LINE_SHOWN: usize = 60;
 
 /// How long a read waits before it looks for a reason to end.
 const TICK: Duration = Duration::from_millis(100);
@@ -137,9 +141,13 @@ fn produce(options: &ProduceArgs, input: impl BufRead) -> anyhow::Result<u64> {
         .create_with_context(Heard::default())
         .context("make a producer")?;
     let mut records = 0;
-    for line in input.split(b'\n') {
+    let mut refused = None;
+    for (number, line) in (1_u64..).zip(input.split(b'\n')) {
         let line = line.context("read standard input")?;
-        let (key, value) = split(&line, options.key_separator.as_deref());
+        let Some((key, value)) = split(&line, options.key_separator.as_deref()) else {
+            refused = Some((number, line));
+            break;
+        };
         loop {
             let mut record = BaseRecord::<[u8], [u8]>::to(&options.topic).payload(value);
             if let Some(key) = key {
@@ -167,21 +175,28 @@ fn produce(options: &ProduceArgs, input: impl BufRead) -> anyhow::Result<u64> {
         }
     }
     heard.outcome(options, records)?;
+    if let Some((number, line)) = refused {
+        // What came before it was written, and nothing of what comes after it.
+        let separator = options.key_separator.as_deref().unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        let line = fit(&clean(&line), LINE_SHOWN).into_owned();
+        bail!(
+            "line {number} has no key separator {separator:?}: {line:?}; the lines before it were written, it and what follows were not"
+        );
+    }
     Ok(records)
 }
 
-fn split<'l>(line: &'l [u8], separator: Option<&str>) -> (Option<&'l [u8]>, &'l [u8]) {
+/// Key and value of a line; `None` if it lacks the separator that it should have.
+fn split<'l>(line: &'l [u8], separator: Option<&str>) -> Option<(Option<&'l [u8]>, &'l [u8])> {
     let separator = separator.map(str::as_bytes).unwrap_or_default();
     if separator.is_empty() {
-        return (None, line);
+        return Some((None, line));
     }
-    match line
+    let at = line
         .windows(separator.len())
-        .position(|window| window == separator)
-    {
-        Some(at) => (Some(&line[..at]), &line[at + separator.len()..]),
-        None => (None, line),
-    }
+        .position(|window| window == separator)?;
+    Some((Some(&line[..at]), &line[at + separator.len()..]))
 }
 
 /// Each record becomes a line of `output`, until `ended`.
@@ -266,9 +281,9 @@ mod tests {
 
     #[test]
     fn a_line_is_a_value_unless_a_separator_makes_it_key_and_value() {
-        assert_eq!(split(b"a:b:c", None), (None, &b"a:b:c"[..]));
-        assert_eq!(split(b"a:b:c", Some(":")), (Some(&b"a"[..]), &b"b:c"[..]));
-        assert_eq!(split(b"abc", Some(":")), (None, &b"abc"[..]));
-        assert_eq!(split(b":abc", Some(":")), (Some(&b""[..]), &b"abc"[..]));
+        assert_eq!(split(b"a:b:c", None), Some((None, &b"a:b:c"[..])));
+        assert_eq!(split(b"a:b:c", Some(":")), Some((Some(&b"a"[..]), &b"b:c"[..])));
+        assert_eq!(split(b"abc", Some(":")), None);
+        assert_eq!(split(b":abc", Some(":")), Some((Some(&b""[..]), &b"abc"[..])));
     }
 }

@@ -59,7 +59,10 @@ pub async fn run(file: &Path, topology: &Topology, open_control: bool) -> anyhow
     };
     let http = http::serve(listener, sources, http_stop.clone());
     Live::print(&announcement(file, topology, &clusters, listening_at));
-    let live = Live::start(status);
+    let live = {
+        let daemon = daemon.clone();
+        Live::start(status, Arc::new(move || daemon.states()))
+    };
 
     let stop = signals.next().await;
     tracing::info!(

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::text::{clip, visible_width};
 
-/// The width that is assumed where there is no terminal to ask.
-pub const WIDTH_WITHOUT_TERMINAL: usize = 100;
+/// The width that is assumed where a terminal does not tell its own.
+const WIDTH_OF_TERMINAL: usize = 100;
+
+/// What does not go to a terminal is not made to fit: whoever reads it wants all of it. No line is as long as this.
+pub const WIDTH_WITHOUT_TERMINAL: usize = 1 << 20;
 
 /// After a line above it, the table is drawn again at once, unless it was drawn less than this ago: a burst of lines
 /// must not become a burst of tables. Whoever draws regularly draws it then.
@@ -50,8 +53,15 @@ impl Ability {
     }
 }
 
-/// The size of the terminal that standard output is. `COLUMNS` and `LINES` take precedence over what it says itself.
+/// The size of the terminal that standard output is. `COLUMNS` and `LINES` take precedence over what it says itself; where it is no terminal,
+/// they are about another one.
 pub fn stdout_size() -> Size {
+    if !std::io::stdout().is_terminal() {
+        return Size {
+            width: WIDTH_WITHOUT_TERMINAL,
+            height: usize::MAX,
+        };
+    }
     let asked = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
     let env = |name| std::env::var(name).ok();
     size_of(
@@ -71,7 +81,7 @@ fn size_of(columns: Option<&str>, lines: Option<&str>, asked: Option<(usize, usi
     Size {
         width: set(columns)
             .or((width > 0).then_some(width))
-            .unwrap_or(WIDTH_WITHOUT_TERMINAL),
+            .unwrap_or(WIDTH_OF_TERMINAL),
         height: set(lines).or((height > 0).then_some(height)).unwrap_or(24),
     }
 }

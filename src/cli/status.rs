@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use super::Failure;
 use super::rates::Rates;
 use super::screen::{Ability, Screen, stdout_size};
+use super::text::clean;
 use super::view::{self, Layout};
 use crate::observe::client::fetch_status;
-use crate::observe::status::{Status, StatusSource};
+use crate::observe::status::{FlowStatus, Status, StatusSource};
 
 /// Where a daemon listens unless its file says otherwise.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -72,6 +74,26 @@ pub fn url_of(listen: SocketAddr) -> String {
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
     format!("http://{}", SocketAddr::new(ip, listen.port()))
+}
+
+/// The flow of this name.
+///
+/// # Errors
+/// If there is none, which says which there are.
+pub(super) fn the_flow<'s>(name: &str, status: &'s Status) -> Result<&'s FlowStatus, Failure> {
+    if let Some(flow) = status.flows.iter().find(|flow| flow.name == name) {
+        return Ok(flow);
+    }
+    let names: Vec<&str> = status.flows.iter().map(|flow| flow.name.as_str()).collect();
+    let message = match names[..] {
+        [] => format!("there is no flow {name}: there are no flows"),
+        _ => format!("there is no flow {name}; there are: {}", names.join(", ")),
+    };
+    let message = clean(&message).into_owned();
+    Err(Failure {
+        code: EXIT_USAGE,
+        message,
+    })
 }
 
 /// Runs the command and returns its exit code. `from_clusters` is there if a topology file was given.
@@ -154,10 +176,7 @@ impl Asker<'_, '_> {
         for note in notes {
             writeln!(err, "note: {note}")?;
         }
-        if let Err(problem) = self.narrow(&mut status) {
-            writeln!(err, "{problem}")?;
-            return Ok(EXIT_USAGE);
-        }
+        self.narrow(&mut status)?;
         match self.options.output {
             Output::Json => {
                 serde_json::to_writer_pretty(&mut *out, &status).map_err(io::Error::from)?;
@@ -173,17 +192,11 @@ impl Asker<'_, '_> {
     }
 
     /// Leaves only the flow that was asked for, and its clusters.
-    fn narrow(&self, status: &mut Status) -> Result<(), String> {
+    fn narrow(&self, status: &mut Status) -> Result<(), Failure> {
         let Some(name) = &self.options.flow else {
             return Ok(());
         };
-        let Some(flow) = status.flows.iter().find(|flow| flow.name == *name).cloned() else {
-            let names: Vec<&str> = status.flows.iter().map(|flow| flow.name.as_str()).collect();
-            return Err(match names[..] {
-                [] => format!("there is no flow {name}: there are no flows"),
-                _ => format!("there is no flow {name}; there are: {}", names.join(", ")),
-            });
-        };
+        let flow = the_flow(name, status)?.clone();
         status
             .clusters
             .retain(|cluster| cluster.alias == flow.source || cluster.alias == flow.target);
@@ -217,7 +230,7 @@ impl Asker<'_, '_> {
                 color: ability.color,
                 partitions: self.options.partitions,
             };
-            let (mut lines, code) = self.look(&mut rates, layout).await;
+            let mut lines = self.look(&mut rates, layout).await?;
             match &mut screen {
                 Some(screen) => {
                     view::cut_to_height(&mut lines, width, screen.room().height);
@@ -225,38 +238,33 @@ impl Asker<'_, '_> {
                 }
                 None => print_block(&mut io::stdout(), &lines, self.options.output)?,
             }
-            if code != EXIT_OK {
-                return Ok(code);
-            }
         }
     }
 
     /// One look of `watch`. That nobody answers is something to see, too: the daemon may come back.
-    async fn look(&self, rates: &mut Rates, layout: Layout) -> (Vec<String>, u8) {
+    async fn look(&self, rates: &mut Rates, layout: Layout) -> Result<Vec<String>, Failure> {
         let (mut status, notes) = match self.ask().await {
             Ok(answer) => answer,
             Err(error) => {
                 let json = serde_json::json!({ "error": format!("{error:#}") }).to_string();
-                return match self.options.output {
-                    Output::Json => (vec![json], EXIT_OK),
-                    Output::Human => (super::text::wrap(&format!("{error:#}"), layout.width, 0), EXIT_OK),
-                };
+                return Ok(match self.options.output {
+                    Output::Json => vec![json],
+                    Output::Human => super::text::wrap(&format!("{error:#}"), layout.width, 0),
+                });
             }
         };
-        if let Err(problem) = self.narrow(&mut status) {
-            return (vec![problem], EXIT_USAGE);
-        }
+        self.narrow(&mut status)?;
         rates.note(&status);
-        match self.options.output {
-            Output::Json => (vec![serde_json::to_string(&status).unwrap_or_default()], EXIT_OK),
+        Ok(match self.options.output {
+            Output::Json => vec![serde_json::to_string(&status).unwrap_or_default()],
             Output::Human => {
                 let mut lines = view::full(&status, rates, layout);
                 for note in notes {
                     lines.extend(super::text::wrap(&format!("note: {note}"), layout.width, 0));
                 }
-                (lines, EXIT_OK)
+                lines
             }
-        }
+        })
     }
 }
 

@@ -19,6 +19,9 @@ pub const PARTITIONS_SHOWN: usize = 12;
 /// Topics that are left out, shown of each flow.
 const LEFT_OUT_SHOWN: usize = 3;
 
+/// Deleted topics shown of each flow, the last ones.
+const DELETED_SHOWN: usize = 5;
+
 /// Partitions shown of each flow in the live table, and only those in trouble.
 const LIVE_PARTITIONS_SHOWN: usize = 4;
 
@@ -104,16 +107,21 @@ pub fn flow_line(flow: &FlowStatus, now_ms: i64) -> String {
             line += ", nothing to copy";
         }
     } else {
-        let noun = if flow.lag.known && flow.lag.records == 1 {
+        let noun = if flow.lag.records == 1 {
             "record"
         } else {
             "records"
         };
-        line += &format!(
-            ", {} {noun} behind",
-            lag_records(&flow.lag, flow.was_ever_known(), now_ms)
-        );
-        line += &format!(", {}", duration(flow.lag.seconds));
+        line += &match flow.lag.known {
+            true => format!(", {} {noun} behind", thousands(flow.lag.records)),
+            false => format!(", lag {}", unknown(&flow.lag, now_ms)),
+        };
+        if !flow.lag.known && flow.lag.records > 0 && flow.was_ever_known() {
+            line += &format!(", at least {} {noun}", thousands(flow.lag.records));
+        }
+        if flow.lag.known || flow.lag.seconds > 0.0 {
+            line += &format!(", {}", lag_time(&flow.lag));
+        }
     }
     if let Some(reason) = &flow.reason {
         line += &format!(": {reason}");
@@ -126,16 +134,28 @@ fn lag_records(lag: &Lag, ever_known: bool, now_ms: i64) -> String {
     if lag.known {
         return thousands(lag.records);
     }
-    let for_how_long = match lag.unknown_since_ms {
+    // What was last known to be missing is still missing, whatever came on top of it.
+    if ever_known && lag.records > 0 {
+        format!("≥ {} ({})", thousands(lag.records), unknown(lag, now_ms))
+    } else {
+        unknown(lag, now_ms)
+    }
+}
+
+fn unknown(lag: &Lag, now_ms: i64) -> String {
+    match lag.unknown_since_ms {
         Some(since) => format!("unknown for {}", duration(seconds_since(since, now_ms))),
         None => "unknown".to_string(),
-    };
-    // What was last known to be missing is still missing, whatever came on top of it.
-    if ever_known {
-        format!("≥ {} ({for_how_long})", thousands(lag.records))
-    } else {
-        for_how_long
     }
+}
+
+/// `16 s`, `unknown`, or `≥ 16 s` where nobody knows how long the oldest missing record was there before it was seen.
+fn lag_time(lag: &Lag) -> String {
+    if !lag.known && lag.seconds == 0.0 {
+        return "unknown".to_string();
+    }
+    let time = duration(lag.seconds);
+    if lag.at_least { format!("≥ {time}") } else { time }
 }
 
 fn lag_paint(lag: &Lag) -> Paint {
@@ -281,7 +301,7 @@ fn flow_table(status: &Status, rates: &Rates, layout: Layout) -> Vec<String> {
             since(flow.since_ms, status),
             Cell::from(thousands(flow.partitions.len() as u64)),
             Cell::new(lag, lag_paint(&flow.lag)),
-            Cell::new(duration(flow.lag.seconds), lag_paint(&flow.lag)),
+            Cell::new(lag_time(&flow.lag), lag_paint(&flow.lag)),
             // Only a daemon counts what it copies.
             Cell::from(match status.source {
                 StatusSource::Daemon => thousands(flow.records_total),
@@ -333,7 +353,7 @@ fn partition_table(status: &Status, partitions: &[&PartitionStatus], layout: Lay
                 lag_records(lag, partition.was_ever_known(), status.at_ms),
                 lag_paint(lag),
             ),
-            Cell::new(duration(lag.seconds), lag_paint(lag)),
+            Cell::new(lag_time(lag), lag_paint(lag)),
             count_cell(partition.gap_records_total, Paint::Bad),
             count_cell(partition.errors_total, Paint::Warn),
             Cell::from(if elsewhere { "another" } else { "" }),
@@ -372,7 +392,8 @@ fn fitted(text: &str, paint: Paint, layout: Layout) -> String {
 
 /// A flow's partitions and the topics that it leaves out, under its name; nothing if there are neither.
 fn flow_lines(status: &Status, flow: &FlowStatus, layout: Layout) -> Vec<String> {
-    if flow.partitions.is_empty() && flow.left_out.is_empty() && flow.pauses.is_empty() {
+    let nothing_else = flow.left_out.is_empty() && flow.pauses.is_empty() && flow.deleted.is_empty();
+    if flow.partitions.is_empty() && nothing_else {
         return Vec::new();
     }
     let mut partitions: Vec<&PartitionStatus> = flow.partitions.iter().collect();
@@ -384,6 +405,7 @@ fn flow_lines(status: &Status, flow: &FlowStatus, layout: Layout) -> Vec<String>
         lines.push(more(&partitions[shown..], layout));
     }
     lines.extend(pause_lines(flow, status.at_ms, layout));
+    lines.extend(deleted_lines(flow, status.at_ms, layout));
     lines.extend(left_out_lines(flow, layout));
     lines
 }
@@ -420,27 +442,78 @@ fn more(partitions: &[&PartitionStatus], layout: Layout) -> String {
 /// The reasons that a table had no room for, in full: they are what a person came for.
 fn cut_reasons(status: &Status, lines: &[String], layout: Layout) -> Vec<String> {
     let clusters = status.clusters.iter().map(|cluster| &cluster.reason);
-    let flows = status.flows.iter().map(|flow| &flow.reason);
+    // A flow's reason is often that of a partition, with its name in front: it is enough to read it once.
+    let own = status
+        .flows
+        .iter()
+        .filter(|flow| !says_what_a_partition_says(flow));
+    let flows = own.map(|flow| &flow.reason);
     let partitions = status
         .flows
         .iter()
         .flat_map(|flow| flow.partitions.iter().map(|partition| &partition.reason));
-    let mut said: Vec<Cow<'_, str>> = Vec::new();
-    let mut cut = Vec::new();
+    let mut different: Vec<Cow<'_, str>> = Vec::new();
     for reason in clusters.chain(flows).chain(partitions).flatten() {
         let reason = clean(reason);
-        if said.len() < REASONS_SHOWN && !said.contains(&reason) {
-            if !lines.iter().any(|line| line.contains(reason.as_ref())) {
-                cut.extend(wrap(&reason, layout.width, 2));
-            }
-            said.push(reason);
+        if different.len() < REASONS_SHOWN && !different.contains(&reason) {
+            different.push(reason);
         }
+    }
+    let within = |reason: &str, line: &str| line.contains(reason);
+    different.retain(|reason| !lines.iter().any(|line| within(reason, line)));
+    let is_repeated = |reason: &Cow<'_, str>| {
+        let others = different.iter().filter(|other| other.len() > reason.len());
+        others.into_iter().any(|other| within(reason, other))
+    };
+    let mut cut = Vec::new();
+    for reason in different.iter().filter(|reason| !is_repeated(reason)) {
+        cut.extend(wrap(reason, layout.width, 2));
     }
     if !cut.is_empty() {
         let title = fitted("REASONS IN FULL", Paint::Dim, layout);
         cut.splice(0..0, [String::new(), title]);
     }
     cut
+}
+
+/// Whether the reason of a flow is that of one of its partitions.
+fn says_what_a_partition_says(flow: &FlowStatus) -> bool {
+    let Some(reason) = &flow.reason else { return false };
+    let mut partitions = flow.partitions.iter();
+    partitions.any(|partition| {
+        let name = format!("{}-{}", partition.topic, partition.partition);
+        let of_it = partition.reason.as_deref();
+        of_it.is_some_and(|of_it| reason.starts_with(&name) && reason.ends_with(&format!(": {of_it}")))
+    })
+}
+
+/// The topics that were deleted on the source.
+fn deleted_lines(flow: &FlowStatus, now_ms: i64, layout: Layout) -> Vec<String> {
+    let shown = flow.deleted.iter().rev().take(DELETED_SHOWN);
+    let mut lines: Vec<String> = shown
+        .map(|deleted| {
+            let ago = duration(seconds_since(deleted.at_ms, now_ms).floor());
+            let without = match deleted.missing {
+                0 => String::new(),
+                missing => format!(
+                    ", without {} source offsets that were not copied yet",
+                    thousands(missing)
+                ),
+            };
+            format!(
+                "  deleted on {}: {}, {ago} ago; its mirror {} is kept{without}",
+                flow.source, deleted.topic, deleted.target_topic
+            )
+        })
+        .collect();
+    if flow.deleted.len() > DELETED_SHOWN {
+        let more = flow.deleted.len() - DELETED_SHOWN;
+        lines.push(format!("  deleted on {}: … and {more} more topics", flow.source));
+    }
+    lines
+        .iter()
+        .map(|line| fitted(&clean(line), Paint::Dim, layout))
+        .collect()
 }
 
 fn left_out_lines(flow: &FlowStatus, layout: Layout) -> Vec<String> {

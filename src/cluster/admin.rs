@@ -17,8 +17,13 @@ use super::native::admin as native;
 use super::native::{OffsetSpec, PartitionOffset, TopicDescription};
 use super::{Cluster, ClusterError, offsets};
 
+mod by_wire;
+
 /// How long one call may take before the cluster counts as away.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What [`Admin::topic_configs`] tells of a topic also where it is not set on the topic itself.
+pub const EFFECTIVE_CONFIGS: [&str; 1] = ["max.message.bytes"];
 
 /// How long the question for offsets may take: it is asked every second.
 const OFFSETS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -43,6 +48,8 @@ pub struct TopicListing {
     pub name: String,
     /// How many partitions it has.
     pub partitions: usize,
+    /// Its id as clients write it, if the cluster was asked by our own client and its brokers give ids.
+    pub id: Option<String>,
 }
 
 /// A topic to create.
@@ -91,7 +98,7 @@ impl Admin {
         })
     }
 
-    /// Offsets are asked for by this client from here on.
+    /// Topics, their configs and offsets are asked for by this client from here on.
     pub fn with_wire(mut self, client: Client) -> Admin {
         self.wire = Some(client);
         self
@@ -118,6 +125,9 @@ impl Admin {
 
     /// All topics, by name.
     pub async fn topics(&self) -> Result<Vec<TopicListing>, ClusterError> {
+        if let Some(client) = &self.wire {
+            return self.topics_by_wire(client).await;
+        }
         self.blocking("list topics", |client| {
             let metadata = client.inner().fetch_metadata(None, CALL_TIMEOUT)?;
             let mut topics: Vec<_> = metadata
@@ -127,6 +137,7 @@ impl Admin {
                 .map(|topic| TopicListing {
                     name: topic.name().to_string(),
                     partitions: topic.partitions().len(),
+                    id: None,
                 })
                 .collect();
             topics.sort_by(|a, b| a.name.cmp(&b.name));
@@ -166,6 +177,7 @@ impl Admin {
         self.blocking("list offsets", move |client| {
             let wanted: Vec<(&str, i32)> = partitions.iter().map(|(topic, p)| (topic.as_str(), *p)).collect();
             let offsets = native::list_offsets(client, &wanted, spec, OFFSETS_TIMEOUT)?;
+            let offsets: Vec<_> = offsets.into_iter().map(offsets::checked).collect();
             // Where not one partition was answered, it is the cluster that is away.
             let failed = offsets
                 .iter()
@@ -179,35 +191,6 @@ impl Admin {
             }
         })
         .await
-    }
-
-    async fn offsets_by_wire(
-        &self,
-        client: &Client,
-        partitions: Vec<(String, i32)>,
-        spec: OffsetSpec,
-    ) -> Result<Vec<PartitionOffset>, ClusterError> {
-        let away = |reason: String| {
-            self.cluster.failed(&reason);
-            ClusterError {
-                cluster: self.cluster.alias.clone(),
-                call: "list offsets".into(),
-                reason,
-                away: true,
-            }
-        };
-        let found = tokio::time::timeout(OFFSETS_TIMEOUT, offsets::list(client, partitions, spec)).await;
-        let found = found.map_err(|_| away(format!("no answer within {} s", OFFSETS_TIMEOUT.as_secs())))?;
-        let failed = |(found, _): &&(PartitionOffset, _)| {
-            found.offset.as_ref().is_err_and(|code| is_away(Some(*code)))
-        };
-        // Where not one partition was answered, it is the cluster that is away.
-        if !found.is_empty() && found.iter().filter(failed).count() == found.len() {
-            let reason = found.into_iter().find_map(|(_, reason)| reason);
-            return Err(away(reason.unwrap_or_else(|| "no broker answers".into())));
-        }
-        self.cluster.answered();
-        Ok(found.into_iter().map(|(found, _)| found).collect())
     }
 
     /// How many members a consumer group has now.
@@ -239,8 +222,11 @@ impl Admin {
         Ok(offsets)
     }
 
-    /// The configuration of topics, every key of it.
+    /// The configuration of topics: every key that is set on the topic, and of the others at least those that are named in [`EFFECTIVE_CONFIGS`].
     pub async fn topic_configs(&self, topics: &[String]) -> Result<TopicConfigs, ClusterError> {
+        if let Some(client) = &self.wire {
+            return self.topic_configs_by_wire(client, topics).await;
+        }
         let resources: Vec<ResourceSpecifier<'_>> = topics
             .iter()
             .map(|topic| ResourceSpecifier::Topic(topic))

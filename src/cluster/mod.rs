@@ -127,6 +127,12 @@ impl Cluster {
         self.lock().clone()
     }
 
+    /// Whether the last call succeeded, or none was made so far.
+    pub fn is_there(&self) -> bool {
+        let reach = self.lock();
+        reach.reachable || reach.reason.is_none()
+    }
+
     /// Note that a call succeeded.
     pub fn answered(&self) {
         let mut reach = self.lock();

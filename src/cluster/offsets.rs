@@ -1,12 +1,14 @@
 //! Offsets of many partitions by our own client: one request to each leader. A flow asks for them every second, and a cluster may have
 //! thousands of partitions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use heliostat_wire::ErrorCode;
 use heliostat_wire::client::{Client, Error, Lane};
-use heliostat_wire::message::ListOffsetsRequest;
-use heliostat_wire::message::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
+use heliostat_wire::message::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopic,
+};
+use heliostat_wire::message::{ListOffsetsRequest, ListOffsetsResponse};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 use tokio::task::JoinSet;
@@ -19,6 +21,15 @@ const LANE: Lane = Lane(50);
 /// Only what is committed counts, up to the last stable offset.
 const READ_COMMITTED: i8 = 1;
 
+/// No log comes to an offset beyond this one: a larger number was not counted by anyone. Two of them can be added.
+pub const OFFSET_MAX: i64 = i64::MAX / 2;
+
+/// Whether a number can be an offset of a log, or the place after its last one. What a broker answers, and what lies in a topic that
+/// others may write to, is looked at with this before anything is reckoned with it.
+pub fn is_offset(number: i64) -> bool {
+    (0..=OFFSET_MAX).contains(&number)
+}
+
 /// What was found of each partition, in no order. A partition that fails does so alone.
 pub(super) async fn list(
     client: &Client,
@@ -26,7 +37,45 @@ pub(super) async fn list(
     spec: OffsetSpec,
 ) -> Vec<(PartitionOffset, Option<String>)> {
     let mut found = Vec::with_capacity(partitions.len());
-    let mut by_node: BTreeMap<i32, Vec<Asked>> = BTreeMap::new();
+    let (by_node, not_led) = by_leader(client, partitions).await;
+    let not_led = not_led.into_iter();
+    found.extend(not_led.map(|(topic, partition, error)| failed(topic, partition, &error)));
+    let mut questions = JoinSet::new();
+    for (node, asked) in by_node {
+        let client = client.clone();
+        questions.spawn(async move { ask(&client, node, asked, spec).await });
+    }
+    while let Some(Ok(answered)) = questions.join_next().await {
+        found.extend(answered);
+    }
+    found
+}
+
+/// The partitions whose leaders tell their offsets. Unlike in [`list`] no leader is taken to be another one because it does not.
+pub(super) async fn which_are_there(
+    client: &Client,
+    partitions: Vec<(String, i32)>,
+) -> HashSet<(String, i32)> {
+    let mut there = HashSet::new();
+    let (by_node, _) = by_leader(client, partitions).await;
+    for (node, asked) in by_node {
+        let partitions = asked.iter().map(|asked| (asked.topic.as_str(), asked.partition));
+        let request = question(partitions, OffsetSpec::LatestCommitted);
+        let Ok(answer) = client.to(node, LANE, request).await else {
+            continue;
+        };
+        let told = by_partition(&answer).into_iter();
+        let told = told.filter(|(_, told)| ErrorCode::from_code(told.error_code).is_none());
+        there.extend(told.map(|((topic, partition), _)| (topic.to_owned(), partition)));
+    }
+    there
+}
+
+type ByNode = BTreeMap<i32, Vec<Asked>>;
+
+/// Partitions by the node that leads them, and those of which nobody knows who does.
+async fn by_leader(client: &Client, partitions: Vec<(String, i32)>) -> (ByNode, Vec<(String, i32, Error)>) {
+    let (mut by_node, mut not_led) = (ByNode::new(), Vec::new());
     let mut looked_up = JoinSet::new();
     for (topic, partition) in partitions {
         if let Some(leader) = client.cached_leader(&topic, partition) {
@@ -52,18 +101,10 @@ pub(super) async fn list(
                 partition,
                 epoch: leader.epoch,
             }),
-            Err(error) => found.push(failed(topic, partition, &error)),
+            Err(error) => not_led.push((topic, partition, error)),
         }
     }
-    let mut questions = JoinSet::new();
-    for (node, asked) in by_node {
-        let client = client.clone();
-        questions.spawn(async move { ask(&client, node, asked, spec).await });
-    }
-    while let Some(Ok(answered)) = questions.join_next().await {
-        found.extend(answered);
-    }
-    found
+    (by_node, not_led)
 }
 
 /// A partition, and the epoch of the leader that is asked.
@@ -79,29 +120,8 @@ async fn ask(
     asked: Vec<Asked>,
     spec: OffsetSpec,
 ) -> Vec<(PartitionOffset, Option<String>)> {
-    let timestamp = match spec {
-        OffsetSpec::Earliest => -2,
-        OffsetSpec::LatestCommitted => -1,
-    };
-    let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
-    for partition in &asked {
-        let wanted = ListOffsetsPartition {
-            partition_index: partition.partition,
-            timestamp,
-            ..Default::default()
-        };
-        topics.entry(&partition.topic).or_default().push(wanted);
-    }
-    let topics = topics.into_iter().map(|(name, partitions)| ListOffsetsTopic {
-        name: name.to_owned(),
-        partitions,
-    });
-    let request = ListOffsetsRequest {
-        replica_id: -1,
-        isolation_level: READ_COMMITTED,
-        topics: topics.collect(),
-        ..Default::default()
-    };
+    let partitions = asked.iter().map(|asked| (asked.topic.as_str(), asked.partition));
+    let request = question(partitions, spec);
     let answer = match client.to(node, LANE, request).await {
         Ok(answer) => answer,
         Err(error) => {
@@ -113,32 +133,80 @@ async fn ask(
             return asked.into_iter().map(failed).collect();
         }
     };
-    let mut answers = HashMap::new();
-    for topic in &answer.topics {
-        for partition in &topic.partitions {
-            answers.insert((topic.name.as_str(), partition.partition_index), partition);
-        }
-    }
+    let answers = by_partition(&answer);
     let outcome = |asked: Asked| {
         let answer = answers.get(&(asked.topic.as_str(), asked.partition));
         let code = answer.map_or(ErrorCode::UnknownServerError, |answer| {
             ErrorCode::from_code(answer.error_code)
         });
+        if code != ErrorCode::None {
+            client.stale_leader(&asked.topic, asked.partition, asked.epoch);
+        }
         let offset = match (code, answer) {
             (ErrorCode::None, Some(answer)) => Ok(answer.offset),
-            _ => {
-                client.stale_leader(&asked.topic, asked.partition, asked.epoch);
-                Err(rdkafka_code(Some(code)))
-            }
+            _ => Err(rdkafka_code(Some(code))),
         };
         let found = PartitionOffset {
             topic: asked.topic,
             partition: asked.partition,
             offset,
         };
-        (found, None)
+        (checked(found), None)
     };
     asked.into_iter().map(outcome).collect()
+}
+
+fn question<'a>(partitions: impl Iterator<Item = (&'a str, i32)>, spec: OffsetSpec) -> ListOffsetsRequest {
+    let timestamp = match spec {
+        OffsetSpec::Earliest => -2,
+        OffsetSpec::LatestCommitted => -1,
+    };
+    let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
+    for (topic, partition_index) in partitions {
+        topics.entry(topic).or_default().push(ListOffsetsPartition {
+            partition_index,
+            timestamp,
+            ..Default::default()
+        });
+    }
+    let topics = topics.into_iter().map(|(name, partitions)| ListOffsetsTopic {
+        name: name.to_owned(),
+        partitions,
+    });
+    ListOffsetsRequest {
+        replica_id: -1,
+        isolation_level: READ_COMMITTED,
+        topics: topics.collect(),
+        ..Default::default()
+    }
+}
+
+fn by_partition(answer: &ListOffsetsResponse) -> HashMap<(&str, i32), &ListOffsetsPartitionResponse> {
+    let topics = answer.topics.iter();
+    topics
+        .flat_map(|topic| {
+            let partitions = topic.partitions.iter();
+            partitions.map(|partition| ((topic.name.as_str(), partition.partition_index), partition))
+        })
+        .collect()
+}
+
+/// The same, where an offset that no log can have is an error of its partition. `ListOffsets` answers the question for a log's start or
+/// end with -1 only if the broker is not what it says, and with more than [`OFFSET_MAX`] never.
+pub(super) fn checked(mut found: PartitionOffset) -> PartitionOffset {
+    if let Ok(offset) = found.offset
+        && !is_offset(offset)
+    {
+        let (topic, partition) = (&found.topic, found.partition);
+        tracing::debug!(
+            topic,
+            partition,
+            offset,
+            "the broker gives an offset that cannot be"
+        );
+        found.offset = Err(RDKafkaErrorCode::BadMessage);
+    }
+    found
 }
 
 fn failed(topic: String, partition: i32, error: &Error) -> (PartitionOffset, Option<String>) {
@@ -154,4 +222,30 @@ fn failed(topic: String, partition: i32, error: &Error) -> (PartitionOffset, Opt
 pub fn rdkafka_code(code: Option<ErrorCode>) -> RDKafkaErrorCode {
     let known = code.and_then(|code| RDKafkaRespErr::try_from(i32::from(code.code())).ok());
     known.map_or(RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_that_no_log_can_have_is_an_error_of_its_partition() {
+        let of = |offset| {
+            let topic = "orders".to_owned();
+            checked(PartitionOffset {
+                topic,
+                partition: 3,
+                offset,
+            })
+            .offset
+        };
+        for offset in [0, 1, OFFSET_MAX] {
+            assert_eq!(of(Ok(offset)), Ok(offset));
+        }
+        for offset in [-1, -2, i64::MIN, OFFSET_MAX + 1, i64::MAX] {
+            assert_eq!(of(Ok(offset)), Err(RDKafkaErrorCode::BadMessage), "{offset}");
+        }
+        let refused = Err(RDKafkaErrorCode::NotLeaderForPartition);
+        assert_eq!(of(refused), refused, "what the broker refuses stays as it is");
+    }
 }

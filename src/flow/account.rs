@@ -3,6 +3,8 @@
 //! The position only moves when everything before it is on the target, so resuming there never loses a record. Which engine copies
 //! makes no difference here.
 
+mod held_up;
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +46,10 @@ struct Inner {
     lost_from: Option<i64>,
     batches: BatchCounts,
     ledger: Ledger,
+    /// Holes on the source in and before what is on its way: each will make a segment.
+    holes: usize,
+    /// Why the offset map could not be written, until it could be again.
+    unwritten: Option<String>,
 }
 
 struct InFlight {
@@ -53,6 +59,8 @@ struct InFlight {
     next: i64,
     timestamp: i64,
     bytes: u32,
+    /// Holes on the source, in it and before it.
+    holes: u32,
     /// What was done to it, if it is a batch.
     how: Option<How>,
     outcome: Outcome,
@@ -139,6 +147,8 @@ impl Account {
                 lost_from: None,
                 batches: BatchCounts::default(),
                 ledger: Ledger::default(),
+                holes: 0,
+                unwritten: None,
             }),
             in_flight_bytes: AtomicU64::new(0),
             records_total: AtomicU64::new(0),
@@ -233,6 +243,11 @@ impl Account {
         inner.ledger.moved |= inner.claim.is_some();
     }
 
+    /// The next facts state the position, whoever copies: nothing is on record of it.
+    pub fn state_beginning(&self) {
+        self.lock().ledger.moved = true;
+    }
+
     /// From here on nothing more is sent, even if the engine has not heard yet that it is to stop: once what is on its way has settled,
     /// the position is final.
     pub fn close(&self) {
@@ -247,6 +262,7 @@ impl Account {
             next: source + 1,
             timestamp,
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            holes: 0,
             how: None,
             outcome: Outcome::Pending,
         };
@@ -260,13 +276,14 @@ impl Account {
             next: ready.next,
             timestamp: ready.max_timestamp,
             bytes: u32::try_from(ready.size()).unwrap_or(u32::MAX),
+            holes: 0,
             how: Some(ready.how),
             outcome: Outcome::Pending,
         };
         self.enter(id, batch)
     }
 
-    fn enter(&self, id: u32, entry: InFlight) -> Option<u64> {
+    fn enter(&self, id: u32, mut entry: InFlight) -> Option<u64> {
         let mut inner = self.lock();
         // Who wakes up after a long sleep may have been replaced and forgotten: it claims anew first.
         if inner.copying != Some(id) || inner.lease.is_some_and(|lease| lease.is_over()) {
@@ -274,6 +291,8 @@ impl Account {
         }
         self.in_flight_bytes
             .fetch_add(u64::from(entry.bytes), Ordering::Relaxed);
+        entry.holes = inner.holes_of(&entry.runs);
+        inner.holes += entry.holes as usize;
         inner.in_flight.push_back(entry);
         Some(inner.first + inner.in_flight.len() as u64 - 1)
     }
@@ -354,6 +373,7 @@ impl Account {
             .iter()
             .all(|entry| entry.outcome != Outcome::Pending);
         inner.in_flight.clear();
+        inner.holes = 0;
         inner.failed = false;
         self.in_flight_bytes.fetch_sub(dropped, Ordering::Relaxed);
     }
@@ -407,11 +427,12 @@ impl Account {
         }
     }
 
-    /// Facts that the offset map does not hold yet; `None` if there are none. They count as written from here on: if writing fails,
-    /// [`Account::unwritten`] has to be told.
+    /// Facts that the offset map does not hold yet; `None` if there are none. What becomes of them has to be told: [`Account::written`], or
+    /// [`Account::unwritten`].
     pub fn take_facts(&self) -> Option<Facts> {
         let mut inner = self.lock();
-        let target_position = inner.target_position.unwrap_or(0);
+        // Where the mirror's records begin that count has to be known before anything is said of them.
+        let target_position = inner.target_position?;
         let blocks = inner.ledger.take(target_position)?;
         Some(Facts {
             position: inner.position,
@@ -420,11 +441,6 @@ impl Account {
             claim: inner.claim,
             epochs: inner.epochs.clone(),
         })
-    }
-
-    /// Facts that were taken did not get written.
-    pub fn unwritten(&self, facts: Facts) {
-        self.lock().ledger.put_back(facts.blocks);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -440,6 +456,13 @@ impl Inner {
         self.in_flight.back().map_or(self.position, |entry| entry.next)
     }
 
+    /// How many segments records make that are sent next, besides the one that they may go on.
+    fn holes_of(&self, runs: &RunList) -> u32 {
+        let is_behind_a_hole = runs.first() != Some(self.read_to());
+        let inside = runs.runs().len().saturating_sub(1);
+        u32::try_from(inside + usize::from(is_behind_a_hole)).unwrap_or(u32::MAX)
+    }
+
     /// There is nothing between what was sent last and this source offset.
     fn skip(&mut self, to: i64) {
         if to <= self.read_to() {
@@ -450,6 +473,7 @@ impl Inner {
             next: to,
             timestamp: -1,
             bytes: 0,
+            holes: 0,
             how: None,
             outcome: Outcome::Nothing,
         });
@@ -479,6 +503,7 @@ impl Inner {
                 }
             }
             self.position = entry.next;
+            self.holes = self.holes.saturating_sub(entry.holes as usize);
             self.in_flight.pop_front();
             self.first += 1;
         }

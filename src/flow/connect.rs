@@ -1,6 +1,6 @@
 //! Getting a flow on its feet: reach both clusters, make the map topic, read it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heliostat_wire::client::Client;
@@ -101,6 +101,7 @@ pub async fn connect(
         wire,
         places: Arc::new(Semaphore::new(CLAIMS_AT_ONCE)),
         claim_period,
+        settled: Mutex::default(),
     })
 }
 

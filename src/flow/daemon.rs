@@ -1,15 +1,17 @@
 //! All flows of a topology, running together.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::discover::Discovery;
 use super::{Flow, now_ms};
 use crate::cluster::{Cluster, ClusterError};
 use crate::observe::events::Events;
-use crate::observe::status::{ClusterStatus, Status, StatusSource};
+use crate::observe::status::{ClusterStatus, State, Status, StatusSource};
 use crate::topology::Topology;
 
 /// The clusters of a topology, in the order of the file, as everything in this process sees them.
@@ -17,6 +19,8 @@ use crate::topology::Topology;
 pub struct Fleet {
     clusters: Arc<[Arc<Cluster>]>,
     file: Arc<Path>,
+    /// What the flows that run in this process work with, by name.
+    running: Arc<Mutex<HashMap<String, Weak<Discovery>>>>,
 }
 
 impl Fleet {
@@ -28,7 +32,23 @@ impl Fleet {
         Fleet {
             clusters: topology.clusters.iter().map(cluster).collect(),
             file: topology.file.as_path().into(),
+            running: Arc::default(),
         }
+    }
+
+    /// A flow runs in this process, and works with this.
+    pub(super) fn note_running(&self, discovery: &Arc<Discovery>) {
+        let name = discovery.flow.name.clone();
+        self.running().insert(name, Arc::downgrade(discovery));
+    }
+
+    /// What a flow works with, if it runs in this process.
+    pub(super) fn running_flow(&self, name: &str) -> Option<Arc<Discovery>> {
+        self.running().get(name)?.upgrade()
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, Weak<Discovery>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The topology file.
@@ -137,6 +157,11 @@ impl Daemon {
             clusters: self.fleet.status(),
             flows: self.flows.iter().map(Flow::status).collect(),
         }
+    }
+
+    /// The state of each flow, by name.
+    pub fn states(&self) -> Vec<(String, State)> {
+        self.flows.iter().map(Flow::state).collect()
     }
 
     /// What has happened to the flows.

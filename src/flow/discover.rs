@@ -1,7 +1,7 @@
 //! Which topics a flow mirrors, now: found on the source, made on the target, and never one that would come back in a circle.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use heliostat_wire::client::Client;
@@ -9,7 +9,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::Semaphore;
 
 use super::mirror_topic;
-use crate::cluster::admin::{ConfigValue, TopicSpec, explain};
+use crate::cluster::admin::{ConfigValue, TopicListing, TopicSpec, explain};
 use crate::cluster::native::{OffsetSpec, TopicDescription};
 use crate::cluster::{Admin, ClusterError};
 use crate::observe::status::LeftOut;
@@ -79,6 +79,8 @@ pub struct Discovery {
     pub places: Arc<Semaphore>,
     /// After what time a claim of a partition is renewed.
     pub claim_period: Duration,
+    /// What the last look has seen, if it left nothing to do.
+    pub(super) settled: Mutex<Option<Seen>>,
 }
 
 /// What decides whether a topic that the patterns include is mirrored, and as what.
@@ -97,6 +99,26 @@ pub(super) struct Rules<'a> {
     pub target_maps: Option<&'a MapReader>,
 }
 
+/// Topics by name: how many partitions they have, where that is told, and their ids.
+type Described = HashMap<String, (Option<usize>, Option<String>)>;
+
+/// What a look has seen.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    on_source: Vec<TopicListing>,
+    on_target: Vec<TopicListing>,
+    /// How often the map topics of source and target have said where a topic comes from.
+    told: (u64, u64),
+}
+
+/// What came of making what was missing.
+struct Made {
+    /// Why some could not be made, by source topic.
+    problems: HashMap<String, String>,
+    /// Something was missing.
+    anything: bool,
+}
+
 /// A topic that is to be mirrored, on its way through discovery.
 struct Candidate {
     topic: String,
@@ -106,8 +128,8 @@ struct Candidate {
 }
 
 impl Discovery {
-    /// One look at both clusters. Creates mirror topics and partitions that are missing.
-    pub async fn look(&self) -> Result<Discovered, ClusterError> {
+    /// One look at both clusters. Creates mirror topics and partitions that are missing. None if all is as it was at the last look.
+    pub async fn look(&self) -> Result<Option<Discovered>, ClusterError> {
         let (on_source, on_target) = tokio::try_join!(self.source.topics(), self.target.topics())?;
         let source_topics = on_source.iter().map(|topic| topic.name.as_str());
         let target_topics = on_target.iter().map(|topic| topic.name.as_str());
@@ -115,6 +137,17 @@ impl Discovery {
             read_maps(&self.source, &self.source_maps, source_topics),
             read_maps(&self.target, &self.target_maps, target_topics)
         )?;
+        let seen = Seen {
+            on_source,
+            on_target,
+            told: (self.source_maps.told(), self.target_maps.told()),
+        };
+        if self.is_settled(&seen) {
+            return Ok(None);
+        }
+        let Seen {
+            on_source, on_target, ..
+        } = &seen;
         let mut found = Discovered::default();
         let mut candidates = Vec::new();
         for listing in on_source
@@ -133,8 +166,39 @@ impl Discovery {
             .iter()
             .map(|topic| (topic.name.as_str(), topic.partitions))
             .collect();
-        let problems = self.make(&candidates, &existing).await?;
-        self.finish(found, candidates, problems).await
+        let made = self.make(&candidates, &existing).await?;
+        let found = if self.wire.is_some() {
+            let on_target = match made.anything {
+                true => &self.target.topics().await?,
+                false => on_target,
+            };
+            let described = (described(on_source), described(on_target));
+            finish(found, candidates, made.problems, &described)
+        } else {
+            let described = self.describe(&candidates).await?;
+            finish(found, candidates, made.problems, &described)
+        };
+        self.settle(seen, &found, made.anything);
+        Ok(Some(found))
+    }
+
+    /// Whether nothing has changed since a look that left nothing to do.
+    fn is_settled(&self, seen: &Seen) -> bool {
+        let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        settled.as_ref() == Some(seen)
+    }
+
+    /// Remembers what was seen, if the next look has nothing to do where it sees the same. Only listings that tell the ids of topics show that
+    /// one was made again.
+    fn settle(&self, seen: Seen, found: &Discovered, has_made: bool) {
+        let is_whole = |mirror: &Mirror| {
+            let listed = &seen.on_source;
+            let found = listed.binary_search_by(|listing| listing.name.as_str().cmp(&mirror.topic));
+            mirror.problem.is_none() && found.is_ok_and(|index| listed[index].partitions == mirror.partitions)
+        };
+        let is_settled = self.wire.is_some() && !has_made && found.mirrors.values().all(is_whole);
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        *settled = is_settled.then_some(seen);
     }
 
     /// Whether a topic that the patterns include is mirrored, and as what.
@@ -161,7 +225,7 @@ impl Discovery {
         &self,
         candidates: &[Candidate],
         existing: &HashMap<&str, usize>,
-    ) -> Result<HashMap<String, String>, ClusterError> {
+    ) -> Result<Made, ClusterError> {
         // Where the data comes from is on record before the topic is there: a flow in the other direction that sees the topic also sees
         // that it is a mirror.
         let unknown = candidates.iter().filter(|candidate| {
@@ -184,16 +248,18 @@ impl Discovery {
             .iter()
             .filter(|candidate| !existing.contains_key(candidate.target_topic.as_str()))
             .collect();
+        let mut anything = !missing.is_empty();
         let mut problems = self.create(&missing).await?;
         for candidate in candidates {
             let too_few = existing
                 .get(candidate.target_topic.as_str())
                 .is_some_and(|&count| count < candidate.partitions);
+            anything |= too_few;
             if too_few && let Err(error) = self.grow(candidate).await {
                 problems.insert(candidate.topic.clone(), one_topic(error)?);
             }
         }
-        Ok(problems)
+        Ok(Made { problems, anything })
     }
 
     async fn create(&self, missing: &[&Candidate]) -> Result<HashMap<String, String>, ClusterError> {
@@ -264,13 +330,8 @@ impl Discovery {
         }
     }
 
-    /// The ids of both sides, and the partitions that are on both.
-    async fn finish(
-        &self,
-        mut found: Discovered,
-        candidates: Vec<Candidate>,
-        mut problems: HashMap<String, String>,
-    ) -> Result<Discovered, ClusterError> {
+    /// The ids and partitions of both sides.
+    async fn describe(&self, candidates: &[Candidate]) -> Result<(Described, Described), ClusterError> {
         let topics = candidates
             .iter()
             .map(|candidate| candidate.topic.clone())
@@ -302,33 +363,48 @@ impl Discovery {
                 away: false,
             });
         }
-        let by_name = |described: Vec<TopicDescription>| -> HashMap<_, _> {
-            described
-                .into_iter()
-                .map(|topic| (topic.name.clone(), topic))
+        let by_name = |described: Vec<TopicDescription>| -> Described {
+            let topics = described.into_iter();
+            topics
+                .map(|topic| (topic.name, (topic.partitions.ok(), topic.id)))
                 .collect()
         };
-        let (on_source, on_target) = (by_name(on_source), by_name(on_target));
-        for candidate in candidates {
-            let id = |side: &HashMap<String, TopicDescription>, name: &str| {
-                side.get(name).and_then(|topic| topic.id.clone())
-            };
-            let on_both = on_target
-                .get(&candidate.target_topic)
-                .and_then(|topic| topic.partitions.as_ref().ok().copied())
-                .map(|count| count.min(candidate.partitions));
-            let mirror = Mirror {
-                partitions: on_both.unwrap_or(0),
-                source_id: id(&on_source, &candidate.topic),
-                target_id: id(&on_target, &candidate.target_topic),
-                problem: problems.remove(&candidate.topic),
-                topic: candidate.topic.clone(),
-                target_topic: candidate.target_topic,
-            };
-            found.mirrors.insert(candidate.topic, mirror);
-        }
-        Ok(found)
+        Ok((by_name(on_source), by_name(on_target)))
     }
+}
+
+/// The same of topics that were listed with their ids.
+fn described(listed: &[TopicListing]) -> Described {
+    let topics = listed.iter();
+    topics
+        .map(|topic| (topic.name.clone(), (Some(topic.partitions), topic.id.clone())))
+        .collect()
+}
+
+/// The ids of both sides, and the partitions that are on both.
+fn finish(
+    mut found: Discovered,
+    candidates: Vec<Candidate>,
+    mut problems: HashMap<String, String>,
+    (on_source, on_target): &(Described, Described),
+) -> Discovered {
+    let id = |side: &Described, name: &str| side.get(name).and_then(|(_, id)| id.clone());
+    for candidate in candidates {
+        let on_both = on_target
+            .get(&candidate.target_topic)
+            .and_then(|(partitions, _)| *partitions)
+            .map(|count| count.min(candidate.partitions));
+        let mirror = Mirror {
+            partitions: on_both.unwrap_or(0),
+            source_id: id(on_source, &candidate.topic),
+            target_id: id(on_target, &candidate.target_topic),
+            problem: problems.remove(&candidate.topic),
+            topic: candidate.topic.clone(),
+            target_topic: candidate.target_topic,
+        };
+        found.mirrors.insert(candidate.topic, mirror);
+    }
+    found
 }
 
 impl Rules<'_> {

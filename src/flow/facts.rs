@@ -44,10 +44,10 @@ pub struct Beginning {
 pub fn take<'a>(partitions: impl Iterator<Item = &'a Mine>) -> Vec<Taken> {
     partitions
         .filter_map(|mine| {
-            let account = mine.account.clone()?;
+            let account = mine.account.as_ref()?;
             Some(Taken {
                 facts: account.take_facts()?,
-                account,
+                account: account.clone(),
                 mirror: mine.mirror.clone(),
                 partition: mine.partition,
             })
@@ -87,9 +87,10 @@ pub fn write(
     let queued = writer.blocks(&records);
     async move {
         let result = queued.await;
-        if result.is_err() {
-            for taken in taken {
-                taken.account.unwritten(taken.facts);
+        for taken in taken {
+            match &result {
+                Ok(()) => taken.account.written(&taken.facts),
+                Err(error) => taken.account.unwritten(taken.facts, &error.to_string()),
             }
         }
         result

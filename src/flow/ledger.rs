@@ -5,11 +5,21 @@ use heliostat_wire::convert::RunList;
 use crate::offsets::record::SEGMENTS_PER_BLOCK;
 use crate::offsets::segments::{self, Segment};
 
+/// Of no partition more blocks wait to be written than this, some 400 kB: with more, nothing of it is sent until the map has taken some.
+/// Facts are never forgotten, so copying has to wait where the map cannot be written. Only what comes with many holes makes so many
+/// between two writes; what is in step makes one.
+pub(super) const BLOCKS_WAITING_MAX: usize = 64;
+
+/// With so many it is time to write them, without waiting for the next beat.
+const BLOCKS_PRESSING: usize = BLOCKS_WAITING_MAX / 2;
+
 /// Segments on their way into the offset map, in blocks.
 #[derive(Default)]
 pub(super) struct Ledger {
     /// Full blocks that are not written.
     full: Vec<(i64, Vec<Segment>)>,
+    /// How many blocks are being written.
+    taken: usize,
     /// The block that still grows.
     pub(super) open: Vec<Segment>,
     grown: bool,
@@ -32,6 +42,10 @@ impl Ledger {
     }
 
     pub(super) fn push_run(&mut self, run: Segment) -> i64 {
+        // A mirror's log that has lost its end begins again before: within a block both sides ascend.
+        if self.open.last().is_some_and(|last| !run.is_behind(last)) {
+            self.close();
+        }
         segments::push(&mut self.open, run);
         self.grown = true;
         if self.open.len() > SEGMENTS_PER_BLOCK {
@@ -64,15 +78,35 @@ impl Ledger {
         }
         self.grown = false;
         self.moved = false;
+        self.taken += blocks.len();
         Some(blocks)
     }
 
+    /// So many of the blocks that were taken are written.
+    pub(super) fn written(&mut self, blocks: usize) {
+        self.taken = self.taken.saturating_sub(blocks);
+    }
+
     pub(super) fn put_back(&mut self, mut blocks: Vec<(i64, Vec<Segment>)>) {
+        self.written(blocks.len());
         self.moved = true;
         self.grown |= !self.open.is_empty();
         let open = self.open.first().map(|first| first.target);
-        blocks.retain(|(id, segments)| !segments.is_empty() && Some(*id) != open);
+        // What has grown meanwhile says all that was said before.
+        let full = &self.full;
+        let is_newer = |id: i64| Some(id) == open || full.iter().any(|(newer, _)| *newer == id);
+        blocks.retain(|(id, segments)| !segments.is_empty() && !is_newer(*id));
         blocks.append(&mut self.full);
         self.full = blocks;
+    }
+
+    /// Whether nothing more may come until some of it is written. `coming` segments are on their way already.
+    pub(super) fn is_full(&self, coming: usize) -> bool {
+        self.full.len() + self.taken + coming / SEGMENTS_PER_BLOCK >= BLOCKS_WAITING_MAX
+    }
+
+    /// Whether so much waits that it should be written soon.
+    pub(super) fn is_pressing(&self) -> bool {
+        self.full.len() >= BLOCKS_PRESSING
     }
 }

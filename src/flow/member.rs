@@ -3,10 +3,11 @@
 //! The members subscribe to the mirror topics and are assigned their partitions, which they never read: being assigned `primary.orders`-3 means
 //! copying `orders`-3. Kafka's group coordinator is the scheduler. It decides who should copy; it is not what makes copying safe.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -19,6 +20,17 @@ use crate::cluster::Cluster;
 
 /// How long a partition that has to be given up may take for what is on its way. The group waits for it.
 pub const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often the member asks by itself what the mirror topics are. It goes through all of them for each of them then; what discovery has found is
+/// asked for at once.
+const REFRESH: Duration = Duration::from_secs(30);
+
+/// A broker may not have heard yet of what another one has told: it is asked again after this time, so many times.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+const ASKED_TIMES: u32 = 20;
+
+/// How long one question may take. The group waits for nothing meanwhile: its heartbeats are sent by another thread.
+const ASKING: Duration = Duration::from_secs(2);
 
 /// How often the thread looks whether the subscription has changed.
 const TICK: Duration = Duration::from_millis(50);
@@ -57,7 +69,7 @@ fn refused(error: KafkaError) -> MemberEvent {
 
 /// A member of the group. Dropping it leaves the group.
 pub struct Member {
-    commands: mpsc::Sender<Vec<String>>,
+    commands: mpsc::Sender<Vec<(String, usize)>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -122,7 +134,6 @@ impl Member {
         client_id: &str,
         group: &str,
         session_timeout: Duration,
-        refresh: Duration,
         events: UnboundedSender<MemberEvent>,
     ) -> KafkaResult<Member> {
         let mut config = target.client_config(client_id);
@@ -137,7 +148,7 @@ impl Member {
         config.set("auto.offset.reset", "latest");
         config.set(
             "topic.metadata.refresh.interval.ms",
-            refresh.as_millis().clamp(500, 30_000).to_string(),
+            REFRESH.as_millis().to_string(),
         );
         config.set("queued.max.messages.kbytes", "64");
         config.set("fetch.message.max.bytes", "1024");
@@ -156,22 +167,81 @@ impl Member {
         })
     }
 
-    /// Share the work on these mirror topics, instead of those that were named before.
-    pub fn subscribe(&self, topics: Vec<String>) {
+    /// Share the work on these mirror topics, each with so many partitions, instead of those that were named before.
+    pub fn subscribe(&self, topics: Vec<(String, usize)>) {
         let _ = self.commands.send(topics);
     }
 }
 
-fn serve(consumer: &BaseConsumer<Context>, inbox: &mpsc::Receiver<Vec<String>>, stop: &AtomicBool) {
+/// What the group's client has not heard of yet.
+struct Unheard {
+    topics: HashMap<String, usize>,
+    again_at: Instant,
+    times: u32,
+}
+
+impl Unheard {
+    /// Of what is subscribed now, where `before` was until now. A new topic is asked for by subscribing to it; that another one has grown has to be
+    /// asked for.
+    fn of(topics: &[(String, usize)], before: &HashMap<String, usize>) -> Unheard {
+        let has_grown = |(topic, count): &(String, usize)| before.get(topic).is_some_and(|then| then < count);
+        let wait = match topics.iter().any(has_grown) {
+            true => Duration::ZERO,
+            false => ASK_AGAIN,
+        };
+        Unheard {
+            topics: topics.iter().cloned().collect(),
+            again_at: Instant::now() + wait,
+            times: 0,
+        }
+    }
+
+    /// Asks for all topics, which lets the client join the group anew if there is more than it knew. Returns whether there is nothing left to
+    /// ask for.
+    fn ask(&mut self, consumer: &BaseConsumer<Context>) -> bool {
+        match consumer.fetch_metadata(None, ASKING) {
+            Ok(metadata) => {
+                for topic in metadata.topics() {
+                    let heard = topic.partitions().len();
+                    if self
+                        .topics
+                        .get(topic.name())
+                        .is_some_and(|wanted| heard >= *wanted)
+                    {
+                        self.topics.remove(topic.name());
+                    }
+                }
+            }
+            Err(error) => tracing::debug!("cannot ask for the mirror topics: {error}"),
+        }
+        self.times += 1;
+        self.again_at = Instant::now() + ASK_AGAIN;
+        self.topics.is_empty() || self.times >= ASKED_TIMES
+    }
+}
+
+fn serve(consumer: &BaseConsumer<Context>, inbox: &mpsc::Receiver<Vec<(String, usize)>>, stop: &AtomicBool) {
+    let mut known: HashMap<String, usize> = HashMap::new();
+    let mut unheard: Option<Unheard> = None;
     while !stop.load(Ordering::Relaxed) {
         if let Some(topics) = inbox.try_iter().last() {
-            let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-            if let Err(error) = consumer.subscribe(&names) {
+            let names: Vec<&str> = topics.iter().map(|(topic, _)| topic.as_str()).collect();
+            let is_same = names.len() == known.len() && names.iter().all(|name| known.contains_key(*name));
+            if !is_same && let Err(error) = consumer.subscribe(&names) {
                 let _ = consumer.context().events.send(refused(error));
             }
+            unheard = Some(Unheard::of(&topics, &known));
+            known = topics.into_iter().collect();
         }
         if let Some(Err(error)) = consumer.poll(TICK) {
             let _ = consumer.context().events.send(refused(error));
+        }
+        if unheard
+            .as_ref()
+            .is_some_and(|unheard| unheard.again_at <= Instant::now())
+            && unheard.as_mut().is_some_and(|unheard| unheard.ask(consumer))
+        {
+            unheard = None;
         }
     }
     consumer.unsubscribe();

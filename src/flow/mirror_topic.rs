@@ -1,6 +1,6 @@
 //! With which configuration a mirror topic is made.
 
-use crate::cluster::admin::ConfigValue;
+use crate::cluster::admin::{ConfigValue, EFFECTIVE_CONFIGS};
 
 /// What is never taken over from the source: it speaks of the source's brokers, or it would change the records on the other side.
 const LEFT_OUT: [&str; 6] = [
@@ -13,10 +13,6 @@ const LEFT_OUT: [&str; 6] = [
     "unclean.leader.election.enable",
 ];
 
-/// What is taken over as it works on the source, even where it was not set on the topic itself: a record that the source has accepted must be
-/// accepted by the mirror, whatever the target's brokers are set to.
-const EFFECTIVE: [&str; 1] = ["max.message.bytes"];
-
 /// Kafka's default for `max.message.bytes`. Where the source has it, the target's own value is left alone.
 const DEFAULT_MAX_MESSAGE_BYTES: &str = "1048588";
 
@@ -28,8 +24,10 @@ pub fn configs(source: &[ConfigValue]) -> Vec<(String, String)> {
         // Names that no Apache Kafka knows belong to a vendor's broker and would be refused elsewhere.
         .filter(|config| !config.name.starts_with("confluent."))
         .filter(|config| {
-            let effective =
-                EFFECTIVE.contains(&config.name.as_str()) && config.value != DEFAULT_MAX_MESSAGE_BYTES;
+            // As it works on the source, even where it was not set on the topic itself: a record that the source has accepted must be accepted
+            // by the mirror, whatever the target's brokers are set to.
+            let effective = EFFECTIVE_CONFIGS.contains(&config.name.as_str())
+                && config.value != DEFAULT_MAX_MESSAGE_BYTES;
             config.set_on_topic || effective
         })
         .map(|config| (config.name.clone(), config.value.clone()))

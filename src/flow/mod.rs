@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
 use crate::observe::events::Events;
-use crate::observe::status::FlowStatus;
+use crate::observe::status::{FlowStatus, State};
 use crate::topology;
 use daemon::Fleet;
 
@@ -64,6 +64,11 @@ impl Flow {
     /// What it is doing.
     pub fn status(&self) -> FlowStatus {
         self.view.status(now_ms())
+    }
+
+    /// Its name, and the state that it is in.
+    pub fn state(&self) -> (String, State) {
+        self.view.state(now_ms())
     }
 
     /// Wait for it to end, after its token was cancelled. Returns whether all that was read arrived and is on record.

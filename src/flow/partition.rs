@@ -12,6 +12,11 @@ use super::prepare::Known;
 /// The first wait before a partition that failed is tried again; it doubles up to [`LONGEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
+/// How often is looked whether a log is there that the target has only just begun to make, and for how long. A cluster that makes thousands at a
+/// time takes seconds, and each can be written to as soon as it is there.
+const AWAITED_AGAIN: Duration = Duration::from_millis(250);
+const AWAITED_TIMES: u32 = 240;
+
 /// The longest wait before a partition that failed is tried again.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
@@ -30,10 +35,20 @@ pub struct Mine {
     /// Attempts that failed since the last one that copied something: how many, and how many records there were before the first.
     failures: u32,
     records_then: u64,
+    /// The target has only just begun to make the mirror's log: nothing else is asked before it is there.
+    pub is_awaited: bool,
+    /// How often it was looked for.
+    awaited: u32,
+    /// The number of its preparation that was begun last: what others find is of no use any more.
+    pub preparation: u64,
+    /// Somebody else has taken it: until this moment the group may not have said so, and it is not claimed again.
+    pub fenced_until: Option<Instant>,
     /// The next attempt sends one record alone at first.
     pub careful: bool,
     /// The source offset of the record that the target refused last, as far as it said which.
     pub at_fault: Option<i64>,
+    /// Where it stood when a batch was last halved to find the record at fault in it, and the middle.
+    halved: Option<(i64, i64)>,
 }
 
 /// What a partition waits for.
@@ -64,9 +79,26 @@ impl Mine {
             phase: Phase::Due(Instant::now()),
             failures: 0,
             records_then: 0,
+            is_awaited: false,
+            awaited: 0,
+            preparation: 0,
+            fenced_until: None,
             careful: false,
             at_fault: None,
+            halved: None,
         }
+    }
+
+    /// A batch was refused for one of its records, of which only the middle is known. Whether it is less than the last one that was, so
+    /// that halving it comes to an end.
+    pub fn narrow(&mut self, position: Option<i64>, middle: Option<i64>) -> bool {
+        let (Some(position), Some(middle)) = (position, middle) else {
+            return false;
+        };
+        let is_less = |(at, before): (i64, i64)| position > at || (position == at && middle < before);
+        let is_narrower = self.halved.is_none_or(is_less);
+        self.halved = Some((position, middle));
+        is_narrower
     }
 
     /// Whether it is paused, or about to be.
@@ -116,6 +148,16 @@ impl Mine {
         }
     }
 
+    /// The mirror's log was not there: when to look again.
+    pub fn look_again_at(&mut self) -> Instant {
+        self.is_awaited = self.awaited < AWAITED_TIMES;
+        if !self.is_awaited {
+            return self.retry_at();
+        }
+        self.awaited += 1;
+        Instant::now() + AWAITED_AGAIN
+    }
+
     /// If what was on its way after a failure is settled, what comes next.
     pub fn settle(&mut self) {
         if let Phase::Draining(due) = self.phase
@@ -135,17 +177,86 @@ pub fn backoff(attempt: u32, first: Duration, longest: Duration) -> Duration {
     doubled.mul_f64(rand::random_range(0.75..1.25))
 }
 
-/// The partitions that are due for preparation now.
-pub fn due(mine: &HashMap<MirrorPartition, Mine>, now: Instant) -> Vec<MirrorPartition> {
-    mine.iter()
-        .filter(|(_, partition)| matches!(partition.phase, Phase::Due(at) if at <= now))
-        .map(|(key, _)| key.clone())
-        .collect()
+/// The partitions that are due for preparation now; and those of which is only looked whether their logs are there.
+pub fn due(
+    mine: &HashMap<MirrorPartition, Mine>,
+    now: Instant,
+) -> (Vec<MirrorPartition>, Vec<MirrorPartition>) {
+    let is_due = |partition: &Mine| {
+        matches!(partition.phase, Phase::Due(at) if at <= now)
+            && partition.fenced_until.is_none_or(|until| until <= now)
+    };
+    let due = mine.iter().filter(|(_, partition)| is_due(partition));
+    let (awaited, due): (Vec<_>, Vec<_>) = due.partition(|(_, partition)| partition.is_awaited);
+    let keys =
+        |found: Vec<(&MirrorPartition, &Mine)>| found.into_iter().map(|(key, _)| key.clone()).collect();
+    (keys(due), keys(awaited))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_does_not_come_is_looked_for_often_at_first_and_not_for_ever() {
+        let mirror = Mirror {
+            topic: "orders".into(),
+            target_topic: "a.orders".into(),
+            partitions: 1,
+            source_id: None,
+            target_id: None,
+            problem: None,
+        };
+        let mut partition = Mine::new(mirror, 0);
+        for _ in 0..AWAITED_TIMES {
+            let at = partition.look_again_at();
+            assert!(partition.is_awaited && at <= Instant::now() + AWAITED_AGAIN);
+        }
+        partition.look_again_at();
+        assert!(!partition.is_awaited);
+    }
+
+    #[test]
+    fn halving_goes_on_at_once_only_as_long_as_it_gets_further() {
+        let mirror = Mirror {
+            topic: "orders".into(),
+            target_topic: "primary.orders".into(),
+            partitions: 1,
+            source_id: None,
+            target_id: None,
+            problem: None,
+        };
+        let mut mine = Mine::new(mirror, 0);
+        assert!(mine.narrow(Some(100), Some(150)));
+        assert!(mine.narrow(Some(100), Some(125)));
+        assert!(!mine.narrow(Some(100), Some(125)), "the same again");
+        assert!(!mine.narrow(Some(100), Some(140)));
+        assert!(mine.narrow(Some(126), Some(138)), "the first half has arrived");
+        assert!(!mine.narrow(Some(90), Some(95)), "something else has happened");
+        assert!(!mine.narrow(Some(90), None));
+    }
+
+    #[test]
+    fn what_somebody_else_has_taken_is_left_alone_for_its_time_whatever_happens_meanwhile() {
+        let mirror = Mirror {
+            topic: "orders".into(),
+            target_topic: "primary.orders".into(),
+            partitions: 1,
+            source_id: None,
+            target_id: None,
+            problem: None,
+        };
+        let now = Instant::now();
+        let wait = Duration::from_secs(7);
+        let mut fenced = Mine::new(mirror, 0);
+        fenced.fenced_until = Some(now + wait);
+        // As it is after it was paused and resumed.
+        fenced.phase = Phase::Draining(now);
+        fenced.settle();
+        let mine = HashMap::from([(("primary.orders".to_owned(), 0), fenced)]);
+        assert_eq!(due(&mine, now + wait / 2).0, []);
+        assert_eq!(due(&mine, now + wait).0.len(), 1);
+    }
 
     #[test]
     fn retries_come_later_and_later_up_to_a_bound() {

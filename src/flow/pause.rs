@@ -1,10 +1,13 @@
 //! Pausing and resuming a flow, a topic or a partition: written down on the target, where every daemon of the flow reads it. Nothing here needs a
 //! daemon.
 
+use std::sync::Arc;
+
 use super::connect::{ConnectError, make_map_topic};
 use super::daemon::Fleet;
+use super::discover::Discovery;
 use super::now_ms;
-use super::survey::{map_reader, topics_to_mirror};
+use super::survey::{map_reader, read_to_end, topics_to_mirror};
 use crate::cluster::{Admin, ClusterError};
 use crate::observe::status::PauseStatus;
 use crate::offsets::pause::{Pause, Pauses, Scope};
@@ -204,17 +207,48 @@ fn quoted(word: &str) -> String {
 /// The flow's map topic, read to its end, and what is needed to write to it.
 struct Desk<'a> {
     site: &'a Site<'a>,
-    target: Admin,
     map_topic: String,
-    /// None if there is no map topic, and none was wanted.
-    map: Option<MapReader>,
+    tools: Tools,
+}
+
+/// The clients that all this is done with.
+enum Tools {
+    /// Those of the flow, which runs in this process.
+    Flow(Arc<Discovery>),
+    /// Own ones. Without a reader there is no map topic, and none was wanted.
+    Own { target: Admin, map: Option<MapReader> },
+}
+
+impl Tools {
+    fn target(&self) -> &Admin {
+        match self {
+            Tools::Flow(flow) => &flow.target,
+            Tools::Own { target, .. } => target,
+        }
+    }
+
+    fn map(&self) -> Option<&MapReader> {
+        match self {
+            Tools::Flow(flow) => Some(&flow.target_maps),
+            Tools::Own { map, .. } => map.as_ref(),
+        }
+    }
 }
 
 impl<'a> Desk<'a> {
     async fn open(site: &'a Site<'a>, make: bool) -> Result<Desk<'a>, PauseError> {
         let flow = site.flow;
-        let target = Admin::new(site.fleet.cluster(&flow.target)?.clone(), CLIENT)?;
         let map_topic = record::topic_name(&flow.source);
+        if let Some(running) = site.fleet.running_flow(&flow.name) {
+            read_to_end(&running.target, &running.target_maps, &map_topic).await?;
+            let tools = Tools::Flow(running);
+            return Ok(Desk {
+                site,
+                map_topic,
+                tools,
+            });
+        }
+        let target = Admin::new(site.fleet.cluster(&flow.target)?.clone(), CLIENT)?;
         if make {
             make_map_topic(&target, &map_topic, flow.replication_factor)
                 .await
@@ -225,16 +259,16 @@ impl<'a> Desk<'a> {
                 })?;
         }
         let map = map_reader(flow, target.cluster(), &target).await?;
+        let tools = Tools::Own { target, map };
         Ok(Desk {
             site,
-            target,
             map_topic,
-            map,
+            tools,
         })
     }
 
-    fn pauses(&self) -> std::sync::Arc<Pauses> {
-        self.map.as_ref().map(MapReader::pauses).unwrap_or_default()
+    fn pauses(&self) -> Arc<Pauses> {
+        self.tools.map().map(MapReader::pauses).unwrap_or_default()
     }
 
     async fn write(&self, pauses: &[(Scope, Option<Pause>)]) -> Result<(), PauseError> {
@@ -243,9 +277,14 @@ impl<'a> Desk<'a> {
         }
         let call = "write to the offset map";
         let target = &self.site.flow.target;
-        let writer = MapWriter::start(self.target.cluster(), CLIENT, &self.map_topic)
-            .map_err(|error| failed(target, call, error.to_string()))?;
-        let written = writer.pauses(pauses).await;
+        let written = match &self.tools {
+            Tools::Flow(flow) => flow.writer.pauses(pauses).await,
+            Tools::Own { target: admin, .. } => {
+                let writer = MapWriter::start(admin.cluster(), CLIENT, &self.map_topic)
+                    .map_err(|error| failed(target, call, error.to_string()))?;
+                writer.pauses(pauses).await
+            }
+        };
         written.map_err(|error| failed(target, call, error.to_string()).into())
     }
 
@@ -253,9 +292,8 @@ impl<'a> Desk<'a> {
     async fn expect_known(&self, scope: &Scope) -> Result<(), PauseError> {
         let Some(topic) = scope.topic() else { return Ok(()) };
         let flow = self.site.flow;
-        let mirrors = self
-            .map
-            .as_ref()
+        let map = self.tools.map();
+        let mirrors = map
             .map(|map| map.provenances(&self.map_topic))
             .unwrap_or_default();
         let mirror = mirrors
@@ -265,7 +303,7 @@ impl<'a> Desk<'a> {
             let Some(partition) = scope.partition() else {
                 return Ok(());
             };
-            let on_target = self.target.topics().await?;
+            let on_target = self.tools.target().topics().await?;
             let on_target = on_target.iter().find(|listing| listing.name == *mirror);
             if on_target.is_some_and(|listing| (partition as usize) < listing.partitions) {
                 return Ok(());
@@ -273,9 +311,12 @@ impl<'a> Desk<'a> {
         }
         let source = Admin::new(self.site.fleet.cluster(&flow.source)?.clone(), CLIENT)?;
         let aliases = self.site.fleet.aliases();
-        let ids = (source.cluster_id().await?, self.target.cluster_id().await?);
+        let ids = (
+            source.cluster_id().await?,
+            self.tools.target().cluster_id().await?,
+        );
         let ids = (ids.0.as_str(), ids.1.as_str());
-        let topics = topics_to_mirror(flow, &source, &aliases, ids, self.map.as_ref()).await?;
+        let topics = topics_to_mirror(flow, &source, &aliases, ids, map).await?;
         let Some(listing) = topics.iter().find(|listing| listing.name == topic) else {
             let names: Vec<&str> = topics.iter().map(|listing| listing.name.as_str()).collect();
             let of_mirror = mirrors.iter().find(|(mirror, _)| mirror == topic);

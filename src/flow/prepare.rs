@@ -1,15 +1,11 @@
 //! Where to begin with a partition: what the offset map knows, held against what both clusters have now.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heliostat_wire::compression;
 use heliostat_wire::convert::Options;
-use heliostat_wire::message::DescribeConfigsRequest;
-use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResult};
-
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::discover::{Discovery, Mirror};
 use super::engine::Side;
@@ -19,15 +15,17 @@ use crate::cluster::ClusterError;
 use crate::cluster::admin::explain;
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
 use crate::observe::status::State;
-use crate::offsets::epochs::{Epochs, Survival};
+use crate::offsets::epochs::Epochs;
 use crate::offsets::segments::Segment;
-use crate::topology::{Compression, Delivery, OnGap, OnRecreated};
+use crate::topology::{Delivery, OnGap, OnRecreated};
 
-/// The config that bounds the size of a batch.
-const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+mod decide;
+mod limits;
+mod still_there;
 
-/// Topics, among the resources that have configs.
-const TOPIC_RESOURCE: i8 = 2;
+use decide::{decide, other};
+use limits::{batch_limits, codec};
+use still_there::{Source, still_there};
 
 /// How long the map topic may take to be read to its end.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
@@ -69,6 +67,8 @@ pub struct Known {
 /// A partition that was looked at.
 #[derive(Debug)]
 pub struct Prepared {
+    /// Between which topics.
+    pub mirror: Option<Mirror>,
     /// How to go on.
     pub decision: Decision,
     /// What to write with, for an engine that needs it.
@@ -83,8 +83,12 @@ pub struct Prepared {
     pub epochs: Epochs,
     /// The source offsets that were copied, and are gone from the source's log or hold something else now: first, and after the last.
     pub replaced: Option<(i64, i64)>,
-    /// What is on record is of no use any more: from where on it is copied has to be there before anything is.
-    is_to_be_stated: bool,
+    /// Nothing was copied to this mirror yet, and its leader does not give its offsets: its log is still to be made.
+    pub is_awaited: bool,
+    /// Nothing that was copied before counts: the mirror's log begins with it.
+    pub begins_anew: bool,
+    /// What is on record is of no use, or there is nothing: from where on it is copied has to be there before anything is.
+    pub is_to_be_stated: bool,
 }
 
 /// How to go on with a partition.
@@ -117,6 +121,7 @@ pub enum Decision {
 impl Prepared {
     fn without_claim(decision: Decision, options: Options) -> Prepared {
         Prepared {
+            mirror: None,
             decision,
             claim: None,
             lease: None,
@@ -124,8 +129,25 @@ impl Prepared {
             found: Vec::new(),
             epochs: Epochs::default(),
             replaced: None,
+            is_awaited: false,
+            begins_anew: false,
             is_to_be_stated: false,
         }
+    }
+
+    /// Whether it is copied without keeping others out.
+    pub fn is_unfenced(&self) -> bool {
+        self.lease.is_none()
+    }
+
+    fn halted(state: State, reason: String) -> Prepared {
+        let offsets = None;
+        let decision = Decision::Halt {
+            state,
+            reason,
+            offsets,
+        };
+        Prepared::without_claim(decision, Options::default())
     }
 }
 
@@ -152,15 +174,9 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
         discovery.source.offsets(partitions, OffsetSpec::LatestCommitted),
         discovery.target.offsets(mirrors, OffsetSpec::LatestCommitted)
     )?;
-    let policies = (discovery.flow.on_gap, discovery.flow.on_recreated);
     let limits = batch_limits(&discovery, &wanted).await;
-    let new: Vec<(Wanted, bool)> = wanted
-        .iter()
-        .zip(&known)
-        .map(|(wanted, known)| (wanted.clone(), is_new(known.as_ref(), &wanted.mirror)))
-        .collect();
-    let mut work = JoinSet::new();
-    for (index, (wanted, known)) in wanted.into_iter().zip(known).enumerate() {
+    let mut work = Work::default();
+    for (wanted, known) in wanted.iter().zip(&known) {
         let source = |offsets| find(offsets, &wanted.mirror.topic, wanted.partition);
         let on_target = find(&on_target, &wanted.mirror.target_topic, wanted.partition);
         let range = match (source(&starts), source(&ends), on_target) {
@@ -176,31 +192,41 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
             compression: codec(discovery.flow.compression),
             ..Options::default()
         };
-        let discovery = discovery.clone();
+        let (discovery, wanted, known) = (discovery.clone(), wanted.clone(), known.clone());
         work.spawn(async move {
             let _place = discovery.places.acquire().await;
-            let prepared = match range {
-                Ok(range) => one(&discovery, &wanted, known, range, policies, options).await,
-                Err((side, reason)) => Prepared::without_claim(
-                    Decision::Halt {
-                        state: State::Waiting,
-                        reason: format!("the {side} does not give its offsets: {reason}"),
-                        offsets: None,
-                    },
-                    options,
-                ),
-            };
-            (index, prepared)
+            match range {
+                Ok(range) => one(&discovery, &wanted, known, range, options).await,
+                Err((side, reason)) => Prepared {
+                    is_awaited: side == "target" && known.is_none(),
+                    ..Prepared::halted(
+                        State::Waiting,
+                        format!("the {side} does not give its offsets: {reason}"),
+                    )
+                },
+            }
         });
     }
-    let mut prepared = work.join_all().await;
-    prepared.sort_by_key(|(index, _)| *index);
-    let prepared: Vec<Prepared> = prepared.into_iter().map(|(_, prepared)| prepared).collect();
-    let beginnings: Vec<Beginning> = new
-        .iter()
-        .zip(&prepared)
-        .filter(|((_, is_new), prepared)| *is_new || prepared.is_to_be_stated)
-        .filter_map(|((wanted, _), prepared)| beginning(wanted, prepared, &on_target))
+    let mut prepared = work
+        .end(|error| {
+            tracing::error!(flow = %discovery.flow.name, "a partition's preparation has failed: {error}");
+            Prepared::halted(State::Stalled, format!("an error in heliostat itself: {error}"))
+        })
+        .await;
+    for (wanted, prepared) in wanted.iter().zip(&mut prepared) {
+        prepared.mirror = Some(wanted.mirror.clone());
+        if let Decision::Copy { target_position, .. } = &mut prepared.decision {
+            // Also where nothing is copied for long: what is there already is not what is copied from here on.
+            let end = find(&on_target, &wanted.mirror.target_topic, wanted.partition).ok();
+            *target_position = target_position.or(end);
+        }
+    }
+    if prepared.iter().any(Prepared::is_unfenced) {
+        see_who_has_copied_meanwhile(&discovery, &wanted, &known, &mut prepared).await?;
+    }
+    let beginnings = wanted.iter().zip(&prepared);
+    let beginnings: Vec<Beginning> = beginnings
+        .filter_map(|(wanted, prepared)| beginning(wanted, prepared))
         .collect();
     facts::begin(&discovery.writer, &beginnings)
         .await
@@ -213,9 +239,61 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     Ok(prepared)
 }
 
+/// Tasks whose results come in the order in which they were begun. One that panics has a result as well: it takes nobody else with it.
+struct Work<T> {
+    tasks: JoinSet<T>,
+    order: HashMap<Id, usize>,
+}
+
+impl<T> Default for Work<T> {
+    fn default() -> Work<T> {
+        Work {
+            tasks: JoinSet::new(),
+            order: HashMap::new(),
+        }
+    }
+}
+
+impl<T: Send + 'static> Work<T> {
+    fn spawn(&mut self, task: impl Future<Output = T> + Send + 'static) {
+        let place = self.order.len();
+        self.order.insert(self.tasks.spawn(task).id(), place);
+    }
+
+    async fn end(mut self, lost: impl Fn(JoinError) -> T) -> Vec<T> {
+        let mut results = Vec::with_capacity(self.order.len());
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            let (id, result) = ended.unwrap_or_else(|error| (error.id(), lost(error)));
+            results.push((self.order.get(&id).copied(), result));
+        }
+        results.sort_by_key(|(place, _)| *place);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+}
+
+/// Where nobody is fenced, who was assigned a partition while this daemon slept has copied it perhaps: what is prepared for it is old then.
+async fn see_who_has_copied_meanwhile(
+    discovery: &Discovery,
+    wanted: &[Wanted],
+    known: &[Option<Known>],
+    prepared: &mut [Prepared],
+) -> Result<(), ClusterError> {
+    read_map(discovery).await?;
+    for ((wanted, known), prepared) in wanted.iter().zip(known).zip(prepared) {
+        if prepared.is_unfenced() && wanted.known.is_none() && from_map(discovery, wanted) != *known {
+            *prepared = Prepared::halted(
+                State::Waiting,
+                "another daemon has copied it meanwhile".to_owned(),
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Where a partition begins of which nothing is on record, or where one of the logs has lost its end. It is on record before the first record is copied: whoever comes after a crash
-/// knows from where on the mirror's records count, and which were gone before they were copied.
-fn beginning(wanted: &Wanted, prepared: &Prepared, on_target: &[PartitionOffset]) -> Option<Beginning> {
+/// knows from where on the mirror's records count, and which were gone before they were copied. Where nobody is fenced, it is on record a little later, and only if
+/// the partition is this daemon's then: nobody could tell that what it says is old.
+fn beginning(wanted: &Wanted, prepared: &Prepared) -> Option<Beginning> {
     let Decision::Copy {
         at,
         target_position,
@@ -225,12 +303,14 @@ fn beginning(wanted: &Wanted, prepared: &Prepared, on_target: &[PartitionOffset]
     else {
         return None;
     };
-    let end = find(on_target, &wanted.mirror.target_topic, wanted.partition).ok();
+    if !prepared.is_to_be_stated || prepared.is_unfenced() {
+        return None;
+    }
     Some(Beginning {
         mirror: wanted.mirror.clone(),
         partition: wanted.partition,
         position: gap.map_or(at, |(from, _)| from),
-        target_position: target_position.or(end)?,
+        target_position: target_position?,
         claim: prepared.claim,
         epochs: prepared.epochs.clone(),
     })
@@ -241,18 +321,35 @@ fn is_new(known: Option<&Known>, mirror: &Mirror) -> bool {
     known.is_none_or(|known| other(known.target_id.as_ref(), mirror.target_id.as_ref()))
 }
 
+/// What happens to gaps, and to logs that are not those that they were.
+fn policies(discovery: &Discovery) -> (OnGap, OnRecreated) {
+    (discovery.flow.on_gap, discovery.flow.on_recreated)
+}
+
 /// Decides for one partition; where it is copied by an engine that needs one, with a claim.
 async fn one(
     discovery: &Discovery,
     wanted: &Wanted,
     known: Option<Known>,
     (start, end): (i64, i64),
-    policies: (OnGap, OnRecreated),
     options: Options,
 ) -> Prepared {
     let mirror = &wanted.mirror;
+    let policies = policies(discovery);
     let Some((source, target)) = &discovery.wire else {
-        return Prepared::without_claim(decide(known, mirror, start, end, policies), options);
+        let is_to_be_stated = is_new(known.as_ref(), mirror);
+        let decision = decide(known, mirror, (start, end), None, policies);
+        return Prepared {
+            begins_anew: matches!(
+                decision,
+                Decision::Copy {
+                    target_position: None,
+                    ..
+                }
+            ),
+            is_to_be_stated,
+            ..Prepared::without_claim(decision, options)
+        };
     };
     let sides = Sides {
         source,
@@ -271,53 +368,58 @@ async fn one(
             Side::Source => ("read from", &discovery.flow.source),
             Side::Target => ("written to", &discovery.flow.target),
         };
-        let reason = format!("cannot be {side} {cluster} yet: {error}");
-        let state = State::Waiting;
-        Prepared::without_claim(
-            Decision::Halt {
-                state,
-                reason,
-                offsets: None,
-            },
-            options,
-        )
+        Prepared::halted(State::Waiting, format!("cannot be {side} {cluster} yet: {error}"))
     };
-    let (known, replaced) = match still_there(&sides, mirror, known).await {
+    let Source {
+        known,
+        replaced,
+        recreated,
+    } = match still_there(&sides, mirror, known).await {
         Ok(found) => found,
         Err(error) => return waiting(error),
     };
     // A leader that has only just become one may not give all of its log yet: what the epochs have proven is there.
     let proven = known.as_ref().filter(|known| !known.epochs.is_empty());
     let end = proven.map_or(end, |known| end.max(known.position));
-    let decision = decide(known.clone(), mirror, start, end, policies);
-    let (at, note) = match (&decision, &known) {
-        (Decision::Copy { at, note, .. }, _) => (*at, note.clone()),
+    let decision = decide(
+        known.clone(),
+        mirror,
+        (start, end),
+        recreated.as_deref(),
+        policies,
+    );
+    let (at, note, is_followed) = match (&decision, &known) {
+        (
+            Decision::Copy {
+                at, note, is_new_log, ..
+            },
+            _,
+        ) => (*at, note.clone(), *is_new_log),
         // What looks like a gap may have been copied: the mirror knows, and the map not yet.
         (
             Decision::Halt {
                 state: State::Gap, ..
             },
             Some(known),
-        ) => (known.position, None),
+        ) => (known.position, None, false),
         (Decision::Halt { .. }, _) => return Prepared::without_claim(decision, options),
     };
+    let is_new = is_new(known.as_ref(), mirror);
     // A mirror that was made anew has nothing of what is on record; a source that was, only what was copied since.
-    let known = known.filter(|known| !is_new(Some(known), mirror));
-    let is_other_source = known.as_ref().is_some_and(|known| {
-        other(known.source_id.as_ref(), mirror.source_id.as_ref()) || known.position > end
-    });
+    let is_other_mirror = is_new && known.is_some();
     let anchor = known.as_ref().map(|known| Anchor {
-        source: if is_other_source { at } else { known.position },
+        source: if is_followed { at } else { known.position },
         target: known.target_position.unwrap_or(0),
         producer: known.producer,
         released: known.released,
-        segments: if is_other_source {
+        segments: if is_followed {
             Vec::new()
         } else {
             known.segments.clone()
         },
         is_cut_back: replaced.is_some(),
         lost_from: known.lost_from,
+        is_other_mirror,
     });
     let id = transactional_id(&discovery.flow.source, &mirror.target_topic, wanted.partition);
     let id = (discovery.flow.delivery == Delivery::ExactlyOnce).then_some(id);
@@ -326,8 +428,20 @@ async fn one(
         Ok(taken) => taken,
         Err(error) => return waiting(error),
     };
+    if is_other_mirror && id.is_some() {
+        match begun_meanwhile(discovery, wanted).await {
+            Ok(Some((known, range))) => {
+                return Box::pin(one(discovery, wanted, Some(known), range, options)).await;
+            }
+            Ok(None) => {}
+            Err(reason) => {
+                let side = Side::Target;
+                return waiting(NotTaken { side, reason });
+            }
+        }
+    }
     let mut epochs = match known {
-        Some(known) if !is_other_source => known.epochs,
+        Some(known) if !is_followed && !is_other_mirror => known.epochs,
         _ => Epochs::default(),
     };
     epochs.extend(&taken.epochs);
@@ -342,113 +456,79 @@ async fn one(
         epochs: Epochs::default(),
         lost_from: None,
     });
+    let begins_anew = position.is_none();
     let notes: Vec<String> = note.into_iter().chain(taken.note).collect();
     // Whoever copied until now has gone on while this one prepared: what was found on the source is there.
     let end = taken.position.map_or(end, |found| found.max(end));
-    let mut decision = decide(position, mirror, start, end, policies);
+    let mut decision = decide(position, mirror, (start, end), None, policies);
     if let Decision::Copy {
         note,
         target_position,
+        is_new_log,
         ..
     } = &mut decision
     {
         // Where it begins anew, it does so behind all that was seen there.
         *target_position = target_position.or(taken.target_position);
+        *is_new_log = is_followed;
         if !notes.is_empty() {
             *note = Some(notes.join("; "));
         }
     }
     Prepared {
+        mirror: None,
         decision,
         claim: Some(taken.claim),
         lease,
         options,
         found: taken.segments,
         epochs,
-        is_to_be_stated: replaced.is_some() || taken.is_loss,
+        is_awaited: false,
+        begins_anew,
+        is_to_be_stated: is_new || replaced.is_some() || taken.is_loss,
         replaced,
     }
 }
 
-/// Holds what is known against the leader epochs of the source's log. If the log was cut back it is what is known of the part that is left; with
-/// it come the offsets that are not what was copied.
-async fn still_there(
-    sides: &Sides<'_>,
-    mirror: &Mirror,
-    known: Option<Known>,
-) -> Result<(Option<Known>, Option<(i64, i64)>), NotTaken> {
-    let Some(mut known) = known else {
-        return Ok((None, None));
-    };
-    // Without an id that says that the topic is the same one, it may be another one with the same name.
-    let is_same = known.source_id.is_some() && known.source_id == mirror.source_id;
-    let survival = if is_same {
-        sides.survival(&known.epochs, known.position).await?
-    } else {
-        Survival::Unknown
-    };
-    let replaced = match survival {
-        Survival::Whole => None,
-        Survival::Unknown => {
-            known.epochs = Epochs::default();
-            None
-        }
-        Survival::Before(offset) => {
-            let replaced = (offset, known.position);
-            known.position = offset;
-            known.epochs = known.epochs.before(offset);
-            Some(replaced)
-        }
-    };
-    Ok((Some(known), replaced))
-}
-
-/// The codec that batches are compressed with anew.
-fn codec(compression: Compression) -> Option<compression::Compression> {
-    match compression {
-        Compression::Producer => None,
-        Compression::None => Some(compression::Compression::None),
-        Compression::Gzip => Some(compression::Compression::Gzip),
-        Compression::Snappy => Some(compression::Compression::Snappy),
-        Compression::Lz4 => Some(compression::Compression::Lz4),
-        Compression::Zstd => Some(compression::Compression::Zstd),
-    }
-}
-
-/// The largest batches that the mirror topics take, where a claim is needed.
-async fn batch_limits(discovery: &Discovery, wanted: &[Wanted]) -> HashMap<String, usize> {
+/// Behind the fence, where the map spoke of another mirror when it was read: what it says of this one now, which nobody adds to any more, and the
+/// source's range. Whoever has copied to this one has said so before. Fails if this one is not the one that is there.
+async fn begun_meanwhile(
+    discovery: &Discovery,
+    wanted: &Wanted,
+) -> Result<Option<(Known, (i64, i64))>, String> {
+    let mirror = &wanted.mirror;
     let Some((_, target)) = &discovery.wire else {
-        return HashMap::new();
+        return Ok(None);
     };
-    let topics: BTreeSet<&str> = wanted
-        .iter()
-        .map(|wanted| wanted.mirror.target_topic.as_str())
-        .collect();
-    let resources = topics.into_iter().map(|topic| DescribeConfigsResource {
-        resource_type: TOPIC_RESOURCE,
-        resource_name: topic.to_owned(),
-        configuration_keys: Some(vec![MAX_MESSAGE_BYTES.to_owned()]),
-    });
-    let request = DescribeConfigsRequest {
-        resources: resources.collect(),
-        ..Default::default()
-    };
-    // Where it is not known, Kafka's default is taken; a batch that is too large all the same is refused, and named.
-    let answer = target
-        .any(request)
-        .await
-        .map(|answer| answer.results)
-        .unwrap_or_default();
-    let limit = |topic: DescribeConfigsResult| {
-        let value = topic
-            .configs
-            .iter()
-            .find(|config| config.name == MAX_MESSAGE_BYTES)?
-            .value
-            .as_ref()?;
-        Some((topic.resource_name, value.parse().ok()?))
-    };
-    answer.into_iter().filter_map(limit).collect()
+    let asked = target.metadata(std::slice::from_ref(&mirror.target_topic)).await;
+    let topics = asked.map_err(|error| error.to_string())?.topics;
+    let id = topics
+        .first()
+        .map(|topic| topic.topic_id)
+        .filter(|id| !id.is_zero());
+    // librdkafka writes ids in the other alphabet of base64.
+    let told = mirror
+        .target_id
+        .as_ref()
+        .map(|id| id.replace('+', "-").replace('/', "_"));
+    if let Some(id) = id.map(|id| id.to_string()).filter(|id| told.as_ref() != Some(id)) {
+        return Err(format!(
+            "{} was made anew, and has the id {id}: the next discovery sees it",
+            mirror.target_topic
+        ));
+    }
+    read_map(discovery).await.map_err(|error| error.to_string())?;
+    let known = from_map(discovery, wanted).filter(|known| !is_new(Some(known), mirror));
+    let Some(known) = known else { return Ok(None) };
+    let partition = || vec![(mirror.topic.clone(), wanted.partition)];
+    let (starts, ends) = tokio::try_join!(
+        discovery.source.offsets(partition(), OffsetSpec::Earliest),
+        discovery.source.offsets(partition(), OffsetSpec::LatestCommitted)
+    )
+    .map_err(|error| error.to_string())?;
+    let start = find(&starts, &mirror.topic, wanted.partition)?;
+    let end = find(&ends, &mirror.topic, wanted.partition)?;
+    Ok(Some((known, (start, end))))
 }
 
 async fn read_map(discovery: &Discovery) -> Result<(), ClusterError> {
@@ -499,90 +579,6 @@ fn find(offsets: &[PartitionOffset], topic: &str, partition: i32) -> Result<i64,
         .find(|offset| offset.partition == partition && offset.topic == topic)
         .ok_or_else(|| "no answer for this partition".to_string())?;
     found.offset.map_err(explain)
-}
-
-/// Whether two ids are known and differ.
-fn other(then: Option<&String>, now: Option<&String>) -> bool {
-    matches!((then, now), (Some(then), Some(now)) if then != now)
-}
-
-/// The pure part: `start` and `end` are the source's, as readers of committed records see them.
-fn decide(
-    known: Option<Known>,
-    mirror: &Mirror,
-    start: i64,
-    end: i64,
-    (on_gap, on_recreated): (OnGap, OnRecreated),
-) -> Decision {
-    let from_the_start = |note: Option<String>| Decision::Copy {
-        at: start,
-        target_position: None,
-        gap: None,
-        note,
-        is_new_log: false,
-    };
-    let Some(known) = known else {
-        return from_the_start(None);
-    };
-    if other(known.target_id.as_ref(), mirror.target_id.as_ref()) {
-        let note = format!(
-            "{} was made anew on the target: copying again from the start",
-            mirror.target_topic
-        );
-        return from_the_start(Some(note));
-    }
-    let position = known.position;
-    let recreated = if other(known.source_id.as_ref(), mirror.source_id.as_ref()) {
-        Some("the source topic was deleted and made again".to_string())
-    } else if position > end {
-        Some(format!(
-            "the source's log ends at {end}, before the position {position}: it was truncated, or made again"
-        ))
-    } else {
-        None
-    };
-    match (recreated, on_recreated) {
-        (None, _) => {}
-        (Some(what), OnRecreated::Follow) => {
-            let note = format!("{what}: following the new log from {start}");
-            return Decision::Copy {
-                at: start,
-                target_position: known.target_position,
-                gap: None,
-                note: Some(note),
-                is_new_log: true,
-            };
-        }
-        (Some(what), OnRecreated::Halt) => {
-            let reason = format!(
-                "{what}. To copy the new log behind the old one, set on_recreated: follow; to begin anew, delete {} on the target",
-                mirror.target_topic
-            );
-            return Decision::Halt {
-                state: State::Recreated,
-                reason,
-                offsets: None,
-            };
-        }
-    }
-    if position < start && on_gap == OnGap::Halt {
-        let reason = format!(
-            "source offsets {position} to {} were deleted before they could be copied. To go on after them, set on_gap: record",
-            start - 1
-        );
-        return Decision::Halt {
-            state: State::Gap,
-            reason,
-            offsets: Some((position, start - 1)),
-        };
-    }
-    Decision::Copy {
-        at: position.max(start),
-        target_position: known.target_position,
-        gap: (position < start).then_some((position, start)),
-        note: None,
-        is_new_log: false,
-    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ use crate::topology::{Flow, Topology};
 /// How long the map topics and the oldest missing records may take to be read.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A position that was recorded longer ago than this, with records behind it, says that nothing was recorded since.
+const SILENT_AFTER_MS: i64 = 5_000;
+
 /// The status of a topology as its clusters tell it, without a daemon.
 pub async fn survey(topology: &Topology, version: String) -> Status {
     let fleet = Fleet::new(topology, |_| None);
@@ -141,6 +144,7 @@ async fn look(
                 .iter()
                 .map(|partition| partition.lag.seconds)
                 .fold(0.0, f64::max),
+            at_least: partitions.iter().any(|partition| partition.lag.at_least),
             ..Lag::default()
         },
         partitions,
@@ -223,28 +227,38 @@ pub(super) async fn map_reader(
     if !admin.topics().await?.iter().any(|listing| listing.name == topic) {
         return Ok(None);
     }
-    let failed = |reason: String| ClusterError {
-        cluster: target.alias.clone(),
-        call: format!("read {topic}"),
-        reason,
-        away: true,
-    };
-    let reader = MapReader::start(target.clone(), "heliostat/status", Some(topic.clone()))
-        .map_err(|error| failed(error.to_string()))?;
+    let reader = MapReader::start(target.clone(), "heliostat/status", Some(topic.clone()));
+    let reader = reader.map_err(|error| not_read(target, &topic, error.to_string()))?;
     reader.follow(&topic);
-    for end in admin
-        .offsets(vec![(topic.clone(), 0)], OffsetSpec::LatestCommitted)
-        .await?
-    {
+    read_to_end(admin, &reader, &topic).await?;
+    Ok(Some(reader))
+}
+
+/// Waits until a reader has read a map topic to the end that it has now.
+pub(super) async fn read_to_end(admin: &Admin, reader: &MapReader, topic: &str) -> Result<(), ClusterError> {
+    let failed = |reason: String| not_read(admin.cluster(), topic, reason);
+    let ends = admin
+        .offsets(vec![(topic.to_owned(), 0)], OffsetSpec::LatestCommitted)
+        .await?;
+    for end in ends {
         let offset = end.offset.map_err(|code| failed(explain(code)))?;
-        if !reader.caught_up(&topic, offset, READ_TIMEOUT).await {
+        if !reader.caught_up(topic, offset, READ_TIMEOUT).await {
             return Err(failed(format!(
                 "its end was not reached within {} s",
                 READ_TIMEOUT.as_secs()
             )));
         }
     }
-    Ok(Some(reader))
+    Ok(())
+}
+
+fn not_read(cluster: &Cluster, topic: &str, reason: String) -> ClusterError {
+    ClusterError {
+        cluster: cluster.alias.clone(),
+        call: format!("read {topic}"),
+        reason,
+        away: true,
+    }
 }
 
 async fn partitions(
@@ -332,7 +346,18 @@ fn partition_status(
         (None, _) => (State::Waiting, Some("the source's log end is not known".into())),
         (Some(0), _) => (State::CaughtUp, None),
         (Some(_), 0) => (State::Waiting, Some("no daemon copies it".into())),
-        (Some(_), _) => (State::Copying, None),
+        (Some(_), _) => {
+            // Whether a member of the group lives is known to the group alone: what is known here is when it last recorded something.
+            let silent = facts.map(|facts| now_ms() - facts.last.at_ms);
+            let silent = silent.filter(|silent| *silent > SILENT_AFTER_MS);
+            let reason = |silent| {
+                format!(
+                    "a daemon is in the group, which recorded progress {} s ago",
+                    silent / 1000
+                )
+            };
+            (State::Copying, silent.map(reason))
+        }
     };
     PartitionStatus {
         topic,
@@ -356,35 +381,61 @@ fn partition_status(
 
 /// The lag in seconds: the age of the first record that is missing, which is read for its timestamp.
 fn fill_in_ages(source: &Cluster, partitions: &mut [PartitionStatus]) {
-    let mut config = source.client_config("heliostat/status");
+    let missing = partitions.iter().filter(|partition| partition.lag.records > 0);
+    let wanted: Vec<(String, i32, i64)> = missing
+        .filter_map(|partition| {
+            let at = partition.position.or(partition.source_start)?;
+            Some((partition.topic.clone(), partition.partition, at))
+        })
+        .collect();
+    let now = now_ms();
+    let found = oldest_timestamps(source, "heliostat/status", &wanted);
+    let found: HashMap<(&str, i32), i64> = found
+        .iter()
+        .map(|(topic, partition, _, timestamp)| ((topic.as_str(), *partition), *timestamp))
+        .collect();
+    for partition in partitions
+        .iter_mut()
+        .filter(|partition| partition.lag.records > 0)
+    {
+        match found.get(&(partition.topic.as_str(), partition.partition)) {
+            Some(timestamp) => partition.lag.seconds = (now - timestamp).max(0) as f64 / 1000.0,
+            None => partition.lag.at_least = true,
+        }
+    }
+}
+
+/// The timestamps of the first records at or behind these offsets, as far as they can be read in time: topic, partition, the offset that was
+/// asked for, and the timestamp in milliseconds since 1970. It blocks.
+pub(super) fn oldest_timestamps(
+    source: &Cluster,
+    client_id: &str,
+    wanted: &[(String, i32, i64)],
+) -> Vec<(String, i32, i64, i64)> {
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let mut config = source.client_config(client_id);
     config.set("auto.offset.reset", "earliest");
     let Ok(consumer) = Consumer::new(&source.alias, &config) else {
-        return;
+        return Vec::new();
     };
     let mut topics = HashMap::new();
     let mut missing: HashMap<(usize, i32), usize> = HashMap::new();
-    for (index, partition) in partitions.iter().enumerate() {
-        let Some(at) = partition
-            .position
-            .or(partition.source_start)
-            .filter(|_| partition.lag.records > 0)
-        else {
-            continue;
-        };
-        if !topics.contains_key(&partition.topic) {
-            let Ok(topic) = consumer.topic(&partition.topic) else {
+    for (index, (name, partition, at)) in wanted.iter().enumerate() {
+        if !topics.contains_key(name) {
+            let Ok(topic) = consumer.topic(name) else {
                 continue;
             };
-            topics.insert(partition.topic.clone(), topic);
+            topics.insert(name.clone(), topic);
         }
-        let topic = &topics[&partition.topic];
-        if consumer.start(topic, partition.partition, at).is_ok() {
-            missing.insert((topic.id(), partition.partition), index);
+        let topic = &topics[name];
+        if consumer.start(topic, *partition, *at).is_ok() {
+            missing.insert((topic.id(), *partition), index);
         }
     }
-    let now = now_ms();
     let deadline = Instant::now() + READ_TIMEOUT;
-    let mut items = Vec::new();
+    let (mut items, mut found) = (Vec::new(), Vec::new());
     while !missing.is_empty() && Instant::now() < deadline {
         consumer.take(Duration::from_millis(100), 1000, &mut items);
         for item in items.drain(..) {
@@ -392,13 +443,15 @@ fn fill_in_ages(source: &Cluster, partitions: &mut [PartitionStatus]) {
                 && let Some(index) = missing.remove(&(record.topic(), record.partition()))
                 && record.timestamp() >= 0
             {
-                partitions[index].lag.seconds = (now - record.timestamp()).max(0) as f64 / 1000.0;
+                let (topic, partition, at) = wanted[index].clone();
+                found.push((topic, partition, at, record.timestamp()));
             }
         }
     }
-    for partition in partitions.iter() {
-        if let Some(topic) = topics.get(&partition.topic) {
-            consumer.stop(topic, partition.partition);
+    for (name, partition, _) in wanted {
+        if let Some(topic) = topics.get(name) {
+            consumer.stop(topic, *partition);
         }
     }
+    found
 }

@@ -1,5 +1,6 @@
 //! What can be seen of a flow from outside, and the state of each partition.
 
+mod deleted;
 mod events;
 mod partition;
 
@@ -7,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::cluster::Cluster;
+use crate::flow::account::Totals;
 use crate::observe::events::{Event, EventKind, Events};
-use crate::observe::status::{BatchCounts, FlowStatus, Lag, LeftOut, PartitionStatus, PauseStatus, State};
+use crate::observe::status::{DeletedTopic, FlowStatus, Lag, LeftOut, PartitionStatus, PauseStatus, State};
 use crate::topology::Flow;
 pub use partition::PartitionView;
 use partition::partition_status;
@@ -31,10 +33,15 @@ struct Inner {
     partitions: BTreeMap<(String, i32), PartitionView>,
     left_out: Vec<LeftOut>,
     pauses: Vec<PauseStatus>,
+    deleted: Vec<DeletedTopic>,
+    /// What this process has done of partitions that are not there any more.
+    before: Totals,
     discovered: bool,
     errors_total: u64,
     state: State,
     since_ms: i64,
+    /// When the states were brought up to date last.
+    refreshed_ms: i64,
 }
 
 /// Why something does not go on.
@@ -49,6 +56,9 @@ pub struct Problem {
     /// The source offsets that it is about: the first and the last.
     pub offsets: Option<(i64, i64)>,
 }
+
+/// States that were brought up to date longer ago are old.
+const STALE_MS: i64 = 1_500;
 
 /// What clears it that a cluster is away.
 const AWAY_CLEARS: &str = "the cluster answers again; it is asked all the time";
@@ -138,9 +148,33 @@ impl View {
         change(entry)
     }
 
+    /// Look at all partitions, or change them, by topic and partition.
+    pub fn each(&self, mut look: impl FnMut(&(String, i32), &mut PartitionView)) {
+        for (place, partition) in &mut self.lock().partitions {
+            look(place, partition);
+        }
+    }
+
     /// All partitions that are known.
     pub fn partitions(&self) -> Vec<(String, i32)> {
         self.lock().partitions.keys().cloned().collect()
+    }
+
+    /// A cluster that was away is back: what was tried with it meanwhile and failed says nothing any more.
+    pub fn absence_ended(&self) {
+        for partition in self.lock().partitions.values_mut() {
+            partition.absence_ended();
+        }
+    }
+
+    /// The offsets of the oldest missing records that nobody knows the age of, at most so many.
+    pub fn timestamps_wanted(&self, now_ms: i64, most: usize) -> Vec<(String, i32, i64)> {
+        let inner = self.lock();
+        let wanted = inner.partitions.iter().filter_map(|((topic, number), view)| {
+            let at = view.wants_timestamp(now_ms)?;
+            Some((topic.clone(), *number, at))
+        });
+        wanted.take(most).collect()
     }
 
     /// Bring the states up to date, and log what has changed.
@@ -148,6 +182,7 @@ impl View {
         let away = self.away();
         let all_wait = away.reason().is_some();
         let mut inner = self.lock();
+        inner.refreshed_ms = now_ms;
         for ((topic, number), partition) in &mut inner.partitions {
             let condition = partition.look(&away, now_ms);
             if condition.state != partition.condition.state {
@@ -186,6 +221,16 @@ impl View {
         }
     }
 
+    /// The name of the flow, and the state that it is in.
+    pub fn state(&self, now_ms: i64) -> (String, State) {
+        // Who owns the flow looks at all partitions every second, unless it has just begun, or ends.
+        if now_ms - self.lock().refreshed_ms > STALE_MS {
+            self.refresh(now_ms);
+        }
+        let state = self.flow_state(&self.lock(), &self.away());
+        (self.flow.name.clone(), state)
+    }
+
     /// The status of the flow.
     pub fn status(&self, now_ms: i64) -> FlowStatus {
         self.refresh(now_ms);
@@ -196,9 +241,9 @@ impl View {
             .iter()
             .map(|((topic, number), partition)| partition_status(topic, *number, partition, now_ms))
             .collect();
-        let mut batches = BatchCounts::default();
+        let mut totals = inner.before;
         for partition in inner.partitions.values() {
-            batches += partition.totals().batches;
+            totals += partition.totals();
         }
         let known = inner.discovered
             && away.source.is_none()
@@ -226,17 +271,15 @@ impl View {
                     .iter()
                     .filter_map(|partition| partition.lag.unknown_since_ms)
                     .min(),
+                at_least: partitions.iter().any(|partition| partition.lag.at_least),
             },
-            records_total: partitions.iter().map(|partition| partition.records_total).sum(),
-            bytes_total: partitions.iter().map(|partition| partition.bytes_total).sum(),
-            errors_total: inner.errors_total
-                + partitions
-                    .iter()
-                    .map(|partition| partition.errors_total)
-                    .sum::<u64>(),
-            batches,
+            records_total: totals.records,
+            bytes_total: totals.bytes,
+            errors_total: inner.errors_total + totals.errors,
+            batches: totals.batches,
             partitions,
             left_out: inner.left_out.clone(),
+            deleted: inner.deleted.clone(),
             pauses: inner.pauses.clone(),
             events_total: self.events.counts(&self.flow.name),
         }

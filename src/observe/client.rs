@@ -11,9 +11,9 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::events::EventList;
 use super::http::EVENTS_PATH;
 use super::status::Status;
+use super::told::ToldList;
 
 /// An answer that is longer is not a status: 100,000 partitions take about 50 MB.
 const BODY_BYTES_MAX: usize = 256 << 20;
@@ -60,7 +60,7 @@ pub async fn fetch_status(url: &str, patience: Duration) -> Result<Status, Fetch
 }
 
 /// Asks the daemon at `url` for what has happened, from this number on.
-pub async fn fetch_events(url: &str, since: u64, patience: Duration) -> Result<EventList, FetchError> {
+pub async fn fetch_events(url: &str, since: u64, patience: Duration) -> Result<ToldList, FetchError> {
     let address =
         Address::of(url, &format!("{EVENTS_PATH}?since={since}")).map_err(|problem| FetchError::Url {
             url: url.to_string(),

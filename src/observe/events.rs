@@ -34,6 +34,8 @@ pub enum EventKind {
     Paused,
     /// Somebody has resumed something.
     Resumed,
+    /// A topic was deleted on the source; its mirror is kept.
+    Deleted,
 }
 
 /// Something that has happened.
@@ -91,7 +93,7 @@ struct Inner {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [EventKind; 8] = [
+    pub const ALL: [EventKind; 9] = [
         EventKind::State,
         EventKind::Gap,
         EventKind::Recreated,
@@ -100,6 +102,7 @@ impl EventKind {
         EventKind::Released,
         EventKind::Paused,
         EventKind::Resumed,
+        EventKind::Deleted,
     ];
 
     /// Its name in JSON and in metrics.
@@ -113,6 +116,7 @@ impl EventKind {
             EventKind::Released => "released",
             EventKind::Paused => "paused",
             EventKind::Resumed => "resumed",
+            EventKind::Deleted => "deleted",
         }
     }
 

@@ -7,6 +7,7 @@ pub mod http;
 pub mod metrics;
 pub mod process;
 pub mod status;
+pub mod told;
 
 #[cfg(test)]
 pub(crate) mod samples;

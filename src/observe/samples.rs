@@ -24,6 +24,7 @@ pub(crate) fn flow(partitions: Vec<PartitionStatus>) -> FlowStatus {
             records: sum(|p| p.lag.records),
             seconds: partitions.iter().map(|p| p.lag.seconds).fold(0.0, f64::max),
             unknown_since_ms: partitions.iter().filter_map(|p| p.lag.unknown_since_ms).min(),
+            at_least: partitions.iter().any(|p| p.lag.at_least),
         },
         records_total: sum(|p| p.records_total),
         bytes_total: sum(|p| p.bytes_total),
@@ -35,6 +36,7 @@ pub(crate) fn flow(partitions: Vec<PartitionStatus>) -> FlowStatus {
         },
         partitions,
         left_out: Vec::new(),
+        deleted: Vec::new(),
         pauses: Vec::new(),
         events_total: Default::default(),
     }
@@ -108,6 +110,7 @@ pub(crate) fn lagging() -> Status {
         records: 12_345,
         seconds: 1.72,
         unknown_since_ms: None,
+        at_least: false,
     };
     status(vec![partition("orders", 0), behind, partition("payments", 0)])
 }
@@ -124,6 +127,7 @@ pub(crate) fn source_unreachable() -> Status {
             records: 0,
             seconds: 12.0,
             unknown_since_ms: Some(NOW_MS - 12_000),
+            at_least: false,
         };
         p
     };
@@ -158,6 +162,7 @@ pub(crate) fn truncated() -> Status {
         records: 5_000,
         seconds: 90.0,
         unknown_since_ms: None,
+        at_least: false,
     };
     gap.gap_records_total = 4_000;
     let mut recreated = partition("payments", 0);
@@ -184,6 +189,7 @@ pub(crate) fn many() -> Status {
                 records: number as u64,
                 seconds: 0.25,
                 unknown_since_ms: None,
+                at_least: false,
             };
         }
         if number == 42 {
@@ -194,6 +200,7 @@ pub(crate) fn many() -> Status {
                 records: 9,
                 seconds: 31.0,
                 unknown_since_ms: None,
+                at_least: false,
             };
         }
         p

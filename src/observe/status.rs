@@ -134,6 +134,8 @@ pub struct Lag {
     pub seconds: f64,
     /// Since when the log end is not known, in milliseconds since 1970; absent while it is known.
     pub unknown_since_ms: Option<i64>,
+    /// `seconds` is only how long the record was seen there: it may have come before anybody looked.
+    pub at_least: bool,
 }
 
 /// One flow.
@@ -172,6 +174,8 @@ pub struct FlowStatus {
     pub partitions: Vec<PartitionStatus>,
     /// Source topics that match the patterns and are left out all the same, each with its reason.
     pub left_out: Vec<LeftOut>,
+    /// Topics that were deleted on the source while this process ran, the last one last; their mirrors are kept.
+    pub deleted: Vec<DeletedTopic>,
     /// What somebody has paused, the widest first.
     pub pauses: Vec<PauseStatus>,
     /// How many events there were of each kind since this process started.
@@ -301,6 +305,20 @@ pub struct LeftOut {
     pub topic: String,
     /// Why.
     pub reason: String,
+}
+
+/// A topic that was deleted on the source. What was copied of it stays in its mirror.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeletedTopic {
+    /// The source topic.
+    pub topic: String,
+    /// Its mirror.
+    pub target_topic: String,
+    /// When that was seen, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// How many source offsets were not copied, as far as its log end was known.
+    pub missing: u64,
 }
 
 /// One partition of a flow.

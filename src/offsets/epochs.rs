@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::offsets::is_offset;
+
 /// Of no log more epochs are remembered. One is used up by each election of the partition's leader, and a log that is cut back loses
 /// the last ones.
 const EPOCHS_MAX: usize = 32;
 
-/// Leader epochs in ascending order, each with the first offset that was read of it.
+/// Leader epochs in ascending order, each with the first offset that was read of it; the offsets ascend as well.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "Vec<(i32, i64)>", into = "Vec<(i32, i64)>")]
 pub struct Epochs(Vec<(i32, i64)>);
 
 /// Whether a log still holds what was read of it.
@@ -31,6 +33,23 @@ pub struct Inquiry<'a> {
     upper: i64,
 }
 
+/// From a topic that others may write to: in their order, and no more than there is room for.
+impl From<Vec<(i32, i64)>> for Epochs {
+    fn from(known: Vec<(i32, i64)>) -> Self {
+        let mut epochs = Epochs::default();
+        for (epoch, offset) in known {
+            epochs.note(epoch, offset);
+        }
+        epochs
+    }
+}
+
+impl From<Epochs> for Vec<(i32, i64)> {
+    fn from(epochs: Epochs) -> Self {
+        epochs.0
+    }
+}
+
 impl Epochs {
     /// No epochs: nothing can be told.
     pub fn is_empty(&self) -> bool {
@@ -39,8 +58,12 @@ impl Epochs {
 
     /// A batch of this epoch was read at this offset.
     pub fn note(&mut self, epoch: i32, offset: i64) {
-        if epoch < 0 || self.0.last().is_some_and(|&(last, _)| last >= epoch) {
+        if epoch < 0 || !is_offset(offset) || self.0.last().is_some_and(|&(last, _)| last >= epoch) {
             return;
+        }
+        // A log in which a later epoch begins there does not hold what was read of earlier ones from there on.
+        while self.0.last().is_some_and(|&(_, start)| start >= offset) {
+            self.0.pop();
         }
         self.0.push((epoch, offset));
         if self.0.len() > EPOCHS_MAX {
@@ -178,7 +201,29 @@ mod tests {
         assert_eq!(read.last_before(985), Some(98));
     }
 
+    #[test]
+    fn epochs_are_written_as_pairs_and_read_in_their_order() {
+        let json = |epochs: &Epochs| serde_json::to_string(epochs).unwrap();
+        let read = |json: &str| serde_json::from_str::<Epochs>(json).unwrap();
+        let known = epochs(&[(0, 0), (3, 100)]);
+        assert_eq!(json(&known), "[[0,0],[3,100]]");
+        assert_eq!(read(&json(&known)), known);
+        assert_eq!(read("[[3,100],[0,0],[-1,7],[4,-1]]"), epochs(&[(3, 100)]));
+        assert_eq!(read("[[0,0],[1,50],[2,40]]"), epochs(&[(0, 0), (2, 40)]));
+        let many: Vec<(i32, i64)> = (0..10_000).map(|epoch| (epoch, i64::from(epoch))).collect();
+        assert_eq!(read(&serde_json::to_string(&many).unwrap()).0.len(), EPOCHS_MAX);
+    }
+
     proptest! {
+        #[test]
+        fn any_epochs_are_in_their_order(known in prop::collection::vec(any::<(i32, i64)>(), 0..80), at in any::<i64>()) {
+            let read = Epochs::from(known);
+            prop_assert!(read.0.len() <= EPOCHS_MAX);
+            prop_assert!(read.0.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1));
+            let mut inquiry = read.inquire(at);
+            while inquiry.epoch().is_some() && inquiry.answer(Some((-1, at))).is_none() {}
+        }
+
         #[test]
         fn what_two_logs_have_in_common_is_found(
             common in prop::collection::vec(1i64..20, 1..5),

@@ -5,7 +5,10 @@
 //! is kept there too.
 
 pub mod epochs;
+#[cfg(test)]
+mod hostile;
 pub mod index;
+mod left_out;
 pub mod lookup;
 pub mod pause;
 pub mod read;

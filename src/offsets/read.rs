@@ -196,3 +196,48 @@ fn until_end(consumer: &Consumer, end: i64, take: &mut impl FnMut(Scanned)) -> R
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::offsets::hostile::{HOSTILE, OTHER, Raw, honest, record};
+    use crate::offsets::translate::{Now, PartitionMap, Translation};
+
+    fn contents(records: &[Raw]) -> MapContents {
+        let mut contents = MapContents::default();
+        for (offset, (key, value)) in (0..).zip(records) {
+            contents.take(offset, MapRecord::read(key, value.as_deref()));
+        }
+        contents
+    }
+
+    /// All that a partition is asked for, in both directions.
+    fn answers(contents: &MapContents, topic: &str, now: &Now, asked: &[i64]) -> Vec<Translation> {
+        let map = PartitionMap::new(&contents.blocks(topic, 0), now);
+        let answer = |map: &PartitionMap| -> Vec<Translation> {
+            let both = |offset: &i64| [map.to_target(*offset), map.to_source(*offset)];
+            asked.iter().flat_map(both).collect()
+        };
+        map.as_ref().map(answer).unwrap_or_default()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_lies_in_the_topic_other_partitions_are_translated_as_before(
+            hostile in prop::collection::vec(record(), 0..40),
+            (start, end) in (0i64..60, prop_oneof![0i64..60, any::<i64>()]),
+            more in prop::collection::vec(any::<i64>(), 0..8),
+        ) {
+            let now = Now { start, end, ..Now::default() };
+            let asked: Vec<i64> = (0..60).chain(more).chain([i64::MIN, i64::MAX]).collect();
+            let alone = answers(&contents(&honest()), OTHER, &now, &asked);
+            prop_assert_eq!(alone.len(), 2 * asked.len());
+            let mixed: Vec<Raw> = hostile.iter().cloned().chain(honest()).chain(hostile.clone()).collect();
+            let mixed = contents(&mixed);
+            prop_assert_eq!(answers(&mixed, OTHER, &now, &asked), alone);
+            answers(&mixed, HOSTILE, &now, &asked);
+        }
+    }
+}

@@ -15,12 +15,16 @@ use serde::{Deserialize, Serialize};
 use super::epochs::Epochs;
 use super::pause::{Pause, PauseKey, Scope};
 use super::segments::Segment;
+use crate::cluster::offsets::is_offset;
 
 /// The format of the values; a reader leaves out what it does not know.
 pub const VERSION: u8 = 1;
 
 /// How many segments a block holds before the next one begins: a record of some kilobytes.
 pub const SEGMENTS_PER_BLOCK: usize = 256;
+
+/// A block with more segments than this is not read: nobody writes so many, and the last one of each partition is kept in memory.
+const SEGMENTS_READ_MAX: usize = 16 * SEGMENTS_PER_BLOCK;
 
 /// The name of the map topic of mirrors from the cluster called `source`.
 pub fn topic_name(source: &str) -> String {
@@ -113,35 +117,78 @@ pub enum MapRecord {
     Pause(Scope, Option<Pause>),
 }
 
+/// Why a record of the map topic is left out. Anyone who may write to the topic can write anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// The key is none that this version writes.
+    #[error("its key is not one that this version knows")]
+    Key,
+    /// The value is of another version, or none at all.
+    #[error("its value is not of version {VERSION}")]
+    Value,
+    /// It says what cannot be.
+    #[error("it is no block of an offset map: {0}")]
+    Block(&'static str),
+}
+
 impl MapRecord {
     /// Reads a record. `None` for what this version does not know: it is left out, never guessed at.
     pub fn read(key: &[u8], value: Option<&[u8]>) -> Option<MapRecord> {
+        MapRecord::try_read(key, value).ok()
+    }
+
+    /// The same, with the reason where it is left out.
+    ///
+    /// # Errors
+    /// If this version does not know it, or it says of offsets what cannot be: nothing that comes of it has to be doubted later.
+    pub fn try_read(key: &[u8], value: Option<&[u8]>) -> Result<MapRecord, Unreadable> {
         if let Ok(key) = serde_json::from_slice::<PauseKey>(key) {
-            return Some(MapRecord::Pause(key.scope()?, versioned(value)?));
+            let scope = key.scope().ok_or(Unreadable::Key)?;
+            return Ok(MapRecord::Pause(scope, versioned(value)?));
         }
-        let key: Key = serde_json::from_slice(key).ok()?;
+        let key: Key = serde_json::from_slice(key).map_err(|_| Unreadable::Key)?;
         match (key.partition, key.block) {
-            (None, None) => Some(MapRecord::Provenance(key.topic, versioned(value)?)),
-            (Some(partition), Some(block)) => {
-                let value: Option<Block> = versioned(value)?;
-                Some(MapRecord::Block(key.topic, partition, (block, key.owner), value))
+            (None, None) => Ok(MapRecord::Provenance(key.topic, versioned(value)?)),
+            (Some(partition), Some(id)) if partition >= 0 && is_offset(id) => {
+                let block: Option<Block> = versioned(value)?;
+                block.as_ref().map_or(Ok(()), Block::check)?;
+                Ok(MapRecord::Block(key.topic, partition, (id, key.owner), block))
             }
-            _ => None,
+            _ => Err(Unreadable::Key),
         }
     }
 }
 
-/// `Some(None)` for a tombstone, `None` for bytes that are not of this version.
-fn versioned<T: for<'a> Deserialize<'a>>(value: Option<&[u8]>) -> Option<Option<T>> {
+impl Block {
+    /// Whether it can be what a writer of blocks has meant.
+    fn check(&self) -> Result<(), Unreadable> {
+        if !is_offset(self.position) || !is_offset(self.target_position) {
+            return Err(Unreadable::Block("its positions are no offsets"));
+        }
+        if self.segments.len() > SEGMENTS_READ_MAX {
+            return Err(Unreadable::Block("it has more segments than anybody writes"));
+        }
+        if !self.segments.iter().all(Segment::is_sound) {
+            return Err(Unreadable::Block("a segment is no run of offsets"));
+        }
+        if !self.segments.windows(2).all(|pair| pair[1].is_behind(&pair[0])) {
+            return Err(Unreadable::Block("its segments do not ascend"));
+        }
+        Ok(())
+    }
+}
+
+/// `None` for a tombstone.
+fn versioned<T: for<'a> Deserialize<'a>>(value: Option<&[u8]>) -> Result<Option<T>, Unreadable> {
     #[derive(Deserialize)]
     struct Versioned {
         v: u8,
     }
-    let Some(bytes) = value else { return Some(None) };
-    let versioned: Versioned = serde_json::from_slice(bytes).ok()?;
-    (versioned.v == VERSION)
-        .then(|| serde_json::from_slice(bytes).ok())?
-        .map(Some)
+    let Some(bytes) = value else { return Ok(None) };
+    let versioned: Option<Versioned> = serde_json::from_slice(bytes).ok();
+    let known = versioned.filter(|versioned| versioned.v == VERSION);
+    let value = known.and_then(|_| serde_json::from_slice(bytes).ok());
+    value.ok_or(Unreadable::Value).map(Some)
 }
 
 /// The bytes of a key or a value.
@@ -227,6 +274,56 @@ mod tests {
             MapRecord::read(&bytes(&key), None),
             Some(MapRecord::Block("t".into(), 0, (9, None), None))
         );
+    }
+
+    fn read_block(block: &Block, id: i64, partition: i32) -> Result<MapRecord, Unreadable> {
+        let key = Key {
+            topic: "t".into(),
+            partition: Some(partition),
+            block: Some(id),
+            owner: None,
+        };
+        MapRecord::try_read(&bytes(&key), Some(&bytes(block)))
+    }
+
+    #[test]
+    fn a_block_that_says_what_cannot_be_is_left_out() {
+        let with = |segments: &[(i64, i64, i64)]| Block {
+            segments: segments.iter().copied().map(Segment::from).collect(),
+            ..block()
+        };
+        assert!(read_block(&block(), 95, 3).is_ok());
+        assert!(read_block(&with(&[(0, 0, 5), (5, 6, 1), (9, 7, 1)]), 0, 0).is_ok());
+        assert_eq!(read_block(&block(), 95, -1), Err(Unreadable::Key));
+        assert_eq!(read_block(&block(), -95, 3), Err(Unreadable::Key));
+        assert_eq!(read_block(&block(), i64::MAX, 3), Err(Unreadable::Key));
+        let positions = [(-1, 0), (0, -1), (i64::MAX, 0), (0, i64::MAX)];
+        for (position, target_position) in positions {
+            let block = Block {
+                position,
+                target_position,
+                ..block()
+            };
+            assert!(matches!(read_block(&block, 0, 0), Err(Unreadable::Block(_))));
+        }
+        for segments in [
+            &[(0, 0, 0)][..],
+            &[(0, 0, -5)],
+            &[(-1, 0, 5)],
+            &[(0, i64::MAX, 5)],
+            &[(5, 5, i64::MAX)],
+            &[(0, 0, 5), (4, 5, 1)],
+            &[(0, 0, 5), (5, 4, 1)],
+            &[(5, 5, 1), (0, 0, 1)],
+        ] {
+            let read = read_block(&with(segments), 0, 0);
+            assert!(matches!(read, Err(Unreadable::Block(_))), "{segments:?}");
+        }
+        let many: Vec<_> = (0..SEGMENTS_READ_MAX as i64 + 1)
+            .map(|at| (at * 2, at, 1))
+            .collect();
+        assert!(read_block(&with(&many), 0, 0).is_err());
+        assert!(read_block(&with(&many[1..]), 0, 0).is_ok());
     }
 
     proptest! {

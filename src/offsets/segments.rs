@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::offsets::is_offset;
+
 /// `length` records at `source`, `source + 1`, … that are at `target`, `target + 1`, … on the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "(i64, i64, i64)", from = "(i64, i64, i64)")]
@@ -41,13 +43,25 @@ impl Segment {
         self.target.saturating_add(self.length)
     }
 
+    /// Whether it can be: a run of records that a log on either side can hold. What is read in the map topic need not be, as anyone
+    /// who may write there can write anything.
+    pub fn is_sound(&self) -> bool {
+        let ends = (self.source.checked_add(self.length)).zip(self.target.checked_add(self.length));
+        let has_sound_ends = ends.is_some_and(|(source, target)| is_offset(source) && is_offset(target));
+        self.length > 0 && is_offset(self.source) && is_offset(self.target) && has_sound_ends
+    }
+
+    /// Whether all of it lies behind another one, on both sides.
+    pub fn is_behind(&self, other: &Segment) -> bool {
+        self.source >= other.source_end() && self.target >= other.target_end()
+    }
+
     /// Take in the next run, if it is in step.
     fn extend(&mut self, run: Segment) -> bool {
         let in_step = run.source == self.source_end() && run.target == self.target_end();
-        if in_step {
-            self.length += run.length;
-        }
-        in_step
+        let together = self.length.checked_add(run.length).filter(|_| in_step);
+        self.length = together.unwrap_or(self.length);
+        together.is_some()
     }
 }
 
@@ -61,6 +75,7 @@ pub fn push(segments: &mut Vec<Segment>, run: Segment) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::offsets::OFFSET_MAX;
     use proptest::prelude::*;
 
     proptest! {
@@ -82,6 +97,39 @@ mod tests {
                 .flat_map(|segment| (0..segment.length).map(|i| (segment.source + i, segment.target + i)))
                 .collect();
             prop_assert_eq!(said, pushed);
+        }
+    }
+
+    #[test]
+    fn what_is_no_run_of_two_logs_is_not_sound() {
+        for (segment, is_sound) in [
+            ((0, 0, 1), true),
+            ((5, 7, OFFSET_MAX - 7), true),
+            ((5, 7, OFFSET_MAX - 6), false),
+            ((0, 0, 0), false),
+            ((0, 0, -1), false),
+            ((-1, 0, 1), false),
+            ((0, -1, 1), false),
+            ((i64::MAX, 0, 1), false),
+            ((1, 1, i64::MAX), false),
+            ((i64::MIN, i64::MIN, i64::MIN), false),
+        ] {
+            assert_eq!(Segment::from(segment).is_sound(), is_sound, "{segment:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_runs_are_pushed(runs in prop::collection::vec(any::<(i64, i64, i64)>(), 0..20), at in any::<i64>()) {
+            let mut segments = Vec::new();
+            for run in runs {
+                push(&mut segments, Segment::from(run));
+            }
+            // In step with one that is as long as can be.
+            let mut segments = vec![Segment::from((at, at, i64::MAX))];
+            let end = segments[0].source_end();
+            push(&mut segments, Segment::from((end, end, i64::MAX)));
+            prop_assert_eq!(segments.len(), 2);
         }
     }
 

@@ -10,6 +10,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::{oneshot, watch};
 
 use super::index::{BlockIndex, Mirror};
+use super::left_out::LeftOut;
 use super::pause::{Pause, Pauses, Scope};
 use super::record::{Block, BlockId, Key, MapRecord, Provenance, bytes};
 use crate::cluster::native::{Consumed, Consumer, Producer, SourceTopic};
@@ -42,6 +43,9 @@ struct State {
     provenance: HashMap<String, HashMap<String, Provenance>>,
     partitions: HashMap<(String, i32), Partition>,
     pauses: Arc<Pauses>,
+    /// How many records of provenance were read.
+    told: u64,
+    left_out: LeftOut,
 }
 
 /// What is kept of one partition.
@@ -120,6 +124,11 @@ impl MapReader {
                 .map(|provenance| (map_topic.clone(), provenance.clone()))
         });
         found.next()
+    }
+
+    /// How often map topics have said what a topic mirrors: as long as this is the same, [`MapReader::provenance`] says the same of all topics.
+    pub fn told(&self) -> u64 {
+        self.shared.lock().told
     }
 
     /// All mirror topics that a map topic names, by name.
@@ -208,8 +217,11 @@ impl MapReader {
 impl Drop for MapReader {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let Some(thread) = self.thread.take() else { return };
+        // It takes a tick to hear of it, and its client a moment to end: nothing else on the runtime waits for that.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || thread.join())),
+            Err(_) => drop(thread.join()),
         }
     }
 }
@@ -221,40 +233,52 @@ impl Shared {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn apply(&self, map_topic: &str, key: &[u8], value: Option<&[u8]>) {
-        let Some(record) = MapRecord::read(key, value) else {
-            tracing::warn!(cluster = %self.cluster.alias, topic = map_topic, "left out a record that this version cannot read");
-            return;
-        };
+    fn apply(&self, (map_topic, offset): (&str, i64), key: &[u8], value: Option<&[u8]>) {
+        let record = MapRecord::try_read(key, value);
         let mut state = self.lock();
+        let record = match record {
+            Ok(record) => record,
+            Err(reason) => {
+                if let Some(records) = state.left_out.note(Instant::now()) {
+                    tracing::warn!(cluster = %self.cluster.alias, topic = map_topic, offset, records, "left out a record of the offset map: {reason}");
+                }
+                return;
+            }
+        };
+        state.take(map_topic, self.blocks_of.as_deref() == Some(map_topic), record);
+    }
+}
+
+impl State {
+    /// `keeps_blocks`: of other map topics only the provenance matters.
+    fn take(&mut self, map_topic: &str, keeps_blocks: bool, record: MapRecord) {
         match record {
             MapRecord::Provenance(topic, Some(provenance)) => {
-                state
-                    .provenance
+                self.told += 1;
+                self.provenance
                     .entry(map_topic.to_string())
                     .or_default()
                     .insert(topic, provenance);
             }
             MapRecord::Provenance(topic, None) => {
-                if let Some(mirrors) = state.provenance.get_mut(map_topic) {
+                self.told += 1;
+                if let Some(mirrors) = self.provenance.get_mut(map_topic) {
                     mirrors.remove(&topic);
                 }
             }
-            MapRecord::Block(..) | MapRecord::Pause(..) if self.blocks_of.as_deref() != Some(map_topic) => {}
+            MapRecord::Block(..) | MapRecord::Pause(..) if !keeps_blocks => {}
             MapRecord::Block(topic, partition, id, Some(block)) => {
-                state.note_block(topic, partition, id, block);
+                self.note_block(topic, partition, id, block);
             }
             MapRecord::Block(topic, partition, id, None) => {
-                if let Some(known) = state.partitions.get_mut(&(topic, partition)) {
+                if let Some(known) = self.partitions.get_mut(&(topic, partition)) {
                     known.index.remove(&id);
                 }
             }
-            MapRecord::Pause(scope, pause) => Arc::make_mut(&mut state.pauses).note(scope, pause),
+            MapRecord::Pause(scope, pause) => Arc::make_mut(&mut self.pauses).note(scope, pause),
         }
     }
-}
 
-impl State {
     fn note_block(&mut self, topic: String, partition: i32, id: BlockId, block: Block) {
         let known = self
             .partitions
@@ -326,7 +350,7 @@ fn take_in(shared: &Shared, topics: &HashMap<String, SourceTopic>, item: &Consum
     let read_to = match item {
         Consumed::Record(record) => {
             if let Some(key) = record.key() {
-                shared.apply(name, &key, record.value().as_deref());
+                shared.apply((name, record.offset()), &key, record.value().as_deref());
             }
             record.offset() + 1
         }
@@ -485,7 +509,10 @@ fn write(producer: &Producer, topic: &str, inbox: &mpsc::Receiver<Command>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::offsets::hostile::{HOSTILE, OTHER, Raw, honest, record};
     use crate::offsets::record::VERSION;
 
     fn block(position: i64, producer: (i64, i16)) -> Block {
@@ -514,6 +541,37 @@ mod tests {
         }
         let known = &state.partitions[&("primary.orders".into(), 0)];
         assert_eq!(known.index.len(), 2);
+    }
+
+    fn state(records: &[Raw]) -> State {
+        let mut state = State::default();
+        for (key, value) in records {
+            if let Some(record) = MapRecord::read(key, value.as_deref()) {
+                state.take("map", true, record);
+            }
+        }
+        state
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_lies_in_the_topic_other_partitions_go_on_as_before(
+            hostile in prop::collection::vec(record(), 0..40),
+            start in any::<i64>(),
+        ) {
+            let other = (OTHER.to_owned(), 0);
+            let alone = state(&honest());
+            let mixed: Vec<Raw> = hostile.iter().cloned().chain(honest()).chain(hostile.clone()).collect();
+            let mixed = state(&mixed);
+            let (alone, known) = (&alone.partitions[&other], &mixed.partitions[&other]);
+            prop_assert_eq!((&alone.last, &alone.index), (&known.last, &known.index));
+            for ((topic, _), partition) in &mixed.partitions {
+                prop_assert!(topic == HOSTILE || topic == OTHER);
+                let (id, block) = &partition.last;
+                let mirror = Mirror { start, id: None, last: (*id, block) };
+                prop_assert!(!partition.index.expired(mirror, 100).contains(id));
+            }
+        }
     }
 
     #[test]

@@ -58,7 +58,16 @@ pub(super) fn read_flows(
         .map(|table| read_settings(drafts, &table))
         .unwrap_or_default();
     let entries = read_entries(drafts, root, clusters);
-    let Some(layout) = layout else { return Vec::new() };
+    let Some(layout) = layout else {
+        check_aliases(
+            drafts,
+            root,
+            clusters,
+            entries.as_deref().unwrap_or_default(),
+            &defaults,
+        );
+        return Vec::new();
+    };
     for (role, belongs_to) in ROLES {
         if let (Some(spot), true) = (root.key_spot(role), belongs_to != layout) {
             let message =
@@ -95,8 +104,47 @@ pub(super) fn read_flows(
         }
     };
     // Which flows there are is not known where a role is wrong, and an override must not be called unknown for that.
-    let Some(planned) = planned else { return Vec::new() };
+    let Some(planned) = planned else {
+        check_aliases(
+            drafts,
+            root,
+            clusters,
+            entries.as_deref().unwrap_or_default(),
+            &defaults,
+        );
+        return Vec::new();
+    };
     override_flows(drafts, layout, planned, entries.unwrap_or_default(), &defaults)
+}
+
+/// Where it is not known which flows there are, aliases that would not fit into the names of mirrors are told all the same: those of clusters
+/// that are the source of a flow in whatever layout was meant.
+fn check_aliases(
+    drafts: &mut Drafts,
+    root: &Table<'_>,
+    clusters: &[ClusterDraft],
+    entries: &[Entry],
+    defaults: &Settings,
+) {
+    let (targets, hubs) = (texts_of(root, &["standby"]), texts_of(root, &["hub"]));
+    let direction = texts_of(root, &["direction"]).first().copied();
+    let is_source = |alias: &str| {
+        let by_direction = match direction {
+            Some("hub-to-spoke") => hubs.contains(&alias),
+            Some("spoke-to-hub") => !hubs.contains(&alias),
+            _ => true,
+        };
+        // An entry of `flows` may have a policy of its own.
+        by_direction && !targets.contains(&alias) && !entries.iter().any(|entry| entry.source == alias)
+    };
+    let sources = clusters.iter().filter(|cluster| is_source(&cluster.alias));
+    let flows: Vec<FlowDraft> = sources
+        .map(|cluster| {
+            let spot = cluster.spot.clone();
+            resolve(Settings::default(), defaults, &cluster.alias, "", spot)
+        })
+        .collect();
+    super::rules::check_separators(drafts, clusters, &flows);
 }
 
 fn override_flows(

@@ -43,6 +43,7 @@ pub(crate) use properties::nearest_broker_config;
 pub use routes::{Outcome, Step};
 pub use secret::Secret;
 pub use security::{Mechanism, PropertyValue, Protocol, Sasl, Security, Tls};
+pub(crate) use suggest::nearest;
 
 use draft::{Drafts, Spot};
 use origin::Origin;

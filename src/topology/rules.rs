@@ -17,7 +17,7 @@ pub(super) fn check_flows(drafts: &mut Drafts, clusters: &[ClusterDraft], flows:
 }
 
 /// In `dc.1.orders` nobody could tell whether the cluster is `dc.1` or `dc`.
-fn check_separators(drafts: &mut Drafts, clusters: &[ClusterDraft], flows: &[FlowDraft]) {
+pub(super) fn check_separators(drafts: &mut Drafts, clusters: &[ClusterDraft], flows: &[FlowDraft]) {
     for cluster in clusters {
         if drafts.has_error_at(cluster.spot.at) {
             continue;

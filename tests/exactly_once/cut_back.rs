@@ -26,16 +26,16 @@ use crate::support::{wait_for, wait_until};
 use rand::RngExt as _;
 
 /// How many records are written before.
-const BEFORE: i64 = 60;
+pub(super) const BEFORE: i64 = 60;
 
 /// How many go together: a log is cut between batches.
-const BATCH: usize = 8;
+pub(super) const BATCH: usize = 8;
 
 /// How many the log loses, at least.
-const LOST: i64 = 25;
+pub(super) const LOST: i64 = 25;
 
 /// Records that are unlike all others.
-fn write(client: &Client, name: &str, count: i64) {
+pub(super) fn write(client: &Client, name: &str, count: i64) {
     let records: Vec<Rec> = (0..count)
         .map(|number| Rec::new(0, Some(b"key"), Some(format!("{name} {number}").as_bytes())))
         .collect();
@@ -71,7 +71,7 @@ impl Cuttable for Rig {
     }
 }
 
-fn cut_built_in(cluster: &mut BuiltIn, topic: &str, offset: i64) -> i64 {
+pub(super) fn cut_built_in(cluster: &mut BuiltIn, topic: &str, offset: i64) -> i64 {
     cluster.stop();
     let end = cut_back(&cluster.data(), topic, 0, offset);
     cluster.restart();
@@ -177,7 +177,7 @@ fn a_source_that_was_cut_back(rig: &mut dyn Cuttable, daemons: Daemons, kills: u
 
 /// The mirror has all of before, and then all that the source has from an offset on; and the newest word of the map on each source
 /// offset is true.
-fn expect_both(before: &Exact, exact: &Exact, cut: i64) {
+pub(super) fn expect_both(before: &Exact, exact: &Exact, cut: i64) {
     let replacing = exact.source.iter().filter(|record| record.offset >= cut);
     let wanted: Vec<&Rec> = before.mirror.iter().chain(replacing).collect();
     let values = |records: &[&Rec]| -> Vec<String> {

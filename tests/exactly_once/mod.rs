@@ -6,17 +6,20 @@
 
 mod cut_back;
 mod forgotten;
+mod held_up;
 mod kafka;
 mod killed;
 mod leaders;
 mod line;
 mod model;
+mod no_ids;
 mod owners;
 mod raw;
 mod refused;
 mod sources;
 mod topics;
 mod unfenced;
+mod unnamed;
 
 use std::time::Duration;
 

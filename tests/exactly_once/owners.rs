@@ -8,8 +8,10 @@ use super::{
     END, FLOW, LIMIT, MIRROR, Rig, SOURCE, TARGET, let_pass, random, topology, wait_mirrored, wait_more,
 };
 use crate::support::built_in::{BuiltIn, InProcess};
-use crate::support::clients::Client;
+use crate::support::clients::{Client, Producing};
 use crate::support::daemon::Daemon;
+use crate::support::exact::Exact;
+use crate::support::rec::Rec;
 use crate::support::wait_for;
 
 /// Records a second, over all partitions.
@@ -197,4 +199,68 @@ fn a_partition_that_is_taken_while_its_owner_still_copies_is_no_log_that_moved_b
     daemons.iter_mut().for_each(Daemon::wait_ready);
     let exact = super::finish(&sides, daemons);
     exact.expect_equal().expect_whole_map();
+}
+
+/// Whoever ends in the middle of taking a partition says so: it costs the next one no offset.
+#[test]
+fn a_planned_end_while_partitions_are_prepared_costs_no_offset() {
+    let mut random = random("end while preparing");
+    let source = InProcess::start(1, &[]);
+    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
+    let clients = [&source, &target].map(|cluster| Client::new(cluster.bootstrap()));
+    clients[0].create_topic(super::TOPIC, 4, &[]);
+    let slow = serde_json::json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 700 });
+    let slow = serde_json::from_value(slow).expect("a fault");
+    target.cluster().control().add_fault(slow).expect("a fault");
+    let file = topology(&source.bootstrap(), &target.bootstrap(), "");
+    let load = super::load(&clients[0], 4, RATE);
+    let mut daemon = Daemon::start(&file);
+    for _ in 0..6 {
+        let_pass(Duration::from_millis(random.random_range(0..1_200)));
+        let status = daemon.stop(END);
+        assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+        daemon.restart();
+    }
+    load.stop();
+    let sides = super::sides(clients[0].clone(), clients[1].clone());
+    let exact = super::finish(&sides, vec![daemon]);
+    exact.expect_equal().expect_same_offsets().expect_whole_map();
+}
+
+/// Without exactly-once nobody is fenced: who slept while a partition was prepared for it must not set back what is on record of it.
+#[test]
+fn who_wakes_up_while_it_prepares_sets_nothing_back_without_exactly_once() {
+    let source = InProcess::start(1, &[]);
+    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
+    let clients = [&source, &target].map(|cluster| Client::new(cluster.bootstrap()));
+    clients[0].create_topic(super::TOPIC, 1, &[]);
+    let records: Vec<Rec> = (0..300)
+        .map(|number: i32| Rec::new(0, None, Some(&number.to_be_bytes())))
+        .collect();
+    clients[0].produce(super::TOPIC, &records, Producing::default());
+    let slow = serde_json::json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 2000, "count": 1 });
+    let slow = serde_json::from_value(slow).expect("a fault");
+    target.cluster().control().add_fault(slow).expect("a fault");
+    let settings = ", delivery: at-least-once";
+    let file = topology(&source.bootstrap(), &target.bootstrap(), settings);
+    let mut asleep = Daemon::start(&file);
+    wait_for(LIMIT, "the mirror is there", || {
+        clients[1].partitions(MIRROR).map(drop).ok_or("it is not")
+    });
+    let_pass(Duration::from_millis(500));
+    asleep.process().pause();
+    super::forget_members(&target.bootstrap());
+    let awake = Daemon::start(&file);
+    let sides = super::sides(clients[0].clone(), clients[1].clone());
+    super::wait_copied(&sides, &awake);
+    let copied = || Exact::read(&sides).positions.get(&0).map(|position| position.0);
+    wait_for(LIMIT, "it is on record", || match copied() {
+        Some(300) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    asleep.process().resume();
+    asleep.wait_ready();
+    let_pass(Duration::from_millis(3_000));
+    assert_eq!(copied(), Some(300), "{}", asleep.log());
+    assert_eq!(clients[1].read(MIRROR).len(), 300, "{}", asleep.log());
 }

@@ -57,9 +57,9 @@ const BATCHES: usize = 24;
 const QUICK_GROUPS: &[(&str, &str)] = &[("group.min.session.timeout.ms", "1000")];
 
 /// Two clusters within the test, whose requests can be made to fail.
-struct Pair {
-    source: InProcess,
-    target: InProcess,
+pub(super) struct Pair {
+    pub(super) source: InProcess,
+    pub(super) target: InProcess,
 }
 
 impl Pair {
@@ -71,7 +71,7 @@ impl Pair {
         }
     }
 
-    fn clients(&self) -> (Client, Client) {
+    pub(super) fn clients(&self) -> (Client, Client) {
         (
             Client::new(self.source.bootstrap()),
             Client::new(self.target.bootstrap()),
@@ -90,7 +90,7 @@ impl Pair {
 }
 
 #[track_caller]
-fn add(cluster: &InProcess, fault: Value) -> u64 {
+pub(super) fn add(cluster: &InProcess, fault: Value) -> u64 {
     let text = fault.to_string();
     let fault: Fault = serde_json::from_value(fault).expect("a fault");
     let added = cluster.cluster().control().add_fault(fault);
@@ -110,7 +110,7 @@ fn fill(source: &Client, topic: &str) {
     source.produce(topic, &records, Producing::default());
 }
 
-fn sides_of(clients: &(Client, Client), topic: &str) -> Sides {
+pub(super) fn sides_of(clients: &(Client, Client), topic: &str) -> Sides {
     Sides {
         topic: topic.to_owned(),
         mirror: format!("source.{topic}"),

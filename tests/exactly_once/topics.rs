@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use heliostat::observe::status::State;
+use heliostat_wire::ErrorCode;
 use rand::RngExt as _;
 
+use super::raw::Raw;
 use super::{
     END, FLOW, LIMIT, MIRROR, Rig, TOPIC, finish, forget_members, let_pass, random, topology, wait_mirrored,
 };
@@ -83,6 +85,82 @@ fn a_mirror_that_is_made_again_while_no_daemon_runs_gets_all_that_the_source_has
     forget_members(&rig.target.bootstrap());
     daemon.restart();
     let exact = rig.finish(load, vec![daemon]);
+    exact.expect_equal().expect_true_map();
+}
+
+/// Whoever has not noticed yet that the mirror is another one goes on where it was, if it produces by name: what lies at the front of the new one
+/// then is from the middle of the source's log.
+#[test]
+fn what_was_written_to_a_mirror_that_was_made_again_by_an_owner_who_had_not_noticed_does_not_count() {
+    for killed in [false, true] {
+        let rig = Rig::start(1);
+        let mut daemon = Daemon::start(&rig.topology());
+        wait_mirrored(&rig.target(), 4);
+        let load = rig.load(RATE);
+        super::wait_more(&load, 500);
+        assert_eq!(load.stop().failed, 0);
+        super::wait_copied(&rig.sides(), &daemon);
+        if killed {
+            daemon.process().kill();
+        } else {
+            let status = daemon.stop(END);
+            assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+        }
+        let late: Vec<Rec> = (0..5)
+            .map(|number: i32| Rec::new(0, Some(b"late"), Some(&number.to_be_bytes())))
+            .collect();
+        rig.source().produce(TOPIC, &late, Producing::default());
+        let source = rig.source().read(TOPIC);
+        rig.target().delete_topic(MIRROR);
+        rig.target().create_topic(MIRROR, 1, &[]);
+        let raw = Raw::new(&rig.target.bootstrap());
+        let written = raw.write_records_as(raw.next_epoch(), 700, &source[source.len() - 5..]);
+        assert_eq!(written, ErrorCode::None);
+        forget_members(&rig.target.bootstrap());
+        daemon.restart();
+        super::wait_copied(&rig.sides(), &daemon);
+        let status = daemon.stop(END);
+        assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+        let mirror = rig.target().read(MIRROR);
+        assert!(
+            mirror.len() == source.len() + 5
+                && source
+                    .iter()
+                    .zip(&mirror[5..])
+                    .all(|(wanted, found)| same(wanted, found)),
+            "{} records on the source and {} on the mirror\n{}",
+            source.len(),
+            mirror.len(),
+            daemon.log()
+        );
+    }
+}
+
+#[test]
+fn a_mirror_that_was_made_again_is_filled_once_also_if_another_daemon_wakes_up_that_knows_the_old_one() {
+    let mut random = random("mirror made again while asleep");
+    let rig = Rig::start(2);
+    let mut asleep = Daemon::start(&rig.topology());
+    let load = rig.load(RATE);
+    wait_mirrored(&rig.target(), 500);
+    let mut awake = Daemon::start(&rig.topology());
+    for _ in 0..2 {
+        wait_mirrored(&rig.target(), 1_000);
+        asleep.process().pause();
+        rig.target().ask_to_delete(MIRROR);
+        super::wait_more(&load, 1_000);
+        let_pass(Duration::from_millis(random.random_range(1_000..2_500)));
+        if random.random_bool(0.5) {
+            awake.process().kill();
+            forget_members(&rig.target.bootstrap());
+            awake.respawn();
+        }
+        asleep.process().resume();
+        std::mem::swap(&mut asleep, &mut awake);
+    }
+    awake.wait_ready();
+    asleep.wait_ready();
+    let exact = rig.finish(load, vec![asleep, awake]);
     exact.expect_equal().expect_true_map();
 }
 

@@ -1,7 +1,8 @@
 //! What happens to partitions is remembered, counted and told, over HTTP and on the command line.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use heliostat::observe::events::{Event, EventKind, EventList};
@@ -42,6 +43,14 @@ fn post(daemon: &Daemon, path: &str, body: Value) -> (u16, Value) {
     (answer.status, body)
 }
 
+/// What is written there, line by line; it ends with whoever writes.
+fn lines_of(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (heard, lines) = std::sync::mpsc::channel();
+    let told = BufReader::new(from).lines();
+    std::thread::spawn(move || told.map_while(Result::ok).try_for_each(|line| heard.send(line)));
+    lines
+}
+
 /// `heliostat events --follow`, until it is dropped.
 struct Follower(Child);
 
@@ -79,12 +88,10 @@ fn what_happens_to_a_partition_is_told_in_order_with_states_and_exact_offsets() 
         ])
         .args(["--kind", "resumed"])
         .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+        .stderr(Stdio::piped());
     let mut follower = Follower(follower.spawn().expect("heliostat events"));
-    let told = BufReader::new(follower.0.stdout.take().expect("its output")).lines();
-    let (heard, lines) = std::sync::mpsc::channel();
-    // Ends with the follower.
-    std::thread::spawn(move || told.map_while(Result::ok).try_for_each(|line| heard.send(line)));
+    let lines = lines_of(follower.0.stdout.take().expect("its output"));
+    let notes = lines_of(follower.0.stderr.take().expect("its notes"));
 
     let (status, answer) = post(
         &daemon,
@@ -167,4 +174,31 @@ fn what_happens_to_a_partition_is_told_in_order_with_states_and_exact_offsets() 
     post(&daemon, "/api/v1/pause", json!({}));
     let again = next();
     assert_eq!((again.kind, again.topic), (EventKind::Paused, None));
+    let note = || notes.recv_timeout(CATCH_UP).expect("a note on the daemon");
+    while !note().starts_with("note: the daemon was started anew at 2") {}
+}
+
+#[test]
+fn a_flow_that_is_not_there_is_the_same_error_of_every_command_that_looks_at_one() {
+    let pair = Pair::start();
+    let daemon = Daemon::start(&pair.topology(""));
+    let url = format!("http://{}", daemon.http());
+    for arguments in [
+        &["status", "--flow", "nope"][..],
+        &["status", "--flow", "nope", "--watch"],
+        &["events", "--flow", "nope"],
+        &["events", "--flow", "nope", "--follow"],
+    ] {
+        let output = heliostat(&[arguments, &["--url", &url]].concat(), None);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            (output.status.code(), error.as_ref(), output.stdout.as_slice()),
+            (
+                Some(2),
+                format!("error: there is no flow nope; there are: {FLOW}\n").as_str(),
+                &b""[..]
+            ),
+            "{arguments:?}"
+        );
+    }
 }

@@ -1,5 +1,7 @@
 //! The lag of an idle mirror is zero, wherever one looks.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use heliostat::observe::status::{FlowStatus, Lag, State, Status};
 
 use crate::support::clients::Producing;
@@ -13,6 +15,7 @@ const NONE: Lag = Lag {
     records: 0,
     seconds: 0.0,
     unknown_since_ms: None,
+    at_least: false,
 };
 
 /// The status as the command line prints it.
@@ -162,4 +165,41 @@ fn the_lag_counts_what_is_not_copied_and_goes_back_to_zero() {
             Err(format!("{flow:?}"))
         }
     });
+}
+
+#[test]
+fn a_backlog_is_as_old_as_its_oldest_record_also_to_a_daemon_that_has_just_started_and_copies_nothing() {
+    let pair = Pair::start();
+    pair.primary.create_topic("late", 1, &[]);
+    write_numbers(&pair.primary, "late", 1, 0..5);
+    let mut daemon = Daemon::start(&pair.topology(""));
+    pair.wait_mirrored("late");
+    let file = daemon.topology().to_str().expect("a path in UTF-8").to_owned();
+    assert!(heliostat(&["pause", &file], None).status.success());
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let two_minutes_ago = since.as_millis() as i64 - 120_000;
+    let records = vec![Rec::new(0, None, Some(b"of two minutes ago")).at(two_minutes_ago); 10];
+    pair.primary.produce("late", &records, Producing::default());
+    daemon.process().kill();
+    daemon.restart();
+    let late = |flow: &FlowStatus| flow.lag.known && flow.lag.records == 10;
+    let mut first = None;
+    let flow = wait_for(CATCH_UP, "it knows how old the backlog is", || {
+        let flow = daemon.flow(FLOW);
+        if !late(&flow) {
+            return Err(format!("{flow:?}"));
+        }
+        first.get_or_insert(flow.lag);
+        if flow.lag.at_least {
+            Err(format!("{:?}", flow.lag))
+        } else {
+            Ok(flow)
+        }
+    });
+    assert!((120.0..600.0).contains(&flow.lag.seconds), "{:?}", flow.lag);
+    // Until then it has not claimed to know.
+    let first = first.expect("a lag");
+    assert!(first.at_least || first.seconds >= 120.0, "{first:?}");
+    let shown = printed(&daemon, &["--clusters"]).flows.remove(0);
+    assert!(shown.lag.seconds >= 120.0 && !shown.lag.at_least, "{shown:?}");
 }

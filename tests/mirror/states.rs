@@ -2,14 +2,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use heliostat::observe::events::EventList;
+use heliostat::observe::events::{EventKind, EventList};
 use heliostat::observe::status::{PartitionStatus, State};
 use heliostat_broker::Fault;
 use serde_json::json;
 
 use crate::support::built_in::InProcess;
 use crate::support::clients::Client;
-use crate::support::daemon::{Daemon, heliostat};
+use crate::support::daemon::{Daemon, binary, heliostat};
 use crate::support::mirrors::{CATCH_UP, FLOW, LOOK_OFTEN, wait_mirrored, write_numbers};
 use crate::support::wait_for;
 
@@ -63,6 +63,59 @@ fn wait_state(daemon: &Daemon, state: State, after_ms: i64, clears: &str) -> Par
     found
 }
 
+/// What goes into a pipe is not made to fit anything: the reason stands in the rows of the flow and of the partition, and so nowhere else.
+#[track_caller]
+fn assert_printed_whole(daemon: &Daemon, reason: &str) {
+    let url = format!("http://{}", daemon.http());
+    let mut status = binary();
+    status.args(["status", "--url", &url]).env("COLUMNS", "40");
+    let output = status.output().expect("heliostat status");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.matches(reason).count(), 2, "{text}");
+    assert!(!text.contains('…') && !text.contains("REASONS IN FULL"), "{text}");
+}
+
+/// Waits until the only topic is shown as deleted, and sees that this is no trouble of the flow: for `status --check`, for the log and for who
+/// counts what was copied.
+#[track_caller]
+fn wait_deleted(daemon: &Daemon, after_ms: i64) {
+    let copied = daemon.flow(FLOW).records_total;
+    let flow = wait_for(CATCH_UP, "it is shown as deleted", || {
+        let flow = daemon.flow(FLOW);
+        if flow.partitions.is_empty() && !flow.deleted.is_empty() {
+            Ok(flow)
+        } else {
+            Err(format!("{flow:?}"))
+        }
+    });
+    assert!(flow.is_healthy(), "{flow:?}");
+    let [deleted] = &flow.deleted[..] else {
+        panic!("{flow:?}")
+    };
+    assert_eq!(
+        (
+            deleted.topic.as_str(),
+            deleted.target_topic.as_str(),
+            deleted.missing
+        ),
+        ("orders", "primary.orders", 0)
+    );
+    assert!((after_ms..=now_ms()).contains(&deleted.at_ms), "{deleted:?}");
+    assert!(flow.records_total >= copied, "{flow:?}");
+    let list: EventList = serde_json::from_str(&daemon.get("/api/v1/events").body).expect("events");
+    let event = list.events.iter().find(|event| event.kind == EventKind::Deleted);
+    let event = event.expect("an event");
+    assert_eq!((event.topic.as_deref(), event.partition), (Some("orders"), None));
+    let url = format!("http://{}", daemon.http());
+    let shown = heliostat(&["status", "--url", &url, "--check"], None);
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.status.success(), "{shown:?}");
+    assert!(
+        text.contains("deleted on primary: orders, ") && text.contains("its mirror primary.orders is kept"),
+        "{text}"
+    );
+}
+
 #[test]
 fn each_state_says_why_since_when_and_what_would_clear_it_and_that_does() {
     let clusters = [InProcess::start(1, &[]), InProcess::start(1, &[])];
@@ -93,6 +146,7 @@ fn each_state_says_why_since_when_and_what_would_clear_it_and_that_does() {
     control.add_fault(fault).expect("a fault that can be");
     write_numbers(&primary, "orders", 1, 100..200);
     let found = wait_state(&daemon, State::Stalled, stalled, "what the reason says is mended");
+    assert_printed_whole(&daemon, found.reason.as_deref().expect("a reason"));
     control.clear_faults();
     wait_state(&daemon, State::CaughtUp, found.since_ms, "");
 
@@ -116,23 +170,28 @@ fn each_state_says_why_since_when_and_what_would_clear_it_and_that_does() {
     daemon.restart();
     wait_state(&daemon, State::CaughtUp, found.since_ms, "");
 
-    // Waiting: the source topic is gone. Recreated: it is there again, and is not the one of before.
+    // The source topic is gone: its mirror is kept, and nothing waits for it. Recreated: it is there again, and is not the one of before.
     let deleted = now_ms();
     primary.delete_topic("orders");
-    let found = wait_state(
-        &daemon,
-        State::Waiting,
-        deleted,
-        "the topic is made again on the source",
-    );
+    wait_deleted(&daemon, deleted);
     primary.create_topic("orders", 1, &[]);
     write_numbers(&primary, "orders", 1, 0..10);
     let found = wait_state(
         &daemon,
         State::Recreated,
-        found.since_ms,
+        deleted,
         "delete primary.orders on the target",
     );
+    assert_eq!(daemon.flow(FLOW).deleted, []);
+    // Nothing of what is there now is on the target.
+    wait_for(CATCH_UP, "the lag is all of the new log", || {
+        let found = daemon.flow(FLOW).partitions.remove(0);
+        if found.lag.known && found.lag.records == 10 && found.source_end == Some(10) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
+    });
     standby.ask_to_delete("primary.orders");
     wait_state(&daemon, State::CaughtUp, found.since_ms, "");
     wait_mirrored(&primary, "orders", &standby, "primary.orders");

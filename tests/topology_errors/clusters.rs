@@ -89,6 +89,53 @@ fn an_alias_with_the_separator_in_it() {
 }
 
 #[test]
+fn what_is_wrong_with_the_layout_does_not_hide_what_is_wrong_with_aliases() {
+    let text = "name: t\nlayout: active-actve\nclusters:\n  dc.1: { bootstrap_servers: a:1 }\n  dc-2: { bootstrap_servers: b:1 }\n";
+    check(
+        text,
+        expect![[r#"
+        error: `layout` cannot be `active-actve`
+         --> t.yaml:2:9
+          |
+        2 | layout: active-actve
+          |         ^^^^^^^^^^^^
+          = help: did you mean `layout: active-active`?
+
+        error: the alias `dc.1` has the separator `.` in it: the name `dc.1.orders` would not tell where the topic is from
+         --> t.yaml:4:3
+          |
+        4 |   dc.1: { bootstrap_servers: a:1 }
+          |   ^^^^
+          = help: call it `dc-1`, or choose another separator: `naming: { policy: prefix, separator: … }`
+
+        2 errors
+    "#]],
+    );
+    // A role that is wrong does so neither; a standby is no source, and its alias stands in no name.
+    let text = "name: t\nlayout: active-standby\nclusters:\n  dc.1: { bootstrap_servers: a:1 }\n  dc.2: { bootstrap_servers: b:1 }\nprimary: dc1\nstandby: dc.2\n";
+    check(
+        text,
+        expect![[r#"
+        error: the alias `dc.1` has the separator `.` in it: the name `dc.1.orders` would not tell where the topic is from
+         --> t.yaml:4:3
+          |
+        4 |   dc.1: { bootstrap_servers: a:1 }
+          |   ^^^^
+          = help: call it `dc-1`, or choose another separator: `naming: { policy: prefix, separator: … }`
+
+        error: there is no cluster `dc1`
+         --> t.yaml:6:10
+          |
+        6 | primary: dc1
+          |          ^^^
+          = help: did you mean `dc.1`?
+
+        2 errors
+    "#]],
+    );
+}
+
+#[test]
 fn a_cluster_that_is_both_or_neither() {
     check_clusters(
         "{ built_in: { port: 19092 }, bootstrap_servers: a:1 }",

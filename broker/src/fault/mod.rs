@@ -135,7 +135,7 @@ impl Faults {
         }
         plan.last_id += 1;
         let id = plan.last_id;
-        info!(id, ?fault, "a fault was added");
+        info!(id, %fault, "a fault was added");
         match effect {
             Effect::Clock { ahead_ms } => self.clock.set_ahead(ahead_ms),
             _ if is_of_disk(&effect) => {
@@ -173,7 +173,7 @@ impl Faults {
         let rule = plan.rules.remove(at);
         self.end(&rule);
         self.arm(&plan);
-        info!(id, "a fault was removed");
+        info!(id, fault = %rule.fault, "a fault was removed");
         Ok(())
     }
 

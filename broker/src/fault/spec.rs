@@ -84,6 +84,12 @@ pub enum FaultError {
     /// It cannot be meant so.
     #[error("{0}")]
     Wrong(String),
+    /// There is no such error code.
+    #[error("Kafka has no error code {0:?}")]
+    NoError(String),
+    /// There is no such API.
+    #[error("the built-in cluster has no API {0:?}")]
+    NoApi(String),
     /// There is one of this kind already.
     #[error("fault {id} is one of this kind already, and there can be only one: remove it first")]
     There {
@@ -193,7 +199,7 @@ impl Fault {
             },
         };
         if matches!(effect, Effect::Error(_)) && api.is_none() {
-            return wrong("an error needs an api: each has its own places for a code");
+            return wrong("a fault of the kind error needs an `api`: each has its own places for a code");
         }
         Ok((effect, api))
     }
@@ -201,7 +207,7 @@ impl Fault {
     fn only(&self, given: bool, field: &str, kinds: &[FaultKind]) -> Result<(), FaultError> {
         if given && !kinds.contains(&self.kind) {
             return wrong(format!(
-                "a fault of the kind {} takes no {field}",
+                "a fault of the kind {} takes no `{field}`",
                 self.kind.name()
             ));
         }
@@ -210,7 +216,10 @@ impl Fault {
 
     fn delay(&self) -> Result<Duration, FaultError> {
         match self.delay_ms {
-            None => wrong(format!("a fault of the kind {} needs delay_ms", self.kind.name())),
+            None => wrong(format!(
+                "a fault of the kind {} needs `delay_ms`",
+                self.kind.name()
+            )),
             Some(0) => wrong("a delay of 0 ms would do nothing"),
             Some(ms) if ms > DELAY_MS_MAX => wrong(format!("a delay is at most {DELAY_MS_MAX} ms")),
             Some(ms) => Ok(Duration::from_millis(ms)),
@@ -219,7 +228,7 @@ impl Fault {
 
     fn ahead(&self) -> Result<i64, FaultError> {
         match self.ahead_ms {
-            None => wrong("a fault of the kind clock needs ahead_ms"),
+            None => wrong("a fault of the kind clock needs `ahead_ms`"),
             Some(ms) if ms.unsigned_abs() > AHEAD_MS_MAX => {
                 wrong(format!("a clock is wrong by at most {AHEAD_MS_MAX} ms"))
             }
@@ -229,14 +238,14 @@ impl Fault {
 
     fn error_code(&self) -> Result<ErrorCode, FaultError> {
         let Some(text) = &self.error else {
-            return wrong("a fault of the kind error needs an error, such as NOT_LEADER_OR_FOLLOWER");
+            return wrong("a fault of the kind error needs an `error`, such as NOT_LEADER_OR_FOLLOWER");
         };
         let is_it =
             |error: &&ErrorCode| error.name().eq_ignore_ascii_case(text) || text.parse() == Ok(error.code());
         match ErrorCode::ALL.iter().find(is_it) {
             Some(ErrorCode::None) => wrong("NONE is no error"),
             Some(error) => Ok(*error),
-            None => wrong(format!("Kafka has no error code {text:?}")),
+            None => Err(FaultError::NoError(text.clone())),
         }
     }
 
@@ -249,7 +258,7 @@ impl Fault {
             |api: &&crate::SupportedApi| api.name.eq_ignore_ascii_case(text) || text.parse() == Ok(api.key);
         let found = apis.iter().find(is_it).and_then(|api| ApiKey::from_code(api.key));
         let Some(key) = found else {
-            return wrong(format!("the built-in cluster has no API {text:?}"));
+            return Err(FaultError::NoApi(text.clone()));
         };
         match refusal::abilities(key) {
             None if self.kind == FaultKind::Error => wrong(format!(
@@ -261,6 +270,19 @@ impl Fault {
             }
             _ => Ok(Some(key)),
         }
+    }
+}
+
+/// Its kind and what was said beside it, such as `delay api=Fetch delay_ms=500`.
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.kind.name())?;
+        let fields = serde_json::to_value(self).unwrap_or_default();
+        let fields = fields.as_object().into_iter().flatten();
+        for (name, value) in fields.filter(|(name, _)| *name != "kind") {
+            write!(f, " {name}={value}")?;
+        }
+        Ok(())
     }
 }
 
@@ -318,8 +340,8 @@ mod tests {
                 r#"{"kind":"error","error":"NONE","api":"Fetch"}"#,
                 "NONE is no error",
             ),
-            (r#"{"kind":"error","api":"Fetch"}"#, "needs an error, such as"),
-            (r#"{"kind":"error","error":"6"}"#, "an error needs an api"),
+            (r#"{"kind":"error","api":"Fetch"}"#, "needs an `error`, such as"),
+            (r#"{"kind":"error","error":"6"}"#, "needs an `api`"),
             (
                 r#"{"kind":"error","error":"OOPS","api":"Fetch"}"#,
                 "no error code \"OOPS\"",
@@ -328,16 +350,19 @@ mod tests {
                 r#"{"kind":"error","error":"6","api":"Fetsch"}"#,
                 "no API \"Fetsch\"",
             ),
-            (r#"{"kind":"delay"}"#, "needs delay_ms"),
+            (r#"{"kind":"delay"}"#, "needs `delay_ms`"),
             (r#"{"kind":"delay","delay_ms":0}"#, "would do nothing"),
             (r#"{"kind":"delay","delay_ms":3600001}"#, "at most 3600000 ms"),
-            (r#"{"kind":"cut","delay_ms":5}"#, "the kind cut takes no delay_ms"),
+            (
+                r#"{"kind":"cut","delay_ms":5}"#,
+                "the kind cut takes no `delay_ms`",
+            ),
             (
                 r#"{"kind":"refuse","topic":"t"}"#,
-                "the kind refuse takes no topic",
+                "the kind refuse takes no `topic`",
             ),
-            (r#"{"kind":"full-disk","node":1}"#, "takes no node"),
-            (r#"{"kind":"clock"}"#, "needs ahead_ms"),
+            (r#"{"kind":"full-disk","node":1}"#, "takes no `node`"),
+            (r#"{"kind":"clock"}"#, "needs `ahead_ms`"),
             (r#"{"kind":"cut","fraction":1.5}"#, "from 0 to 1"),
             (r#"{"kind":"cut","seed":1}"#, "goes with a fraction"),
             (r#"{"kind":"cut","count":0}"#, "would do nothing"),

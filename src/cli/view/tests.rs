@@ -5,7 +5,7 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::cli::text::visible_width;
 use crate::observe::samples;
-use crate::observe::status::LeftOut;
+use crate::observe::status::{DeletedTopic, LeftOut};
 
 const WIDE: Layout = Layout {
     width: 140,
@@ -84,7 +84,7 @@ fn source_unreachable() {
             primary->standby
               TOPIC     PARTITION  STATE     FOR  POSITION  SOURCE END               LAG RECORDS  LAG TIME  REASON
               orders            0  waiting  12 s      1000        1120  ≥ 120 (unknown for 12 s)      16 s  primary cannot be reached: connection refus…
-              orders            1  waiting  12 s      1000        1000    ≥ 0 (unknown for 12 s)      12 s  primary cannot be reached: connection refus…
+              orders            1  waiting  12 s      1000        1000          unknown for 12 s      12 s  primary cannot be reached: connection refus…
               payments          0  waiting  12 s         -           -          unknown for 12 s      12 s  primary cannot be reached: connection refus…
 
             REASONS IN FULL
@@ -337,7 +337,7 @@ fn live_shows_flows_and_what_is_wrong() {
           TOPIC     PARTITION  STATE                     LAG RECORDS  LAG TIME  REASON
           payments          0  quarantined          unknown for 12 s      12 s  standby refuses offset 17: RECORD_TOO_LARGE
           orders            0  waiting      ≥ 120 (unknown for 12 s)      16 s  primary cannot be reached: connection refused
-          orders            1  waiting        ≥ 0 (unknown for 12 s)      12 s  primary cannot be reached: connection refused
+          orders            1  waiting              unknown for 12 s      12 s  primary cannot be reached: connection refused
 
         FLOW              STATE            FOR  LAG RECORDS    LAG TIME  COPIED  REASON
         primary->standby  recreated  2 h 3 min        5,000  1 min 30 s   3,000  payments was deleted and made again on primary
@@ -376,7 +376,7 @@ fn a_flow_in_one_line() {
     expect![[r#"
         flow primary->standby: caught-up
         flow primary->standby: copying, 12,345 records behind, 1.7 s
-        flow primary->standby: waiting, ≥ 120 (unknown for 12 s) records behind, 16 s: primary cannot be reached: connection refused
+        flow primary->standby: waiting, lag unknown for 12 s, at least 120 records, 16 s: primary cannot be reached: connection refused
         flow primary->standby: recreated, 5,000 records behind, 1 min 30 s: payments was deleted and made again on primary
     "#]]
     .assert_eq(&(lines.join("\n") + "\n"));
@@ -462,6 +462,49 @@ fn no_line_is_too_wide_in_any_layout() {
             }
         }
     }
+}
+
+#[test]
+fn a_reason_is_in_full_once_on_a_terminal_of_any_width() {
+    let mut status = samples::truncated();
+    let flow = &mut status.flows[0];
+    let reason = "offsets 1000 to 4999 were deleted on primary before they were copied";
+    assert!(
+        flow.partitions
+            .iter()
+            .any(|partition| partition.reason.as_deref() == Some(reason))
+    );
+    flow.reason = Some(format!("orders-1 and 3 more: {reason}"));
+    for width in 70..160 {
+        let text = full(&status, &Rates::default(), Layout { width, ..WIDE }).join("\n");
+        assert_eq!(text.matches(reason).count(), 1, "{width}:\n{text}");
+    }
+}
+
+#[test]
+fn topics_that_were_deleted_are_named() {
+    let mut status = samples::healthy();
+    status.flows[0].deleted = (0..7)
+        .map(|i| DeletedTopic {
+            topic: format!("t{i}"),
+            target_topic: format!("primary.t{i}"),
+            at_ms: samples::NOW_MS - 300_000,
+            missing: i,
+        })
+        .collect();
+    let lines = full(&status, &Rates::default(), WIDE);
+    let lines: Vec<&str> = lines
+        .iter()
+        .map(String::as_str)
+        .filter(|line| line.contains("deleted"))
+        .collect();
+    expect![[r#"
+          deleted on primary: t6, 5 min ago; its mirror primary.t6 is kept, without 6 source offsets that were not copied yet
+          deleted on primary: t5, 5 min ago; its mirror primary.t5 is kept, without 5 source offsets that were not copied yet
+          deleted on primary: t4, 5 min ago; its mirror primary.t4 is kept, without 4 source offsets that were not copied yet
+          deleted on primary: t3, 5 min ago; its mirror primary.t3 is kept, without 3 source offsets that were not copied yet
+          deleted on primary: t2, 5 min ago; its mirror primary.t2 is kept, without 2 source offsets that were not copied yet
+          deleted on primary: … and 2 more topics"#]].assert_eq(&lines.join("\n"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The books of a partition against what was sent and what arrived.
 
 use super::*;
+use crate::flow::ledger::BLOCKS_WAITING_MAX;
 use crate::offsets::record::SEGMENTS_PER_BLOCK;
 use proptest::prelude::*;
 
@@ -84,8 +85,99 @@ fn facts_that_were_not_written_come_again() {
     let record = account.sending(ID, 0, 0, 1).unwrap();
     account.settle(record, Some(0));
     let facts = account.take_facts().unwrap();
-    account.unwritten(facts.clone());
+    account.unwritten(facts.clone(), "refused");
     assert_eq!(account.take_facts(), Some(facts));
+}
+
+/// Copies one record behind a hole, if it may be. Returns whether.
+fn copy_behind_a_hole(account: &Account, number: i64) -> bool {
+    if account.is_held_up() {
+        return false;
+    }
+    let sequence = account.sending(ID, number * 2, 0, 1).unwrap();
+    account.settle(sequence, Some(number));
+    true
+}
+
+#[test]
+fn what_waits_for_the_offset_map_is_bounded_and_nothing_of_it_is_forgotten() {
+    let account = opened(0);
+    let mut copied = 0;
+    let mut written = std::collections::BTreeMap::new();
+    let most = (BLOCKS_WAITING_MAX * SEGMENTS_PER_BLOCK) as i64;
+    // Each write takes long, and fails: meanwhile copying goes on, as far as there is room.
+    for _ in 0..10 {
+        let under_way = account.take_facts();
+        while copy_behind_a_hole(&account, copied) {
+            copied += 1;
+            assert!(
+                copied <= most + SEGMENTS_PER_BLOCK as i64,
+                "{copied} segments wait"
+            );
+        }
+        if let Some(facts) = under_way {
+            account.unwritten(facts, "the disk is full");
+        }
+        assert!(account.is_held_up());
+    }
+    assert!(copied > most - 2 * SEGMENTS_PER_BLOCK as i64, "{copied}");
+    assert_eq!(account.held_up_by().as_deref(), Some("the disk is full"));
+    // It can be written again.
+    let facts = account.take_facts().unwrap();
+    assert!(account.is_held_up(), "what is being written is there still");
+    assert!(facts.blocks.len() <= BLOCKS_WAITING_MAX + 1);
+    account.written(&facts);
+    written.extend(facts.blocks);
+    assert_eq!((account.is_held_up(), account.held_up_by()), (false, None));
+    while copied < 2 * most {
+        assert!(copy_behind_a_hole(&account, copied), "at {copied}");
+        copied += 1;
+        if account.is_pressing() {
+            let facts = account.take_facts().unwrap();
+            account.written(&facts);
+            written.extend(facts.blocks);
+        }
+    }
+    written.extend(account.take_facts().into_iter().flat_map(|facts| facts.blocks));
+    let said: Vec<Segment> = written.into_values().flatten().collect();
+    let expected: Vec<Segment> = (0..copied).map(|number| segment(number * 2, number, 1)).collect();
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn batches_on_their_way_count_by_the_holes_in_them() {
+    let account = opened(0);
+    let mut runs = RunList::default();
+    (0..SEGMENTS_PER_BLOCK as i64).for_each(|number| runs.push(number * 2 + 1, 1));
+    let entry = || InFlight {
+        runs: runs.clone(),
+        next: 0,
+        timestamp: 0,
+        bytes: 1,
+        holes: 0,
+        how: None,
+        outcome: Outcome::Pending,
+    };
+    for number in 0..BLOCKS_WAITING_MAX as i64 {
+        assert!(!account.is_held_up(), "{number}");
+        account.enter(ID, entry()).unwrap();
+    }
+    assert!(account.is_held_up());
+    account.rewind();
+    assert!(!account.is_held_up());
+}
+
+#[test]
+fn a_block_ascends_also_where_the_mirror_has_lost_its_end() {
+    let account = opened(0);
+    for (source, target) in [(0, 0), (2, 1), (4, 2), (6, 1), (8, 2)] {
+        let sequence = account.sending(ID, source, 0, 1).unwrap();
+        account.settle(sequence, Some(target));
+    }
+    let facts = account.take_facts().unwrap();
+    let first = vec![segment(0, 0, 1), segment(2, 1, 1), segment(4, 2, 1)];
+    let second = vec![segment(6, 1, 1), segment(8, 2, 1)];
+    assert_eq!(facts.blocks, [(0, first), (1, second)]);
 }
 
 proptest! {
@@ -105,7 +197,7 @@ proptest! {
             account.settle(sequence, Some(target));
             expected.push((source, target));
             if index % flush_every == 0 && let Some(facts) = account.take_facts() {
-                if lose && index % 2 == 0 { account.unwritten(facts) } else { map.extend(facts.blocks) }
+                if lose && index % 2 == 0 { account.unwritten(facts, "lost") } else { map.extend(facts.blocks) }
             }
         }
         if let Some(facts) = account.take_facts() {

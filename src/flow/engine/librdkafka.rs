@@ -13,7 +13,7 @@ use std::time::Duration;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
 use super::budget::Budget;
-use super::{Engine, Event, Side, Start};
+use super::{Engine, Event, Pressing, Side, Start};
 use crate::cluster::native::{Consumed, Consumer, Producer, Record, SourceTopic, TargetTopic};
 use crate::cluster::{Cluster, admin};
 use crate::flow::account::Account;
@@ -245,6 +245,7 @@ impl Shared {
             code,
             text,
             offset: None,
+            middle: None,
         };
         let _ = self.events.send(failed);
     }
@@ -296,6 +297,7 @@ struct Copier {
     consumer: Consumer,
     stashed: usize,
     budget: Budget,
+    pressing: Pressing,
 }
 
 /// A partition that is being copied.
@@ -324,6 +326,7 @@ impl Copier {
             consumer,
             stashed: 0,
             budget,
+            pressing: Pressing::default(),
         }
     }
 
@@ -470,6 +473,9 @@ impl Copier {
         }
         let share = self.share();
         for slot in self.slots.values_mut().filter(|slot| slot.paused) {
+            if slot.account.is_pressing() {
+                self.pressing.say(&self.shared.events);
+            }
             while !slot.stash.is_empty() && !slot.is_over(share) && self.budget.is_open() {
                 if let Some(record) = slot.stash.pop_front() {
                     self.budget.spend(record.size());
@@ -503,7 +509,7 @@ impl Slot {
             }
             self.careful_until = None;
         }
-        self.account.in_flight_bytes() >= share
+        self.account.in_flight_bytes() >= share || self.account.is_held_up()
     }
 
     fn send(&self, shared: &Shared, record: Record) {

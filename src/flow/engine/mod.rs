@@ -5,9 +5,11 @@ mod budget;
 pub mod librdkafka;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use heliostat_wire::convert::Options;
 use rdkafka::error::RDKafkaErrorCode;
+use tokio::sync::mpsc;
 
 use super::account::Account;
 use super::exactly_once::Claim;
@@ -51,9 +53,34 @@ pub enum Event {
         text: String,
         /// The source offset of the record that is at fault, where that is known and is not the position.
         offset: Option<i64>,
+        /// Where a batch was refused for one of its records, and nobody said for which: the source offset of the one in its middle.
+        middle: Option<i64>,
     },
+    /// So many facts wait for the offset map that they should be written now.
+    Pressing,
     /// The engine as a whole is of no use any more: it has to be made anew.
     Broken(String),
+}
+
+/// How often is looked whether a partition may go on that was held up because the offset map has to take facts of it first.
+const HELD_UP_TICK: Duration = Duration::from_millis(50);
+
+/// Says that facts should be written, at most once in a [`HELD_UP_TICK`].
+#[derive(Debug, Default)]
+struct Pressing {
+    said_at: Option<Instant>,
+}
+
+impl Pressing {
+    fn say(&mut self, events: &mpsc::UnboundedSender<Event>) {
+        let now = Instant::now();
+        let is_said = |said_at| now.duration_since(said_at) < HELD_UP_TICK;
+        if !self.said_at.is_some_and(is_said) {
+            self.said_at = Some(now);
+            // Nobody listens any more only when the flow is ending.
+            let _ = events.send(Event::Pressing);
+        }
+    }
 }
 
 /// Source or target.
@@ -78,6 +105,11 @@ pub trait Engine: Send + Sync {
 
     /// What the connections to one side last complained of.
     fn last_error(&self, side: Side) -> Option<String>;
+
+    /// Whether it sends again by itself what was refused, so that [`Engine::refused`] may have something to say.
+    fn sends_again(&self) -> bool {
+        true
+    }
 
     /// Why the target has refused the records of a mirror partition just now, if it has and they are sent again and again.
     fn refused(&self, target_topic: &str, partition: i32) -> Option<String>;

@@ -2,11 +2,43 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
+use std::sync::{Mutex, PoisonError};
 
 use heliostat_wire::batch::{BatchError, BatchView, TimestampType};
+use heliostat_wire::compression::Decompressed;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The most that the records of one batch may grow to when they are decompressed.
 const RECORDS_BYTES_MAX: usize = 256 << 20;
+
+/// Records that grow to more than this are decompressed by one at a time, whichever partition they are of: many partitions are prepared
+/// at once, and with batches that grow without measure they would take the memory of all others.
+const RECORDS_BYTES_FREE: usize = 4 << 20;
+
+/// Of a tail without end no more than so many records are held against the source by content; it takes some 100 MB of memory. All partitions
+/// together have no more in memory: who comes later waits for [`room`].
+pub(super) const ALIGNED_RECORDS_MAX: u32 = 1_000_000;
+
+/// Places for records of tails, of all flows of this process.
+static ROOM: Semaphore = Semaphore::const_new(ALIGNED_RECORDS_MAX as usize);
+
+/// Held by whoever decompresses something large.
+static LARGE: Mutex<()> = Mutex::new(());
+
+/// Waits until the records of a tail have room in memory, and keeps it until it is dropped.
+pub(super) async fn room(records: i64) -> Room {
+    let wanted =
+        u32::try_from(records).map_or(ALIGNED_RECORDS_MAX, |records| records.min(ALIGNED_RECORDS_MAX));
+    Room {
+        // It is never closed.
+        _places: ROOM.acquire_many(wanted).await.ok(),
+    }
+}
+
+/// Room for the records of a tail.
+pub(super) struct Room {
+    _places: Option<SemaphorePermit<'static>>,
+}
 
 /// Whether timestamps can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +60,19 @@ impl Stamps {
 
 /// Offset and digest of each record of a batch.
 pub(super) fn digests(batch: &BatchView<'_>, stamps: Stamps) -> Result<Vec<(i64, u128)>, BatchError> {
+    match batch.decompress_up_to(RECORDS_BYTES_FREE)? {
+        Decompressed::All(bytes) => digests_of(batch, &bytes, stamps),
+        Decompressed::Beginning(_) => {
+            let _alone = LARGE.lock().unwrap_or_else(PoisonError::into_inner);
+            digests_of(batch, &batch.decompress(RECORDS_BYTES_MAX)?, stamps)
+        }
+    }
+}
+
+fn digests_of(batch: &BatchView<'_>, bytes: &[u8], stamps: Stamps) -> Result<Vec<(i64, u128)>, BatchError> {
     let header = batch.header();
-    let bytes = batch.decompress(RECORDS_BYTES_MAX)?;
     let mut found = Vec::new();
-    for record in batch.records(&bytes) {
+    for record in batch.records(bytes) {
         let record = record?;
         let mut halves = [DefaultHasher::new(), DefaultHasher::new()];
         halves[1].write_u8(1);
@@ -139,6 +180,11 @@ fn roll(digests: &mut VecDeque<u128>, digest: u128, length: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
+    use heliostat_wire::builder::{BatchBuilder, NewRecord};
+    use heliostat_wire::compression::Compression;
+
     use super::*;
 
     #[test]
@@ -169,6 +215,46 @@ mod tests {
         tail.push(10, 1);
         tail.push(11, 2);
         assert_eq!((tail.find(2), tail.find(1)), (Some(11), None));
+    }
+
+    #[tokio::test]
+    async fn tails_wait_for_each_other_where_together_they_are_too_large() {
+        let most = i64::from(ALIGNED_RECORDS_MAX);
+        let (half, few) = (room(most / 2).await, room(10).await);
+        let mut large = std::pin::pin!(room(i64::MAX));
+        let mut has_room = || {
+            large
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+        };
+        assert!(!has_room());
+        drop(half);
+        assert!(!has_room());
+        drop(few);
+        assert!(has_room(), "one that is larger than all room has it alone");
+    }
+
+    #[test]
+    fn records_that_grow_large_are_read_to_their_end() {
+        let value = vec![7; RECORDS_BYTES_FREE / 4];
+        let mut builder = BatchBuilder::new().compression(Compression::Zstd, None);
+        for timestamp in 0..6 {
+            builder.push(NewRecord {
+                timestamp,
+                key: None,
+                value: Some(&value),
+                headers: &[],
+            });
+        }
+        let bytes = builder.build().expect("a batch");
+        assert!(bytes.len() < RECORDS_BYTES_FREE / 100);
+        let batch = BatchView::parse(&bytes).expect("a batch");
+        let found = digests(&batch, Stamps::Kept).expect("they can be read");
+        assert_eq!(found.len(), 6);
+        let replaced = digests(&batch, Stamps::Replaced).expect("they can be read");
+        assert!(replaced.iter().all(|(_, digest)| *digest == replaced[0].1));
+        assert!(found[0].1 != found[1].1);
     }
 
     #[test]

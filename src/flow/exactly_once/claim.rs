@@ -27,7 +27,7 @@ pub(super) const PAUSE: Duration = Duration::from_millis(20);
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A broker works on one request of a connection at a time, and claims of many partitions wait for its disks.
-pub(super) const LANES: i32 = 8;
+pub(super) const LANES: u16 = 8;
 
 /// The first of the lanes that claims use.
 pub(super) const FIRST_LANE: u16 = 100;
@@ -43,8 +43,15 @@ pub fn transactional_id(source: &str, target_topic: &str, partition: i32) -> Str
     format!("heliostat.{source}.{target_topic}.{partition}")
 }
 
+/// The connection to a node on which a partition is asked about, so that those of many topics are spread over all.
+pub(super) fn lane_of(topic: &str, partition: i32, first: u16, lanes: u16) -> Lane {
+    let add = |sum: u16, byte: u8| sum.wrapping_mul(31).wrapping_add(u16::from(byte));
+    let sum = topic.bytes().chain(partition.to_be_bytes()).fold(0, add);
+    Lane(first + sum % lanes)
+}
+
 /// Takes the next epoch of a transactional id; without one, a producer id of one's own.
-pub(super) async fn claim(client: &Client, id: Option<&str>, partition: i32) -> Result<Claim, Error> {
+pub(super) async fn claim(client: &Client, id: Option<&str>) -> Result<Claim, Error> {
     let request = InitProducerIdRequest {
         transactional_id: id.map(str::to_owned),
         transaction_timeout_ms: i32::try_from(TRANSACTION_TIMEOUT.as_millis()).unwrap_or(i32::MAX),
@@ -54,10 +61,7 @@ pub(super) async fn claim(client: &Client, id: Option<&str>, partition: i32) -> 
         let answer = client.any(request).await?;
         return claimed(&answer).map_err(|code| refused(code, "a producer id"));
     };
-    let answer = ask(client, id, partition, i16::MAX, request, |answer| {
-        answer.error_code
-    })
-    .await?;
+    let answer = ask(client, id, i16::MAX, request, |answer| answer.error_code).await?;
     claimed(&answer).map_err(|code| refused(code, id))
 }
 
@@ -80,7 +84,7 @@ pub(super) async fn fence(
         }],
         ..Default::default()
     };
-    ask(client, id, partition, ADD_PARTITIONS_VERSION_MAX, add, |answer| {
+    ask(client, id, ADD_PARTITIONS_VERSION_MAX, add, |answer| {
         let topics = answer.results_by_topic_v3_and_below.iter();
         let mut codes = topics.flat_map(|topic| topic.results_by_partition.iter());
         codes.next().map_or(0, |result| result.partition_error_code)
@@ -92,10 +96,7 @@ pub(super) async fn fence(
         producer_epoch: claim.epoch,
         committed: false,
     };
-    ask(client, id, partition, END_TXN_VERSION_MAX, end, |answer| {
-        answer.error_code
-    })
-    .await?;
+    ask(client, id, END_TXN_VERSION_MAX, end, |answer| answer.error_code).await?;
     Ok(())
 }
 
@@ -121,7 +122,6 @@ fn refused(code: ErrorCode, id: &str) -> Error {
 async fn ask<R: Request>(
     client: &Client,
     id: &str,
-    partition: i32,
     version_max: i16,
     request: R,
     code: impl Fn(&R::Response) -> i16,
@@ -129,7 +129,7 @@ async fn ask<R: Request>(
 where
     R::Response: Send + 'static,
 {
-    let lane = Lane(FIRST_LANE + u16::try_from(partition.rem_euclid(LANES)).unwrap_or(0));
+    let lane = lane_of(id, 0, FIRST_LANE, LANES);
     let manner = Manner {
         version_max: Some(version_max),
         ..Default::default()

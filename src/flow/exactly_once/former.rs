@@ -5,13 +5,13 @@
 //! partition's log as well: with a marker that is written past the coordinator, as Kafka's tool for transactions that hang does it (KIP-664).
 
 use heliostat_wire::ErrorCode;
-use heliostat_wire::client::{Client, Error, Lane};
+use heliostat_wire::client::{Client, Error};
 use heliostat_wire::message::describe_producers::TopicRequest;
 use heliostat_wire::message::write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic};
 use heliostat_wire::message::{DescribeProducersRequest, WriteTxnMarkersRequest};
 use tokio::time::{Instant, sleep};
 
-use super::claim::{FIRST_LANE, LANES, PATIENCE, PAUSE};
+use super::claim::{FIRST_LANE, LANES, PATIENCE, PAUSE, lane_of};
 
 /// Beyond all epochs that a coordinator gives to a producer.
 const LAST_EPOCH: i16 = i16::MAX;
@@ -54,7 +54,7 @@ pub(super) async fn fence_former(
 impl Log<'_> {
     async fn fence(&self, producer_id: i64) -> Result<(), Error> {
         let leader = self.client.leader(self.topic, self.partition).await?;
-        let lane = Lane(FIRST_LANE + u16::try_from(self.partition.rem_euclid(LANES)).unwrap_or(0));
+        let lane = lane_of(self.topic, self.partition, FIRST_LANE, LANES);
         let connection = self.client.connection(leader.node, lane).await?;
         let asked = DescribeProducersRequest {
             topics: vec![TopicRequest {

@@ -13,6 +13,23 @@ use super::take::{Anchor, NotTaken, Sides, on};
 use crate::flow::engine::Side;
 use crate::offsets::segments::Segment;
 
+/// So many places are looked at, ever further away, where compaction has left nothing to compare.
+const LOOKS: u32 = 8;
+
+/// What lies on the mirror where a record was copied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// The record, or nothing any more since retention has deleted it on one of the sides: so far nothing can be copied again.
+    Held,
+    /// Something else; if it is no marker, of which producer.
+    Other {
+        /// Its id.
+        by: Option<i64>,
+    },
+    /// Compaction has left nothing to compare.
+    Unclear,
+}
+
 /// What is left of an anchor, and what happened if that is not all of it.
 #[derive(Default)]
 pub(super) struct Held {
@@ -26,25 +43,25 @@ impl Sides<'_> {
     pub(super) async fn held(&self, anchor: Anchor, (start, end): (i64, i64)) -> Result<Held, NotTaken> {
         let places = Places::before(&anchor.segments, anchor.source, anchor.target.min(end));
         let is_short = anchor.target > end;
-        if !is_short && (places.count == 0 || self.is_held(&places, places.count - 1, start).await?) {
+        let last = match places.len() {
+            0 => None,
+            count => self.look_back(&places, count - 1, 0, start).await?,
+        };
+        if !is_short && !matches!(last, Some((_, Look::Other { .. }))) {
             let anchor = Some(anchor);
             return Ok(Held { anchor, loss: None });
         }
-        // The first of them that is not there any more.
-        let (mut from, mut to) = (0, places.count);
-        while from < to {
-            let middle = from + (to - from) / 2;
-            if self.is_held(&places, middle, start).await? {
-                from = middle + 1;
-            } else {
-                to = middle;
+        let held = self.held_of(&places, start).await?;
+        let lost = match (is_short, last) {
+            (false, Some((_, Look::Other { by: Some(by) }))) if anchor.producer.is_some_and(|(id, _)| id == by) => {
+                "the mirror does not have what the source has in the places of what was copied last: its log has lost its end and has grown since, or the source's log has".to_owned()
             }
-        }
-        let lost = format!(
-            "the mirror's log has lost its end: {} was on record, it ends at {end}",
-            anchor.target
-        );
-        let Some((source, target)) = from.checked_sub(1).and_then(|last| places.get(last)) else {
+            _ => format!(
+                "the mirror's log has lost its end: {} was on record, it ends at {end}",
+                anchor.target
+            ),
+        };
+        let Some((source, target)) = held.checked_sub(1).and_then(|last| places.get(last)) else {
             let what = match anchor.lost_from {
                 Some(_) => "nothing of what was copied last is there: copying again from the start",
                 None => "how far it goes is looked for by content",
@@ -67,45 +84,124 @@ impl Sides<'_> {
         Ok(Held { anchor, loss })
     }
 
-    /// Whether a record is where it was copied to. What cannot be told any more is taken for there.
-    async fn is_held(&self, places: &Places, index: i64, start: i64) -> Result<bool, NotTaken> {
+    /// How many of these records, from the first on, are where they were copied to. Where it cannot be told, they are taken for lost: they come twice
+    /// then, and none is missing.
+    pub(super) async fn held_of(&self, places: &Places, start: i64) -> Result<i64, NotTaken> {
+        let (mut from, mut to) = (0, places.len());
+        while from < to {
+            let middle = from + (to - from) / 2;
+            let found = match self.look_back(places, middle, from, start).await? {
+                None => self.look_ahead(places, middle, to, start).await?,
+                found => found,
+            };
+            match found {
+                Some((at, Look::Held)) => from = at + 1,
+                Some((at, Look::Other { .. })) if at <= middle => to = at,
+                _ => to = from,
+            }
+        }
+        Ok(from)
+    }
+
+    /// The first place from `index` back to `floor` of which it can be told.
+    pub(super) async fn look_back(
+        &self,
+        places: &Places,
+        index: i64,
+        floor: i64,
+        start: i64,
+    ) -> Result<Option<(i64, Look)>, NotTaken> {
+        for look in 0..LOOKS {
+            let at = index.saturating_sub((1 << look) - 1).max(floor);
+            match self.look(places, at, start).await? {
+                Look::Unclear if at == floor => break,
+                Look::Unclear => {}
+                found => return Ok(Some((at, found))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first place behind `index` and before `end` of which it can be told.
+    async fn look_ahead(
+        &self,
+        places: &Places,
+        index: i64,
+        end: i64,
+        start: i64,
+    ) -> Result<Option<(i64, Look)>, NotTaken> {
+        for look in 0..LOOKS {
+            let at = index.saturating_add(1 << look);
+            if at >= end {
+                break;
+            }
+            match self.look(places, at, start).await? {
+                Look::Unclear => {}
+                found => return Ok(Some((at, found))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What lies where a record was copied to.
+    async fn look(&self, places: &Places, index: i64, start: i64) -> Result<Look, NotTaken> {
         // What lies before the start was deleted as retention does, and cannot be read.
         let Some((source, target)) = places.get(index).filter(|(_, target)| *target >= start) else {
-            return Ok(true);
+            return Ok(Look::Held);
         };
         let reader = self.target_reader();
         let chunk = reader.read_little(target).await.map_err(on(Side::Target))?;
         let found = covering(&chunk, target).map_err(on(Side::Target))?;
         let Some(batch) = found else {
-            // Compaction was there.
-            return Ok(true);
+            return Ok(Look::Unclear);
         };
-        if batch.header().is_control() {
-            return Ok(false);
+        let header = batch.header();
+        if header.is_control() {
+            return Ok(Look::Other { by: None });
         }
         // Also what the flow wrote: a log that has lost everything takes what its owner sends next for the first. And what it did not write may
         // be of an owner whose producer id nobody knows any more.
         let stamps = Stamps::of(&batch);
         let mirrored = digest(&batch, target, stamps).map_err(on(Side::Target))?;
-        let original = original(&self.source_reader(), self.options, source, stamps).await?;
+        let original = match original(&self.source_reader(), self.options, source, stamps).await? {
+            Original::Deleted => return Ok(Look::Held),
+            Original::Unclear => None,
+            Original::Digest(original) => Some(original),
+        };
         Ok(match (mirrored, original) {
-            (Some(mirrored), Some(original)) => mirrored == original,
-            _ => true,
+            (Some(mirrored), Some(original)) if mirrored == original => Look::Held,
+            (Some(_), Some(_)) => Look::Other {
+                by: Some(header.producer_id),
+            },
+            _ => Look::Unclear,
         })
     }
 }
 
-/// The digest of a record of the source as it would be copied, if it has it still and it can be told.
+/// What the source has of a record that was copied.
+enum Original {
+    /// Its digest, as it would be copied.
+    Digest(u128),
+    /// Retention has deleted it: it cannot be copied again.
+    Deleted,
+    /// Nothing, or nothing that could be compared.
+    Unclear,
+}
+
+/// A record of the source as it would be copied.
 async fn original(
     reader: &Reader<'_>,
     options: Options,
     offset: i64,
     stamps: Stamps,
-) -> Result<Option<u128>, NotTaken> {
+) -> Result<Original, NotTaken> {
     let start = reader.start().await.map_err(on(Side::Source))?;
     let end = reader.end().await.map_err(on(Side::Source))?;
-    if !(start..end).contains(&offset) {
-        return Ok(None);
+    if offset < start {
+        return Ok(Original::Deleted);
+    }
+    if offset >= end {
+        return Ok(Original::Unclear);
     }
     let chunk = reader.read_little(offset).await.map_err(on(Side::Source))?;
     let mut converter = Converter::new(options);
@@ -114,10 +210,11 @@ async fn original(
     // What cannot be copied was not.
     let _ = converter.convert(&chunk.records, &chunk.aborted, &mut ready);
     let Some(first) = ready.first().filter(|ready| ready.source.first() == Some(offset)) else {
-        return Ok(None);
+        return Ok(Original::Unclear);
     };
     let found = BatchView::parse(first.bytes.as_bytes()).and_then(|batch| digests(&batch, stamps));
-    Ok(found.ok().and_then(|found| Some(found.first()?.1)))
+    let found = found.ok().and_then(|found| Some(found.first()?.1));
+    Ok(found.map_or(Original::Unclear, Original::Digest))
 }
 
 fn covering(chunk: &Chunk, offset: i64) -> Result<Option<BatchView<'_>>, BatchError> {
@@ -137,14 +234,14 @@ fn digest(batch: &BatchView<'_>, offset: i64, stamps: Stamps) -> Result<Option<u
 }
 
 /// Records of segments by their number.
-struct Places {
+pub(super) struct Places {
     segments: Vec<Segment>,
     count: i64,
 }
 
 impl Places {
     /// Those of source offsets before `source_end`, at target offsets before `target_end`.
-    fn before(segments: &[Segment], source_end: i64, target_end: i64) -> Places {
+    pub(super) fn before(segments: &[Segment], source_end: i64, target_end: i64) -> Places {
         let mut places = Places {
             segments: Vec::new(),
             count: 0,
@@ -161,8 +258,21 @@ impl Places {
         places
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> i64 {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Source and target offset.
-    fn get(&self, mut index: i64) -> Option<(i64, i64)> {
+    pub(super) fn get(&self, mut index: i64) -> Option<(i64, i64)> {
+        if index < 0 {
+            return None;
+        }
         for segment in &self.segments {
             if index < segment.length {
                 return Some((segment.source + index, segment.target + index));
@@ -183,7 +293,7 @@ mod tests {
         let places = Places::before(&segments, 100, 18);
         assert_eq!(places.count, 7);
         assert_eq!((places.get(4), places.get(5)), (Some((4, 14)), Some((7, 16))));
-        assert_eq!(places.get(9), None);
+        assert_eq!((places.get(9), places.get(-1)), (None, None));
         let count = |source, target| Places::before(&segments, source, target).count;
         assert_eq!((count(100, 12), count(100, 3)), (2, 0));
         assert_eq!((count(8, 18), count(2, 18)), (6, 2));

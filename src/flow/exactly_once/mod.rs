@@ -19,4 +19,5 @@ mod take;
 pub use claim::{Claim, transactional_id};
 pub use lease::{Lease, period};
 pub use probe::{Fences, probe};
+pub use survival::{Agreement, Told};
 pub use take::{Anchor, NotTaken, Sides, take};

@@ -33,16 +33,16 @@ pub enum Fences {
 /// is one record that takes back what nobody has said, and is compacted away.
 pub async fn probe(client: &Client, source: &str, topic: &str) -> Result<Fences, Error> {
     let id = format!("heliostat.{source}.probe");
-    let older = match claim::claim(client, Some(&id), 0).await {
+    let older = match claim::claim(client, Some(&id)).await {
         Err(Error::Unsupported { .. }) => {
             return Ok(Fences::No("it knows no transactional ids".to_owned()));
         }
         claim => claim?,
     };
-    let mut pair = (older, claim::claim(client, Some(&id), 0).await?);
+    let mut pair = (older, claim::claim(client, Some(&id)).await?);
     if pair.0.producer_id != pair.1.producer_id {
         // The epochs of one id were used up.
-        pair = (pair.1, claim::claim(client, Some(&id), 0).await?);
+        pair = (pair.1, claim::claim(client, Some(&id)).await?);
     }
     let (older, newer) = pair;
     if older.producer_id != newer.producer_id || newer.epoch <= older.epoch {

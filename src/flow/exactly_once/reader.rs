@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use heliostat_wire::ErrorCode;
+use heliostat_wire::batch::Batches;
 use heliostat_wire::client::{Client, Error, Lane, Manner};
 use heliostat_wire::message::fetch::{FetchPartition, FetchTopic};
 use heliostat_wire::message::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use heliostat_wire::message::offset_for_leader_epoch::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use heliostat_wire::message::{FetchRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest};
 use tokio::time::{Instant, sleep};
+
+use super::claim::lane_of;
+use crate::cluster::offsets::is_offset;
 
 /// How long a leader may be away.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,10 +25,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 const FIRST_LANE: u16 = 200;
 
 /// Reading of many partitions at once is spread over so many connections to a node.
-const LANES: i32 = 4;
+const LANES: u16 = 4;
 
-/// Bytes that are asked for at once.
-const BYTES: i32 = 4 << 20;
+/// Bytes that are asked for at once. Many partitions are prepared at a time, each with what it has read in memory.
+const BYTES: i32 = 1 << 20;
 
 /// What a fetch waits for, at the end of a log.
 const WAIT: Duration = Duration::from_millis(100);
@@ -35,6 +39,9 @@ const FETCH_BY_NAME_VERSION_MAX: i16 = 12;
 /// `ListOffsets` knows these places by timestamps that cannot be.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+
+/// The end of an epoch of which a log knows nothing.
+const NO_END: i64 = -1;
 
 /// One partition of one cluster.
 pub(super) struct Reader<'a> {
@@ -92,6 +99,9 @@ impl Reader<'_> {
         let mut found = answer.topics.into_iter().flat_map(|topic| topic.partitions);
         let found = found.next().ok_or_else(|| self.nonsense("ListOffsets"))?;
         self.check(found.error_code)?;
+        if !is_offset(found.offset) {
+            return Err(self.no_offset("ListOffsets", found.offset));
+        }
         Ok(found.offset)
     }
 
@@ -126,6 +136,9 @@ impl Reader<'_> {
             .next()
             .ok_or_else(|| self.nonsense("OffsetForLeaderEpoch"))?;
         self.check(found.error_code)?;
+        if found.end_offset != NO_END && !is_offset(found.end_offset) {
+            return Err(self.no_offset("OffsetForLeaderEpoch", found.end_offset));
+        }
         Ok((found.leader_epoch, found.end_offset))
     }
 
@@ -184,9 +197,13 @@ impl Reader<'_> {
         let found = found.next().ok_or_else(|| self.nonsense("Fetch"))?;
         self.check(found.error_code)?;
         let records = found.records.into_bytes();
+        let records = records.map_err(|_| self.nonsense("Fetch"))?;
+        if let Some(offset) = no_offset_in(&records) {
+            return Err(self.no_offset("Fetch", offset));
+        }
         let aborted = found.aborted_transactions.unwrap_or_default().into_iter();
         Ok(Chunk {
-            records: records.map_err(|_| self.nonsense("Fetch"))?,
+            records,
             aborted: aborted
                 .map(|aborted| (aborted.producer_id, aborted.first_offset))
                 .collect(),
@@ -206,7 +223,7 @@ impl Reader<'_> {
     }
 
     fn lane(&self) -> Lane {
-        Lane(FIRST_LANE + u16::try_from(self.partition.rem_euclid(LANES)).unwrap_or(0))
+        lane_of(self.topic, self.partition, FIRST_LANE, LANES)
     }
 
     fn check(&self, code: i16) -> Result<(), Error> {
@@ -230,6 +247,17 @@ impl Reader<'_> {
         }
     }
 
+    /// A broker says of a log what cannot be: to reckon with it would be worse than to stop.
+    fn no_offset(&self, api: &'static str, offset: i64) -> Error {
+        Error::Nonsense {
+            api,
+            reason: format!(
+                "partition {} of topic {} is said to have the offset {offset}, which cannot be",
+                self.partition, self.topic
+            ),
+        }
+    }
+
     fn nonsense(&self, api: &'static str) -> Error {
         Error::Nonsense {
             api,
@@ -238,5 +266,90 @@ impl Reader<'_> {
                 self.partition, self.topic
             ),
         }
+    }
+}
+
+/// An offset in the headers of these batches that no log can have. What is no batch is left to whoever reads them.
+fn no_offset_in(records: &[u8]) -> Option<i64> {
+    let batches = Batches::new(records).map_while(Result::ok);
+    let ends = batches.flat_map(|batch| {
+        let header = batch.header();
+        [header.base_offset, header.last_offset(), header.next_offset()]
+    });
+    let mut before = 0;
+    for offset in ends {
+        if !is_offset(offset) || offset < before {
+            return Some(offset);
+        }
+        before = offset;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use heliostat_wire::batch::{BatchMut, HEADER_SIZE};
+    use heliostat_wire::builder::{BatchBuilder, NewRecord};
+    use heliostat_wire::client::{Config, Tcp};
+
+    use super::*;
+    use crate::cluster::offsets::OFFSET_MAX;
+
+    fn batch(base_offset: i64) -> Vec<u8> {
+        let mut batch = BatchBuilder::new();
+        for _ in 0..3 {
+            batch.push(NewRecord {
+                timestamp: 1,
+                key: None,
+                value: Some(b"value"),
+                headers: &[],
+            });
+        }
+        let mut bytes = batch.build().expect("a batch").to_vec();
+        BatchMut::parse(&mut bytes)
+            .expect("a batch")
+            .set_base_offset(base_offset);
+        bytes
+    }
+
+    #[test]
+    fn offsets_in_batches_that_no_log_can_have_are_found() {
+        let of = |offsets: &[i64]| {
+            let batches: Vec<Vec<u8>> = offsets.iter().map(|offset| batch(*offset)).collect();
+            no_offset_in(&batches.concat())
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[0, 3, 100, OFFSET_MAX - 3]), None);
+        assert_eq!(of(&[7, -1]), Some(-1));
+        assert_eq!(of(&[i64::MAX]), Some(i64::MAX));
+        assert_eq!(of(&[OFFSET_MAX - 1]), Some(OFFSET_MAX + 1));
+        assert_eq!(of(&[10, 3]), Some(3), "what comes later lies behind it");
+        let mut backwards = batch(10);
+        // The last offset delta, 23 bytes into the header.
+        backwards[23..27].copy_from_slice(&(-4i32).to_be_bytes());
+        assert!(backwards.len() > HEADER_SIZE);
+        assert_eq!(no_offset_in(&backwards), Some(6));
+        assert_eq!(no_offset_in(b"no batch at all"), None);
+    }
+
+    #[tokio::test]
+    async fn what_a_broker_says_that_cannot_be_is_named() {
+        let config = Config::new("tests", vec![("127.0.0.1".to_owned(), 1)]);
+        let client = Client::new(config, Arc::new(Tcp));
+        let reader = Reader {
+            client: &client,
+            topic: "orders",
+            partition: 3,
+            committed: true,
+        };
+        let error = reader.no_offset("ListOffsets", -7);
+        assert!(!error.is_retriable(), "the same broker would say it again");
+        let text = error.to_string();
+        assert!(
+            text.contains("partition 3 of topic orders") && text.contains("-7"),
+            "{text}"
+        );
     }
 }

@@ -8,7 +8,7 @@ use heliostat_wire::batch::{BatchError, BatchView, Batches};
 use heliostat_wire::client::Client;
 use heliostat_wire::convert::{ConvertError, ConvertReason, Converter, Options, Ready};
 
-use super::align::{InOrder, LastOnes, Stamps, digests};
+use super::align::{ALIGNED_RECORDS_MAX, InOrder, LastOnes, Stamps, digests, room};
 use super::claim::{self, Claim};
 use super::former::fence_former;
 use super::held::Held;
@@ -18,9 +18,6 @@ use super::tail::{Own, Tail};
 use crate::flow::engine::Side;
 use crate::offsets::epochs::Epochs;
 use crate::offsets::segments::Segment;
-
-/// Of a tail without end no more than so many records are held against the source by content; it takes some 100 MB of memory.
-const ALIGNED_RECORDS_MAX: u64 = 1_000_000;
 
 /// A partition and its mirror.
 pub struct Sides<'a> {
@@ -54,6 +51,9 @@ pub struct Anchor {
     /// The source's log was cut back to `source`, and nothing was copied of what it has there now: all that lies behind `target` is of
     /// what is gone.
     pub is_cut_back: bool,
+    /// It is a fact of a mirror that was deleted since, and only says who wrote to that. Whatever lies in the new one was written by somebody
+    /// who had not noticed: it came from the middle of the source's log.
+    pub is_other_mirror: bool,
     /// What lies behind this target offset was written after the mirror's log had lost its end, by whoever has only noticed by that.
     pub lost_from: Option<i64>,
 }
@@ -102,9 +102,7 @@ pub(super) fn on<E: fmt::Display>(side: Side) -> impl Fn(E) -> NotTaken {
 /// Takes a partition. Without a transactional id nothing is fenced and nothing recovered: copying goes on at the last fact, and what was
 /// copied after it comes again.
 pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -> Result<Taken, NotTaken> {
-    let claim = claim::claim(sides.target, id, sides.partition)
-        .await
-        .map_err(on(Side::Target))?;
+    let claim = claim::claim(sides.target, id).await.map_err(on(Side::Target))?;
     let as_known = |anchor: Option<&Anchor>, note| Taken {
         claim,
         position: anchor.map(|anchor| anchor.source),
@@ -114,14 +112,16 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         is_loss: false,
         note,
     };
+    let is_other_mirror = anchor.as_ref().is_some_and(|anchor| anchor.is_other_mirror);
     let Some(id) = id else {
-        return Ok(as_known(anchor.as_ref(), None));
+        return Ok(as_known(anchor.as_ref().filter(|_| !is_other_mirror), None));
     };
     let target = sides.target_reader();
     let start = target.start().await.map_err(on(Side::Target))?;
     let end = target.end().await.map_err(on(Side::Target))?;
     let before = anchor.as_ref().and_then(|anchor| anchor.producer);
-    let is_released = anchor.as_ref().is_some_and(|anchor| anchor.released)
+    let is_released = !is_other_mirror
+        && anchor.as_ref().is_some_and(|anchor| anchor.released)
         && before == Some((claim.producer_id, claim.epoch - 1));
     let is_first = anchor.is_none() && claim.epoch == 0 && end == 0;
     if is_first {
@@ -142,6 +142,13 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         claim,
         before: before.map(|(id, _)| id),
     };
+    if is_other_mirror {
+        let tail = read_tail(&target, end, end, own, true).await?;
+        return Ok(Taken {
+            target_position: Some(tail.end),
+            ..as_known(None, None)
+        });
+    }
     let lost_from = anchor.as_ref().and_then(|anchor| anchor.lost_from);
     let held = match anchor {
         Some(anchor) => {
@@ -173,8 +180,10 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         });
     }
     let Some(last) = tail.last.filter(|_| tail.records > 0) else {
+        let target_position = anchor.as_ref().map_or(tail.end, |anchor| anchor.target);
         return Ok(Taken {
             is_loss,
+            target_position: Some(target_position),
             ..as_known(anchor.as_ref(), note)
         });
     };
@@ -199,7 +208,8 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
     Ok(Taken {
         claim,
         position: Some(found.position),
-        target_position: target_position.or(anchor.map(|anchor| anchor.target)),
+        // Where nothing of it counts, what is copied begins behind it.
+        target_position: target_position.or(Some(anchor.map_or(tail.end, |anchor| anchor.target))),
         segments: found.segments,
         epochs: recovery
             .epochs
@@ -265,10 +275,11 @@ impl Recovery<'_> {
                 return Ok((count.end(), None));
             }
         }
+        let _room = room(tail.records).await;
         let mut wanted = InOrder::default();
         self.each_of_tail(|target, digest| {
             wanted.push(target, digest);
-            if wanted.len() >= ALIGNED_RECORDS_MAX {
+            if wanted.len() >= u64::from(ALIGNED_RECORDS_MAX) {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())

@@ -29,7 +29,7 @@ fn known(position: i64) -> Known {
 }
 
 fn check(known: Option<Known>, (start, end): (i64, i64), policies: (OnGap, OnRecreated), expected: Expect) {
-    let decision = decide(known, &mirror(), start, end, policies);
+    let decision = decide(known, &mirror(), (start, end), None, policies);
     expected.assert_eq(&format!("{decision:?}"));
 }
 

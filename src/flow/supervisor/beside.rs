@@ -5,21 +5,32 @@ use super::*;
 /// So many partitions are prepared by the same requests.
 const PREPARED_TOGETHER: usize = 250;
 
+/// Log ends of partitions of which nothing moves are asked for every so many beats: often enough that they count as known, with one answer that
+/// does not come.
+const QUIET_EVERY: u64 = 2;
+
+/// By then it is known which logs are there, or looked for them again.
+const LOOKING: Duration = Duration::from_secs(10);
+
+/// How often is looked whether claims have become old, where they do not become so sooner.
+const LOOK_FOR_OLD_CLAIMS: Duration = Duration::from_secs(1);
+
 /// Claims of so many partitions are renewed at the same time, so that a flow with many does not stand still.
 const RENEWED_AT_ONCE: usize = 16;
 
 impl Supervisor {
-    pub(super) fn beside(&self, work: impl Future<Output = Report> + Send + 'static) {
+    /// Does work beside, and reports what it gives, or `lost` if it panics: what waits for it goes on in any case.
+    pub(super) fn beside(&self, lost: Report, work: impl Future<Output = Report> + Send + 'static) {
         let reports = self.reports.0.clone();
         tokio::spawn(async move {
             // Nobody waits for it any more only when the flow has ended.
-            let _ = reports.send(work.await);
+            let _ = reports.send(outcome(work, lost).await);
         });
     }
 
     pub(super) fn ask_whether_alone(&self) {
         let (discovery, group) = (self.discovery.clone(), group_id(&self.flow.source));
-        self.beside(async move {
+        self.beside(Report::Nobody(false), async move {
             // If the group cannot be asked, it decides in its own time.
             Report::Nobody(
                 discovery
@@ -36,7 +47,8 @@ impl Supervisor {
             return;
         }
         let discovery = self.discovery.clone();
-        self.beside(async move { Report::Discovered(discovery.look().await) });
+        let lost = Report::Discovered(Err(self.lost("look for topics")));
+        self.beside(lost, async move { Report::Discovered(discovery.look().await) });
     }
 
     pub(super) fn beat(&mut self) {
@@ -45,21 +57,33 @@ impl Supervisor {
         self.write_facts();
         self.expire();
         self.ask_offsets();
-        let now = now_ms();
-        for (topic, partition) in self.view.partitions() {
-            let Some(mirror) = self.mirrors.get(&topic) else {
-                continue;
-            };
-            let elsewhere = self.on_record(&(mirror.target_topic.clone(), partition));
-            let refused = self.refused(&mirror.target_topic, partition);
-            let is_mine = self.mine.contains_key(&(mirror.target_topic.clone(), partition));
-            self.view.partition(&topic, partition, now, |view| {
-                view.elsewhere = elsewhere;
-                view.refused = refused;
-                view.is_mine = is_mine;
-            });
+        self.ask_ages();
+        self.look_at_others();
+        self.look_at_refusals();
+        self.view.refresh(now_ms());
+    }
+
+    /// How far those partitions are that another daemon copies, or nobody.
+    fn look_at_others(&self) {
+        let maps = &self.discovery.target_maps;
+        self.view.each(|(_, partition), view| {
+            if view.account.is_none() {
+                view.elsewhere = maps.position(&view.target_topic, *partition);
+            }
+        });
+    }
+
+    fn look_at_refusals(&self) {
+        if !self.engine.sends_again() {
+            return;
         }
-        self.view.refresh(now);
+        let now = now_ms();
+        for (key, mine) in &self.mine {
+            let refused = self.refused(key, mine);
+            let topic = &mine.mirror.topic;
+            self.view
+                .partition(topic, mine.partition, now, |view| view.refused = refused);
+        }
     }
 
     /// How far the offset map says that a partition is copied: source position, target position.
@@ -68,9 +92,8 @@ impl Supervisor {
     }
 
     /// Why the target does not take the records of a partition of this daemon, though they are sent again and again.
-    fn refused(&self, target_topic: &str, partition: i32) -> Option<String> {
-        let mine = self.mine.get(&(target_topic.to_string(), partition))?;
-        let reason = self.engine.refused(target_topic, partition)?;
+    fn refused(&self, (target_topic, partition): &MirrorPartition, mine: &Mine) -> Option<String> {
+        let reason = self.engine.refused(target_topic, *partition)?;
         if let Some(account) = &mine.account {
             account.count_error();
         }
@@ -91,7 +114,7 @@ impl Supervisor {
         self.writing_facts = true;
         let written = facts::write(&self.discovery.writer, taken, false);
         let (discovery, view) = (self.discovery.clone(), self.view.clone());
-        self.beside(async move {
+        self.beside(Report::FactsWritten, async move {
             if let Err(error) = written.await {
                 tracing::warn!(flow = %discovery.flow.name, "{error}; it is tried again");
                 view.count_error();
@@ -104,20 +127,17 @@ impl Supervisor {
         if self.asking_offsets {
             return;
         }
-        let partitions: Vec<(String, i32)> = self
-            .mirrors
-            .values()
-            .flat_map(|mirror| {
-                (0..mirror.partitions as i32).map(|partition| (mirror.topic.clone(), partition))
-            })
-            .collect();
+        let asks_starts = self.beats % STARTS_EVERY == 1;
+        let everything = asks_starts || std::mem::take(&mut self.offsets_failed);
+        let partitions = self.partitions_to_ask(everything);
         if partitions.is_empty() {
             return;
         }
         self.asking_offsets = true;
-        if self.beats % STARTS_EVERY == 1 {
+        if asks_starts {
             let (discovery, partitions) = (self.discovery.clone(), partitions.clone());
-            self.beside(async move {
+            let lost = Report::Offsets(OffsetSpec::Earliest, Err(self.lost("ask for offsets")));
+            self.beside(lost, async move {
                 Report::Offsets(
                     OffsetSpec::Earliest,
                     discovery.source.offsets(partitions, OffsetSpec::Earliest).await,
@@ -125,31 +145,101 @@ impl Supervisor {
             });
         }
         let discovery = self.discovery.clone();
-        self.beside(async move {
+        let lost = Report::Offsets(OffsetSpec::LatestCommitted, Err(self.lost("ask for offsets")));
+        self.beside(lost, async move {
             let spec = OffsetSpec::LatestCommitted;
             Report::Offsets(spec, discovery.source.offsets(partitions, spec).await)
         });
     }
 
+    /// Those whose log ends are to be asked for now: partitions of which nothing moves take turns.
+    fn partitions_to_ask(&self, everything: bool) -> Vec<(String, i32)> {
+        let mut partitions = Vec::new();
+        let mut turn = self.beats;
+        self.view.each(|(topic, partition), view| {
+            turn = turn.wrapping_add(1);
+            if everything || turn.is_multiple_of(QUIET_EVERY) || !view.is_quiet() {
+                partitions.push((topic.clone(), *partition));
+            }
+        });
+        partitions.retain(|(topic, partition)| {
+            let mirror = self.mirrors.get(topic);
+            mirror.is_some_and(|mirror| (*partition as usize) < mirror.partitions)
+        });
+        partitions
+    }
+
     /// Prepare what is due.
     pub(super) fn pulse(&mut self) {
+        let mut has_paused = false;
         for partition in self.mine.values_mut() {
             partition.settle();
+            has_paused |= partition.phase == Phase::Pausing;
         }
+        let often = LOOK_FOR_OLD_CLAIMS.min(self.discovery.claim_period / 8);
+        if self.old_claims.is_empty() && self.claims_looked_at.elapsed() >= often {
+            self.find_old_claims();
+        }
+        self.after_an_absence();
         self.renew_claims();
-        self.heed_pauses();
-        let keys = due(&self.mine, Instant::now());
+        self.heed_pauses(has_paused);
+        let (due, awaited) = due(&self.mine, Instant::now());
         // In portions, so that the first are copied while the last are prepared.
-        for keys in keys.chunks(PREPARED_TOGETHER) {
+        for keys in due.chunks(PREPARED_TOGETHER) {
             self.prepare(keys.to_vec());
         }
+        self.look_for(awaited);
+    }
+
+    /// Look whether the target has made the logs of these.
+    fn look_for(&mut self, keys: Vec<MirrorPartition>) {
+        if keys.is_empty() {
+            return;
+        }
+        // Nothing is claimed by looking, so it is not a preparation: who gives the partition up waits for nothing.
+        let answered_by = Instant::now() + LOOKING;
+        for key in &keys {
+            if let Some(partition) = self.mine.get_mut(key) {
+                partition.phase = Phase::Due(answered_by);
+            }
+        }
+        let discovery = self.discovery.clone();
+        let lost = Report::Looked(keys.clone(), HashSet::new());
+        self.beside(lost, async move {
+            let there = discovery.target.which_are_there(keys.clone()).await;
+            Report::Looked(keys, there)
+        });
+    }
+
+    /// Some of the logs that were looked for are there.
+    pub(super) fn on_looked(&mut self, keys: &[MirrorPartition], there: &HashSet<MirrorPartition>) {
+        for key in keys {
+            let Some(partition) = self.mine.get_mut(key) else {
+                continue;
+            };
+            if !partition.is_awaited || !matches!(partition.phase, Phase::Due(_)) {
+                continue;
+            }
+            let at = if there.contains(key) {
+                partition.is_awaited = false;
+                Instant::now()
+            } else {
+                partition.look_again_at()
+            };
+            partition.phase = Phase::Due(at);
+        }
+        self.pulse();
     }
 
     fn prepare(&mut self, keys: Vec<MirrorPartition>) {
         let mut wanted = Vec::with_capacity(keys.len());
-        for key in &keys {
-            if let Some(partition) = self.mine.get_mut(key) {
+        let mut asked = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(partition) = self.mine.get_mut(&key) {
                 partition.phase = Phase::Preparing;
+                self.preparations += 1;
+                partition.preparation = self.preparations;
+                asked.push((key, self.preparations));
                 // What the clusters have now is held against what the partition was copied between.
                 let mirror = self
                     .mirrors
@@ -165,20 +255,65 @@ impl Supervisor {
             }
         }
         let discovery = self.discovery.clone();
-        self.beside(async move { Report::Prepared(keys, prepare(discovery, wanted).await) });
+        let lost = Report::Prepared(asked.clone(), Err(self.lost("prepare partitions")));
+        self.beside(lost, async move {
+            Report::Prepared(asked, prepare(discovery, wanted).await)
+        });
     }
 
-    /// Partitions whose claims have become old are drained and claimed anew, some at a time: copying goes on where it was.
-    fn renew_claims(&mut self) {
+    /// What is said of work that has ended without a result.
+    fn lost(&self, call: &str) -> ClusterError {
+        ClusterError {
+            cluster: self.flow.target.clone(),
+            call: call.to_owned(),
+            reason: "an error in heliostat itself; it is tried again".to_owned(),
+            away: false,
+        }
+    }
+
+    /// Which claims have become old.
+    fn find_old_claims(&mut self) {
+        self.claims_looked_at = Instant::now();
         let is_old = |mine: &Mine| {
             let account = mine.account.as_ref();
             mine.phase == Phase::Copying && account.is_some_and(|account| account.claim_is_old())
         };
         let old = self.mine.iter().filter(|(_, mine)| is_old(mine));
-        let old: Vec<MirrorPartition> = old.map(|(key, _)| key.clone()).take(RENEWED_AT_ONCE).collect();
-        for key in old {
-            self.stop_copying(&key);
-            self.again(&key, Instant::now());
+        self.old_claims = old.map(|(key, _)| key.clone()).collect();
+    }
+
+    /// Partitions whose claims have become old are drained and claimed anew, some at a time: copying goes on where it was.
+    fn renew_claims(&mut self) {
+        let left = self.old_claims.len().saturating_sub(RENEWED_AT_ONCE);
+        for key in self.old_claims.split_off(left) {
+            if self
+                .mine
+                .get(&key)
+                .is_some_and(|mine| mine.phase == Phase::Copying)
+            {
+                self.stop_copying(&key);
+                self.again(&key, Instant::now());
+            }
         }
+    }
+}
+
+/// What work gives, or `lost` if it panics.
+async fn outcome<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static, lost: T) -> T {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!("work of a flow has failed: {error}");
+        lost
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_panics_is_reported_as_lost() {
+        assert_eq!(outcome(async { 1 }, 2).await, 1);
+        let index = std::hint::black_box(7);
+        assert_eq!(outcome(async move { [1, 3][index] }, 2).await, 2);
     }
 }

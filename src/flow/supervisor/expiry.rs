@@ -33,7 +33,7 @@ impl Supervisor {
         }
         self.expiring = true;
         let discovery = self.discovery.clone();
-        self.beside(async move {
+        self.beside(Report::Expired(false), async move {
             let more = expire(&discovery, own).await.unwrap_or_else(|reason| {
                 tracing::debug!(flow = %discovery.flow.name, "take back blocks of the offset map: {reason}");
                 false

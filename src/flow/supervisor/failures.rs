@@ -11,13 +11,15 @@ impl Supervisor {
                 code,
                 text,
                 offset,
+                middle,
             } => {
                 let Some(key) = self.by_id.get(&id).cloned() else {
                     return;
                 };
                 self.stop_copying(&key);
-                self.on_failed(&key, side, code, &text, offset);
+                self.on_failed(&key, side, code, &text, (offset, middle));
             }
+            Event::Pressing => self.write_facts(),
             Event::Broken(reason) => {
                 tracing::warn!(flow = %self.flow.name, "the writer has to be made anew: {reason}");
                 self.view.count_error();
@@ -32,7 +34,7 @@ impl Supervisor {
         side: Side,
         code: RDKafkaErrorCode,
         text: &str,
-        offset: Option<i64>,
+        (offset, middle): (Option<i64>, Option<i64>),
     ) {
         let Some(partition) = self.mine.get_mut(key) else {
             return;
@@ -42,8 +44,11 @@ impl Supervisor {
             .as_ref()
             .map(|account| account.snapshot().position);
         let is_of_record = side == Side::Target && is_of_record(code);
-        partition.at_fault = offset.filter(|_| is_of_record).or(partition.at_fault);
-        let mut at_once = side == Side::Source && is_out_of_range(code);
+        // What lies before the middle goes apart from what follows it, until the record at fault is alone.
+        let is_narrower = partition.narrow(position, middle.filter(|_| is_of_record));
+        let apart = offset.or(middle).filter(|_| is_of_record);
+        partition.at_fault = apart.or(partition.at_fault);
+        let mut at_once = side == Side::Source && is_out_of_range(code) || is_narrower;
         let retry_at = if at_once {
             Instant::now()
         } else if is_of_record && self.discovery.wire.is_some() && gets_further(code, offset, position) {
@@ -52,7 +57,9 @@ impl Supervisor {
             soon.unwrap_or_else(|later| later)
         } else if is_fenced(side, code) {
             // Until then the group has said whose it is: to claim it now would take it from its owner again.
-            Instant::now() + self.flow.session_timeout + FENCED_MARGIN
+            let until = Instant::now() + self.flow.session_timeout + FENCED_MARGIN;
+            partition.fenced_until = Some(until);
+            until
         } else {
             partition.retry_at()
         };

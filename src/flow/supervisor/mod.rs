@@ -1,9 +1,12 @@
 //! The one task that owns a flow: it hears of everything, decides, and acts. Whatever takes time runs beside it and reports back, so that
 //! the group, the engine and a stop are always heard at once.
 
+mod absence;
+mod ages;
 mod beside;
 mod expiry;
 mod failures;
+mod leaving;
 mod pauses;
 mod work;
 
@@ -35,6 +38,7 @@ use crate::observe::events::{Event as Happened, EventKind};
 use crate::observe::status::State;
 use crate::offsets::pause::Pauses;
 use crate::topology::Flow;
+use leaving::Leaving;
 
 /// How often facts are written to the offset map, and the source's log ends are asked for.
 const BEAT: Duration = Duration::from_secs(1);
@@ -100,14 +104,19 @@ pub async fn run(
 
 /// What comes back from work that runs beside the supervisor.
 enum Report {
-    Discovered(Result<Discovered, ClusterError>),
+    Discovered(Result<Option<Discovered>, ClusterError>),
     Nobody(bool),
-    Prepared(Vec<MirrorPartition>, Result<Vec<Prepared>, ClusterError>),
+    Looked(Vec<MirrorPartition>, HashSet<MirrorPartition>),
+    Prepared(Vec<Preparation>, Result<Vec<Prepared>, ClusterError>),
     Offsets(OffsetSpec, Result<Vec<PartitionOffset>, ClusterError>),
     FactsWritten,
     Expired(bool),
     Marked(Vec<MirrorPartition>, bool),
+    Ages(Vec<(String, i32, i64, i64)>),
 }
+
+/// A partition, and the number of a preparation of it.
+type Preparation = (MirrorPartition, u64);
 
 struct Supervisor {
     flow: Arc<Flow>,
@@ -120,13 +129,17 @@ struct Supervisor {
     member_events: (UnboundedSender<MemberEvent>, UnboundedReceiver<MemberEvent>),
     reports: (UnboundedSender<Report>, UnboundedReceiver<Report>),
     mirrors: BTreeMap<String, Mirror>,
-    subscribed: Vec<String>,
+    subscribed: Vec<(String, usize)>,
     assigned: HashSet<MirrorPartition>,
     /// Nobody else was in the group at the start: until the group says who copies what, this daemon copies everything.
     alone: Option<bool>,
     mine: HashMap<MirrorPartition, Mine>,
     by_id: HashMap<u32, MirrorPartition>,
     next_id: u32,
+    /// How many preparations were begun.
+    preparations: u64,
+    /// Partitions that are given up once their preparation is over: it may have claimed them.
+    leaving: HashMap<Preparation, Leaving>,
     /// Partitions that are being given up; of how many something is copied again.
     releases: JoinSet<usize>,
     looking: bool,
@@ -134,7 +147,16 @@ struct Supervisor {
     expiring: bool,
     more_expired: bool,
     asking_offsets: bool,
+    /// The last question for offsets was not answered for all.
+    offsets_failed: bool,
+    /// No ages are read before this beat.
+    ages_again_at: u64,
+    /// A cluster was away at the last look.
+    was_away: bool,
     beats: u64,
+    /// Claims that are to be renewed, and when they were looked for.
+    old_claims: Vec<MirrorPartition>,
+    claims_looked_at: Instant,
     /// What is paused, as it was last taken in.
     pauses: Arc<Pauses>,
     /// The map was read to its end: what is paused from now on was not before.
@@ -192,9 +214,11 @@ impl Supervisor {
         let clusters = (source.clone(), target.clone());
         let engine_events = unbounded_channel();
         let engine = engine(&flow, &discovery, &clusters, engine_events.0.clone())?;
+        let discovery = Arc::new(discovery);
+        fleet.note_running(&discovery);
         Ok(Supervisor {
             clusters,
-            discovery: Arc::new(discovery),
+            discovery,
             view,
             engine,
             engine_events,
@@ -208,13 +232,20 @@ impl Supervisor {
             mine: HashMap::new(),
             by_id: HashMap::new(),
             next_id: 0,
+            preparations: 0,
+            leaving: HashMap::new(),
             releases: JoinSet::new(),
             looking: false,
             writing_facts: false,
             expiring: false,
             more_expired: false,
             asking_offsets: false,
+            offsets_failed: false,
+            ages_again_at: 0,
+            was_away: false,
             beats: 0,
+            old_claims: Vec::new(),
+            claims_looked_at: Instant::now(),
             pauses: Arc::default(),
             knows_pauses: false,
             fleet: fleet.clone(),
@@ -251,7 +282,8 @@ impl Supervisor {
             Report::Discovered(result) => {
                 self.looking = false;
                 match result {
-                    Ok(found) => self.on_discovered(found),
+                    Ok(Some(found)) => self.on_discovered(found),
+                    Ok(None) => {}
                     Err(error) => {
                         tracing::debug!(flow = %self.flow.name, "discovery: {error}");
                         self.view.count_error();
@@ -265,16 +297,19 @@ impl Supervisor {
                     self.adopt();
                 }
             }
+            Report::Looked(keys, there) => self.on_looked(&keys, &there),
             Report::Prepared(keys, result) => self.on_prepared(keys, result),
             Report::Offsets(spec, result) => self.on_offsets(spec, result),
             Report::FactsWritten => self.writing_facts = false,
             Report::Expired(more) => (self.expiring, self.more_expired) = (false, more),
             Report::Marked(keys, written) => self.on_marked(&keys, written),
+            Report::Ages(found) => self.on_ages(found),
         }
     }
 
     fn on_discovered(&mut self, found: Discovered) {
         let now = now_ms();
+        let left_out: HashSet<String> = found.left_out.iter().map(|topic| topic.topic.clone()).collect();
         self.view.discovered(found.left_out);
         for mirror in found.mirrors.values() {
             let problem = mirror.problem.as_ref().map(|reason| Problem {
@@ -288,12 +323,9 @@ impl Supervisor {
                 self.view.partition(&mirror.topic, partition, now, |view| {
                     view.target_topic = mirror.target_topic.clone();
                     view.mirror_problem = problem.clone();
-                    if std::mem::take(&mut view.gone) {
-                        view.set_account(None);
-                        view.problem = None;
-                    }
                 });
             }
+            self.view.topic_is_there(&mirror.topic);
         }
         let before = std::mem::replace(&mut self.mirrors, found.mirrors);
         for (topic, mirror) in &mut self.mirrors {
@@ -302,17 +334,19 @@ impl Supervisor {
                 mirror.source_id = before.get(topic).and_then(|before| before.source_id.clone());
             }
         }
+        let mut has_grown = false;
         for old in before.values() {
             let new = self.mirrors.get(&old.topic);
             if let Some(new) = new.filter(|new| new.partitions > old.partitions) {
+                has_grown = true;
                 self.engine.refresh(&new.target_topic);
             }
         }
-        self.give_up_what_changed(&before);
-        self.heed_pauses();
+        self.give_up_what_changed(&before, &left_out);
+        self.heed_pauses(true);
         self.knows_pauses = true;
         self.show_pauses();
-        self.subscribe();
+        self.subscribe(has_grown);
         self.adopt();
         self.ask_offsets();
     }
@@ -330,7 +364,7 @@ impl Supervisor {
     }
 
     /// Topics that are gone, or that are not the ones that they were.
-    fn give_up_what_changed(&mut self, before: &BTreeMap<String, Mirror>) {
+    fn give_up_what_changed(&mut self, before: &BTreeMap<String, Mirror>, left_out: &HashSet<String>) {
         let now = now_ms();
         let mut gone = Vec::new();
         for old in before.values() {
@@ -354,28 +388,18 @@ impl Supervisor {
                     Some(_) => self.again(&key, Instant::now()),
                     None => {
                         gone.extend(self.mine.remove(&key));
-                        self.note(
-                            EventKind::Released,
-                            (&old.topic, key.1),
-                            Some("the source topic is gone"),
-                        );
+                        let why = match left_out.contains(&old.topic) {
+                            true => "the topic is left out from now on",
+                            false => "the source topic is gone",
+                        };
+                        self.note(EventKind::Released, (&old.topic, key.1), Some(why));
                     }
                 }
             }
-            if new.is_none() {
-                tracing::warn!(flow = %self.flow.name, topic = %old.topic, target_topic = %old.target_topic, "the source topic is gone; its mirror is kept");
-                for partition in 0..old.partitions as i32 {
-                    self.view.partition(&old.topic, partition, now, |view| {
-                        let reason = "the source topic was deleted; its mirror is kept".to_string();
-                        view.gone = true;
-                        view.problem = Some(Problem {
-                            state: State::Waiting,
-                            reason,
-                            clears: "the topic is made again on the source".to_string(),
-                            offsets: None,
-                        });
-                    });
-                }
+            match new {
+                Some(_) => {}
+                None if left_out.contains(&old.topic) => self.view.topic_left_out(&old.topic, now),
+                None => self.view.topic_deleted(&old.topic, now),
             }
         }
         if !gone.is_empty() {
@@ -392,11 +416,21 @@ impl Supervisor {
         }
         let offsets = match result {
             Ok(offsets) => offsets,
-            Err(error) => return tracing::debug!(flow = %self.flow.name, "{error}"),
+            Err(error) => {
+                self.offsets_failed = true;
+                return tracing::debug!(flow = %self.flow.name, "{error}");
+            }
         };
         let now = now_ms();
         for found in offsets {
-            let Ok(offset) = found.offset else { continue };
+            let Ok(offset) = found.offset else {
+                self.offsets_failed = true;
+                continue;
+            };
+            // The answer may come after the topic is known to be gone.
+            if !self.mirrors.contains_key(&found.topic) {
+                continue;
+            }
             self.view
                 .partition(&found.topic, found.partition, now, |view| match spec {
                     OffsetSpec::Earliest => view.ends.note_start(offset),
@@ -408,15 +442,16 @@ impl Supervisor {
 
     /// Stop reading, let arrive what is on its way, write the last facts, leave the group.
     async fn drain(mut self) -> bool {
+        let until = tokio::time::Instant::now() + DRAIN_DEADLINE;
         let keys: Vec<_> = self.mine.keys().cloned().collect();
         for key in &keys {
             self.stop_copying(key);
         }
-        let mine: Vec<Mine> = self.mine.drain().map(|(_, partition)| partition).collect();
+        let mine = self.end_preparations().await;
         // What was given up before is in other hands, or has been copied again since.
         while self.releases.try_join_next().is_some() {}
-        let until = tokio::time::Instant::now() + DRAIN_DEADLINE;
-        let mut left = facts::release(&self.discovery.writer, mine, DRAIN_DEADLINE).await;
+        let left_of_it = until - tokio::time::Instant::now();
+        let mut left = facts::release(&self.discovery.writer, mine, left_of_it).await;
         // What was given up a moment ago may be on its way still.
         while !self.releases.is_empty() {
             match tokio::time::timeout_at(until, self.releases.join_next()).await {

@@ -5,16 +5,20 @@ use crate::flow::pause::{Site, listed, paused};
 use crate::offsets::pause::Scope;
 
 impl Supervisor {
-    /// Take in what is paused now, and act on it.
-    pub(super) fn heed_pauses(&mut self) {
+    /// Take in what is paused now, and act on it. `has_paused`: some partitions are about to be paused.
+    pub(super) fn heed_pauses(&mut self, has_paused: bool) {
         let pauses = self.discovery.target_maps.pauses();
         if !Arc::ptr_eq(&pauses, &self.pauses) {
             let before = std::mem::replace(&mut self.pauses, pauses);
             self.note_pauses(&before);
             self.show_pauses();
+            self.hold_what_is_paused();
+        } else if !self.pauses.is_empty() {
+            self.hold_what_is_paused();
         }
-        self.hold_what_is_paused();
-        self.mark_what_has_settled();
+        if has_paused || !self.pauses.is_empty() {
+            self.mark_what_has_settled();
+        }
     }
 
     /// What is paused or resumed now has happened since the flow was last looked at.
@@ -121,7 +125,7 @@ impl Supervisor {
         }
         self.writing_facts = true;
         let discovery = self.discovery.clone();
-        self.beside(async move {
+        self.beside(Report::Marked(keys.clone(), false), async move {
             let written = facts::mark(&discovery.writer, clear, unclear).await;
             Report::Marked(keys, written)
         });

@@ -3,14 +3,19 @@
 use super::*;
 
 impl Supervisor {
-    pub(super) fn subscribe(&mut self) {
-        let topics: Vec<String> = self
+    /// Tell the group which mirror topics there are, and how many partitions they have.
+    pub(super) fn subscribe(&mut self, has_grown: bool) {
+        let wanted: Vec<(String, usize)> = self
             .mirrors
             .values()
             .filter(|mirror| mirror.partitions > 0)
-            .map(|mirror| mirror.target_topic.clone())
+            .map(|mirror| (mirror.target_topic.clone(), mirror.partitions))
             .collect();
-        if topics == self.subscribed {
+        let is_same = wanted
+            .iter()
+            .map(|(topic, _)| topic)
+            .eq(self.subscribed.iter().map(|(topic, _)| topic));
+        if is_same && !has_grown {
             return;
         }
         if self.member.is_none() {
@@ -19,7 +24,6 @@ impl Supervisor {
                 &format!("heliostat/{}/member", self.flow.name),
                 &group_id(&self.flow.source),
                 self.flow.session_timeout,
-                self.flow.discovery_interval,
                 self.member_events.0.clone(),
             );
             match joined {
@@ -30,19 +34,22 @@ impl Supervisor {
             }
         }
         if let Some(member) = &self.member {
-            member.subscribe(topics.clone());
-            self.subscribed = topics;
+            member.subscribe(wanted.clone());
+            self.subscribed = wanted;
         }
     }
 
     /// Take what is this daemon's to copy and is not copied yet.
     pub(super) fn adopt(&mut self) {
         let mut taken = Vec::new();
+        let now = now_ms();
         for mirror in self.mirrors.values().filter(|mirror| mirror.problem.is_none()) {
             for partition in 0..mirror.partitions as i32 {
                 let key = (mirror.target_topic.clone(), partition);
                 if (self.alone == Some(true) || self.assigned.contains(&key)) && !self.mine.contains_key(&key)
                 {
+                    self.view
+                        .partition(&mirror.topic, partition, now, |view| view.is_mine = true);
                     self.mine.insert(key, Mine::new(mirror.clone(), partition));
                     taken.push((mirror.topic.clone(), partition));
                 }
@@ -105,18 +112,13 @@ impl Supervisor {
 
     /// Give partitions up cleanly: what is on its way arrives, and is on record with a release mark.
     pub(super) fn release(&mut self, keys: Vec<MirrorPartition>, done: Option<mpsc::Sender<()>>) {
-        let released: Vec<Mine> = keys
-            .into_iter()
-            .filter_map(|key| {
-                self.stop_copying(&key);
-                self.mine.remove(&key)
-            })
-            .collect();
-        if released.is_empty() {
-            return;
+        let mut released: Vec<(MirrorPartition, Mine)> = Vec::with_capacity(keys.len());
+        for key in keys {
+            self.stop_copying(&key);
+            released.extend(self.mine.remove_entry(&key));
         }
         let now = now_ms();
-        for partition in &released {
+        for (_, partition) in &released {
             let place = (partition.mirror.topic.as_str(), partition.partition);
             self.note(EventKind::Released, place, None);
             self.view
@@ -124,7 +126,19 @@ impl Supervisor {
                     view.set_account(None);
                     view.problem = None;
                     view.is_mine = false;
+                    view.refused = None;
                 });
+        }
+        let is_preparing = |(_, mine): &(_, Mine)| mine.phase == Phase::Preparing;
+        let (preparing, released): (Vec<_>, Vec<_>) = released.into_iter().partition(is_preparing);
+        for (key, mine) in preparing {
+            let done = done.clone();
+            self.leaving
+                .insert((key, mine.preparation), Leaving { mine, done });
+        }
+        let released: Vec<Mine> = released.into_iter().map(|(_, mine)| mine).collect();
+        if released.is_empty() {
+            return;
         }
         let discovery = self.discovery.clone();
         self.releases.spawn(async move {
@@ -136,23 +150,30 @@ impl Supervisor {
 
     pub(super) fn on_prepared(
         &mut self,
-        keys: Vec<MirrorPartition>,
+        keys: Vec<Preparation>,
         result: Result<Vec<Prepared>, ClusterError>,
     ) {
-        match result {
-            Ok(prepared) => {
-                for (key, prepared) in keys.iter().zip(prepared) {
-                    self.decided(key, prepared);
-                }
+        if let Err(error) = &result {
+            tracing::debug!(flow = %self.flow.name, "{error}");
+            self.view.count_error();
+        }
+        let mut prepared = result.ok().map(Vec::into_iter);
+        for preparation in keys {
+            let prepared = prepared.as_mut().and_then(Iterator::next);
+            if let Some(leaving) = self.leaving.remove(&preparation) {
+                self.leave(leaving, prepared.as_ref());
+                continue;
             }
-            Err(error) => {
-                tracing::debug!(flow = %self.flow.name, "{error}");
-                self.view.count_error();
-                for key in &keys {
-                    if let Some(partition) = self.mine.get_mut(key) {
-                        partition.phase = Phase::Due(partition.retry_at());
-                    }
-                }
+            let (key, number) = preparation;
+            let Some(partition) = self.mine.get_mut(&key) else {
+                continue;
+            };
+            if partition.phase != Phase::Preparing || partition.preparation != number {
+                continue;
+            }
+            match prepared {
+                Some(prepared) => self.decided(&key, prepared),
+                None => partition.phase = Phase::Due(partition.retry_at()),
             }
         }
     }
@@ -162,9 +183,6 @@ impl Supervisor {
         let Some(partition) = self.mine.get_mut(key) else {
             return;
         };
-        if partition.phase != Phase::Preparing {
-            return;
-        }
         // What was paused meanwhile is in the map that was read for this.
         let pauses = self.discovery.target_maps.pauses();
         if pauses
@@ -172,6 +190,8 @@ impl Supervisor {
             .next()
             .is_some()
         {
+            // It is claimed all the same, and whoever comes next has to know that nothing was written.
+            partition.take_over(&prepared);
             partition.phase = Phase::Pausing;
             return;
         }
@@ -182,7 +202,12 @@ impl Supervisor {
                 offsets,
             } => {
                 // It is looked at again: what hinders it may pass, or be mended by someone.
-                partition.phase = Phase::Due(partition.retry_at());
+                let at = if prepared.is_awaited {
+                    partition.look_again_at()
+                } else {
+                    partition.retry_at()
+                };
+                partition.phase = Phase::Due(at);
                 let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
                 let clears = halt_clears(state, &partition.mirror.target_topic);
                 self.view.partition(&topic, number, now_ms(), |view| {
@@ -198,16 +223,16 @@ impl Supervisor {
             }
             Decision::Copy {
                 at,
-                target_position,
                 gap,
                 note,
                 is_new_log,
+                ..
             } => {
                 if let Some(note) = note.as_deref().filter(|_| is_new_log) {
                     let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
                     self.note(EventKind::Recreated, (&topic, number), Some(note));
                 }
-                self.copy(key, at, target_position, gap, note, prepared);
+                self.copy(key, at, gap, note, prepared);
             }
         }
     }
@@ -216,7 +241,6 @@ impl Supervisor {
         &mut self,
         key: &MirrorPartition,
         at: i64,
-        target_position: Option<i64>,
         gap: Option<(i64, i64)>,
         note: Option<String>,
         prepared: Prepared,
@@ -224,30 +248,17 @@ impl Supervisor {
         let Some(partition) = self.mine.get_mut(key) else {
             return;
         };
-        if let Some(mirror) = self.mirrors.get(&partition.mirror.topic) {
-            partition.mirror = mirror.clone();
-        }
         let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
         if let Some(note) = note.as_ref().filter(|_| !is_new_log(&prepared)) {
             tracing::warn!(flow = %self.flow.name, topic, partition = number, "{note}");
         }
-        let account = match (&partition.account, &note) {
-            (Some(account), None) => account.clone(),
-            (Some(account), Some(_)) => {
-                account.restart(gap.map_or(at, |(from, _)| from), target_position);
-                account.clone()
-            }
-            (None, _) => Arc::new(Account::new(gap.map_or(at, |(from, _)| from), target_position)),
+        let Some(account) = partition.take_over(&prepared) else {
+            return;
         };
         if let Some((from, to)) = prepared.replaced {
-            // Also where nothing else is to be said: what was copied of them is behind the position again.
-            account.restart(from, target_position);
             tracing::error!(flow = %self.flow.name, topic, partition = number, first = from, last = to - 1,
                 "the source's log was cut back: what was copied of these offsets stays on the mirror, and what the source has there now is copied behind it");
         }
-        account.set_epochs(prepared.epochs.clone());
-        account.recovered(&prepared.found, gap.map_or(at, |(from, _)| from));
-        account.claimed(prepared.claim, prepared.lease);
         let gap_text = gap.map(|(from, to)| {
             account.gap(to);
             self.view.event(Happened {
@@ -274,11 +285,10 @@ impl Supervisor {
         let id = self.next_id;
         self.by_id.insert(id, key.clone());
         account.open(id);
-        partition.account = Some(account.clone());
         partition.engine_id = Some(id);
         partition.phase = Phase::Copying;
         let careful = std::mem::take(&mut partition.careful);
-        let begins_anew = is_new_log(&prepared) || target_position.is_none();
+        let begins_anew = is_new_log(&prepared) || prepared.begins_anew;
         let at_fault = partition.at_fault.filter(|offset| *offset >= at);
         self.view.partition(&topic, number, now_ms(), |view| {
             if view

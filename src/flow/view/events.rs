@@ -25,7 +25,7 @@ pub(super) fn log(flow: &str, event: &Event, all_wait: bool) {
         (EventKind::Gap, Some((first, last))) => {
             tracing::error!(flow, topic, partition, first, last, "gap: {reason}")
         }
-        (EventKind::Gap | EventKind::Recreated | EventKind::Quarantined, _) => {
+        (EventKind::Gap | EventKind::Recreated | EventKind::Quarantined | EventKind::Deleted, _) => {
             tracing::warn!(flow, topic, partition, "{kind}: {reason}")
         }
         (EventKind::Paused | EventKind::Resumed, _) => {

@@ -133,6 +133,7 @@ fn a_healthy_flow() {
         heliostat_events_total{flow="primary->standby",kind="released"} 0
         heliostat_events_total{flow="primary->standby",kind="paused"} 0
         heliostat_events_total{flow="primary->standby",kind="resumed"} 0
+        heliostat_events_total{flow="primary->standby",kind="deleted"} 0
         # HELP heliostat_partition_state 1 for the state that a partition is in and 0 for every other state.
         # TYPE heliostat_partition_state gauge
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="caught-up"} 1
@@ -543,6 +544,7 @@ fn a_scrape_of_many_partitions_is_cheap() {
             records: 123_456,
             seconds: 1.5,
             unknown_since_ms: None,
+            at_least: false,
         };
     }
     text(&status);

@@ -95,6 +95,10 @@ impl Engine for Batches {
         self.complaints.of(side).clone()
     }
 
+    fn sends_again(&self) -> bool {
+        false
+    }
+
     fn refused(&self, _: &str, _: i32) -> Option<String> {
         // What is refused is reported at once, and not sent again by the engine.
         None

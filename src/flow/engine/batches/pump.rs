@@ -5,20 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use heliostat_wire::ErrorCode;
 use heliostat_wire::client::{
     Acked, Client, Data, Failure, FetchFailure, Fetched, Fetcher, FetcherConfig, Report, Sender, SenderConfig,
 };
 use heliostat_wire::convert::ConvertReason;
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::slot::Slot;
 use super::{Command, Complaints, Settings};
 use crate::cluster::admin::explain;
-use crate::cluster::offsets::rdkafka_code;
+use crate::cluster::offsets::{OFFSET_MAX, is_offset, rdkafka_code};
 use crate::flow::engine::budget::Budget;
-use crate::flow::engine::{Event, Side, Start};
+use crate::flow::engine::{Event, HELD_UP_TICK, Pressing, Side, Start};
 
 /// Answers that wait to be taken in; each is bounded, and with them what is fetched ahead.
 const ANSWERS: usize = 1;
@@ -52,6 +54,10 @@ pub(super) struct Pump {
     held: VecDeque<u32>,
     /// Slots that may not be fetched now, in turn.
     waiting: VecDeque<u32>,
+    /// Slots of which the offset map has to take facts before anything more is read or sent, and when they are looked at again.
+    held_up: Vec<u32>,
+    look_again: Instant,
+    pressing: Pressing,
     /// Bytes that were fetched and are not acknowledged.
     buffered: usize,
     budget: Budget,
@@ -83,6 +89,9 @@ impl Pump {
             slots: HashMap::new(),
             held: VecDeque::new(),
             waiting: VecDeque::new(),
+            held_up: Vec::new(),
+            look_again: Instant::now(),
+            pressing: Pressing::default(),
             buffered: 0,
             budget: Budget::new(settings.bytes_per_second),
             settings,
@@ -109,8 +118,10 @@ impl Pump {
                 Some(reports) = self.reports.recv() => self.take_reports(reports),
                 Some(fetched) = self.fetched.recv(), if has_room => self.take_fetched(fetched),
                 () = tokio::time::sleep(TICK), if is_held => {}
+                () = tokio::time::sleep_until(self.look_again), if !self.held_up.is_empty() => {}
             }
             self.send_held();
+            self.go_on_where_held_up();
             self.fetch_waiting();
         }
     }
@@ -209,6 +220,11 @@ impl Pump {
         self.buffered -= slot.buffered();
         let (mut is_given_up, mut is_over_budget) = (false, false);
         while slot.has_queued() {
+            if slot.account.is_held_up() {
+                // Also what was fetched already waits: the facts of what arrives have nowhere to go.
+                self.buffered += slot.buffered();
+                return self.hold_up(id);
+            }
             if !self.budget.is_open() {
                 is_over_budget = true;
                 break;
@@ -242,7 +258,11 @@ impl Pump {
                 ConvertReason::RecordTooLarge { .. } => (Side::Target, RDKafkaErrorCode::MessageSizeTooLarge),
                 _ => (Side::Source, RDKafkaErrorCode::InvalidRecord),
             };
-            self.fail_at(id, side, code, obstacle.reason.to_string(), Some(obstacle.offset));
+            let place = Place {
+                offset: Some(obstacle.offset),
+                middle: None,
+            };
+            self.fail_at(id, side, code, obstacle.reason.to_string(), place);
         }
     }
 
@@ -253,6 +273,34 @@ impl Pump {
                 slot.is_held = false;
             }
             self.send(id);
+        }
+    }
+
+    /// Nothing more of a slot is read or sent until the offset map has taken facts of it.
+    fn hold_up(&mut self, id: u32) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        if slot.account.is_pressing() {
+            self.pressing.say(&self.events);
+        }
+        if !std::mem::replace(&mut slot.is_held_up, true) {
+            self.held_up.push(id);
+        }
+    }
+
+    /// Looks now and then whether slots that were held up may go on.
+    fn go_on_where_held_up(&mut self) {
+        if self.held_up.is_empty() || Instant::now() < self.look_again {
+            return;
+        }
+        self.look_again = Instant::now() + HELD_UP_TICK;
+        for id in std::mem::take(&mut self.held_up) {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.is_held_up = false;
+            }
+            self.send(id);
+            self.fetch(id);
         }
     }
 
@@ -269,6 +317,9 @@ impl Pump {
             slot.is_waiting = true;
             self.waiting.push_back(id);
             return;
+        }
+        if slot.account.is_held_up() {
+            return self.hold_up(id);
         }
         slot.is_fetching = true;
         // With the epoch before it the source's leader can tell whether its log is the one that was read.
@@ -301,7 +352,7 @@ impl Pump {
             // An answer without an offset says that it was there before, and not where.
             let target = match &report.result {
                 Ok(Acked { base_offset, .. }) => {
-                    Some(*base_offset).filter(|offset| *offset >= 0 && slot.account.may_land(*offset))
+                    Some(*base_offset).filter(|offset| is_offset(*offset) && slot.account.may_land(*offset))
                 }
                 Err(_) => None,
             };
@@ -309,13 +360,16 @@ impl Pump {
                 // Before it counts as settled: whoever waits for that must not see a partition that is clear.
                 slot.account.unclear();
             }
-            let at_fault = at_fault(slot, &report);
+            let at_fault = Place::at_fault(slot, &report);
             self.buffered -= slot.buffered();
             let free = slot.settle(report.tag, target);
             self.spare
                 .extend(free.filter(|free| free.capacity() <= SPARE_BYTES_MAX));
             self.spare.truncate(SPARE);
             self.buffered += slot.buffered();
+            if slot.account.is_pressing() {
+                self.pressing.say(&self.events);
+            }
             if target.is_some() {
                 slot.is_careful = false;
             } else {
@@ -326,7 +380,7 @@ impl Pump {
         }
     }
 
-    fn refused(&mut self, id: u32, result: Result<Acked, Failure>, at_fault: Option<i64>) {
+    fn refused(&mut self, id: u32, result: Result<Acked, Failure>, at_fault: Place) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
@@ -335,6 +389,10 @@ impl Pump {
             return;
         }
         let (code, text) = match result {
+            Ok(Acked { base_offset, .. }) if base_offset > OFFSET_MAX => (
+                RDKafkaErrorCode::BadMessage,
+                format!("the target says that a batch is at the offset {base_offset}, which cannot be"),
+            ),
             Ok(Acked { base_offset, .. }) if base_offset >= 0 => (
                 RDKafkaErrorCode::Fail,
                 format!(
@@ -361,10 +419,10 @@ impl Pump {
 
     /// A partition cannot go on: said once, and nothing more of it is read or sent.
     fn fail(&mut self, id: u32, side: Side, code: RDKafkaErrorCode, text: String) {
-        self.fail_at(id, side, code, text, None);
+        self.fail_at(id, side, code, text, Place::default());
     }
 
-    fn fail_at(&mut self, id: u32, side: Side, code: RDKafkaErrorCode, text: String, offset: Option<i64>) {
+    fn fail_at(&mut self, id: u32, side: Side, code: RDKafkaErrorCode, text: String, place: Place) {
         self.stop(id);
         tracing::debug!(flow = %self.settings.flow, id, ?code, "{text}");
         // Nobody listens any more only when the flow is ending.
@@ -373,7 +431,8 @@ impl Pump {
             side,
             code,
             text,
-            offset,
+            offset: place.offset,
+            middle: place.middle,
         };
         let _ = self.events.send(failed);
     }
@@ -390,10 +449,40 @@ impl Pump {
     }
 }
 
-/// The source offset of the first record that the target complains of, if it says which.
-fn at_fault(slot: &Slot, report: &Report) -> Option<i64> {
-    let Err(Failure::Refused { record_errors, .. }) = &report.result else {
-        return None;
-    };
-    slot.offset_of(report.tag, record_errors.first()?.0)
+/// Which record something failed for, as in [`Event::Failed`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    offset: Option<i64>,
+    middle: Option<i64>,
+}
+
+impl Place {
+    /// The first record that the target complains of. If it does not say which, it is the only one of the batch, or is in one of its halves.
+    fn at_fault(slot: &Slot, report: &Report) -> Place {
+        let Err(Failure::Refused {
+            code, record_errors, ..
+        }) = &report.result
+        else {
+            return Place::default();
+        };
+        let at = |index| slot.offset_of(report.tag, index);
+        if let Some((index, _)) = record_errors.first() {
+            return Place {
+                offset: at(*index),
+                middle: None,
+            };
+        }
+        let is_of_one = matches!(code, ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp);
+        match slot.records_of(report.tag).filter(|_| is_of_one) {
+            None | Some(0) => Place::default(),
+            Some(1) => Place {
+                offset: at(0),
+                middle: None,
+            },
+            Some(records) => Place {
+                offset: None,
+                middle: i32::try_from(records / 2).ok().and_then(at),
+            },
+        }
+    }
 }

@@ -49,6 +49,8 @@ pub(super) struct Slot {
     pub(super) is_waiting: bool,
     /// Has something to send, and waits for the budget.
     pub(super) is_held: bool,
+    /// Waits until the offset map has taken facts of it.
+    pub(super) is_held_up: bool,
     pub(super) next_fetch: i64,
     /// The source's leader epoch of what lies before that, if it is known.
     pub(super) last_epoch: Option<i32>,
@@ -56,7 +58,8 @@ pub(super) struct Slot {
     pub(super) is_stopped: bool,
     /// One batch goes alone until it is acknowledged.
     pub(super) is_careful: bool,
-    /// The record at this source offset was refused before: it goes alone, and nothing goes before it is acknowledged.
+    /// The record at this source offset was refused before, or lies in the middle of a batch that was: it goes alone, and nothing goes before
+    /// it is acknowledged.
     at_fault: Option<i64>,
     /// What cannot be copied comes after all that is queued.
     pub(super) obstacle: Option<ConvertError>,
@@ -101,6 +104,7 @@ impl Slot {
             is_fetching: false,
             is_waiting: false,
             is_held: false,
+            is_held_up: false,
             next_fetch: start.at,
             last_epoch,
             is_stopped: false,
@@ -236,6 +240,12 @@ impl Slot {
         self.in_flight_bytes -= sent.batch.len();
         self.account.settle(tag, target);
         sent.batch.try_into_mut().ok()
+    }
+
+    /// How many records a batch has that is on its way.
+    pub(super) fn records_of(&self, tag: u64) -> Option<i64> {
+        let sent = self.in_flight.iter().find(|sent| sent.tag == tag)?;
+        Some(sent.source.count())
     }
 
     /// The source offset of a record of a batch that is on its way, by its place in the batch.

@@ -1,0 +1,175 @@
+//! What is asked often, or of many topics at once, by our own client: librdkafka keeps each topic of an answer in lists that it goes through
+//! for each of them, and all configs of all topics at a time in memory.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use heliostat_wire::client::{Client, Error};
+use heliostat_wire::message::DescribeConfigsRequest;
+use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResourceResult};
+use heliostat_wire::{ErrorCode, Uuid};
+
+use super::{
+    Admin, CALL_TIMEOUT, ConfigValue, EFFECTIVE_CONFIGS, OFFSETS_TIMEOUT, TopicConfigs, TopicListing, is_away,
+};
+use crate::cluster::ClusterError;
+use crate::cluster::native::{OffsetSpec, PartitionOffset};
+use crate::cluster::offsets;
+
+/// Topics, among the resources that have configs.
+const TOPIC_RESOURCE: i8 = 2;
+
+/// Where a value comes from that is set on the topic itself.
+const SET_ON_TOPIC: i8 = 1;
+
+/// The configs of so many topics are asked for at once: a broker answers with some 5 KB for each.
+const CONFIGS_AT_ONCE: usize = 100;
+
+impl Admin {
+    pub(super) async fn topics_by_wire(&self, client: &Client) -> Result<Vec<TopicListing>, ClusterError> {
+        let answer = self
+            .in_time("list topics", CALL_TIMEOUT, client.metadata_of_all())
+            .await?;
+        let topics = answer.topics.into_iter();
+        let topics = topics.filter(|topic| ErrorCode::from_code(topic.error_code).is_none());
+        let mut topics: Vec<TopicListing> = topics
+            .filter_map(|topic| {
+                Some(TopicListing {
+                    name: topic.name?,
+                    partitions: topic.partitions.len(),
+                    id: (!topic.topic_id.is_zero()).then(|| as_librdkafka_writes(topic.topic_id)),
+                })
+            })
+            .collect();
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(topics)
+    }
+
+    pub(super) async fn topic_configs_by_wire(
+        &self,
+        client: &Client,
+        topics: &[String],
+    ) -> Result<TopicConfigs, ClusterError> {
+        let mut configs = TopicConfigs::new();
+        for topics in topics.chunks(CONFIGS_AT_ONCE) {
+            let resources = topics.iter().map(|topic| DescribeConfigsResource {
+                resource_type: TOPIC_RESOURCE,
+                resource_name: topic.clone(),
+                configuration_keys: None,
+            });
+            let request = DescribeConfigsRequest {
+                resources: resources.collect(),
+                ..Default::default()
+            };
+            let answer = self
+                .in_time("describe configs", CALL_TIMEOUT, client.any(request))
+                .await?;
+            // A topic whose configs nobody tells is one without.
+            let told = answer.results.into_iter().filter(|topic| topic.error_code == 0);
+            configs.extend(told.map(|topic| {
+                let values = topic.configs.into_iter().filter_map(value).collect();
+                (topic.resource_name, values)
+            }));
+        }
+        Ok(configs)
+    }
+
+    pub(super) async fn offsets_by_wire(
+        &self,
+        client: &Client,
+        partitions: Vec<(String, i32)>,
+        spec: OffsetSpec,
+    ) -> Result<Vec<PartitionOffset>, ClusterError> {
+        let call = "list offsets";
+        let found = tokio::time::timeout(OFFSETS_TIMEOUT, offsets::list(client, partitions, spec)).await;
+        let found = found.map_err(|_elapsed| self.is_away(call, no_answer(OFFSETS_TIMEOUT)))?;
+        let failed = |(found, _): &&(PartitionOffset, _)| {
+            found.offset.as_ref().is_err_and(|code| is_away(Some(*code)))
+        };
+        // Where not one partition was answered, it is the cluster that is away.
+        if !found.is_empty() && found.iter().filter(failed).count() == found.len() {
+            let reason = found.into_iter().find_map(|(_, reason)| reason);
+            let reason = reason.unwrap_or_else(|| "no broker answers".into());
+            return Err(self.is_away(call, reason));
+        }
+        self.cluster.answered();
+        Ok(found.into_iter().map(|(found, _)| found).collect())
+    }
+
+    /// Which of these partitions have a log that can be written to. That a leader has none yet does not mean here that another one leads: of
+    /// partitions that were made a moment ago the leader is known before its log is there.
+    pub async fn which_are_there(&self, partitions: Vec<(String, i32)>) -> HashSet<(String, i32)> {
+        match &self.wire {
+            Some(client) => {
+                let there = offsets::which_are_there(client, partitions);
+                tokio::time::timeout(OFFSETS_TIMEOUT, there)
+                    .await
+                    .unwrap_or_default()
+            }
+            None => partitions.into_iter().collect(),
+        }
+    }
+
+    /// Notes what the outcome says of the cluster as a whole.
+    async fn in_time<T>(
+        &self,
+        call: &str,
+        timeout: Duration,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, ClusterError> {
+        match tokio::time::timeout(timeout, work).await {
+            Ok(Ok(answer)) => {
+                self.cluster.answered();
+                Ok(answer)
+            }
+            Ok(Err(error)) => Err(self.is_away(call, error.to_string())),
+            Err(_elapsed) => Err(self.is_away(call, no_answer(timeout))),
+        }
+    }
+
+    fn is_away(&self, call: &str, reason: String) -> ClusterError {
+        self.cluster.failed(&reason);
+        ClusterError {
+            cluster: self.cluster.alias.clone(),
+            call: call.to_owned(),
+            reason,
+            away: true,
+        }
+    }
+}
+
+/// An id as librdkafka writes it, in the standard alphabet of base64 where Java has the one for URLs: offset maps hold ids so.
+fn as_librdkafka_writes(id: Uuid) -> String {
+    id.to_string().replace('-', "+").replace('_', "/")
+}
+
+fn no_answer(timeout: Duration) -> String {
+    format!("no answer within {} s", timeout.as_secs())
+}
+
+/// What is wanted of a config.
+fn value(config: DescribeConfigsResourceResult) -> Option<ConfigValue> {
+    let set_on_topic = config.config_source == SET_ON_TOPIC;
+    let is_wanted =
+        !config.is_sensitive && (set_on_topic || EFFECTIVE_CONFIGS.contains(&config.name.as_str()));
+    Some(ConfigValue {
+        value: config.value.filter(|_| is_wanted)?,
+        name: config.name,
+        set_on_topic,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_same_whichever_client_has_asked() {
+        let mut bytes = [0xff; 16];
+        bytes[0] = 0xfb;
+        assert_eq!(
+            as_librdkafka_writes(Uuid::from_bytes(bytes)),
+            "+////////////////////w"
+        );
+    }
+}
