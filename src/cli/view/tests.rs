@@ -497,6 +497,7 @@ fn topics_that_were_deleted_are_named() {
         .iter()
         .map(String::as_str)
         .filter(|line| line.contains("deleted"))
+        .map(|line| line.strip_prefix("  ").expect("it stands below its flow"))
         .collect();
     expect![[r#"
           deleted on primary: t6, 5 min ago; its mirror primary.t6 is kept, without 6 source offsets that were not copied yet
