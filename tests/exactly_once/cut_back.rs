@@ -154,14 +154,14 @@ fn a_source_that_was_cut_back(rig: &mut dyn Cuttable, daemons: Daemons, kills: u
             .any(|line| line.contains("cut back") && line.contains(&said)),
         "the log names the offsets that were replaced:\n{log}"
     );
-    let flow = daemon.flow(FLOW);
-    let reason = flow.partitions[0].reason.clone().unwrap_or_default();
-    assert!(
-        flow.partitions[0].state == State::CaughtUp
-            && reason.contains(&format!("offsets {cut} to {}", end - 1)),
-        "{:?} {reason}",
-        flow.partitions[0].state
-    );
+    wait_for(LIMIT, "the status names the offsets that were replaced", || {
+        let found = daemon.flow(FLOW).partitions.swap_remove(0);
+        let reason = found.reason.as_deref().unwrap_or_default();
+        match found.state {
+            State::CaughtUp if reason.contains(&format!("offsets {cut} to {}", end - 1)) => Ok(()),
+            _ => Err(format!("{found:?}")),
+        }
+    });
     for _ in 0..kills {
         write(&sides.source, "more", random.random_range(1..20));
         daemon.process().kill();

@@ -124,11 +124,9 @@ fn held_up(engine: &str) {
         .map(|number: u32| Rec::new(0, None, Some(&number.to_be_bytes())))
         .collect();
     clients.0.produce(PLAIN, &records, Producing::default());
-    wait_for(LIMIT, "its neighbour is copied", || {
-        match of(PLAIN)?.records_total {
-            500 => Ok(()),
-            copied => Err(format!("{copied} records")),
-        }
+    wait_for(LIMIT, "its neighbour is copied", || match of(PLAIN)? {
+        found if found.records_total == 500 => Ok(()),
+        found => Err(format!("{found:?}")),
     });
 
     pair.target.cluster().control().clear_faults();

@@ -114,12 +114,13 @@ impl Supervisor {
         self.writing_facts = true;
         let written = facts::write(&self.discovery.writer, taken, false);
         let (discovery, view) = (self.discovery.clone(), self.view.clone());
-        self.beside(Report::FactsWritten, async move {
-            if let Err(error) = written.await {
+        self.beside(Report::FactsWritten(false), async move {
+            let written = written.await;
+            if let Err(error) = &written {
                 tracing::warn!(flow = %discovery.flow.name, "{error}; it is tried again");
                 view.count_error();
             }
-            Report::FactsWritten
+            Report::FactsWritten(written.is_ok())
         });
     }
 

@@ -19,6 +19,8 @@ impl Supervisor {
                 self.stop_copying(&key);
                 self.on_failed(&key, side, code, &text, (offset, middle));
             }
+            // What the map does not take is tried again with the next beat, and not as often as somebody presses.
+            Event::Pressing if self.facts_failed => {}
             Event::Pressing => self.write_facts(),
             Event::Broken(reason) => {
                 tracing::warn!(flow = %self.flow.name, "the writer has to be made anew: {reason}");

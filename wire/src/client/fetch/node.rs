@@ -143,6 +143,8 @@ async fn finish(inner: &Arc<Inner>, node: i32, outcome: Outcome, wake: &Notify) 
             break;
         }
     }
+    // Who does not go on now may never do: others who come are not kept waiting for that.
+    inner.wants().node(node).await_nobody();
     true
 }
 

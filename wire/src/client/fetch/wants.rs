@@ -323,6 +323,11 @@ impl Node {
         self.awaited.insert(slot);
     }
 
+    /// Slots that do not want more by now are not waited for any longer.
+    pub(super) fn await_nobody(&mut self) {
+        self.awaited.clear();
+    }
+
     pub(super) fn awaits_none(&self) -> bool {
         self.awaited.is_empty()
     }
@@ -350,5 +355,50 @@ impl Node {
         if self.awaited.remove(&slot) && self.awaited.is_empty() {
             self.wake_main.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NODE: i32 = 3;
+
+    fn want(wants: &mut Wants, slot: u32, topic: &str) {
+        let wish = Wish {
+            topic: Arc::from(topic),
+            partition: 0,
+            offset: 0,
+            last_epoch: -1,
+        };
+        let Step::Find(_, _, generation) = wants.want(slot, wish) else {
+            panic!("a new slot's leader is looked for");
+        };
+        let leader = Leader {
+            node: NODE,
+            epoch: 0,
+            topic_id: None,
+        };
+        wants.found(slot, generation, leader);
+    }
+
+    #[tokio::test]
+    async fn who_got_records_and_wants_no_more_keeps_nobody_waiting() {
+        let mut wants = Wants::default();
+        want(&mut wants, 1, "first");
+        let node = wants.node(NODE);
+        let wake = node.wake_main.clone();
+        wake.notified().await;
+        node.begin_main();
+        wants.settle(1);
+        let node = wants.node(NODE);
+        node.end_main();
+        node.await_more(1);
+        node.await_nobody();
+        want(&mut wants, 2, "second");
+        let woken = tokio::time::timeout(Duration::from_secs(5), wake.notified()).await;
+        assert!(woken.is_ok() && wants.node(NODE).main_is_due());
     }
 }
