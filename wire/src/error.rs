@@ -34,6 +34,9 @@ pub enum DecodeError {
     /// The message would take far more memory than its size on the wire justifies.
     #[error("the message would take too much memory for its size")]
     TooMuchMemory,
+    /// A request whose arrays have more elements together than one may have.
+    #[error("the request names more than {} things", crate::buf::REQUEST_ELEMENTS_MAX)]
+    TooManyElements,
     /// An API key that is not in the table.
     #[error("the API key {key} is unknown")]
     UnknownApi {

@@ -106,13 +106,26 @@ pub fn encode_response<M: Message>(
 
 /// Reads a message, without its header.
 pub fn decode_message<M: Message>(body: Bytes, version: i16) -> Result<M, DecodeError> {
+    decode(body, version, Reader::new)
+}
+
+/// Reads a request of anybody, without its header: as [`decode_message`], but of a bounded number of elements.
+pub fn decode_request<R: Request>(body: Bytes, version: i16) -> Result<R, DecodeError> {
+    decode(body, version, Reader::of_request)
+}
+
+fn decode<M: Message>(
+    body: Bytes,
+    version: i16,
+    reader: fn(Bytes, i16, bool) -> Reader,
+) -> Result<M, DecodeError> {
     if !M::KEY.versions().contains(&version) {
         return Err(DecodeError::UnsupportedVersion {
             api: M::KEY.name(),
             version,
         });
     }
-    M::decode(&mut Reader::new(body, version, M::KEY.is_flexible(version)))
+    M::decode(&mut reader(body, version, M::KEY.is_flexible(version)))
 }
 
 impl ResponseHeader {

@@ -74,4 +74,6 @@ mod golden;
 mod sample;
 
 pub use api::*;
-pub use frame::{RequestHeader, ResponseHeader, decode_message, encode_request, encode_response};
+pub use frame::{
+    RequestHeader, ResponseHeader, decode_message, decode_request, encode_request, encode_response,
+};

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What comes of one partition of an answer.
-enum Verdict {
+pub(super) enum Verdict {
     /// Nothing that anybody has to know.
     Nothing,
     /// News, and the question stays open.
@@ -98,7 +98,7 @@ fn may_pass(error: &Error) -> bool {
 }
 
 /// The leader of a partition is not where it was believed to be.
-fn lost(inner: &Inner, item: &Item, (leader, epoch): (i32, i32)) {
+pub(super) fn lost(inner: &Inner, item: &Item, (leader, epoch): (i32, i32)) {
     let (topic, partition) = (&item.wish.topic, item.wish.partition);
     if leader >= 0 && epoch > item.leader_epoch {
         inner.client.note_leader(topic, partition, leader, epoch);
@@ -107,7 +107,7 @@ fn lost(inner: &Inner, item: &Item, (leader, epoch): (i32, i32)) {
     inner.client.stale_leader(topic, partition, item.leader_epoch);
 }
 
-fn apply(wants: &mut Wants, asked: &Item, verdict: Verdict, outcome: &mut Outcome) {
+pub(super) fn apply(wants: &mut Wants, asked: &Item, verdict: Verdict, outcome: &mut Outcome) {
     let slot = asked.slot;
     let fetched = |result| Fetched {
         slot,

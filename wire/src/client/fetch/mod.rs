@@ -5,6 +5,7 @@
 //! the session with the next poll.
 
 mod answer;
+mod compare;
 mod node;
 mod session;
 mod wants;

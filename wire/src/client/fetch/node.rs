@@ -10,6 +10,7 @@ use tokio::{
 use super::{
     Inner,
     answer::{self, Outcome},
+    compare::compare,
     session::Session,
 };
 use crate::{
@@ -78,6 +79,9 @@ async fn poll(inner: &Arc<Inner>, node: i32, wake: &Notify) {
                 continue;
             }
         };
+        if !compare(inner, node, &connection).await {
+            return;
+        }
         if last.as_ref().is_some_and(|last| !Arc::ptr_eq(last, &connection)) {
             (session, wait) = (Session::default(), ASIDE_WAIT);
         }
@@ -209,11 +213,15 @@ async fn poll_aside(inner: &Arc<Inner>, node: i32, wake: &Notify) {
     }
 }
 
-async fn ask_aside(inner: &Inner, node: i32, items: Vec<super::wants::Item>) -> Outcome {
+async fn ask_aside(inner: &Arc<Inner>, node: i32, items: Vec<super::wants::Item>) -> Outcome {
     let connection = match inner.client.connection(node, inner.config.lanes.1).await {
         Ok(connection) => connection,
         Err(error) => return answer::fail(inner, items.iter(), &error),
     };
+    // Who has no answer to that is not asked for records: nobody waits for them any more.
+    if !compare(inner, node, &connection).await {
+        return Outcome::default();
+    }
     let newest = connection.supports(ApiKey::Fetch).map_or(0, |(_, to)| to);
     let by_id = newest >= FIRST_VERSION_BY_ID && items.iter().all(|item| item.topic_id.is_some());
     let mut session = Session::aside(by_id);

@@ -69,6 +69,8 @@ pub(super) struct Want {
     failing_since: Option<Instant>,
     /// Whether the topic was not known before, and was asked for again.
     asked_again: bool,
+    /// Whether this leader has said that its log is the one that was read, where it does not say so by itself.
+    is_compared: bool,
 }
 
 #[derive(Debug)]
@@ -127,6 +129,7 @@ impl Wants {
             told: None,
             failing_since: None,
             asked_again: false,
+            is_compared: false,
         };
         self.slots.insert(slot, want);
         step
@@ -175,7 +178,10 @@ impl Wants {
     /// The leader of a slot was found.
     pub(super) fn found(&mut self, slot: u32, generation: u64, leader: Leader) -> Step {
         match self.slots.get_mut(&slot) {
-            Some(want) if want.generation == generation => want.route = Route::Known(leader),
+            Some(want) if want.generation == generation => {
+                want.route = Route::Known(leader);
+                want.is_compared = false;
+            }
             _ => return Step::None,
         }
         self.place(slot)
@@ -242,6 +248,20 @@ impl Wants {
         wanted.filter_map(|(_, slot)| self.item(*slot, node)).collect()
     }
 
+    /// Open wishes at a node behind which something was read, where nobody has asked this leader yet whether that is its log. Of the others
+    /// that is taken for granted: what is read of this leader from now on is.
+    pub(super) fn not_compared(&mut self, node: i32) -> Vec<Item> {
+        let mut items = self.all(node);
+        items.retain(|item| match self.slots.get_mut(&item.slot) {
+            Some(want) if item.wish.last_epoch < 0 => {
+                want.is_compared = true;
+                false
+            }
+            want => want.is_some_and(|want| !want.is_compared),
+        });
+        items
+    }
+
     /// What a slot wants of a node, if anything.
     pub(super) fn item(&self, slot: u32, node: i32) -> Option<Item> {
         let want = self.slots.get(&slot).filter(|want| want.open)?;
@@ -271,6 +291,11 @@ impl Want {
         self.failing_since = None;
         self.asked_again = false;
         self.told.replace(ends) != Some(ends)
+    }
+
+    /// The leader's log is the one that was read, as far as it can tell.
+    pub(super) fn compared(&mut self) {
+        self.is_compared = true;
     }
 
     /// Whether to try again after an error that may pass.
