@@ -4,6 +4,10 @@ use heliostat_wire::ErrorCode;
 
 use crate::state::StateError;
 
+/// More characters no text for people has. It often repeats a name of the request, which may have 32,767, and every
+/// partition of that name may have such a text.
+const MESSAGE_CHARS_MAX: usize = 400;
+
 /// Why an admin request, or a part of one, was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
@@ -16,10 +20,13 @@ pub(crate) struct ApiError {
 impl ApiError {
     /// An error with this text.
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        ApiError {
-            code,
-            message: message.into(),
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+            message.truncate(end);
+            message.push_str("...");
+            message.shrink_to_fit();
         }
+        ApiError { code, message }
     }
 
     /// A request that is wrong by itself, whatever the state of the cluster.
@@ -50,5 +57,21 @@ impl From<StateError> for ApiError {
     fn from(error: StateError) -> Self {
         tracing::error!(%error, "a change of the cluster's state was not written");
         ApiError::new(ErrorCode::KafkaStorageError, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_has_an_end() {
+        let error = ApiError::unknown_topic(&"é".repeat(30_000));
+        assert_eq!(error.message.chars().count(), MESSAGE_CHARS_MAX + 3);
+        assert!(error.message.capacity() < 1000, "{}", error.message.capacity());
+        assert_eq!(
+            ApiError::twice("t").message,
+            "the request names \"t\" more than once"
+        );
     }
 }

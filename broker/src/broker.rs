@@ -17,6 +17,7 @@ use crate::{
     fetch_session::FetchSessions,
     group::Coordinator,
     quota::Quotas,
+    sasl::Sasl,
     state::{Image, ProducerIds, State, StateError, Topic, settings::Settings},
     storage::Storage,
     txn,
@@ -50,6 +51,8 @@ pub(crate) struct Broker {
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) drain: CancellationToken,
     pub(crate) faults: Faults,
+    /// `None` on PLAINTEXT listeners, where nobody has to say who they are.
+    pub(crate) sasl: Option<Sasl>,
 }
 
 impl Node {
@@ -139,15 +142,35 @@ impl Broker {
         &self.faults
     }
 
+    /// Who may connect; `None` where everybody may.
+    pub(crate) fn sasl(&self) -> Option<&Sasl> {
+        self.sasl.as_ref()
+    }
+
     /// A producer id that was never given out before.
     pub(crate) async fn next_producer_id(&self) -> Result<i64, StateError> {
         self.producer_ids.next().await
     }
 
-    /// Drops what groups committed in a topic that is gone.
-    pub(crate) async fn forget_offsets(&self, topic: &str) {
-        if let Err(error) = self.groups.topic_deleted(topic).await {
-            warn!(%error, topic, "offsets of a deleted topic are kept: they could not be removed");
+    /// Drops what groups committed in a topic that is gone. Returns whether that is done; if not, it is tried again before a
+    /// topic of that name is made, and at the next start.
+    pub(crate) async fn forget_offsets(&self, topic: &str) -> bool {
+        match self.groups.topic_deleted(topic).await {
+            Ok(()) => {
+                self.state.offsets_forgotten(topic);
+                true
+            }
+            Err(error) => {
+                warn!(%error, topic, "offsets of a deleted topic could not be removed; it is tried again later");
+                false
+            }
+        }
+    }
+
+    /// Finishes what an end of the process or a bad disk has kept [`Broker::forget_offsets`] from.
+    pub(crate) async fn forget_left_offsets(&self) {
+        for topic in self.state.unforgotten_offsets() {
+            self.forget_offsets(&topic).await;
         }
     }
 
@@ -173,7 +196,12 @@ impl Broker {
 
     /// Every key of a node with its value.
     pub(crate) fn describe_broker_configs(&self, node: &Node) -> Vec<ConfigEntry> {
-        let listener = format!("PLAINTEXT://{}", node.socket_address());
+        let protocol = match self.sasl {
+            Some(_) => "SASL_PLAINTEXT",
+            None => "PLAINTEXT",
+        };
+        let listener = format!("{protocol}://{}", node.socket_address());
+        let mechanisms = self.sasl.as_ref().map(|sasl| sasl.mechanism_names().join(","));
         let facts = [
             ("advertised.listeners", listener.clone()),
             ("broker.id", node.id.to_string()),
@@ -186,7 +214,9 @@ impl Broker {
             "broker.id" | "node.id" => fact(name, value, INT),
             _ => fact(name, value, LIST),
         });
+        let mechanisms = mechanisms.map(|names| fact("sasl.enabled.mechanisms", names, LIST));
         facts
+            .chain(mechanisms)
             .chain(self.layers_of(&self.image(), node.id).describe_broker())
             .collect()
     }

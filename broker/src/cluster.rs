@@ -27,6 +27,7 @@ use crate::{
     log::{Disk, OpenError as LogsError, StorageError},
     net::Server,
     quota::{ClientUsage, Quotas, Windows},
+    sasl::{Sasl, SaslConfig},
     state::{State, StateError, Topic, settings::Settings},
     storage::Storage,
     txn,
@@ -47,6 +48,8 @@ pub struct ClusterConfig {
     /// Kafka's broker properties, such as `num.partitions`. `group.initial.rebalance.delay.ms` is 0 unless it is set:
     /// the one default that differs from Kafka's.
     pub properties: BTreeMap<String, String>,
+    /// Who may connect. `None` lets in everybody.
+    pub sasl: Option<SaslConfig>,
 }
 
 /// A running cluster. Dropping it stops it without waiting; see [`Cluster::shutdown`].
@@ -146,6 +149,7 @@ impl Default for ClusterConfig {
             brokers: 1,
             data: None,
             properties: BTreeMap::new(),
+            sasl: None,
         }
     }
 }
@@ -178,12 +182,14 @@ impl Cluster {
             directory,
             nodes,
             properties: config.properties,
+            sasl: config.sasl,
             settings,
             open_files_max: file_limit / LOGS_SHARE,
             drain: drain.clone(),
         };
         let broker = Arc::new(tokio::task::spawn_blocking(move || parts.open()).await??);
 
+        broker.forget_left_offsets().await;
         txn::Coordinator::recover(&broker).await;
         txn::Coordinator::start_timers(&broker);
         let connections_max = file_limit / 2;
@@ -299,6 +305,7 @@ struct Opening {
     directory: PathBuf,
     nodes: Vec<Node>,
     properties: BTreeMap<String, String>,
+    sasl: Option<SaslConfig>,
     settings: Settings,
     open_files_max: usize,
     drain: CancellationToken,
@@ -311,6 +318,7 @@ impl Opening {
             directory,
             nodes,
             properties,
+            sasl,
             settings,
             open_files_max,
             drain,
@@ -353,6 +361,7 @@ impl Opening {
             fetch_sessions,
             drain,
             faults,
+            sasl: sasl.as_ref().map(Sasl::new),
         };
         let image = broker.image();
         broker.quotas.set(image.quotas());

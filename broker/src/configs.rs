@@ -141,11 +141,8 @@ impl<'a> Layers<'a> {
     }
 
     fn topic_entry(self, key: &ConfigKey, configs: &BTreeMap<String, String>) -> ConfigEntry {
-        let own = configs.get(key.name).map(|value| Setting {
-            name: key.name.to_owned(),
-            value: Some(value.clone()),
-            source: Source::Topic,
-        });
+        let own = configs.get(key.name);
+        let own = own.map(|value| setting(key.name, value.clone(), Source::Topic));
         let below = self.broker_settings(key.name).collect::<Vec<_>>();
         let value = match (&own, below.first()) {
             (Some(own), _) => own.value.clone(),
@@ -154,27 +151,34 @@ impl<'a> Layers<'a> {
             }
             (None, None) => Some(key.default.to_owned()),
         };
-        // Kafka tells of one key of the broker only, the one in the topic's unit, also where another one counts.
+        // Kafka tells of the broker's keys from the one in the topic's unit on, also where another one counts.
         let shown = SYNONYMS.iter().find(|synonym| synonym.topic_key == key.name);
-        let default = shown.and_then(|synonym| {
-            Some(Setting {
-                name: synonym.name.to_owned(),
-                value: Some(synonym_default(synonym, key)?),
-                source: Source::Default,
-            })
-        });
-        let below = below
-            .into_iter()
-            .filter(|(synonym, _)| shown.is_some_and(|shown| shown.name == synonym.name))
-            .map(|(_, setting)| setting);
+        let below = shown.map_or_else(Vec::new, |shown| self.settings_from(shown));
         ConfigEntry {
             name: key.name.to_owned(),
             value,
             read_only: false,
             type_code: key.kind.wire_code(),
             documentation: key.doc,
-            settings: own.into_iter().chain(below).chain(default).collect(),
+            settings: own.into_iter().chain(below).collect(),
         }
+    }
+
+    /// What Kafka tells of one of several keys that set the same: what the layers have for all of them, with their
+    /// defaults, but nothing in front of the key itself.
+    fn settings_from(self, synonym: &Synonym) -> Vec<Setting> {
+        let set = self
+            .broker_settings(synonym.topic_key)
+            .map(|(_, setting)| setting);
+        let all = SYNONYMS
+            .iter()
+            .filter(|other| other.topic_key == synonym.topic_key);
+        let defaults = all.filter_map(|other| {
+            let default = synonym_default(other, topic_config(other.topic_key)?)?;
+            Some(setting(other.name, default, Source::Default))
+        });
+        let all = set.chain(defaults);
+        all.skip_while(|setting| setting.name != synonym.name).collect()
     }
 
     /// What the layers have for a topic's key, the one that counts first.
@@ -207,62 +211,58 @@ impl<'a> Layers<'a> {
     pub(crate) fn describe_broker(self) -> Vec<ConfigEntry> {
         let own = BROKER_KEYS.iter().map(|key| {
             let default = Some(key.default.to_owned()).filter(|_| key.name != NULL_BY_DEFAULT);
-            self.broker_entry(
-                key.name,
-                key.kind.code(),
-                !key.dynamic,
-                key.documentation,
-                default,
-            )
+            ConfigEntry {
+                type_code: key.kind.code(),
+                read_only: !key.dynamic,
+                documentation: key.documentation,
+                ..entry(key.name, self.settings_of(key.name, default))
+            }
         });
         let synonyms = SYNONYMS.iter().filter_map(|synonym| {
             let key = topic_config(synonym.topic_key)?;
-            let default = synonym_default(synonym, key);
-            Some(self.broker_entry(
-                synonym.name,
+            Some(ConfigEntry {
                 // Kafka counts hours and minutes in 32 bits.
-                if synonym.unit_ms > 1 {
+                type_code: if synonym.unit_ms > 1 {
                     INT
                 } else {
                     key.kind.wire_code()
                 },
-                !synonym.dynamic,
-                key.doc,
-                default,
-            ))
+                read_only: !synonym.dynamic,
+                documentation: key.doc,
+                ..entry(synonym.name, self.settings_from(synonym))
+            })
         });
         own.chain(synonyms).collect()
     }
 
-    fn broker_entry(
-        self,
-        name: &'static str,
-        type_code: i8,
-        read_only: bool,
-        documentation: &'static str,
-        default: Option<String>,
-    ) -> ConfigEntry {
+    /// What the layers have for one of the broker's own keys, and its default.
+    fn settings_of(self, name: &str, default: Option<String>) -> Vec<Setting> {
         let set = self.each().into_iter().filter_map(|(layer, source)| {
-            Some(Setting {
-                name: name.to_owned(),
-                value: Some(self.value_in(layer, source, name)?),
-                source,
-            })
+            let value = self.value_in(layer, source, name)?;
+            Some(setting(name, value, source))
         });
-        let default = default.map(|value| Setting {
-            name: name.to_owned(),
-            value: Some(value),
-            source: Source::Default,
-        });
-        let settings = set.chain(default).collect::<Vec<_>>();
-        ConfigEntry {
-            name: name.to_owned(),
-            value: settings.first().and_then(|setting| setting.value.clone()),
-            read_only,
-            type_code,
-            documentation,
-            settings,
-        }
+        let default = default.map(|value| setting(name, value, Source::Default));
+        set.chain(default).collect()
+    }
+}
+
+fn setting(name: &str, value: String, source: Source) -> Setting {
+    Setting {
+        name: name.to_owned(),
+        value: Some(value),
+        source,
+    }
+}
+
+/// A key of a broker with the first of these settings, and nothing else said of it.
+fn entry(name: &str, settings: Vec<Setting>) -> ConfigEntry {
+    ConfigEntry {
+        name: name.to_owned(),
+        value: settings.first().and_then(|setting| setting.value.clone()),
+        read_only: false,
+        type_code: INT,
+        documentation: "",
+        settings,
     }
 }
 
@@ -517,14 +517,14 @@ mod tests {
         assert_eq!(
             value(layers, &empty),
             ("420000".to_owned(), Source::Default, 0),
-            "Kafka shows only settings in the topic's unit"
+            "Kafka shows nothing before a setting in the topic's unit"
         );
         assert_eq!(layers.topic_values(&empty)["retention.ms"], "420000");
         layers.all_brokers = &dynamic;
-        assert_eq!(value(layers, &empty), ("5".to_owned(), Source::AllBrokers, 1));
+        assert_eq!(value(layers, &empty), ("5".to_owned(), Source::AllBrokers, 4));
         assert_eq!(
             value(layers, &map(&[("retention.ms", "1")])),
-            ("1".to_owned(), Source::Topic, 2)
+            ("1".to_owned(), Source::Topic, 5)
         );
     }
 

@@ -3,7 +3,10 @@
 //! Every change is written down with the new leader epoch before anybody sees it. Then the epoch is told to the logs, so
 //! that a request of the old leader that is still on its way is refused and not mixed in.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use heliostat_wire::ErrorCode;
 use tracing::{info, warn};
@@ -55,30 +58,41 @@ impl Broker {
         partitions: &[(String, i32)],
         election: Election,
     ) -> Result<Vec<Result<(), ApiError>>, ApiError> {
-        let mut change = self.state().begin().await;
-        let live = change.image().live().clone();
-        let mut results = Vec::with_capacity(partitions.len());
-        for (name, index) in partitions {
-            let mut outcome = Err(no_partition(name, *index));
-            if let Some(topic) = change.image().topic(name).cloned() {
-                let mut moves = Moves::default();
-                self.alter(&mut moves, &live, &topic, |at, partition, rules| {
-                    if at == *index {
-                        outcome =
-                            elect(partition, election, rules).map_err(|error| not_elected(error, election));
-                    }
-                });
-                moves.note(&mut change);
-                results.push((outcome, moves.fenced));
-            } else {
-                results.push((outcome, Vec::new()));
-            }
+        let asked = partitions.iter().map(|(name, index)| (name.as_str(), *index, ()));
+        self.alter_partitions(asked.collect(), |(), partition, rules| {
+            elect(partition, election, rules).map_err(|error| not_elected(error, election))
+        })
+        .await
+    }
+
+    /// Changes partitions, all at once: one result for each, in their order. What one of them is asked for more than once
+    /// comes one after the other.
+    pub(crate) async fn alter_partitions<A>(
+        &self,
+        asked: Vec<(&str, i32, A)>,
+        mut alter: impl FnMut(A, &mut Partition, &Rules<'_>) -> Result<(), ApiError>,
+    ) -> Result<Vec<Result<(), ApiError>>, ApiError> {
+        let mut outcomes = Vec::with_capacity(asked.len());
+        // A topic is gone through once, however many of its partitions are asked for: nobody else can change anything
+        // meanwhile.
+        let mut topics = BTreeMap::<&str, BTreeMap<i32, Vec<(usize, A)>>>::new();
+        for (name, index, what) in asked {
+            let of_topic = topics.entry(name).or_default();
+            of_topic.entry(index).or_default().push((outcomes.len(), what));
+            outcomes.push(Err(no_partition(name, index)));
         }
+        let change = self.state().begin().await;
+        let live = change.image().live().clone();
         let mut moves = Moves::default();
-        let mut outcomes = Vec::with_capacity(results.len());
-        for (outcome, fenced) in results {
-            moves.fenced.extend(fenced);
-            outcomes.push(outcome);
+        for (name, mut of_topic) in topics {
+            let Some(topic) = change.image().topic(name).cloned() else {
+                continue;
+            };
+            self.alter(&mut moves, &live, &topic, |at, partition, rules| {
+                for (outcome, what) in of_topic.remove(&at).into_iter().flatten() {
+                    outcomes[outcome] = alter(what, partition, rules);
+                }
+            });
         }
         self.commit_moves(change, moves).await?;
         Ok(outcomes)
@@ -222,6 +236,9 @@ fn not_elected(error: NotElected, election: Election) -> ApiError {
 }
 
 fn no_partition(topic: &str, index: i32) -> ApiError {
+    /// No name of a topic is longer, and one that is may be asked for with very many indexes.
+    const NAME_CHARS_MAX: usize = 249;
+    let topic: String = topic.chars().take(NAME_CHARS_MAX).collect();
     ApiError::new(
         ErrorCode::UnknownTopicOrPartition,
         format!("there is no partition {index} of a topic {topic:?}"),

@@ -1,7 +1,8 @@
 //! Creating, growing, deleting and configuring topics.
 //!
 //! Logs are made before the state names them, and removed after the state has forgotten them. What a crash leaves in
-//! between are logs that no topic owns, and the next start removes those.
+//! between are logs that no topic owns, and the next start removes those. The same goes for the offsets that groups have
+//! committed in a topic: its name is remembered until they are gone.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -86,7 +87,10 @@ impl Broker {
         let mut results = Vec::with_capacity(new.len());
         let mut partitions = 0;
         for topic in new {
-            let planned = self.plan_topic(change.image(), topic, &mut partitions);
+            let planned = match self.forgets_predecessor(&topic.name).await {
+                Ok(()) => self.plan_topic(change.image(), topic, &mut partitions),
+                Err(error) => Err(error),
+            };
             let planned = planned.and_then(|topic| mutations.charge(topic.partitions.len()).map(|()| topic));
             let made = match planned {
                 Ok(topic) if validate_only => Ok(topic),
@@ -230,6 +234,17 @@ impl Broker {
         let (image, _held) = change.commit_and_hold().await?;
         image.topics().for_each(|topic| self.apply_configs(&image, topic));
         Ok(())
+    }
+
+    /// Refuses a topic while groups may hold offsets that were committed in another one of its name.
+    async fn forgets_predecessor(&self, name: &str) -> Result<(), ApiError> {
+        if !self.state().unforgotten_offsets().contains(name) || self.forget_offsets(name).await {
+            return Ok(());
+        }
+        let message = format!(
+            "offsets that were committed in a deleted topic {name:?} cannot be removed yet; try again"
+        );
+        Err(ApiError::new(ErrorCode::KafkaStorageError, message))
     }
 
     fn plan_topic(&self, image: &Image, new: NewTopic, partitions: &mut usize) -> Result<Topic, ApiError> {

@@ -14,72 +14,87 @@ use heliostat_wire::{
 };
 
 use super::Context;
-use crate::{api_error::ApiError, broker::Broker};
+use crate::{
+    api_error::ApiError,
+    broker::Broker,
+    state::{Partition, partition::Rules},
+};
 
 pub(super) async fn handle(
     context: Context,
     request: AlterPartitionReassignmentsRequest,
 ) -> AlterPartitionReassignmentsResponse {
     let may_change_factor = request.allow_replication_factor_change;
-    let mut responses = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in topic.partitions {
-            let partition_index = asked.partition_index;
-            let outcome = alter(&context.broker, &topic.name, asked, may_change_factor).await;
-            let (error_code, error_message) = match outcome {
-                Ok(()) => (0, None),
-                Err(error) => (error.code.into(), Some(error.message)),
+    let asked = request.topics.iter().flat_map(|topic| {
+        let of_topic = topic.partitions.iter();
+        of_topic.map(|asked| (topic.name.as_str(), asked.partition_index, asked))
+    });
+    let broker = &context.broker;
+    let altered = broker
+        .alter_partitions(asked.collect(), |asked, partition, rules| {
+            alter(broker, asked, may_change_factor, partition, rules)
+        })
+        .await;
+    let mut outcomes = match altered {
+        Ok(outcomes) => outcomes.into_iter(),
+        Err(error) => {
+            return AlterPartitionReassignmentsResponse {
+                allow_replication_factor_change: may_change_factor,
+                error_code: error.code.into(),
+                error_message: Some(error.message),
+                ..Default::default()
             };
-            partitions.push(ReassignablePartitionResponse {
-                partition_index,
-                error_code,
-                error_message,
-            });
         }
-        responses.push(ReassignableTopicResponse {
-            name: topic.name,
-            partitions,
-        });
-    }
+    };
+    let answer = |(asked, outcome): (&ReassignablePartition, Result<(), ApiError>)| {
+        let error = outcome.err();
+        ReassignablePartitionResponse {
+            partition_index: asked.partition_index,
+            error_code: error.as_ref().map_or(0, |error| error.code.into()),
+            error_message: error.map(|error| error.message),
+        }
+    };
+    let responses = request.topics.iter().map(|topic| ReassignableTopicResponse {
+        name: topic.name.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .zip(outcomes.by_ref())
+            .map(answer)
+            .collect(),
+    });
     AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: may_change_factor,
-        responses,
+        responses: responses.collect(),
         ..Default::default()
     }
 }
 
-async fn alter(
+fn alter(
     broker: &Broker,
-    topic: &str,
-    asked: ReassignablePartition,
+    asked: &ReassignablePartition,
     may_change_factor: bool,
+    partition: &mut Partition,
+    rules: &Rules<'_>,
 ) -> Result<(), ApiError> {
-    let index = asked.partition_index;
-    let Some(replicas) = asked.replicas else {
-        let cancelled = broker.alter_partition(topic, index, |partition, rules| {
-            if partition.cancel_reassignment(rules) {
-                return Ok(());
-            }
-            let message = format!("{topic}-{index} is not being moved");
-            Err(ApiError::new(ErrorCode::NoReassignmentInProgress, message))
-        });
-        return cancelled.await?;
-    };
-    let reassigned = broker.alter_partition(topic, index, |partition, rules| {
-        check_replicas(broker, &replicas)?;
-        let before = partition.replicas.len() - partition.adding.len();
-        if !may_change_factor && before != replicas.len() {
-            let message = format!(
-                "the replication factor would change from {before} to {}",
-                replicas.len()
-            );
-            return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, message));
+    let Some(replicas) = &asked.replicas else {
+        if partition.cancel_reassignment(rules) {
+            return Ok(());
         }
-        partition.reassign(replicas, rules);
-        Ok(())
-    });
-    reassigned.await?
+        let message = "the partition is not being moved";
+        return Err(ApiError::new(ErrorCode::NoReassignmentInProgress, message));
+    };
+    check_replicas(broker, replicas)?;
+    let before = partition.replicas.len() - partition.adding.len();
+    if !may_change_factor && before != replicas.len() {
+        let message = format!(
+            "the replication factor would change from {before} to {}",
+            replicas.len()
+        );
+        return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, message));
+    }
+    partition.reassign(replicas.clone(), rules);
+    Ok(())
 }
 
 fn check_replicas(broker: &Broker, replicas: &[i32]) -> Result<(), ApiError> {

@@ -83,6 +83,13 @@ async fn alter(
         });
         by_user.insert(user, twice.map_or(wanted, Err));
     }
+    for (user, wanted) in &mut by_user {
+        if wanted.is_ok() && broker.sasl().is_some_and(|sasl| sasl.has_own(user)) {
+            let message =
+                "this user is in the configuration that the cluster was started with: change it there";
+            *wanted = Err(ApiError::new(ErrorCode::PolicyViolation, message));
+        }
+    }
     let mut outcomes = BTreeMap::new();
     for (user, wanted) in by_user {
         let outcome =

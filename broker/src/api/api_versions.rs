@@ -22,6 +22,9 @@ pub(super) async fn handle(context: Context, request: ApiVersionsRequest) -> Api
             ..Default::default()
         };
     }
+    if let Some((_, session)) = context.sasl() {
+        session.greeted();
+    }
     let features = FEATURES
         .iter()
         .filter(|feature| feature.min > 0 || context.api_version >= UNBOUND_FEATURES_SINCE);

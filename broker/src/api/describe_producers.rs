@@ -1,5 +1,7 @@
 //! DescribeProducers (61), version 0: the producers that a partition knows, with their open transactions.
 
+use std::collections::{HashMap, HashSet};
+
 use heliostat_wire::{
     ErrorCode,
     message::{
@@ -8,7 +10,7 @@ use heliostat_wire::{
     },
 };
 
-use super::Context;
+use super::{Context, blocking};
 use crate::{
     api_error::ApiError,
     log::ProducerInfo,
@@ -17,8 +19,16 @@ use crate::{
 };
 
 pub(super) async fn handle(context: Context, request: DescribeProducersRequest) -> DescribeProducersResponse {
+    // Whoever appends to a log holds its producers for as long as the disk takes.
+    blocking(move || answer(&context, request)).await
+}
+
+fn answer(context: &Context, request: DescribeProducersRequest) -> DescribeProducersResponse {
     let image = context.broker.image();
-    let topics = request.topics.into_iter().map(|topic| {
+    let mut described = HashMap::<String, HashSet<i32>>::new();
+    let topics = request.topics.into_iter().map(|mut topic| {
+        let described = described.entry(topic.name.clone()).or_default();
+        topic.partition_indexes.retain(|index| described.insert(*index));
         let found = TopicKey::Name(&topic.name).find(&image);
         let partitions = topic.partition_indexes.into_iter().map(|index| match found {
             Ok(found) => describe(

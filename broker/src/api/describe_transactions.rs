@@ -8,14 +8,14 @@ use heliostat_wire::{
     },
 };
 
-use super::Context;
+use super::{Context, distinct::distinct};
 
 pub(super) async fn handle(
     context: Context,
     request: DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
     let mut transaction_states = Vec::with_capacity(request.transactional_ids.len());
-    for id in request.transactional_ids {
+    for id in distinct(request.transactional_ids, String::clone) {
         transaction_states.push(describe(&context, id).await);
     }
     DescribeTransactionsResponse {

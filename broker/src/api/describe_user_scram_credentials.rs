@@ -17,10 +17,13 @@ pub(super) async fn handle(
     request: DescribeUserScramCredentialsRequest,
 ) -> DescribeUserScramCredentialsResponse {
     let image = context.broker.image();
-    let credentials = image.credentials();
+    // What clients set for a user of the configuration before it was one does not count.
+    let mut credentials: BTreeMap<_, _> = image.credentials().iter().collect();
+    credentials.extend(context.broker.sasl().iter().flat_map(|sasl| sasl.own()));
+    credentials.retain(|_, of_user| !of_user.is_empty());
     let asked: Vec<String> = match request.users {
         Some(users) if !users.is_empty() => users.into_iter().map(|user| user.name).collect(),
-        _ => credentials.keys().cloned().collect(),
+        _ => credentials.keys().map(|user| user.to_string()).collect(),
     };
     let mut times = BTreeMap::<String, usize>::new();
     for user in &asked {

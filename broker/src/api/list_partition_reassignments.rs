@@ -1,8 +1,12 @@
 //! ListPartitionReassignments (46), version 0: the partitions that wait for a node that is down to move there.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use heliostat_wire::message::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
-    list_partition_reassignments::{OngoingPartitionReassignment, OngoingTopicReassignment},
+    list_partition_reassignments::{
+        ListPartitionReassignmentsTopics, OngoingPartitionReassignment, OngoingTopicReassignment,
+    },
 };
 
 use super::Context;
@@ -18,19 +22,27 @@ pub(super) async fn handle(
             .topics()
             .filter_map(|topic| ongoing(topic, |_| true))
             .collect(),
-        Some(asked) => asked
+        Some(asked) => by_name(asked)
             .iter()
-            .filter_map(|asked| {
-                ongoing(image.topic(&asked.name)?, |index| {
-                    asked.partition_indexes.contains(&index)
-                })
-            })
+            .filter_map(|(name, asked)| ongoing(image.topic(name)?, |index| asked.contains(&index)))
             .collect(),
     };
     ListPartitionReassignmentsResponse {
         topics,
         ..Default::default()
     }
+}
+
+/// What is asked for, each partition once.
+fn by_name(asked: Vec<ListPartitionReassignmentsTopics>) -> BTreeMap<String, BTreeSet<i32>> {
+    let mut topics = BTreeMap::<_, BTreeSet<_>>::new();
+    for topic in asked {
+        topics
+            .entry(topic.name)
+            .or_default()
+            .extend(topic.partition_indexes);
+    }
+    topics
 }
 
 fn ongoing(topic: &Topic, is_asked: impl Fn(i32) -> bool) -> Option<OngoingTopicReassignment> {

@@ -5,7 +5,7 @@ use heliostat_wire::{
     message::{ListTransactionsRequest, ListTransactionsResponse, list_transactions::TransactionState},
 };
 
-use super::Context;
+use super::{Context, distinct::distinct};
 use crate::txn::{Filter, State};
 
 /// A pattern may not compile to more: anybody can send one.
@@ -28,7 +28,7 @@ pub(super) async fn handle(context: Context, request: ListTransactionsRequest) -
     let mut unknown_state_filters = Vec::new();
     let mut states = Vec::new();
     let any_state = request.state_filters.is_empty();
-    for name in request.state_filters {
+    for name in distinct(request.state_filters, String::clone) {
         match State::ALL.iter().find(|state| state.name() == name) {
             Some(state) => states.push(*state),
             // These two are passed through too fast here to be seen.
@@ -38,7 +38,7 @@ pub(super) async fn handle(context: Context, request: ListTransactionsRequest) -
     }
     let filter = Filter {
         states: (!any_state).then_some(states),
-        producer_ids: request.producer_id_filters,
+        producer_ids: request.producer_id_filters.into_iter().collect(),
         longer_than_ms: Some(request.duration_filter).filter(|longest| *longest >= 0),
         pattern,
     };

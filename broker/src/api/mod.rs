@@ -3,8 +3,10 @@
 //! A handler is a function from a [`Context`] and a request to a response. What is common to all of them happens
 //! here: the header, unknown APIs and versions, decoding and encoding.
 
+mod answers;
 mod coordinated;
 mod distinct;
+mod in_process;
 mod operations;
 mod reply;
 mod resource;
@@ -16,12 +18,18 @@ use bytes::Bytes;
 use heliostat_wire::message::{ApiKey, RequestHeader};
 use tracing::warn;
 
-use crate::broker::Broker;
+use crate::{
+    broker::Broker,
+    fault,
+    quota::ANONYMOUS,
+    sasl::{Admission, Sasl, Session},
+};
+pub(crate) use answers::Held;
 pub(crate) use metadata::brokers as metadata_brokers;
 pub(crate) use reply::{Later, Reply};
 
 /// Who is at the other end of a connection, and where it ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Peer {
     /// The client's address.
     pub(crate) address: IpAddr,
@@ -29,6 +37,8 @@ pub(crate) struct Peer {
     pub(crate) local_address: IpAddr,
     /// The node that it connected to.
     pub(crate) node_id: i32,
+    /// Whether it is known who the client is; `None` where nobody is asked.
+    pub(crate) session: Option<Arc<Session>>,
 }
 
 /// What a handler knows besides the request.
@@ -65,6 +75,7 @@ pub struct SupportedApi {
 }
 
 /// A request whose header has been read.
+#[derive(Clone)]
 struct Call {
     context: Context,
     correlation_id: i32,
@@ -151,6 +162,23 @@ impl Context {
         self.peer.node_id
     }
 
+    /// The user that the client is.
+    pub(crate) fn user(&self) -> &str {
+        let session = self.peer.session.as_deref();
+        session.and_then(Session::user).unwrap_or(ANONYMOUS)
+    }
+
+    /// Whether it is known who the client is, or nobody asks.
+    pub(crate) fn is_known(&self) -> bool {
+        let session = self.peer.session.as_deref();
+        session.is_none_or(|session| session.user().is_some())
+    }
+
+    /// What is needed to find out who the client is; `None` where nobody asks.
+    pub(crate) fn sasl(&self) -> Option<(&Sasl, &Session)> {
+        Some((self.broker.sasl()?, self.peer.session.as_deref()?))
+    }
+
     /// Whether the client talks to the node that coordinates this group.
     pub(crate) fn is_coordinator(&self, group_id: &str) -> bool {
         self.broker
@@ -227,6 +255,11 @@ pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, mut frame: Bytes) 
     let Some(api) = TABLE.iter().find(|api| api.key.code() == header.api_key) else {
         return Reply::Close(format!("the API {} is not supported", header.api_key));
     };
+    if let Some(session) = peer.session.as_deref()
+        && let Some(refused) = turn_away(broker, peer, session, &header, api, &frame)
+    {
+        return refused;
+    }
     if !api.versions.contains(&header.api_version) {
         if api.key == ApiKey::ApiVersions {
             return api_versions::unsupported(header.correlation_id);
@@ -239,7 +272,7 @@ pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, mut frame: Bytes) 
     }
     let context = Context {
         broker: broker.clone(),
-        peer: *peer,
+        peer: peer.clone(),
         api_version: header.api_version,
         client_id: header.client_id.unwrap_or_default(),
     };
@@ -255,6 +288,10 @@ pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, mut frame: Bytes) 
     } else {
         reply.await
     };
+    let reply = match peer.session.as_deref().and_then(Session::failure) {
+        Some(reason) => refused(broker, Some(reply), reason),
+        None => reply,
+    };
     if let Reply::Close(reason) = &reply {
         warn!(
             api = api.key.name(),
@@ -264,6 +301,42 @@ pub(crate) async fn handle(broker: &Arc<Broker>, peer: &Peer, mut frame: Bytes) 
         );
     }
     reply
+}
+
+/// Takes a token that comes without a header (SaslHandshake version 0).
+pub(crate) fn take_token(broker: &Broker, session: &Session, token: &[u8]) -> Reply {
+    let Some(sasl) = broker.sasl() else {
+        return Reply::Close("this listener takes no tokens".to_owned());
+    };
+    match session.authenticate(broker, sasl, token) {
+        Ok((answer, _)) => reply::bare(answer),
+        Err((_, reason)) => refused(broker, None, reason),
+    }
+}
+
+/// What becomes of a request that cannot be handled as long as it is not known who the client is; `None` if it can.
+fn turn_away(
+    broker: &Broker,
+    peer: &Peer,
+    session: &Session,
+    header: &RequestHeader,
+    api: &Api,
+    body: &Bytes,
+) -> Option<Reply> {
+    let answer = match session.admit(api.key) {
+        Admission::Handled => return None,
+        Admission::Closed(reason) => return Some(Reply::Close(reason)),
+        Admission::Refused => fault::illegal_sasl_state(broker, peer, api.key, header, body.clone()),
+    };
+    Some(refused(broker, answer, session.failure().unwrap_or_default()))
+}
+
+fn refused(broker: &Broker, answer: Option<Reply>, reason: String) -> Reply {
+    Reply::Refused {
+        answer: answer.map(Box::new),
+        delay: broker.settings().failed_authentication_delay,
+        reason,
+    }
 }
 
 /// Does what blocks for as long as the file system does, without keeping other connections waiting.

@@ -1,5 +1,7 @@
 //! OffsetFetch (9), versions 1-9: a group's offsets. Several groups at once since version 8.
 
+use std::collections::{HashMap, HashSet};
+
 use heliostat_wire::message::{
     OffsetFetchRequest, OffsetFetchResponse,
     offset_fetch::{
@@ -60,9 +62,10 @@ pub(super) async fn handle(context: Context, request: OffsetFetchRequest) -> Off
 
 async fn fetch(
     context: &Context,
-    group: OffsetFetchRequestGroup,
+    mut group: OffsetFetchRequestGroup,
     require_stable: bool,
 ) -> OffsetFetchResponseGroup {
+    once_each(group.topics.as_deref_mut().unwrap_or_default());
     match context.groups_for(&group.group_id) {
         Ok(groups) => groups.fetch_offsets(group, require_stable).await,
         Err(error) => OffsetFetchResponseGroup {
@@ -70,6 +73,15 @@ async fn fetch(
             error_code: error.code(),
             ..Default::default()
         },
+    }
+}
+
+/// Leaves out partitions that were asked for already: each may have metadata of some kilobytes.
+fn once_each(topics: &mut [OffsetFetchRequestTopics]) {
+    let mut seen = HashMap::<String, HashSet<i32>>::new();
+    for topic in topics {
+        let seen = seen.entry(topic.name.clone()).or_default();
+        topic.partition_indexes.retain(|index| seen.insert(*index));
     }
 }
 

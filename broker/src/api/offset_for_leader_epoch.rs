@@ -8,7 +8,7 @@ use heliostat_wire::{
     },
 };
 
-use super::Context;
+use super::{Context, blocking};
 use crate::{
     partitions::{NotServed, TopicKey},
     state::{Image, Topic},
@@ -18,12 +18,17 @@ pub(super) async fn handle(
     context: Context,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
+    // Whoever appends to a log holds its end for as long as the disk takes.
+    blocking(move || answer(&context, request)).await
+}
+
+fn answer(context: &Context, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
     let image = context.broker.image();
     let topics = request.topics.into_iter().map(|topic| {
         let found = TopicKey::Name(&topic.topic).find(&image).cloned();
         let partitions = topic.partitions.iter().map(|asked| {
             let end = found.as_ref().map_err(|refused| *refused);
-            let end = end.and_then(|found| end_of(&context, &image, found, asked));
+            let end = end.and_then(|found| end_of(context, &image, found, asked));
             let answer = EpochEndOffset {
                 partition: asked.partition,
                 ..Default::default()

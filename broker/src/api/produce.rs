@@ -166,7 +166,7 @@ async fn admit(context: &Context, transactional_id: Option<&str>, topics: &mut [
     let arrivals: Vec<_> = served
         .filter_map(|step| {
             let led = step.led.as_ref().ok()?;
-            let (log, records) = (&*led.log, &step.records);
+            let (log, records) = (&led.log, &step.records);
             Some(Arrival { log, records })
         })
         .collect();

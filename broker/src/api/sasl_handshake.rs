@@ -1,4 +1,5 @@
-//! SaslHandshake (17), versions 0-1: the listeners are PLAINTEXT, on which nobody has to say who they are.
+//! SaslHandshake (17), versions 0-1: which mechanism the client wants to prove with who it is. On a PLAINTEXT listener
+//! nobody has to.
 
 use heliostat_wire::{
     ErrorCode,
@@ -7,9 +8,13 @@ use heliostat_wire::{
 
 use super::Context;
 
-pub(super) async fn handle(_: Context, _: SaslHandshakeRequest) -> SaslHandshakeResponse {
+pub(super) async fn handle(context: Context, request: SaslHandshakeRequest) -> SaslHandshakeResponse {
+    let (error, mechanisms) = match context.sasl() {
+        Some((sasl, session)) => session.handshake(sasl, context.api_version, &request.mechanism),
+        None => (ErrorCode::IllegalSaslState, Vec::new()),
+    };
     SaslHandshakeResponse {
-        error_code: ErrorCode::IllegalSaslState.into(),
-        mechanisms: Vec::new(),
+        error_code: error.into(),
+        mechanisms,
     }
 }

@@ -18,7 +18,7 @@ use heliostat_wire::message::ApiKey;
 use super::{Call, Context};
 use crate::{
     broker::Broker,
-    quota::{ANONYMOUS, Mutations, QuotaKind},
+    quota::{Mutations, QuotaKind},
 };
 
 tokio::task_local! {
@@ -31,6 +31,7 @@ pub(super) struct Meter(Option<Metered>);
 
 struct Metered {
     broker: Arc<Broker>,
+    user: String,
     client_id: String,
     api: ApiKey,
     request_bytes: usize,
@@ -46,8 +47,11 @@ struct Timed<F> {
 impl Meter {
     pub(super) fn new(call: &Call, api: ApiKey) -> Self {
         let broker = &call.context.broker;
-        Meter(broker.quotas().is_active().then(|| Metered {
+        // Nobody is charged for saying who they are.
+        let counts = broker.quotas().is_active() && call.context.is_known();
+        Meter(counts.then(|| Metered {
             broker: broker.clone(),
+            user: call.context.user().to_owned(),
             client_id: call.context.client_id.clone(),
             api,
             request_bytes: call.request_bytes,
@@ -76,7 +80,7 @@ impl Meter {
             return found_ms;
         };
         let quotas = metered.broker.quotas();
-        let record = |kind, amount| quotas.record(kind, ANONYMOUS, &metered.client_id, amount);
+        let record = |kind, amount| quotas.record(kind, &metered.user, &metered.client_id, amount);
         let bytes = match metered.api {
             ApiKey::Produce => record(QuotaKind::Produce, metered.request_bytes as f64),
             _ => Duration::ZERO,
@@ -96,7 +100,7 @@ impl Context {
     /// What the client may still change in topics: refused since a version that knows of it.
     pub(super) fn mutations(&self, strict_since: i16) -> Mutations<'_> {
         let strict = self.api_version >= strict_since;
-        Mutations::new(self.broker.quotas(), &self.client_id, strict)
+        Mutations::new(self.broker.quotas(), (self.user(), &self.client_id), strict)
     }
 
     /// For how long the client is to be kept waiting for the time that its request has taken so far.
@@ -109,12 +113,12 @@ impl Context {
     pub(super) fn record(&self, kind: QuotaKind, amount: f64) -> Duration {
         self.broker
             .quotas()
-            .record(kind, ANONYMOUS, &self.client_id, amount)
+            .record(kind, self.user(), &self.client_id, amount)
     }
 
     /// The most that the client may use at once, if there is a limit.
     pub(super) fn burst(&self, kind: QuotaKind) -> Option<f64> {
-        self.broker.quotas().burst(kind, ANONYMOUS, &self.client_id)
+        self.broker.quotas().burst(kind, self.user(), &self.client_id)
     }
 }
 

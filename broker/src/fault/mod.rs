@@ -396,12 +396,33 @@ async fn misbehave(broker: &Arc<Broker>, peer: &Peer, frame: Bytes) -> Reply {
     reply
 }
 
+/// The answer to a request that comes in the middle of authentication; `None` if it has none.
+pub(crate) fn illegal_sasl_state(
+    broker: &Broker,
+    peer: &Peer,
+    key: ApiKey,
+    header: &RequestHeader,
+    body: Bytes,
+) -> Option<Reply> {
+    let refusal = Refusal {
+        broker,
+        peer,
+        version: header.api_version,
+        error: ErrorCode::IllegalSaslState,
+        message: "Request is not valid given the current SASL state.".to_owned(),
+    };
+    api::supports(key, header.api_version)
+        .then(|| refusal::refuse(key, header.correlation_id, body, &refusal))
+        .flatten()
+}
+
 fn refuse(broker: &Broker, peer: &Peer, head: &Head<'_>, error: ErrorCode) -> Option<Reply> {
     let refusal = Refusal {
         broker,
         peer,
         version: head.version,
         error,
+        message: format!("{} by a fault that was asked for", error.name()),
     };
     refusal::refuse(head.key, head.correlation_id, head.body.clone(), &refusal)
 }

@@ -1,6 +1,6 @@
 //! What the rest of the broker sees of groups: one method for each request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -189,8 +189,11 @@ impl Coordinator {
 
     /// ListGroups. Filters are compared without regard to case; an empty one lets everything pass.
     pub fn list_groups(&self, states: &[String], types: &[String]) -> Vec<ListedGroup> {
-        let passes = |filter: &[String], text: &str| {
-            filter.is_empty() || filter.iter().any(|f| f.eq_ignore_ascii_case(text))
+        // Looked up by each group while nobody else can get at any: a filter may be long.
+        let set = |filter: &[String]| filter.iter().map(|f| f.to_ascii_lowercase()).collect();
+        let (states, types): (HashSet<String>, HashSet<String>) = (set(states), set(types));
+        let passes = |filter: &HashSet<String>, text: &str| {
+            filter.is_empty() || filter.contains(&text.to_ascii_lowercase())
         };
         let mut listed = Vec::new();
         for (id, group) in self.registry().iter() {
@@ -199,7 +202,7 @@ impl Coordinator {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
-            if passes(states, summary.state) && passes(types, summary.group_type) {
+            if passes(&states, summary.state) && passes(&types, summary.group_type) {
                 listed.push(ListedGroup {
                     group_id: id.clone(),
                     protocol_type: summary.protocol_type,

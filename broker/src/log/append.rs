@@ -1,5 +1,7 @@
 //! Appending: what a producer has sent becomes the end of the log.
 
+use std::sync::TryLockError;
+
 use heliostat_wire::batch::{BatchHeader, BatchMut, BatchView, NO_TIMESTAMP, TimestampType};
 
 use super::error::{AppendError, StorageError};
@@ -28,6 +30,10 @@ pub struct Appended {
     /// The producer had sent the batch before; the offsets are those that it got then.
     pub duplicate: bool,
 }
+
+/// Somebody else is at the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy;
 
 impl Log {
     /// Appends one batch, as a producer has sent it. When this returns it is in the page cache.
@@ -66,11 +72,24 @@ impl Log {
     ///
     /// `bumps_epoch` says that the producer starts each of its transactions with a new epoch.
     pub fn verify_transaction(&self, records: &[u8], bumps_epoch: bool) -> Option<Guard> {
-        let header = BatchHeader::parse(records).ok()?;
-        if !header.has_producer_id() || !header.is_transactional() {
-            return None;
-        }
+        let header = transactional(records)?;
         self.open_inner()?.producers.verify(&header, bumps_epoch)
+    }
+
+    /// As [`Log::verify_transaction`], unless somebody is at the log, who may wait for the disk.
+    pub fn try_verify_transaction(&self, records: &[u8], bumps_epoch: bool) -> Result<Option<Guard>, Busy> {
+        let Some(header) = transactional(records) else {
+            return Ok(None);
+        };
+        let mut inner = match self.inner.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(Busy),
+        };
+        if inner.closed {
+            return Ok(None);
+        }
+        Ok(inner.producers.verify(&header, bumps_epoch))
     }
 
     /// Writes the end of a producer's transaction. Without an open transaction the marker is written all the same: it
@@ -272,6 +291,12 @@ impl Inner {
             duplicate: true,
         }
     }
+}
+
+/// The header of a batch that is part of a transaction.
+fn transactional(records: &[u8]) -> Option<BatchHeader> {
+    let header = BatchHeader::parse(records).ok()?;
+    (header.has_producer_id() && header.is_transactional()).then_some(header)
 }
 
 /// How much earlier than segment.ms the next segment is closed.

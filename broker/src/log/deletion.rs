@@ -38,28 +38,27 @@ impl LogManager {
     ) -> Result<usize, StorageError> {
         let mut result = Ok(());
         let mut gone: Vec<Arc<Log>> = Vec::new();
-        {
-            let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-            for partition in partitions {
-                let key = (topic.to_owned(), partition);
-                let Some(log) = logs.get(&key) else { continue };
-                log.abandon();
-                let renamed = self.dir.join(renamed(topic, partition, DELETE_SUFFIX));
-                match fs::rename(log.dir(), &renamed) {
-                    Ok(()) => {
-                        let due = now_ms.saturating_add(log.config().file_delete_delay_ms);
-                        lock(&self.doomed).push((renamed, due));
-                    }
-                    // Somebody was faster. What is left is its name, which nobody else could have.
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(error) => {
-                        result = result.and(Err(error).at("rename", log.dir()));
-                        continue;
-                    }
+        for partition in partitions {
+            let Some(log) = self.get(topic, partition) else {
+                continue;
+            };
+            // Whoever appends to it may wait for the disk. Other logs can be found meanwhile.
+            log.abandon();
+            let renamed = self.dir.join(renamed(topic, partition, DELETE_SUFFIX));
+            match fs::rename(log.dir(), &renamed) {
+                Ok(()) => {
+                    let due = now_ms.saturating_add(log.config().file_delete_delay_ms);
+                    lock(&self.doomed).push((renamed, due));
                 }
-                gone.extend(logs.remove(&key));
-                self.cleaner.forget(&key);
+                // Somebody was faster. What is left is its name, which nobody else could have.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    result = result.and(Err(error).at("rename", log.dir()));
+                    continue;
+                }
             }
+            self.forget_log(&log);
+            gone.push(log);
         }
         if gone.is_empty() {
             return result.map(|()| 0);
@@ -81,22 +80,29 @@ impl LogManager {
 
     /// Takes a log out of use without deleting it: its directory is renamed. Returns its new name, if there was one.
     pub fn set_aside(&self, topic: &str, partition: i32) -> Result<Option<PathBuf>, StorageError> {
-        let key = (topic.to_owned(), partition);
-        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(log) = logs.get(&key) else {
+        let Some(log) = self.get(topic, partition) else {
             return Ok(None);
         };
         log.abandon();
         let renamed = self.dir.join(renamed(topic, partition, STRAY_SUFFIX));
         fs::rename(log.dir(), &renamed).at("rename", log.dir())?;
-        logs.remove(&key);
-        drop(logs);
-        self.cleaner.forget(&key);
+        self.forget_log(&log);
         sync_dir(&self.dir)?;
         for checkpoint in self.checkpoints() {
             checkpoint.set(topic, partition, None)?;
         }
         Ok(Some(renamed))
+    }
+
+    /// The log can be found no more. One that was made under its name meanwhile can.
+    fn forget_log(&self, log: &Arc<Log>) {
+        let key = (log.topic().to_owned(), log.partition());
+        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        if logs.get(&key).is_some_and(|found| Arc::ptr_eq(found, log)) {
+            logs.remove(&key);
+        }
+        drop(logs);
+        self.cleaner.forget(&key);
     }
 
     /// Removes the directories of deleted logs whose delay is over.

@@ -144,12 +144,14 @@ impl Log {
             since_ms: before.as_ref().map_or_else(now_ms, |trouble| trouble.since_ms),
             unproven: unproven || before.is_some_and(|trouble| trouble.unproven),
         });
+        self.show_trouble(inner);
         self.publish(inner);
     }
 
     /// Makes a log writable again that a failed write had made read-only, since another one has succeeded.
     pub(super) fn note_success(&self, inner: &mut Inner) {
         if inner.trouble.take_if(|trouble| !trouble.unproven).is_some() {
+            self.show_trouble(inner);
             tracing::info!(
                 topic = self.topic,
                 partition = self.partition,

@@ -318,7 +318,7 @@ impl LogManager {
 
     /// The logs that are read-only because their disk has failed or is full.
     pub fn read_only(&self) -> Vec<Arc<Log>> {
-        let troubled = lock(&self.options.troubled);
+        let troubled = lock(&self.options.troubled).clone();
         let logs = troubled.iter().filter_map(Weak::upgrade);
         logs.filter(|log| log.state() != LogState::Writable).collect()
     }

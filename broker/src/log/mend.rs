@@ -75,6 +75,7 @@ impl Log {
         inner.durable = end;
         inner.recovery_point = end;
         inner.trouble = None;
+        self.show_trouble(inner);
         tracing::warn!(
             topic = self.topic,
             partition = self.partition,
@@ -97,7 +98,7 @@ impl Log {
             if ended {
                 if let Some(mut segment) = inner.segments.remove(&base) {
                     segment
-                        .retire()?
+                        .retire_for_good()?
                         .iter()
                         .try_for_each(|path| remove_if_there(path))?;
                 }

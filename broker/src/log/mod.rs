@@ -48,7 +48,7 @@ mod verification;
 mod watch;
 
 pub use aborted::AbortedTransaction;
-pub use append::Appended;
+pub use append::{Appended, Busy};
 pub use census::{PRODUCERS_MAX, PRODUCERS_PER_LOG_MAX, PRODUCERS_PER_LOG_MIN};
 pub use checkpoint::{MetaProperties, TopicPartition};
 pub use clean::{CleanError, CleanReport, Cleaner, CleanerFacts, CleanerOptions, ToClean};

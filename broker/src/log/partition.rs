@@ -38,6 +38,8 @@ pub struct Log {
     /// Counts how often the end was moved back: what the cleaner has dropped may depend on what went with it.
     pub(super) swapping: Mutex<u64>,
     visible: watch::Sender<Visible>,
+    /// [`Inner::trouble`] for those who must not wait for the disk.
+    shown: Mutex<LogState>,
     /// The log itself, for those who come back to it later.
     pub(super) me: Weak<Log>,
 }
@@ -177,6 +179,7 @@ impl Log {
             flushing: Mutex::new(()),
             swapping: Mutex::new(0),
             visible,
+            shown: Mutex::new(LogState::Writable),
             me: me.clone(),
         })
     }
@@ -211,9 +214,15 @@ impl Log {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
+    /// What consumers can see now. Whoever appends or mends holds the log for as long as the disk takes; this waits for
+    /// nobody.
+    pub fn visible(&self) -> Visible {
+        *self.visible.borrow()
+    }
+
     /// The first offset that may be read.
     pub fn log_start_offset(&self) -> i64 {
-        lock(&self.inner).log_start_offset
+        self.visible().log_start_offset
     }
 
     /// The offset that the next record gets.
@@ -223,12 +232,12 @@ impl Log {
 
     /// The offset after the last one that read_uncommitted consumers see.
     pub fn high_watermark(&self) -> i64 {
-        lock(&self.inner).high_watermark
+        self.visible().high_watermark
     }
 
     /// The offset after the last one that read_committed consumers see.
     pub fn last_stable_offset(&self) -> i64 {
-        lock(&self.inner).last_stable_offset()
+        self.visible().last_stable_offset
     }
 
     /// Tells whenever the high watermark, the last stable offset or the start moves, and when the log is closed.
@@ -285,15 +294,20 @@ impl Log {
         lock(&self.inner).durable
     }
 
-    /// Whether the log takes appends, and why not if it does not.
+    /// Whether the log takes appends, and why not if it does not. Waits for nobody.
     pub fn state(&self) -> LogState {
-        match &lock(&self.inner).trouble {
+        lock(&self.shown).clone()
+    }
+
+    /// Lets everybody know of what is in [`Inner::trouble`].
+    pub(super) fn show_trouble(&self, inner: &Inner) {
+        *lock(&self.shown) = match &inner.trouble {
             None => LogState::Writable,
             Some(trouble) => LogState::ReadOnly {
                 reason: trouble.reason.clone(),
                 since_ms: trouble.since_ms,
             },
-        }
+        };
     }
 
     /// Completes the indexes, writes a snapshot of the producers and forces all to disk. Nothing can be appended or

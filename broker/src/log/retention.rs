@@ -45,6 +45,10 @@ impl Log {
     pub fn enforce_retention(&self, now_ms: i64) -> Result<usize, StorageError> {
         let config = self.config();
         let _alone = lock(&self.swapping);
+        if let Err(error) = self.finish_swaps() {
+            // The oldest segments can go all the same, and give room.
+            tracing::warn!(log = self.name(), %error, "a cleaned segment cannot be given its name yet");
+        }
         let Some(mut inner) = self.open_inner() else {
             return Ok(0);
         };
@@ -83,6 +87,7 @@ impl Log {
             inner
                 .producers
                 .expire(now_ms, self.options.producer_expiration_ms);
+            self.publish(&inner);
             self.remove_retired(&mut inner, now_ms);
             let mut segments = inner.segments.values_mut();
             segments.try_for_each(|segment| segment.mend_indexes(config.index_interval_bytes))?;
@@ -105,6 +110,7 @@ impl Log {
     pub fn truncate_to(&self, offset: i64, now_ms: i64) -> Result<i64, StorageError> {
         let config = self.config();
         let mut cuts = lock(&self.swapping);
+        self.finish_swaps()?;
         let Some(mut inner) = self.open_inner() else {
             return Ok(lock(&self.inner).log_end_offset);
         };
@@ -114,7 +120,7 @@ impl Log {
         *cuts += 1;
         let offset = offset.max(inner.log_start_offset);
         while let Some(mut last) = inner.segments.last_entry().filter(|last| *last.key() > offset) {
-            let retired = last.get_mut().retire()?;
+            let retired = last.get_mut().retire_for_good()?;
             last.remove();
             retired.iter().try_for_each(|path| remove_if_there(path))?;
         }
@@ -184,7 +190,7 @@ impl Log {
             let Some(segment) = inner.segments.get_mut(base) else {
                 continue;
             };
-            let retired = segment.retire()?;
+            let retired = segment.retire_for_good()?;
             inner.segments.remove(base);
             let due = now_ms.saturating_add(config.file_delete_delay_ms);
             inner.retired.extend(retired.into_iter().map(|path| (path, due)));

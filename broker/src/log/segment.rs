@@ -24,6 +24,8 @@ pub(crate) struct Segment {
     pub(super) path: PathBuf,
     /// What the names of its files end with: nothing, except while the cleaner is at it.
     pub(super) suffix: &'static str,
+    /// What the cleaner has made it from, while files of those may still have their names: their base offsets.
+    pub(super) replaces: Vec<i64>,
     pub(super) disk: Disk,
     pub(super) size: u64,
     open: Option<Arc<File>>,
@@ -138,6 +140,7 @@ impl Segment {
             id: next_id(),
             path,
             suffix,
+            replaces: Vec::new(),
             disk: disk.clone(),
             size,
             open: None,
@@ -406,7 +409,11 @@ impl Segment {
         for kind in SUFFIXES {
             let path = self.file_path(kind);
             let renamed = with_suffix(&self.final_path(kind), DELETED_SUFFIX);
-            match fs::rename(&path, &renamed).at("rename", &path) {
+            let allowed = super::clean::before_step(&path);
+            match allowed
+                .and_then(|()| fs::rename(&path, &renamed))
+                .at("rename", &path)
+            {
                 Ok(()) => {
                     super::clean::at_step(&renamed);
                     retired.push(renamed);

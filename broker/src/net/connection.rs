@@ -6,9 +6,9 @@
 use std::{collections::VecDeque, future::poll_fn, io, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::{
     frame::{FrameReader, Pieces},
@@ -16,9 +16,10 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    api::{self, Later, Peer, Reply},
+    api::{self, Held, Later, Peer, Reply},
     broker::Broker,
     fault,
+    sasl::Session,
 };
 
 /// How long a request that waits goes on after its client has closed its end: long enough to answer one that only has
@@ -28,6 +29,12 @@ const GONE_GRACE: Duration = Duration::from_secs(5);
 /// So many answers may be waited for at the same time; the requests behind them stay in the socket. Producers have five
 /// on their way, and those that fear no disorder a few more.
 const UNANSWERED_MAX: usize = 64;
+
+/// Less of an answer than this, in bytes, within `connections.max.idle.ms` counts as nothing.
+const PROGRESS_BYTES_MIN: usize = 64 * 1024;
+
+/// How often it is looked at whether others wait for the room that an answer takes.
+const ROOM_CHECK: Duration = Duration::from_secs(1);
 
 /// The server's end of a connection. Whatever reads and writes bytes can carry it.
 #[derive(Debug)]
@@ -65,26 +72,29 @@ impl Connection {
         let mut reader = FrameReader::new(settings.socket_request_max_bytes, self.memory.clone());
         let idle = settings.connections_max_idle;
         let mut owed = Owed::default();
-        while let Some(frame) = self.next_frame_or_answer(&mut reader, stream, &mut owed).await? {
+        loop {
+            self.limit(&mut reader);
+            let Some(frame) = self.next_frame_or_answer(&mut reader, stream, &mut owed).await? else {
+                break;
+            };
             if !api::may_be_answered_later(&frame) {
                 let throttle = owed.answer_all(stream, idle).await?;
                 if !self.mute(throttle, &mut reader, stream).await {
                     return Ok(());
                 }
             }
-            let may_wait = api::may_wait(&frame);
-            let handled = fault::handle(&self.broker, &self.peer, frame);
-            let reply = if may_wait {
-                // Such a request can take as long as its client likes; without a client it would be for nothing.
-                tokio::select! {
-                    reply = handled => reply,
-                    () = leaves(&mut reader, stream) => return Ok(()),
-                }
-            } else {
-                handled.await
+            let Some(reply) = self.reply_to(frame, &mut reader, stream).await else {
+                return Ok(());
             };
             match reply {
                 Reply::Later(reply) => owed.0.push_back(reply),
+                Reply::Refused {
+                    answer,
+                    delay,
+                    reason,
+                } => {
+                    return self.refuse(answer, delay, reason, stream).await;
+                }
                 // What is said at once must not overtake what is still owed.
                 reply if owed.0.is_empty() => {
                     let throttle = answer(reply, stream, idle).await?;
@@ -96,6 +106,68 @@ impl Connection {
             }
         }
         owed.answer_all(stream, idle).await.map(drop)
+    }
+
+    /// What is to be answered; `None` if the client has left while it was not known yet.
+    async fn reply_to(
+        &self,
+        frame: Bytes,
+        reader: &mut FrameReader,
+        stream: &mut impl Transport,
+    ) -> Option<Reply> {
+        // Nothing is owed then: the handshake before it has waited for all answers.
+        if let Some(session) = self.session().filter(|session| session.takes_bare_tokens()) {
+            return Some(api::take_token(&self.broker, session, &frame));
+        }
+        let may_wait = api::may_wait(&frame);
+        let handled = fault::handle(&self.broker, &self.peer, frame);
+        if !may_wait {
+            return Some(handled.await);
+        }
+        // Such a request can take as long as its client likes; without a client it would be for nothing.
+        tokio::select! {
+            reply = handled => Some(reply),
+            () = leaves(reader, stream) => None,
+        }
+    }
+
+    fn session(&self) -> Option<&Session> {
+        self.peer.session.as_deref()
+    }
+
+    /// Takes only small frames from a client as long as it is not known who it is.
+    fn limit(&self, reader: &mut FrameReader) {
+        let settings = self.broker.settings();
+        if let Some(session) = self.session() {
+            let max = settings.socket_request_max_bytes;
+            reader.set_size_max(match session.is_open() {
+                true => max,
+                false => max.min(settings.sasl_max_receive_bytes),
+            });
+        }
+    }
+
+    /// Lets a client wait that could not say who it is, so that guessing takes time, and answers it then.
+    async fn refuse(
+        &self,
+        refusal: Option<Box<Reply>>,
+        delay: Duration,
+        reason: String,
+        stream: &mut impl Transport,
+    ) -> io::Result<()> {
+        let address = self.peer.address;
+        info!(%address, node = self.peer.node_id, reason, "authentication failed");
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = self.drain.cancelled() => {}
+        }
+        match refusal {
+            Some(refusal) => {
+                let idle = self.broker.settings().connections_max_idle;
+                answer(*refusal, stream, idle).await.map(drop)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Reads nothing from the client for a while. `false` if it has left meanwhile.
@@ -214,11 +286,14 @@ async fn answer(reply: Reply, stream: &mut impl Transport, idle: Duration) -> io
         reply => (reply, None),
     };
     match reply {
-        Reply::Frame(pieces) => write(Pieces::new(pieces), stream, idle).await?,
+        Reply::Frame(pieces) => write(Pieces::new(pieces), None, stream, idle).await?,
+        Reply::Large(pieces, room) => write(Pieces::new(pieces), Some(&room), stream, idle).await?,
         Reply::Nothing => {}
         Reply::Close(reason) => return Err(io::Error::new(io::ErrorKind::InvalidData, reason)),
         // A reply is waited for once, and throttled once; nothing makes another.
-        Reply::Later(_) | Reply::Throttled(..) => return Err(io::Error::other("a reply was put off twice")),
+        Reply::Later(_) | Reply::Throttled(..) | Reply::Refused { .. } => {
+            return Err(io::Error::other("a reply was put off twice"));
+        }
     }
     Ok(throttle)
 }
@@ -229,17 +304,82 @@ async fn leaves(reader: &mut FrameReader, stream: &mut impl Transport) {
     tokio::time::sleep(GONE_GRACE).await;
 }
 
-async fn write(mut pieces: Pieces, stream: &mut impl Transport, idle: Duration) -> io::Result<()> {
+/// Writes an answer. A client has to take all of it, or a good part, within `idle`, and while others wait for the room
+/// that it takes sooner than that.
+async fn write(
+    mut pieces: Pieces,
+    room: Option<&Held>,
+    stream: &mut impl Transport,
+    idle: Duration,
+) -> io::Result<()> {
+    let begun = Instant::now();
+    let (mut last, mut taken) = (begun, 0);
+    let (mut since, mut taken_since) = (begun, 0);
     while !pieces.is_empty() {
-        match timeout(idle, pieces.write_some(stream)).await {
-            Ok(written) => written?,
-            Err(_) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the client does not read its answers",
-                ));
+        let left = idle.saturating_sub(since.elapsed());
+        let patience = room.map_or(left, |_| left.min(ROOM_CHECK));
+        match timeout(patience, pieces.write_some(stream)).await {
+            Ok(written) => {
+                let written = written?;
+                (last, taken) = (Instant::now(), taken + written);
+                taken_since += written;
             }
+            Err(_) if left <= patience => {
+                return Err(too_slow("the client does not read its answers"));
+            }
+            Err(_) => {}
+        }
+        if taken_since >= PROGRESS_BYTES_MIN {
+            (since, taken_since) = (last, 0);
+        }
+        if room.is_some_and(|room| room.has_to_give_way(taken, begun.elapsed(), last.elapsed())) {
+            return Err(too_slow(
+                "the client reads its answer too slowly while others wait for memory",
+            ));
         }
     }
     Ok(())
+}
+
+fn too_slow(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use heliostat_wire::Payload;
+    use tokio::{io::AsyncReadExt, time::interval};
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(1);
+
+    /// What becomes of an answer of which so many bytes are taken four times in the time in which all may be silent.
+    async fn taken(bytes: usize) -> io::Result<()> {
+        let (mut client, mut server) = tokio::io::duplex(1024);
+        let reader = tokio::spawn(async move {
+            let (mut buf, mut turns) = (vec![0; bytes], interval(IDLE / 4));
+            loop {
+                turns.tick().await;
+                if client.read_exact(&mut buf).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let pieces = Pieces::new(vec![Payload::Memory(vec![0; 6 * PROGRESS_BYTES_MIN].into())]);
+        let written = write(pieces, None, &mut server, IDLE).await;
+        reader.abort();
+        written
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_taken_byte_by_byte_ends_when_a_silent_connection_would() {
+        let begun = Instant::now();
+        let error = taken(1).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() < 5 * IDLE, "{:?}", begun.elapsed());
+        let begun = Instant::now();
+        taken(PROGRESS_BYTES_MIN).await.unwrap();
+        assert!(begun.elapsed() > IDLE, "it takes its time");
+    }
 }

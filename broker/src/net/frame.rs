@@ -52,6 +52,11 @@ impl FrameReader {
         }
     }
 
+    /// Refuses frames of more than `size_max` bytes from now on.
+    pub(crate) fn set_size_max(&mut self, size_max: usize) {
+        self.size_max = size_max;
+    }
+
     /// Reads once from the stream. `None` at its end.
     ///
     /// Cancel safe: what was read is kept.
@@ -164,9 +169,6 @@ impl FrameReader {
     }
 }
 
-/// So many pieces in memory are written together, if a part of a file follows them.
-const PIECES_AT_ONCE: usize = 16;
-
 /// The pieces of a frame, written one after the other without joining them.
 #[derive(Debug)]
 pub(crate) struct Pieces(VecDeque<Payload>);
@@ -185,22 +187,13 @@ impl Pieces {
         self.0.is_empty()
     }
 
-    /// Writes once to the stream.
-    pub(crate) async fn write_some(&mut self, stream: &mut impl Transport) -> io::Result<()> {
+    /// Writes once to the stream, and returns how many bytes that were.
+    ///
+    /// Cancel safe: what was written is not written again.
+    pub(crate) async fn write_some(&mut self, stream: &mut impl Transport) -> io::Result<usize> {
         let written = match self.0.front_mut() {
-            None => return Ok(()),
-            Some(Payload::Memory(_)) => {
-                let mut in_memory = InMemory(&mut self.0);
-                if in_memory.is_all() {
-                    stream.write_buf(&mut in_memory).await?
-                } else {
-                    let mut slices = [IoSlice::new(&[]); PIECES_AT_ONCE];
-                    let filled = in_memory.chunks_vectored(&mut slices);
-                    let written = stream.write_before_file(&slices[..filled]).await?;
-                    in_memory.advance(written);
-                    written
-                }
-            }
+            None => return Ok(0),
+            Some(Payload::Memory(_)) => stream.write_buf(&mut InMemory(&mut self.0)).await?,
             Some(Payload::File(slice)) => {
                 let sent = stream.send_file(slice).await?;
                 slice.advance(sent);
@@ -212,17 +205,12 @@ impl Pieces {
         };
         match written {
             0 => Err(io::ErrorKind::WriteZero.into()),
-            _ => Ok(()),
+            written => Ok(written),
         }
     }
 }
 
 impl InMemory<'_> {
-    /// Whether no part of a file follows.
-    fn is_all(&self) -> bool {
-        self.0.iter().all(|piece| matches!(piece, Payload::Memory(_)))
-    }
-
     fn pieces(&self) -> impl Iterator<Item = &Bytes> {
         self.0.iter().map_while(|piece| match piece {
             Payload::Memory(bytes) => Some(bytes),

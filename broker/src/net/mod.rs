@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::{api::Peer, broker::Broker, state::settings::Settings};
+use crate::{api::Peer, broker::Broker, sasl::Session, state::settings::Settings};
 use admission::{Admission, Limits, Verdict};
 use memory::FrameMemory;
 use port::Port;
@@ -133,7 +133,8 @@ impl Server {
                         }
                     };
                 let send_buffer = broker.settings().socket_send_buffer_bytes;
-                let Some(peer) = peer_of(&socket, address, node_id, send_buffer) else {
+                let session = broker.sasl().map(|_| Arc::default());
+                let Some(peer) = peer_of(&socket, address, node_id, send_buffer, session) else {
                     continue;
                 };
                 let connection =
@@ -189,6 +190,7 @@ fn peer_of(
     address: SocketAddr,
     node_id: i32,
     send_buffer: Option<usize>,
+    session: Option<Arc<Session>>,
 ) -> Option<Peer> {
     socket.set_nodelay(true).ok()?;
     if let Some(bytes) = send_buffer {
@@ -199,5 +201,6 @@ fn peer_of(
         address: address.ip(),
         local_address: local.ip(),
         node_id,
+        session,
     })
 }

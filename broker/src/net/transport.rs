@@ -1,14 +1,11 @@
 //! What carries bytes to and from a client.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::time::Duration;
 
 use heliostat_wire::FileSlice;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
-
-#[cfg(target_os = "linux")]
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
 /// How much of a file is read at once where the system cannot move it by itself.
 const READ_BYTES: usize = 64 * 1024;
@@ -27,14 +24,6 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
         Self: Sized,
     {
         copy(self, slice)
-    }
-
-    /// Writes bytes that a part of a file follows, which may go with it. Returns how many were written.
-    fn write_before_file(&mut self, bytes: &[IoSlice<'_>]) -> impl Future<Output = io::Result<usize>> + Send
-    where
-        Self: Sized,
-    {
-        async move { self.write_vectored(bytes).await }
     }
 
     /// Returns when the other end is closed, also if there are bytes that were not read. Where that cannot be told it
@@ -58,24 +47,6 @@ impl Transport for TcpStream {
             match self.ready(Interest::READABLE).await {
                 Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(CLOSED_CHECK).await,
                 Ok(_) | Err(_) => return,
-            }
-        }
-    }
-
-    /// A packet of its own for the few bytes before each partition would wake the client up each time.
-    #[cfg(target_os = "linux")]
-    async fn write_before_file(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        loop {
-            self.writable().await?;
-            let sent = self.try_io(Interest::WRITABLE, || {
-                let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-                let sent = sendmsg(&*self, bytes, &mut SendAncillaryBuffer::default(), flags);
-                sent.map_err(io::Error::from)
-            });
-            match sent {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                sent => return sent,
             }
         }
     }

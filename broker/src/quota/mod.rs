@@ -28,7 +28,7 @@ pub(crate) use rate::Windows;
 pub use usage::ClientUsage;
 use usage::{Addresses, Usages};
 
-/// Every client is this user, as long as nobody has to say who they are.
+/// Every client is this user where nobody has to say who they are.
 pub(crate) const ANONYMOUS: &str = "ANONYMOUS";
 
 /// What a quota is on.

@@ -4,24 +4,25 @@ use std::time::Duration;
 
 use heliostat_wire::ErrorCode;
 
-use super::{ANONYMOUS, QuotaKind, Quotas};
+use super::{QuotaKind, Quotas};
 use crate::api_error::ApiError;
 
 /// The controller mutation quota of one request.
 #[derive(Debug)]
 pub(crate) struct Mutations<'a> {
     quotas: &'a Quotas,
-    client_id: &'a str,
+    /// Who is charged: the user, and the name that its client gives itself.
+    client: (&'a str, &'a str),
     /// Whether changes are refused. Older clients do not know the error: they are only kept waiting.
     strict: bool,
     throttle: Duration,
 }
 
 impl<'a> Mutations<'a> {
-    pub(crate) fn new(quotas: &'a Quotas, client_id: &'a str, strict: bool) -> Self {
+    pub(crate) fn new(quotas: &'a Quotas, client: (&'a str, &'a str), strict: bool) -> Self {
         Mutations {
             quotas,
-            client_id,
+            client,
             strict,
             throttle: Duration::ZERO,
         }
@@ -29,9 +30,10 @@ impl<'a> Mutations<'a> {
 
     /// Takes note of partitions that are about to be created or deleted, or refuses that.
     pub(crate) fn charge(&mut self, partitions: usize) -> Result<(), ApiError> {
+        let (user, client_id) = self.client;
         let record = |amount| {
             self.quotas
-                .record(QuotaKind::ControllerMutation, ANONYMOUS, self.client_id, amount)
+                .record(QuotaKind::ControllerMutation, user, client_id, amount)
         };
         let throttle = if self.strict {
             record(0.0)

@@ -25,7 +25,9 @@
 //! bytes inside a value pass for a group. Damage within the very last group looks like a torn write, and is treated as one.
 //!
 //! The mark tells where the last group began when it was written: all before that was on disk already. A file whose sound
-//! groups end before its mark was cut, or was damaged to its end, and is an error too.
+//! groups end before its mark was cut, or was damaged to its end, and is an error too. The mark is overwritten in its
+//! place; a write that stops within it leaves the beginning of the new one and the rest of the one before. Since both are
+//! places where groups begin or end, that is recognised, and nothing is lost by it.
 //!
 //! A file of the first version, which has no mark (`HLIOJNL1`), is read, and written anew by the first put.
 //!
@@ -58,7 +60,7 @@ pub struct Journal {
     rewrite_at: u64,
     disk: Disk,
     /// The file must be written anew before the next put: a write failed in a way that leaves its content on disk
-    /// unknown, or it is of the first version.
+    /// unknown, its mark is torn, or it is of the first version.
     suspect: bool,
     /// The bytes of a torn write that lie behind `end` until the next put.
     torn: u64,
@@ -158,13 +160,13 @@ impl Journal {
             return Ok((journal, Content::new()));
         }
         let content = fs::read(path).map_err(|e| io_error("read", path, e))?;
-        let (live, end) = replay(path, &content)?;
+        let Replayed { live, end, torn_mark } = replay(path, &content)?;
         let file = OpenOptions::new()
             .write(true)
             .open(path)
             .map_err(|e| io_error("open", path, e))?;
         let mut journal = Self::new(path, file, end, live.clone(), disk);
-        journal.suspect = content.starts_with(MAGIC_1);
+        journal.suspect = torn_mark || content.starts_with(MAGIC_1);
         journal.torn = content.len() as u64 - end;
         if journal.torn > 0 {
             warn!(
@@ -369,10 +371,10 @@ fn file_header(mark: u64) -> [u8; FILE_HEADER] {
     header
 }
 
-/// Where the first group of a file begins, and where its groups must end at least.
-fn read_file_header(path: &Path, content: &[u8]) -> Result<(usize, u64), JournalError> {
+/// Where the first group of a file begins, and where its groups must end at least. `None` for a mark that is not whole.
+fn read_file_header(path: &Path, content: &[u8]) -> Result<(usize, Option<u64>), JournalError> {
     if content.starts_with(MAGIC_1) {
-        return Ok((MAGIC_1.len(), 0));
+        return Ok((MAGIC_1.len(), Some(0)));
     }
     if !content.starts_with(MAGIC) {
         return Err(JournalError::NotAJournal {
@@ -383,12 +385,14 @@ fn read_file_header(path: &Path, content: &[u8]) -> Result<(usize, u64), Journal
         .get(8..16)
         .and_then(|bytes| Some(u64::from_be_bytes(*bytes.first_chunk()?)))
         .filter(|mark| content.starts_with(&file_header(*mark)));
-    let mark = mark.ok_or_else(|| JournalError::Damaged {
-        path: path.to_owned(),
-        position: MAGIC.len() as u64,
-        what: "the mark of how much it holds has a wrong checksum",
-    })?;
     Ok((FILE_HEADER, mark))
+}
+
+/// Whether the file begins as if the mark `new` had been written over `old`, and the write had stopped within it.
+fn is_torn_mark(content: &[u8], old: u64, new: u64) -> bool {
+    let (old, new) = (file_header(old), file_header(new));
+    (MAGIC.len()..FILE_HEADER)
+        .any(|written| content.starts_with(&[&new[..written], &old[written..]].concat()))
 }
 
 /// One group for `position`. A body larger than [`MAX_BODY`] is the caller's to refuse.
@@ -429,8 +433,16 @@ fn group_at(content: &[u8], position: usize) -> Option<&[u8]> {
     (u32::from_be_bytes(*body_sum) == crc32c::crc32c(body)).then_some(body)
 }
 
-/// The live content of a journal's bytes, and the position behind its last whole group.
-fn replay(path: &Path, content: &[u8]) -> Result<(Content, u64), JournalError> {
+/// What a journal's bytes hold.
+struct Replayed {
+    live: Content,
+    /// The position behind the last whole group.
+    end: u64,
+    /// The mark was being overwritten when the process died, or the disk refused it.
+    torn_mark: bool,
+}
+
+fn replay(path: &Path, content: &[u8]) -> Result<Replayed, JournalError> {
     let (first, mark) = read_file_header(path, content)?;
     let damaged = |position: usize, what| JournalError::Damaged {
         path: path.to_owned(),
@@ -439,6 +451,8 @@ fn replay(path: &Path, content: &[u8]) -> Result<(Content, u64), JournalError> {
     };
     let mut live = Content::new();
     let mut position = first;
+    // Where the last two groups begin.
+    let (mut before_last, mut last) = (first, first);
     while position < content.len() {
         let Some(body) = group_at(content, position) else {
             if (position + 1..content.len()).any(|later| group_at(content, later).is_some()) {
@@ -451,16 +465,38 @@ fn replay(path: &Path, content: &[u8]) -> Result<(Content, u64), JournalError> {
         };
         apply_body(&mut live, body)
             .ok_or_else(|| damaged(position, "a group with a right checksum has wrong lengths"))?;
+        (before_last, last) = (last, position);
         position += GROUP_HEADER + body.len();
     }
-    if (position as u64) < mark {
+    let end = position as u64;
+    let Some(mark) = mark else {
+        // The group that the new mark belongs to may be there or not.
+        let marks = [(last as u64, end), (before_last as u64, last as u64)];
+        if marks.iter().any(|(old, new)| is_torn_mark(content, *old, *new)) {
+            warn!(journal = %path.display(), "the mark of how much it holds was not written to its end; nothing is lost");
+            return Ok(Replayed {
+                live,
+                end,
+                torn_mark: true,
+            });
+        }
+        return Err(damaged(
+            MAGIC.len(),
+            "the mark of how much it holds has a wrong checksum",
+        ));
+    };
+    if end < mark {
         return Err(JournalError::Cut {
             path: path.to_owned(),
-            position: position as u64,
+            position: end,
             mark,
         });
     }
-    Ok((live, position as u64))
+    Ok(Replayed {
+        live,
+        end,
+        torn_mark: false,
+    })
 }
 
 fn apply_body(live: &mut Content, mut body: &[u8]) -> Option<()> {

@@ -97,11 +97,25 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "The rack that clients see each node in",
     ),
     key(
+        "connection.failed.authentication.delay.ms",
+        Kind::Int { min: 0 },
+        "100",
+        false,
+        "How long a client whose authentication failed waits for the answer and the end of its connection",
+    ),
+    key(
         "connections.max.idle.ms",
         Kind::Long { min: 1 },
         "600000",
         false,
         "After this time without a request a connection is closed",
+    ),
+    key(
+        "connections.max.reauth.ms",
+        Kind::Long { min: 0 },
+        "0",
+        false,
+        "After this time a client has to authenticate anew, or is cut at its next request; 0 is never",
     ),
     key(
         "controller.quota.window.num",
@@ -386,6 +400,13 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "1",
         false,
         "How long each of these samples is",
+    ),
+    key(
+        "sasl.server.max.receive.size",
+        Kind::Int { min: 1 },
+        "524288",
+        false,
+        "The largest request before a client is authenticated",
     ),
     key(
         "socket.request.max.bytes",

@@ -4,6 +4,7 @@
 //! and `Change::commit` writes it to the journal before it becomes the current image.
 
 pub(crate) mod credentials;
+mod deleted;
 pub mod image;
 pub mod journal;
 pub(crate) mod keys;
@@ -25,8 +26,9 @@ use thiserror::Error;
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::log::Disk;
+use deleted::UnforgottenOffsets;
 pub use image::{BrokerConfigs, Image, Topic};
-use journal::{Journal, JournalError};
+use journal::{Content, Journal, JournalError};
 pub use partition::Partition;
 pub(crate) use producer_ids::ProducerIds;
 
@@ -36,6 +38,7 @@ pub(crate) struct State {
     image: Arc<RwLock<Arc<Image>>>,
     journal: Arc<Mutex<Journal>>,
     deleted: BTreeSet<Uuid>,
+    offsets: Arc<UnforgottenOffsets>,
     leadership: Arc<watch::Sender<()>>,
 }
 
@@ -94,6 +97,8 @@ pub(crate) struct Change {
     entries: Vec<Entry>,
     published: Arc<RwLock<Arc<Image>>>,
     journal: OwnedMutexGuard<Journal>,
+    removed: Vec<(Uuid, String)>,
+    offsets: Arc<UnforgottenOffsets>,
     /// Leaders or nodes have changed, which those who wait are told through this.
     moves: Option<Arc<watch::Sender<()>>>,
     leadership: Arc<watch::Sender<()>>,
@@ -112,7 +117,8 @@ const PRODUCER_IDS: &str = "producer.ids";
 const TOPIC_PREFIX: &str = "topic/";
 const GROUP_CONFIG_PREFIX: &str = "group.config/";
 const CONFIG_PREFIX: &str = "config/";
-/// Ids of topics whose logs may still be there.
+/// Ids of topics whose logs may still be there. The value is the topic's name while the groups may still hold offsets that
+/// were committed in it; then it is empty.
 const DELETED_PREFIX: &str = "deleted/";
 
 impl State {
@@ -135,7 +141,8 @@ impl State {
         let incarnation = number(&content, INCARNATION)?.map_or(0, |last: i32| last.saturating_add(1));
         let producer_ids = number(&content, PRODUCER_IDS)?.unwrap_or(0);
         let image = read_image(&content, incarnation, nodes)?;
-        let deleted = read_deleted(&content)?;
+        let unforgotten = read_deleted(&content)?;
+        let deleted: BTreeSet<Uuid> = unforgotten.keys().copied().collect();
         if let Some((bytes, position)) = journal.torn() {
             let lost =
                 format!("has lost its last write ({bytes} bytes from byte {position} on cannot be read)");
@@ -149,6 +156,7 @@ impl State {
             image: Arc::new(RwLock::new(Arc::new(image))),
             journal: journal.clone(),
             deleted,
+            offsets: Arc::new(UnforgottenOffsets::new(unforgotten)),
             leadership: Arc::default(),
         };
         Ok((state, ProducerIds::new(producer_ids, journal)))
@@ -171,11 +179,20 @@ impl State {
 
     /// Takes note that the logs of [`State::deleted`] are gone. Blocks on the disk.
     pub(crate) fn forget_deleted(&self) -> Result<(), StateError> {
-        if self.deleted.is_empty() {
-            return Ok(());
-        }
-        let entries: Vec<_> = self.deleted.iter().map(|id| (deleted_key(*id), None)).collect();
+        let gone = self.deleted.iter().filter(|id| !self.offsets.is_of(**id));
+        let entries: Vec<_> = gone.map(|id| (deleted_key(*id), None)).collect();
         Ok(self.journal.blocking_lock().put(&entries)?)
+    }
+
+    /// Names of deleted topics in which groups may still have committed offsets.
+    pub(crate) fn unforgotten_offsets(&self) -> BTreeSet<String> {
+        self.offsets.names()
+    }
+
+    /// Takes note that no group has offsets in a deleted topic. The next change writes that down: before it there is no
+    /// topic of that name, and forgetting once more does no harm.
+    pub(crate) fn offsets_forgotten(&self, topic: &str) {
+        self.offsets.forgotten(topic);
     }
 
     /// Begins a change, after all changes that others have begun.
@@ -187,6 +204,8 @@ impl State {
             entries: Vec::new(),
             published: self.image.clone(),
             journal,
+            removed: Vec::new(),
+            offsets: self.offsets.clone(),
             moves: None,
             leadership: self.leadership.clone(),
         }
@@ -247,7 +266,8 @@ impl Change {
     pub(crate) fn remove_topic(&mut self, name: &str) {
         if let Some(topic) = self.image.remove(name) {
             self.entries.push((topic_key(name), None));
-            self.entries.push((deleted_key(topic.id), Some(Vec::new())));
+            self.entries.push((deleted_key(topic.id), Some(name.into())));
+            self.removed.push((topic.id, name.to_owned()));
         }
     }
 
@@ -277,9 +297,11 @@ impl Change {
     pub(crate) async fn commit_and_hold(self) -> Result<(Arc<Image>, Held), StateError> {
         let Change {
             mut image,
-            entries,
+            mut entries,
             published,
             mut journal,
+            removed,
+            offsets,
             moves,
             ..
         } = self;
@@ -290,7 +312,10 @@ impl Change {
         }
         tokio::task::spawn_blocking(move || {
             if !entries.is_empty() {
+                let forgotten = offsets.to_write_down();
+                entries.extend(forgotten.iter().map(|id| (deleted_key(*id), Some(Vec::new()))));
                 journal.put(&entries)?;
+                offsets.written_down(&forgotten, removed);
             }
             *published
                 .write()
@@ -349,10 +374,16 @@ fn deleted_key(id: Uuid) -> Vec<u8> {
     format!("{DELETED_PREFIX}{id}").into_bytes()
 }
 
-fn read_deleted(content: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<BTreeSet<Uuid>, StateError> {
-    let keys = content.keys().filter_map(|key| std::str::from_utf8(key).ok());
-    let ids = keys.filter_map(|key| Some((key, key.strip_prefix(DELETED_PREFIX)?)));
-    ids.map(|(key, id)| id.parse().map_err(|error| unreadable(key, error)))
+fn read_deleted(content: &Content) -> Result<BTreeMap<Uuid, String>, StateError> {
+    let entries = content.iter().filter_map(|(key, value)| {
+        let key = std::str::from_utf8(key).ok()?;
+        Some((key, key.strip_prefix(DELETED_PREFIX)?, value))
+    });
+    entries
+        .map(|(key, id, name)| {
+            let id = id.parse().map_err(|error| unreadable(key, error))?;
+            Ok((id, text(key, name)?))
+        })
         .collect()
 }
 

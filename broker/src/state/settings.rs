@@ -13,8 +13,11 @@ pub(crate) struct Settings {
     pub(crate) rack: Option<String>,
     pub(crate) cleaner_enable: bool,
     pub(crate) connections_max_idle: Duration,
+    /// Zero without a limit.
+    pub(crate) connections_max_reauth: Duration,
     pub(crate) controller_quota_window_num: usize,
     pub(crate) controller_quota_window_size: Duration,
+    pub(crate) failed_authentication_delay: Duration,
     pub(crate) default_replication_factor: i16,
     pub(crate) delete_topic_enable: bool,
     pub(crate) fetch_max_bytes: usize,
@@ -37,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) queued_max_request_bytes: usize,
     pub(crate) quota_window_num: usize,
     pub(crate) quota_window_size: Duration,
+    pub(crate) sasl_max_receive_bytes: usize,
     pub(crate) socket_request_max_bytes: usize,
     /// `None` leaves it to the system.
     pub(crate) socket_send_buffer_bytes: Option<usize>,
@@ -57,6 +61,8 @@ impl Settings {
             connections_max_idle: values.millis("connections.max.idle.ms"),
             controller_quota_window_num: values.size("controller.quota.window.num"),
             controller_quota_window_size: values.seconds("controller.quota.window.size.seconds"),
+            connections_max_reauth: values.millis("connections.max.reauth.ms"),
+            failed_authentication_delay: values.millis("connection.failed.authentication.delay.ms"),
             default_replication_factor: values.number("default.replication.factor") as i16,
             delete_topic_enable: values.boolean("delete.topic.enable"),
             fetch_max_bytes: values.size("fetch.max.bytes"),
@@ -95,6 +101,7 @@ impl Settings {
             },
             quota_window_num: values.size("quota.window.num"),
             quota_window_size: values.seconds("quota.window.size.seconds"),
+            sasl_max_receive_bytes: values.size("sasl.server.max.receive.size"),
             socket_request_max_bytes: values.size("socket.request.max.bytes"),
             socket_send_buffer_bytes: usize::try_from(values.number("socket.send.buffer.bytes")).ok(),
             transaction_timeout_check_interval: values

@@ -21,7 +21,7 @@ const ABORTABLE_SINCE: i16 = 11;
 /// A batch that is to be appended.
 #[derive(Debug)]
 pub(crate) struct Arrival<'a> {
-    pub(crate) log: &'a Log,
+    pub(crate) log: &'a Arc<Log>,
     pub(crate) records: &'a Bytes,
 }
 
@@ -54,7 +54,10 @@ pub(crate) async fn admit(
     let mut guards = Vec::with_capacity(arrivals.len());
     let mut asked = Partitions::new();
     for (arrival, header) in arrivals.iter().zip(&headers) {
-        let guard = header.and_then(|_| arrival.log.verify_transaction(arrival.records, adds));
+        let guard = match header {
+            Some(_) => verify(arrival, adds).await?,
+            None => None,
+        };
         if guard.is_some() {
             let partitions = asked.entry(arrival.log.topic().to_owned()).or_default();
             partitions.insert(arrival.log.partition());
@@ -75,6 +78,19 @@ pub(crate) async fn admit(
         broker.transactions().verify(&producer, &asked).await
     };
     answer.map(|()| guards).map_err(|error| told(error, version))
+}
+
+/// The guard of a batch whose transaction the log does not know to be open.
+async fn verify(arrival: &Arrival<'_>, adds: bool) -> Result<Option<Guard>, ErrorCode> {
+    if let Ok(guard) = arrival.log.try_verify_transaction(arrival.records, adds) {
+        return Ok(guard);
+    }
+    // Somebody is at the log, and may be so for as long as the disk likes.
+    let (log, records) = (Arc::clone(arrival.log), arrival.records.clone());
+    tokio::task::spawn_blocking(move || log.verify_transaction(&records, adds))
+        .await
+        // The runtime is going away. The producer tries again.
+        .map_err(|_| ErrorCode::NotEnoughReplicas)
 }
 
 /// The error that a producer of this version understands.

@@ -1,5 +1,7 @@
 //! ListTransactions and DescribeTransactions.
 
+use std::collections::HashSet;
+
 use super::coordinator::Coordinator;
 use super::metadata::{Metadata, State};
 use super::{OFFSETS_TOPIC, Partitions};
@@ -8,7 +10,7 @@ use super::{OFFSETS_TOPIC, Partitions};
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     pub(crate) states: Option<Vec<State>>,
-    pub(crate) producer_ids: Vec<i64>,
+    pub(crate) producer_ids: HashSet<i64>,
     /// Only those that run for longer, in milliseconds.
     pub(crate) longer_than_ms: Option<i64>,
     /// Only ids that match as a whole.

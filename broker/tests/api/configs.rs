@@ -128,7 +128,8 @@ async fn keys_change_one_by_one() {
         .iter()
         .map(|s| (s.name.as_str(), s.source))
         .collect();
-    assert_eq!(sources, [("retention.ms", 1), ("log.retention.ms", 4)]);
+    let default = ("log.retention.hours", 5);
+    assert_eq!(sources, [("retention.ms", 1), ("log.retention.ms", 4), default]);
     assert_eq!(after["cleanup.policy"].value.as_deref(), Some("delete,compact"));
 
     let changes = [

@@ -223,7 +223,7 @@ async fn where_there_is_no_place_for_a_session_none_is_given() {
     let mut client = Client::of(&cluster).await;
     client.create_topic("t", 1, &[]).await;
     let topic_id = id_of(&mut client, "t").await;
-    let partitions: Vec<FetchPartition> = (0..300_000).map(|index| from_offset(index, 0)).collect();
+    let partitions: Vec<FetchPartition> = (0..260_000).map(|index| from_offset(index, 0)).collect();
     let request = FetchRequest {
         session_epoch: 0,
         max_wait_ms: 0,
@@ -232,6 +232,6 @@ async fn where_there_is_no_place_for_a_session_none_is_given() {
     let response = client.send(&request).await;
     assert_eq!(
         (response.session_id, response.responses[0].partitions.len()),
-        (0, 300_000)
+        (0, 260_000)
     );
 }

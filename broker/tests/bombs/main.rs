@@ -6,7 +6,10 @@
 #[path = "../api/client.rs"]
 mod client;
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use heliostat_wire::{
@@ -15,14 +18,14 @@ use heliostat_wire::{
     builder::{BatchBuilder, NewRecord},
     compression::{Compression, compress},
     message::{
-        ProduceRequest, ProduceResponse,
+        FindCoordinatorRequest, ProduceRequest, ProduceResponse,
         produce::{PartitionProduceData, TopicProduceData},
     },
     record::put_varint,
 };
 use tokio::io::AsyncWriteExt;
 
-use client::{Client, start};
+use client::{Client, PATIENCE, start};
 
 const TOPIC: &str = "t";
 const MIB: usize = 1 << 20;
@@ -126,6 +129,63 @@ fn peak_bytes() -> usize {
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
 }
 
+/// What this process has at the moment.
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// A request of half a megabyte, whose answer takes thirty times as much.
+fn much() -> FindCoordinatorRequest {
+    FindCoordinatorRequest {
+        // There is no such type, and each key is told so.
+        key_type: 9,
+        coordinator_keys: vec!["k".to_owned(); 250_000],
+        ..Default::default()
+    }
+}
+
+/// One test after the other: each looks at the memory of the process.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_ask_for_much_and_do_not_read_take_bounded_memory_and_keep_nobody_waiting() {
+    const SILENT: usize = 36;
+    // What all answers on their way may take, what threads may be making, and the requests and answers here. Without a
+    // bound it would be 36 times 15 MB and that.
+    const BYTES_MAX: usize = 400 * MIB;
+    let _alone = ALONE.lock().await;
+    let cluster = start(&[]).await;
+    let address = cluster.addresses()[0];
+    let mut healthy = Client::connect(address).await;
+    healthy.create_topic(TOPIC, 1, &[]).await;
+    let before = resident_bytes();
+    let mut silent = Vec::new();
+    for _ in 0..SILENT {
+        let mut client = Client::connect(address).await;
+        client.write(&much(), 6).await;
+        silent.push(client);
+    }
+    // Who asks for little is not affected; who asks for much and reads gets it when those that do not were cut.
+    let mut patient = Client::connect(address).await;
+    let asked = tokio::spawn(async move {
+        let answer = patient.send_version(&much(), 6).await;
+        answer.coordinators.len()
+    });
+    let (mut most, mut slowest) = (0, Duration::ZERO);
+    while !asked.is_finished() {
+        let began = Instant::now();
+        assert_eq!(healthy.metadata(&[TOPIC]).await.topics[0].error_code, 0);
+        slowest = slowest.max(began.elapsed());
+        most = most.max(resident_bytes().saturating_sub(before));
+    }
+    assert_eq!(asked.await.unwrap(), 250_000);
+    eprintln!("{} MiB, the slowest small answer took {slowest:?}", most / MIB);
+    assert!(most < BYTES_MAX, "{} MiB", most / MIB);
+    assert!(slowest < PATIENCE / 2, "{slowest:?}");
+}
+
 /// A frame that says which request it is, and then holds this.
 async fn send_raw(address: SocketAddr, api: i16, version: i16, rest: &[u8]) -> Option<Bytes> {
     let mut frame = [api.to_be_bytes(), version.to_be_bytes()].concat();
@@ -144,6 +204,7 @@ async fn send_raw(address: SocketAddr, api: i16, version: i16, rest: &[u8]) -> O
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_would_grow_to_gigabytes_is_refused_and_takes_little_memory() {
     use Compression::{Gzip, Lz4, Snappy, Zstd};
+    let _alone = ALONE.lock().await;
     let cluster = start(&[]).await;
     let address = cluster.addresses()[0];
     let mut client = Client::connect(address).await;

@@ -2,6 +2,7 @@
 //!
 //! `HELIOSTAT_SEED` repeats a run as far as the machine lets it; `HELIOSTAT_KILLS` makes it longer.
 
+mod churn;
 #[allow(dead_code, reason = "the other tests use more of it")]
 #[path = "../api/client.rs"]
 mod client;
@@ -18,6 +19,7 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
+use churn::Churn;
 use client::Client;
 use load::{Answers, Load, PARTITIONS, TOPIC};
 use model::Model;
@@ -39,7 +41,7 @@ async fn nothing_that_was_acknowledged_or_seen_is_lost_or_changed() {
     println!("HELIOSTAT_SEED={seed} HELIOSTAT_KILLS={kills}");
     let mut random = StdRng::seed_from_u64(seed);
     let directory = tempfile::tempdir().unwrap();
-    let (mut model, mut table) = (Model::default(), Table::default());
+    let (mut model, mut table, mut churn) = (Model::default(), Table::default(), Churn::default());
     for round in 0..=kills {
         let policy = ["group", "each", "os"][random.random_range(0..3)];
         let node = Node::start(directory.path(), policy);
@@ -49,10 +51,11 @@ async fn nothing_that_was_acknowledged_or_seen_is_lost_or_changed() {
         let context = format!("round {round}, policy {policy}, seed {seed}");
         model.check(&node, random.random_range(0..=100), &context).await;
         table.check(&node, &context).await;
+        churn.check(&node, &context).await;
         if round == kills {
             break;
         }
-        under_load(node, round, &mut random, &mut model, &mut table).await;
+        under_load(node, round, &mut random, &mut model, &mut table, &mut churn).await;
     }
     let records: usize = model
         .partitions
@@ -65,10 +68,21 @@ async fn nothing_that_was_acknowledged_or_seen_is_lost_or_changed() {
     );
     assert!(records > usize::try_from(kills).unwrap() && model.committed > 0);
     tell(&table, kills);
+    let (topics, transactions) = (churn.generation, churn.transactions);
+    println!("{topics} topics were deleted, and offsets committed in {transactions} transactions");
+    assert!(kills < KILLS || topics > 0 && transactions > 0);
 }
 
-/// Kills the node while it works for plain producers, for transactional ones of a compacted topic, or for both.
-async fn under_load(node: Node, round: u32, random: &mut StdRng, model: &mut Model, table: &mut Table) {
+/// Kills the node while it works for plain producers, for transactional ones of a compacted topic, or for both, and now
+/// and then for one that creates and deletes a topic.
+async fn under_load(
+    node: Node,
+    round: u32,
+    random: &mut StdRng,
+    model: &mut Model,
+    table: &mut Table,
+    churn: &mut Churn,
+) {
     let (counts, table_counts): (Answers, Answers) = (Arc::default(), Arc::default());
     let load = random
         .random_ratio(1, 2)
@@ -76,6 +90,7 @@ async fn under_load(node: Node, round: u32, random: &mut StdRng, model: &mut Mod
     // At least one of them.
     let asked = load.is_none() || random.random_ratio(1, 4);
     let writers = asked.then(|| Writers::start(&node, table, random, &table_counts));
+    let churning = random.random_ratio(1, 2).then(|| churn.start(&node, random));
     let counts = if load.is_some() { counts } else { table_counts };
     // Mostly within the first answers, where the log has just been recovered; sometimes much later.
     let answers = if random.random_ratio(1, 4) {
@@ -94,6 +109,9 @@ async fn under_load(node: Node, round: u32, random: &mut StdRng, model: &mut Mod
     }
     if let Some(writers) = writers {
         writers.end(table).await;
+    }
+    if let Some(churning) = churning {
+        *churn = churning.await.unwrap();
     }
 }
 

@@ -1,4 +1,4 @@
-//! What Apache Kafka 4.2 has and the built-in cluster does not show: APIs and broker configs, one by one, so that none
+//! What Apache Kafka 4.2 has and the built-in cluster does not show: APIs, features and broker configs, one by one, so that none
 //! is missing unnoticed.
 
 /// APIs that are not there and so not advertised, by number; the guide's page on limits tells of them.
@@ -27,6 +27,19 @@ pub const APIS: &[(i16, &str)] = &[
     (92, "DeleteShareGroupOffsets"),
 ];
 
+/// Features that a cluster of Kafka has and this one has not.
+pub const FEATURES: &[&str] = &[
+    "eligible.leader.replicas.version",
+    "kraft.version",
+    "metadata.version",
+    "share.version",
+    "streams.version",
+];
+
+/// Broker configs that take effect at the start only here, while Kafka takes them while it runs; the guide's page on
+/// limits names them.
+pub const CONFIGS_OF_THE_START: &[&str] = &["max.connection.creation.rate", "producer.id.expiration.ms"];
+
 /// Broker configs that would have no effect and so are not shown.
 pub const BROKER_CONFIGS: &[&str] = &[
     "add.partitions.to.txn.retry.backoff.max.ms",
@@ -41,8 +54,6 @@ pub const BROKER_CONFIGS: &[&str] = &[
     "broker.session.timeout.ms",
     "client.quota.callback.class",
     "config.providers",
-    "connection.failed.authentication.delay.ms",
-    "connections.max.reauth.ms",
     "controlled.shutdown.enable",
     "controller.listener.names",
     "controller.quorum.append.linger.ms",
@@ -217,7 +228,6 @@ pub const BROKER_CONFIGS: &[&str] = &[
     "sasl.oauthbearer.sub.claim.name",
     "sasl.oauthbearer.token.endpoint.url",
     "sasl.server.callback.handler.class",
-    "sasl.server.max.receive.size",
     "security.inter.broker.protocol",
     "security.providers",
     "share.coordinator.append.linger.ms",

@@ -2,7 +2,7 @@
 //! any more fails the test.
 
 use crate::{
-    absent::{APIS, BROKER_CONFIGS},
+    absent::{APIS, BROKER_CONFIGS, CONFIGS_OF_THE_START, FEATURES},
     tree::ABSENT,
 };
 
@@ -40,11 +40,48 @@ pub fn all() -> Vec<Allowed> {
         kafka: "*",
         reason: "a broker config that has no effect here is not shown",
     });
-    ALLOWED.iter().copied().chain(apis).chain(configs).collect()
+    let of_the_start = CONFIGS_OF_THE_START.iter().map(|name| Allowed {
+        api: "DescribeConfigs",
+        case: "a broker, *",
+        path: format!("results[1].configs[{name}].read_only").leak(),
+        ours: "true",
+        kafka: "false",
+        reason: "it takes effect at the start only, and says so",
+    });
+    let features = FEATURES.iter().map(|name| Allowed {
+        api: "ApiVersions",
+        case: "*",
+        path: format!("*_features[{name}]").leak(),
+        ours: ABSENT,
+        kafka: "*",
+        reason: "features say which protocols and records a cluster has, and these are not there",
+    });
+    let newer = NEWER.iter().map(|(code, ours, kafka)| Allowed {
+        api: "ApiVersions",
+        case: "*",
+        path: format!("api_keys[{code}].max_version").leak(),
+        ours,
+        kafka,
+        reason: "the versions are those of Kafka 4.1, and this Kafka is newer",
+    });
+    let listed = ALLOWED.iter().copied().chain(apis).chain(features);
+    listed.chain(configs).chain(of_the_start).chain(newer).collect()
 }
+
+/// The APIs of which Kafka 4.2 has a version more than 4.1: ListOffsets, OffsetCommit, OffsetFetch and WriteTxnMarkers,
+/// by number, with the largest versions of 4.1 and of 4.2. All other versions are equal.
+const NEWER: &[(i16, &str, &str)] = &[(2, "10", "11"), (8, "9", "10"), (9, "9", "10"), (27, "1", "2")];
 
 /// The differences that are told one by one.
 const ALLOWED: &[Allowed] = &[
+    Allowed {
+        api: "ApiVersions",
+        case: "*",
+        path: "finalized_features_epoch",
+        ours: "0",
+        kafka: "*",
+        reason: "Kafka counts entries of its metadata log; here features never change",
+    },
     Allowed {
         api: "*",
         case: "*",
@@ -132,14 +169,6 @@ const ALLOWED: &[Allowed] = &[
         ours: "*",
         kafka: "*",
         reason: "requests on their way are bounded by default, because one process is both clusters and daemon",
-    },
-    Allowed {
-        api: "DescribeConfigs",
-        case: "a broker, *",
-        path: "results[1].configs[*].read_only",
-        ours: "true",
-        kafka: "false",
-        reason: "it takes effect at the start only, and says so",
     },
     Allowed {
         api: "DescribeConfigs",
@@ -295,28 +324,36 @@ const ALLOWED: &[Allowed] = &[
         reason: "a group that is asked for twice is described once, so that no small request has a huge answer",
     },
     Allowed {
+        api: "DescribeTransactions",
+        case: "describing",
+        path: "transaction_states[#3]",
+        ours: "(not there)",
+        kafka: "*",
+        reason: "an id that is asked for twice is described once, so that no small request has a huge answer",
+    },
+    Allowed {
+        api: "DescribeProducers",
+        case: "the producers of \"txn\" [0, 0, *",
+        path: "topics[txn].partitions[#*",
+        ours: "*",
+        kafka: "*",
+        reason: "a partition that is asked for twice is described once, so that no small request has a huge answer",
+    },
+    Allowed {
+        api: "OffsetFetch",
+        case: "a partition twice, asked for",
+        path: "groups[committing].topics[committed].partitions[#1]",
+        ours: "(not there)",
+        kafka: "*",
+        reason: "an offset that is asked for twice is told once, so that no small request has a huge answer",
+    },
+    Allowed {
         api: "OffsetFetch",
         case: "several groups",
         path: "groups[*]",
         ours: "(not there)",
         kafka: "*",
         reason: "a group that is asked for twice is answered once, so that no small request has a huge answer",
-    },
-    Allowed {
-        api: "ApiVersions",
-        case: "*",
-        path: "api_keys[*].max_version",
-        ours: "*",
-        kafka: "*",
-        reason: "the versions are those of Kafka 4.1, and this Kafka is newer",
-    },
-    Allowed {
-        api: "ApiVersions",
-        case: "*",
-        path: "*_features*",
-        ours: "*",
-        kafka: "*",
-        reason: "features say which protocols and records a cluster has, and here some are not there",
     },
     Allowed {
         api: "CreatePartitions",

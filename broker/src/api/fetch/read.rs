@@ -141,9 +141,10 @@ impl Plan {
 
     /// Reads what there is, in the order of the request: clients that have no session rotate it themselves.
     pub(super) async fn read(&self, limits: Limits) -> Read {
-        // Most reads find nothing, or what they find is in memory, but some wait for the disk.
-        if !self.partitions().any(PlannedPartition::has_news) {
-            return self.read_all(limits);
+        // Most reads find nothing, or what they find is in memory, but some wait for the disk, or for an append that does.
+        let at_end = self.partitions().map(|partition| partition.unread(limits));
+        if let Some(data) = at_end.collect::<Option<Vec<_>>>() {
+            return self.done(data);
         }
         let plan = self.clone();
         blocking(move || plan.read_all(limits)).await
@@ -154,16 +155,25 @@ impl Plan {
     }
 
     fn read_all(&self, limits: Limits) -> Read {
-        let mut data = Vec::with_capacity(self.partitions().count());
-        let mut read = Read::default();
+        let (mut data, mut bytes) = (Vec::with_capacity(self.partitions().count()), 0);
         for partition in self.partitions() {
-            let partition = partition.read(limits, read.bytes);
-            read.bytes += partition.records.len();
-            read.has_error |= partition.error_code != 0 || partition.diverging_epoch.end_offset >= 0;
+            let partition = partition.read(limits, bytes);
+            bytes += partition.records.len();
             data.push(partition);
         }
-        read.topics = self.topics(data.into_iter());
-        read
+        self.done(data)
+    }
+
+    /// What was read of each partition, in their order.
+    fn done(&self, data: Vec<PartitionData>) -> Read {
+        let has_error = |partition: &PartitionData| {
+            partition.error_code != 0 || partition.diverging_epoch.end_offset >= 0
+        };
+        Read {
+            bytes: data.iter().map(|partition| partition.records.len()).sum(),
+            has_error: data.iter().any(has_error),
+            topics: self.topics(data.into_iter()),
+        }
     }
 
     /// Partitions, which are in the order of the request, under their topics.
@@ -198,15 +208,9 @@ fn led(
 }
 
 impl PlannedPartition {
-    /// Whether reading would find more than where the log stands.
-    fn has_news(&self) -> bool {
-        self.led
-            .as_ref()
-            .is_ok_and(|led| led.log.high_watermark() > self.request.fetch_offset)
-    }
-
-    /// `taken` bytes have been read from other partitions. The first batch of all is read whole, however large.
-    fn read(&self, limits: Limits, taken: usize) -> PartitionData {
+    /// The answer where there is nothing to be read: the client is at the end, or cannot be served. `None` if the log must
+    /// be asked, which may be busy for as long as a disk takes.
+    fn unread(&self, limits: Limits) -> Option<PartitionData> {
         let index = self.request.partition;
         let led = match &self.led {
             Ok(led) => led,
@@ -216,25 +220,42 @@ impl PlannedPartition {
                     leader_id,
                     leader_epoch,
                 };
-                return PartitionData {
+                return Some(PartitionData {
                     current_leader,
                     ..refused(index, *error)
-                };
+                });
             }
+        };
+        let visible = led.log.visible();
+        let at_end = visible.high_watermark == self.request.fetch_offset && !visible.closed;
+        (at_end && self.request.last_fetched_epoch < 0).then(|| PartitionData {
+            aborted_transactions: aborted(limits.isolation, &[]),
+            ..standing(index, &visible)
+        })
+    }
+
+    /// `taken` bytes have been read from other partitions. The first batch of all is read whole, however large.
+    fn read(&self, limits: Limits, taken: usize) -> PartitionData {
+        let index = self.request.partition;
+        let led = match (self.unread(limits), &self.led) {
+            (Some(unread), _) => return unread,
+            (None, Err(refusal)) => return refused(index, refusal.error),
+            (None, Ok(led)) => led,
         };
         match self.divergence(&led.log) {
             Ok(None) => {}
             Ok(Some(diverging_epoch)) => {
                 return PartitionData {
                     diverging_epoch,
-                    ..standing(index, &led.log)
+                    ..standing(index, &led.log.visible())
                 };
             }
             Err(error) => return refused(index, error),
         }
         let asked = usize::try_from(self.request.partition_max_bytes).unwrap_or(0);
         // No more can be read than there is.
-        let there_is = if self.has_news() { led.log.size_bytes() } else { 0 };
+        let has_news = led.log.high_watermark() > self.request.fetch_offset;
+        let there_is = if has_news { led.log.size_bytes() } else { 0 };
         let wanted = asked
             .min(limits.max_bytes.saturating_sub(taken))
             .min(usize::try_from(there_is).unwrap_or(usize::MAX));
@@ -303,12 +324,12 @@ fn kept_open(slice: FileSlice, open_file: Option<OpenFile>) -> Payload {
 }
 
 /// Where a log stands, without records.
-fn standing(partition_index: i32, log: &Log) -> PartitionData {
+fn standing(partition_index: i32, visible: &Visible) -> PartitionData {
     PartitionData {
         partition_index,
-        high_watermark: log.high_watermark(),
-        last_stable_offset: log.last_stable_offset(),
-        log_start_offset: log.log_start_offset(),
+        high_watermark: visible.high_watermark,
+        last_stable_offset: visible.last_stable_offset,
+        log_start_offset: visible.log_start_offset,
         ..Default::default()
     }
 }

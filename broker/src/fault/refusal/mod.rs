@@ -43,6 +43,8 @@ pub(super) struct Refusal<'a> {
     pub(super) peer: &'a Peer,
     pub(super) version: i16,
     pub(super) error: ErrorCode,
+    /// A text for the answers that have one.
+    pub(super) message: String,
 }
 
 impl Refusal<'_> {
@@ -50,9 +52,8 @@ impl Refusal<'_> {
         self.error.code()
     }
 
-    /// A text for the answers that have one.
     fn message(&self) -> Option<String> {
-        Some(format!("{} by a fault that was asked for", self.error.name()))
+        Some(self.message.clone())
     }
 }
 

@@ -95,3 +95,11 @@ pub(super) fn at_step(path: &std::path::Path) {
     super::tests::compact::at_step(path);
     let _ = path;
 }
+
+/// Where a file or directory can be refused; tests let it happen.
+pub(super) fn before_step(path: &std::path::Path) -> std::io::Result<()> {
+    #[cfg(test)]
+    super::tests::compact::before_step(path)?;
+    let _ = path;
+    Ok(())
+}

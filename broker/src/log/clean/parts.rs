@@ -39,6 +39,10 @@ impl Log {
             if *base >= to {
                 return Ok(parts);
             }
+            if segment.is_swapped_half() {
+                // Its names are taken by what would be made of it.
+                return Err(CleanError::Overtaken);
+            }
             parts.push(Part {
                 base: *base,
                 id: segment.id,

@@ -37,6 +37,7 @@ pub(super) struct Round<'a> {
 impl Round<'_> {
     /// Cleans; [`CleanReport::end_offset`] is then the offset from which on the log is dirty.
     pub(super) fn run(mut self) -> Result<CleanReport, CleanError> {
+        self.log.finish_swaps_alone()?;
         // What supersedes a record must be on disk before the record goes, and so must the marker that decides on it,
         // which may lie in the active segment.
         self.log.flush(self.now_ms)?;

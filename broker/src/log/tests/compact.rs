@@ -3,6 +3,7 @@
 mod crash;
 mod keep;
 mod limits;
+mod refused;
 mod together;
 mod transactions;
 
@@ -19,8 +20,12 @@ pub(super) type Seen = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
 pub(super) type Watcher = Box<dyn FnMut(&Path)>;
 
+/// Whether the disk refuses this step.
+pub(super) type Refusal = Box<dyn FnMut(&Path) -> bool>;
+
 thread_local! {
     static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
+    static REFUSAL: RefCell<Option<Refusal>> = const { RefCell::new(None) };
 }
 
 /// Called where a process may die while it replaces segments.
@@ -31,6 +36,19 @@ pub(in super::super) fn at_step(path: &Path) {
         watcher(path);
         WATCHER.with(|place| *place.borrow_mut() = Some(watcher));
     }
+}
+
+/// Called before each step, which fails if this does.
+pub(in super::super) fn before_step(path: &Path) -> std::io::Result<()> {
+    let refused = REFUSAL.with(|refusal| refusal.borrow_mut().as_mut().is_some_and(|refuses| refuses(path)));
+    if refused {
+        return Err(std::io::Error::other("refused by the test"));
+    }
+    Ok(())
+}
+
+pub(super) fn refuse(refusal: Option<Refusal>) {
+    REFUSAL.with(|place| *place.borrow_mut() = refusal);
 }
 
 pub(super) fn watch(watcher: Option<Watcher>) {

@@ -169,6 +169,50 @@ fn a_put_that_fails_changes_nothing_and_the_next_one_may_succeed() {
     assert_eq!(Journal::open(&path).unwrap().1, expected);
 }
 
+/// However many bytes of a put reach the file, and whether the process goes on or dies: what was there is there, and what
+/// was refused is not.
+#[test]
+fn a_put_that_stops_at_any_byte_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    for (puts, room, dies) in (0..4).flat_map(|puts| {
+        let rooms = 0..=80;
+        rooms.flat_map(move |room| [true, false].map(|dies| (puts, room, dies)))
+    }) {
+        let what = format!("after {puts} puts, {room} bytes, the process dies: {dies}");
+        let path = directory.path().join(format!("{puts}-{room}-{dies}"));
+        let disk = Disk::default();
+        let (mut journal, mut model) = Journal::open_on(&path, disk.clone()).unwrap();
+        let put = |model: &mut Map, changes: Changes| {
+            apply(model, &changes);
+            changes
+        };
+        for i in 0..puts {
+            journal
+                .put(&put(
+                    &mut model,
+                    vec![set("key", &i.to_string()), set(&"long".repeat(i), "")],
+                ))
+                .unwrap();
+        }
+        disk.limit(Some(room));
+        let refused = vec![set("refused", "value")];
+        if journal.put(&refused).is_ok() {
+            apply(&mut model, &refused);
+        }
+        disk.limit(None);
+        if !dies {
+            journal.put(&put(&mut model, vec![set("more", "1")])).unwrap();
+        }
+        for i in 0..3 {
+            let (mut journal, found) = Journal::open(&path).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(found, model, "{what}");
+            journal
+                .put(&put(&mut model, vec![set("later", &i.to_string())]))
+                .unwrap();
+        }
+    }
+}
+
 #[test]
 fn what_was_damaged_to_its_end_is_not_taken_for_a_torn_write() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! Faults on demand, each as a client sees it.
 
+mod slow;
 mod state;
 
 use std::time::{Duration, Instant};

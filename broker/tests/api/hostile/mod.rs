@@ -1,7 +1,9 @@
 //! Clients that mean harm: frames that are nearly right, requests that ask for too much, connections that are left.
 
 pub mod frames;
+mod handled;
 pub mod mutation;
+mod repeated;
 mod transactions;
 
 use std::time::Instant;
@@ -13,9 +15,7 @@ use heliostat_wire::{
     builder::{BatchBuilder, NewRecord},
     compression::Compression,
     message::{
-        DeleteTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, MetadataRequest,
-        OffsetFetchRequest, ProduceRequest, delete_topics::DeleteTopicState,
-        describe_configs::DescribeConfigsResource, offset_fetch::OffsetFetchRequestGroup,
+        DeleteTopicsRequest, FetchRequest, MetadataRequest, ProduceRequest, delete_topics::DeleteTopicState,
         produce::PartitionProduceData,
     },
 };
@@ -85,40 +85,6 @@ async fn a_fetch_waits_no_longer_than_a_connection_may_be_idle() {
     let fetch = endless_fetch(&mut client, "t").await;
     let response = client.send_version(&fetch, 17).await;
     assert_eq!(response.error_code, 0);
-}
-
-#[tokio::test]
-async fn what_is_asked_for_twice_is_described_once() {
-    const TIMES: usize = 20_000;
-    let cluster = start(&[]).await;
-    let mut client = Client::of(&cluster).await;
-    client.create_topic("t", 100, &[]).await;
-
-    assert_eq!(client.metadata(&["t"; TIMES]).await.topics.len(), 1);
-    let resource = DescribeConfigsResource {
-        resource_type: 2,
-        resource_name: "t".to_owned(),
-        configuration_keys: None,
-    };
-    let request = DescribeConfigsRequest {
-        resources: vec![resource; TIMES],
-        ..Default::default()
-    };
-    assert_eq!(client.send(&request).await.results.len(), 1);
-    let request = DescribeGroupsRequest {
-        groups: vec!["g".to_owned(); TIMES],
-        ..Default::default()
-    };
-    assert_eq!(client.send(&request).await.groups.len(), 1);
-    let group = OffsetFetchRequestGroup {
-        group_id: "g".to_owned(),
-        ..Default::default()
-    };
-    let request = OffsetFetchRequest {
-        groups: vec![group; TIMES],
-        ..Default::default()
-    };
-    assert_eq!(client.send(&request).await.groups.len(), 1);
 }
 
 #[tokio::test]

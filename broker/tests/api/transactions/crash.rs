@@ -95,11 +95,31 @@ fn mark(path: &Path, topic: &str, decision: &Value, count: i32) {
     }
 }
 
+/// Carries the decision out on the offsets that the groups' journal holds for the transaction, as the killed process may
+/// have done without getting to note the transaction's end.
+fn settle(path: &Path, commit: bool) {
+    let (mut journal, content) = Journal::open(&path.join("data/groups")).unwrap();
+    let mut changes = Vec::new();
+    for (key, value) in content.iter().filter(|(key, _)| key[0] == b'p') {
+        changes.push((key.clone(), None));
+        if commit {
+            // The key of what is pending has the producer's id between the group and the topic.
+            let group = 1 + 4 + u32::from_be_bytes(key[1..5].try_into().unwrap()) as usize;
+            let committed = [b"o", &key[1..group], &key[group + 8..]].concat();
+            changes.push((committed, Some(value.clone())));
+        }
+    }
+    assert!(!changes.is_empty(), "no offset is pending");
+    journal.put(&changes).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_is_carried_out_wherever_the_process_was_killed() {
     for (commit, bumps_epoch) in [(true, false), (false, false), (true, true), (false, true)] {
-        for markers in 0..=3 {
-            let case = format!("commit {commit}, epoch bumped {bumps_epoch}, {markers} markers");
+        for (markers, settled) in [(0, false), (1, false), (2, false), (3, false), (3, true)] {
+            let case = format!(
+                "commit {commit}, epoch bumped {bumps_epoch}, {markers} markers, offsets settled {settled}"
+            );
             let directory = tempfile::tempdir().unwrap();
             let cluster = start(directory.path()).await;
             let mut session = Session::start(cluster.addresses()[0]).await;
@@ -111,6 +131,9 @@ async fn a_decision_is_carried_out_wherever_the_process_was_killed() {
                 decide(value, commit, bumps_epoch);
             });
             mark(directory.path(), session.topic(), &decision, markers);
+            if settled {
+                settle(directory.path(), commit);
+            }
 
             let cluster = start(directory.path()).await;
             session.reconnect(cluster.addresses()[0]).await;

@@ -125,6 +125,10 @@ pub async fn elections(p: &mut Parity) {
             electing(election_type, Some(&[("elected", &[2, -1, 0])]))
         })
         .await;
+        p.all(&case("twice"), |_, _| {
+            electing(election_type, Some(&[("elected", &[0, 0, 2, 2])]))
+        })
+        .await;
         p.all(&case("unknown topics"), |_, _| {
             electing(election_type, Some(&[("elected-none", &[0]), ("", &[0])]))
         })

@@ -495,6 +495,7 @@ pub async fn refused(p: &mut Parity) {
         ("txn", &[0, 9, -1]),
         ("", &[0]),
         ("txn", &[]),
+        ("txn", &[0, 0, 9, 9]),
     ] {
         p.newest(&format!("the producers of {topic:?} {partitions:?}"), |_| {
             describing_producers(topic, partitions)

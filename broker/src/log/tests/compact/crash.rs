@@ -2,6 +2,8 @@
 
 use super::*;
 
+pub(super) type Outcome = (std::collections::BTreeMap<String, String>, i64);
+
 fn fill(bench: &Bench) {
     for i in 0..24 {
         let (a, b) = (format!("k{}", i % 5), format!("only{i}"));
@@ -15,7 +17,7 @@ fn fill(bench: &Bench) {
 }
 
 /// What a consumer ends up with, and the end of the log.
-fn outcome(log: &Log) -> (std::collections::BTreeMap<String, String>, i64) {
+pub(super) fn outcome(log: &Log) -> Outcome {
     (
         texts(log)
             .into_iter()
@@ -60,8 +62,6 @@ fn fill_more(bench: &Bench) {
     }
     roll(bench);
 }
-
-type Outcome = (std::collections::BTreeMap<String, String>, i64);
 
 /// The copy is opened; it dies again at each step of putting things in order; and it is cleaned.
 fn check(root: &Path, before: &Outcome, after: &[(i64, String, String)], step: usize) {
