@@ -70,7 +70,7 @@ enum What {
         #[arg(long, default_value_t = 1.0)]
         gb: f64,
         /// Who serves, one after the other.
-        #[arg(long, value_delimiter = ',', default_value = "heliostat")]
+        #[arg(long, value_delimiter = ',', default_value = "kafka,heliostat")]
         servers: Vec<Kind>,
     },
     /// From exec until a request is answered: empty, with many partitions, and after kill -9.

@@ -2,6 +2,16 @@
 
 use std::time::Duration;
 
+/// A figure that was asked for: what, the number asked for, another copier's figure, and heliostat's.
+pub type Line = [String; 4];
+
+/// Prints all figures that were asked for beside each other.
+#[allow(dead_code, reason = "not every benchmark asks for it")]
+pub fn print_lines(lines: &[Line]) {
+    let rows: Vec<Vec<String>> = lines.iter().map(|line| line.to_vec()).collect();
+    print(&["", "asked for", "MirrorMaker 2", "heliostat"], &rows);
+}
+
 /// Prints a table: the first column to the left, the others to the right.
 pub fn print(head: &[&str], rows: &[Vec<String>]) {
     let all =

@@ -1,5 +1,6 @@
 //! What a process has used, as Linux tells it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -45,14 +46,44 @@ pub fn of_this_thread() -> Duration {
     processor_time(&stat)
 }
 
+/// Processor time of a process's threads that have the same name: name, in user code, in the kernel. What threads used that have ended is left out.
+#[allow(dead_code, reason = "not every benchmark asks for it")]
+pub fn of_threads(pid: u32) -> Vec<(String, Duration, Duration)> {
+    let mut threads: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    for task in tasks {
+        let Ok(stat) = fs::read_to_string(task.path().join("stat")) else {
+            continue;
+        };
+        let name = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
+        let Some((name, _)) = name else { continue };
+        // Clients number their threads.
+        let name = name.trim_end_matches(|letter: char| letter.is_ascii_digit() || "-:/#_".contains(letter));
+        let ticks = ticks(&stat);
+        let sum = threads.entry(name.to_owned()).or_default();
+        (sum.0, sum.1) = (sum.0 + ticks[0], sum.1 + ticks[1]);
+    }
+    let seconds = |ticks: f64| Duration::from_secs_f64(ticks / TICKS_PER_SECOND);
+    let threads = threads.into_iter();
+    threads
+        .map(|(name, (user, kernel))| (name, seconds(user), seconds(kernel)))
+        .collect()
+}
+
 fn processor_time(stat: &str) -> Duration {
+    Duration::from_secs_f64(ticks(stat).iter().sum::<f64>() / TICKS_PER_SECOND)
+}
+
+/// In user code, and in the kernel.
+fn ticks(stat: &str) -> [f64; 2] {
     // The second field, the name, is in brackets and may contain spaces; utime and stime are the 14th and 15th.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: f64 = after_name
+    let mut ticks = after_name
         .split_whitespace()
         .skip(11)
-        .take(2)
-        .filter_map(|text| text.parse::<f64>().ok())
-        .sum();
-    Duration::from_secs_f64(ticks / TICKS_PER_SECOND)
+        .map(|text| text.parse().unwrap_or_default());
+    [ticks.next().unwrap_or_default(), ticks.next().unwrap_or_default()]
 }

@@ -1,6 +1,6 @@
 //! What a mirror costs and how fast it is, each figure beside another copier's in the same run.
 //!
-//! `cargo bench --bench mirror -- throughput|topics|latency|start|relay`; README.md beside this directory says how to read it.
+//! `cargo bench --bench mirror -- all|throughput|topics|latency|start|handover|relay`; README.md beside this directory says how to read it.
 
 #[path = "../common/records.rs"]
 mod records;
@@ -14,6 +14,8 @@ mod usage;
 mod copier;
 mod data;
 mod ends;
+mod given;
+mod handover;
 mod latency;
 mod relay;
 mod start;
@@ -25,6 +27,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::copier::Kind;
+use crate::data::Batches;
 use crate::throughput::Task;
 
 #[derive(Parser)]
@@ -86,6 +89,18 @@ enum What {
         #[arg(long, default_value_t = 3)]
         runs: u32,
     },
+    /// Everything, one after the other, and at the end one table of what is asked for, what MirrorMaker 2 does, and what heliostat does.
+    All {
+        /// Gigabytes of keys and values for the copies of large batches.
+        #[arg(long, default_value_t = 2.0)]
+        gb: f64,
+    },
+    /// How long partitions stand still when a daemon comes, is told to end, or is killed.
+    Handover {
+        /// How often.
+        #[arg(long, default_value_t = 3)]
+        runs: u32,
+    },
 }
 
 fn main() {
@@ -94,7 +109,8 @@ fn main() {
             "This is a debug build: its figures say nothing about heliostat. `cargo bench` makes a release build.\n"
         );
     }
-    match Arguments::parse().what {
+    let lines = match Arguments::parse().what {
+        What::All { gb } => all(gb),
         What::Throughput { task, copiers } => throughput::run(task, &copiers),
         What::Topics {
             topics,
@@ -108,5 +124,27 @@ fn main() {
             copiers,
         } => latency::run(rate, seconds, &copiers),
         What::Start { copiers, runs } => start::run(&copiers, runs),
-    }
+        What::Handover { runs } => handover::run(runs),
+    };
+    table::print_lines(&lines);
+}
+
+fn all(gb: f64) -> Vec<table::Line> {
+    let copiers = [Kind::Mm2Tuned, Kind::Heliostat];
+    let copy = |task| throughput::run(task, &copiers);
+    let plain = [Kind::Mm2, Kind::Heliostat];
+    let parts = [
+        relay::run(4.0),
+        copy(Task::of(gb)),
+        copy(Task::of(gb).batches(Batches::Uncompressed)),
+        copy(Task::of(gb / 10.0).batches(Batches::Small)),
+        copy(Task::of(gb).partitions(200)),
+        copy(Task::of(gb / 4.0).round_trip(100)),
+        copy(Task::of(gb / 4.0).batches(Batches::Middle).round_trip(100)),
+        latency::run(1_000, 10, &[Kind::Mm2, Kind::Mm2ExactlyOnce, Kind::Heliostat]),
+        start::run(&plain, 3),
+        topics::run(1_000, Duration::from_secs(30), &plain),
+        handover::run(2),
+    ];
+    parts.into_iter().flatten().collect()
 }

@@ -10,7 +10,7 @@ use crate::support::clients::Client;
 use crate::support::kafka::{self, Jvm, Kafka};
 use crate::support::process::temp_dir;
 use crate::support::proxy::Proxy;
-use crate::table::{median, print, thousands};
+use crate::table::{Line, median, print, thousands};
 use crate::{data, usage};
 
 /// How long a copy may take.
@@ -47,10 +47,57 @@ pub struct Task {
     runs: u32,
 }
 
+impl Task {
+    /// Once over so many gigabytes of large batches in the usual partitions; the rest is the caller's to change.
+    pub fn of(gb: f64) -> Task {
+        Task {
+            gb,
+            batches: Batches::Large,
+            partitions: PARTITIONS,
+            round_trip: None,
+            runs: 1,
+        }
+    }
+
+    /// With batches like these.
+    pub fn batches(self, batches: Batches) -> Task {
+        Task { batches, ..self }
+    }
+
+    /// With so many partitions.
+    pub fn partitions(self, partitions: i32) -> Task {
+        Task { partitions, ..self }
+    }
+
+    /// Over a line of so many milliseconds.
+    pub fn round_trip(self, milliseconds: u64) -> Task {
+        Task {
+            round_trip: Some(milliseconds),
+            ..self
+        }
+    }
+
+    fn name(self) -> String {
+        let far = self
+            .round_trip
+            .map_or(String::new(), |ms| format!(", {ms} ms away and back"));
+        format!("{} partitions, {}{far}", self.partitions, self.batches.name())
+    }
+
+    /// At least how many times MirrorMaker 2's records/s, and at most which part of its CPU.
+    fn asked_for(self) -> (f64, f64) {
+        match (self.round_trip, self.batches, self.partitions) {
+            (None, Batches::Large, partitions) if partitions < 100 => (3.0, 12.0),
+            (None, ..) => (1.0, 5.0),
+            (Some(_), ..) => (1.0, 1.0),
+        }
+    }
+}
+
 /// Runs and prints.
-pub fn run(task: Task, copiers: &[Kind]) {
+pub fn run(task: Task, copiers: &[Kind]) -> Vec<Line> {
     if !kafka::available("the benchmark") {
-        return;
+        return Vec::new();
     }
     let line = Proxy::new();
     let source = Kafka::start_behind_with("source", line.port(), &[], Jvm::Benchmark(HEAP));
@@ -106,6 +153,73 @@ pub fn run(task: Task, copiers: &[Kind]) {
         .map(|&kind| (kind, middle(kind, &results)))
         .collect();
     show(&medians);
+    lines(task, &medians)
+}
+
+fn lines(task: Task, results: &[(Kind, Figures)]) -> Vec<Line> {
+    let of = |kind| {
+        results
+            .iter()
+            .find(|(other, _)| *other == kind)
+            .map(|(_, figures)| *figures)
+    };
+    let (Some(ours), Some(theirs)) = (of(Kind::Heliostat), of(Kind::Mm2Tuned)) else {
+        return Vec::new();
+    };
+    let (times, part) = task.asked_for();
+    let mut lines = vec![
+        [
+            format!("records/s: {}", task.name()),
+            format!("{times:.0} times"),
+            thousands(theirs.records_per_second),
+            format!(
+                "{} ({:.1} times)",
+                thousands(ours.records_per_second),
+                ours.records_per_second / theirs.records_per_second
+            ),
+        ],
+        [
+            "  cpu-s per GB".to_owned(),
+            format!("1/{part:.0}"),
+            format!("{:.2}", theirs.cpu_per_gb),
+            format!(
+                "{:.2} (1/{:.1})",
+                ours.cpu_per_gb,
+                theirs.cpu_per_gb / ours.cpu_per_gb
+            ),
+        ],
+    ];
+    if times > 1.0 {
+        lines.push([
+            "  peak memory".to_owned(),
+            "64 MB".to_owned(),
+            format!("{:.0} MB", theirs.peak_megabytes),
+            format!("{:.0} MB", ours.peak_megabytes),
+        ]);
+    }
+    lines
+}
+
+/// Where the processor time of a copier went, by its threads.
+fn profile(name: &str, threads: &[(String, Duration, Duration)]) {
+    let all: f64 = threads
+        .iter()
+        .map(|(_, user, kernel)| (*user + *kernel).as_secs_f64())
+        .sum();
+    let share = |part: Duration| format!("{:.0} %", 100.0 * part.as_secs_f64() / all.max(0.01));
+    let mut rows: Vec<Vec<String>> = threads
+        .iter()
+        .filter(|(_, user, kernel)| (*user + *kernel).as_secs_f64() > all / 100.0)
+        .map(|(name, user, kernel)| vec![name.clone(), share(*user), share(*kernel)])
+        .collect();
+    let sum = |part: fn(&(String, Duration, Duration)) -> Duration| share(threads.iter().map(part).sum());
+    rows.push(vec![
+        "all".to_owned(),
+        sum(|thread| thread.1),
+        sum(|thread| thread.2),
+    ]);
+    println!("\nWhere {name}'s processor time went, of {all:.1} s:");
+    print(&["thread", "its own code", "the kernel"], &rows);
 }
 
 fn copy(kind: Kind, flow: Flow<'_>, records: u64, task: Task) -> Figures {
@@ -118,6 +232,9 @@ fn copy(kind: Kind, flow: Flow<'_>, records: u64, task: Task) -> Figures {
     let (first, used_at_first) = (Instant::now(), usage::of(pid));
     ends.wait(records, LIMIT);
     let (last, used) = (Instant::now(), usage::of(pid));
+    if kind == Kind::Heliostat {
+        profile(kind.name(), &usage::of_threads(pid));
+    }
     running.process.kill();
     // From the first records on: the start of a JVM is not the price of copying, and has a column of its own.
     let copied = records - at_first;

@@ -1,37 +1,44 @@
 //! Many small topics, and then nothing: what it takes to find and copy them, and to keep watch.
+//!
+//! A Kafka that makes thousands of partitions waits for its disk. With TMPDIR on a file system in memory it is the copiers that are compared.
 
 use std::time::{Duration, Instant};
 
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
-
 use crate::copier::{Flow, Kind};
 use crate::ends::Ends;
-use crate::support::clients::Client;
+use crate::given::give;
 use crate::support::kafka::{self, Jvm, Kafka};
 use crate::support::process::temp_dir;
-use crate::table::print;
+use crate::table::{Line, print};
 use crate::usage;
 
 /// How long it may take until all is copied.
 const LIMIT: Duration = Duration::from_secs(300);
 const PARTITIONS: i32 = 2;
 const RECORDS: u64 = 10;
-const VALUE: [u8; 256] = [b'.'; 256];
+pub(crate) const VALUE: [u8; 256] = [b'.'; 256];
 /// After all is copied and before the idle time counts: facts are written, connections settle.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// Runs and prints.
-pub fn run(topics: u32, idle: Duration, copiers: &[Kind]) {
+pub fn run(topics: u32, idle: Duration, copiers: &[Kind]) -> Vec<Line> {
     if !kafka::available("the benchmark") {
-        return;
+        return Vec::new();
     }
     let source = Kafka::start_with("source", &[], Jvm::Benchmark("1g"));
     let names: Vec<String> = (0..topics).map(|number| format!("t-{number}")).collect();
-    fill(&Client::new(source.bootstrap()), &names);
-    let rows: Vec<Vec<String>> = copiers
+    give(
+        &source.bootstrap(),
+        &names,
+        PARTITIONS,
+        RECORDS / PARTITIONS as u64,
+        LIMIT,
+    );
+    let mut rows: Vec<Vec<String>> = copiers
         .iter()
         .map(|&kind| copy(kind, &source, &names, idle))
         .collect();
+    rows.push(without_a_copier(&names));
     println!("\n{topics} topics of {PARTITIONS} partitions and {RECORDS} records each:");
     let head = [
         "copier",
@@ -42,26 +49,43 @@ pub fn run(topics: u32, idle: Duration, copiers: &[Kind]) {
     ];
     print(&head, &rows);
     println!("wanted: 1,000 topics within 4 s, then 1 % of a core and 64 MB");
+    let cell = |row: &str, column: usize| {
+        let found = rows.iter().find(|cells| cells[0].starts_with(row));
+        found.map_or_else(String::new, |cells| cells[column].clone())
+    };
+    let line = |what: &str, asked: &str, column| {
+        [
+            what.to_owned(),
+            asked.to_owned(),
+            cell("MirrorMaker", column),
+            cell("heliostat", column),
+        ]
+    };
+    let alone = cell("(the target", 1);
+    vec![
+        line(
+            &format!("{topics} topics: start to all copied (the target alone: {alone})"),
+            "4 s",
+            1,
+        ),
+        line("  idle: share of a core", "1 %", 2),
+        line("  idle: memory", "64 MB", 3),
+    ]
 }
 
-fn fill(client: &Client, names: &[String]) {
-    let producer: ThreadedProducer<DefaultProducerContext> = client
-        .config()
-        .set("linger.ms", "5")
-        .create()
-        .expect("create a producer");
-    for name in names {
-        client.create_topic(name, PARTITIONS, &[]);
-        for number in 0..RECORDS {
-            let record: BaseRecord<'_, (), [u8]> = BaseRecord::to(name)
-                .partition((number % PARTITIONS as u64) as i32)
-                .payload(&VALUE);
-            producer
-                .send(record)
-                .unwrap_or_else(|(error, _)| panic!("write a record: {error}"));
-        }
-    }
-    producer.flush(LIMIT).expect("write the records");
+/// A cluster that is given the same by a client that has it: what is left to a copier is the difference.
+fn without_a_copier(names: &[String]) -> Vec<String> {
+    let target = Kafka::start_with("target", &[], Jvm::Benchmark("1g"));
+    let each = RECORDS / PARTITIONS as u64;
+    let took = give(&target.bootstrap(), names, PARTITIONS, each, LIMIT);
+    let took = format!("{:.1} s", took.as_secs_f64());
+    vec![
+        "(the target alone)".to_owned(),
+        took,
+        "-".into(),
+        "-".into(),
+        "-".into(),
+    ]
 }
 
 fn copy(kind: Kind, source: &Kafka, names: &[String], idle: Duration) -> Vec<String> {
