@@ -8,11 +8,13 @@
 //! - [`cluster`]: one Kafka cluster as seen from here: connection settings, metadata, admin calls.
 //! - [`flow`]: one running flow: discover, assign, copy, account; the state of each partition.
 //! - [`offsets`]: the offset map, the only home of progress.
+//! - [`memory`]: how much of it lies idle.
 //! - [`observe`]: what others may see of all this: status, metrics, the HTTP server.
 
 pub mod cli;
 pub mod cluster;
 pub mod flow;
+pub mod memory;
 pub mod observe;
 pub mod offsets;
 pub mod policy;

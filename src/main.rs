@@ -12,6 +12,7 @@ use heliostat::cli::{self, exit, logging};
 const RUNTIME_END: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    heliostat::memory::share();
     // Wrong arguments end here with exit code 2, help and version with 0.
     let arguments = Cli::parse();
     if let Err(error) = logging::init(arguments.log.format.into(), &arguments.log.level, Live::writer()) {

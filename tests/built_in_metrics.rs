@@ -5,7 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use heliostat_wire::message::alter_client_quotas::{EntityData, EntryData, OpData};
-use heliostat_wire::message::{AlterClientQuotasRequest, encode_request};
+use heliostat_wire::message::{
+    AlterClientQuotasRequest, AlterClientQuotasResponse, ApiKey, ResponseHeader, decode_message,
+    encode_request,
+};
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::support::built_in::BuiltIn;
 use crate::support::clients::{Client, Producing};
@@ -19,18 +25,18 @@ const LIMIT: Duration = Duration::from_secs(60);
 const ASKING: Duration = Duration::from_secs(10);
 const TOPIC: &str = "orders";
 
-/// Lets everybody whose client id is `greedy` produce so many bytes a second.
+/// Sets a quota of everybody with this client id.
 #[track_caller]
-fn limit_produce(cluster: SocketAddr, bytes_per_second: f64) {
+fn limit(cluster: SocketAddr, client_id: &str, quota: &str, limit: f64) {
     let request = AlterClientQuotasRequest {
         entries: vec![EntryData {
             entity: vec![EntityData {
                 entity_type: "client-id".to_owned(),
-                entity_name: Some("greedy".to_owned()),
+                entity_name: Some(client_id.to_owned()),
             }],
             ops: vec![OpData {
-                key: "producer_byte_rate".to_owned(),
-                value: bytes_per_second,
+                key: quota.to_owned(),
+                value: limit,
                 remove: false,
             }],
         }],
@@ -44,6 +50,10 @@ fn limit_produce(cluster: SocketAddr, bytes_per_second: f64) {
     stream.read_exact(&mut size).expect("an answer");
     let mut answer = vec![0; u32::from_be_bytes(size) as usize];
     stream.read_exact(&mut answer).expect("a whole answer");
+    let mut answer = answer.into();
+    ResponseHeader::decode(&mut answer, ApiKey::AlterClientQuotas, 1).expect("a header");
+    let answer: AlterClientQuotasResponse = decode_message(answer, 1).expect("an answer that can be read");
+    assert_eq!(answer.entries[0].error_code, 0, "{answer:?}");
 }
 
 fn records(count: usize) -> Vec<Rec> {
@@ -65,7 +75,7 @@ fn value(metrics: &str, name: &str, labels: &[&str]) -> Option<f64> {
 }
 
 #[test]
-fn a_client_that_is_kept_waiting_shows_with_its_quota() {
+fn clients_that_are_kept_waiting_show_with_their_quotas() {
     let ports = Ports::reserve(1);
     let http_address = ports.address();
     let cluster = BuiltIn::start(1, &["--http", &http_address.to_string()]);
@@ -83,24 +93,46 @@ fn a_client_that_is_kept_waiting_shows_with_its_quota() {
         Some(0.0)
     );
 
-    let client = Client::new(cluster.bootstrap()).with(&[("client.id", "greedy")]);
+    let client = Client::new(cluster.bootstrap());
     client.create_topic(TOPIC, 1, &[]);
-    limit_produce(address, 5_000.0);
-    client.produce(TOPIC, &records(100), Producing::default());
-    let greedy = [
-        r#"cluster="broker""#,
-        r#"quota="producer_byte_rate""#,
-        r#"user="""#,
-        r#"client_id="greedy""#,
-    ];
-    wait_until(LIMIT, "the quota shows, and that it was exceeded", || {
-        let now = metrics();
-        let of = |name: &str| value(&now, &format!("heliostat_broker_quota_{name}"), &greedy);
-        of("limit") == Some(5_000.0)
-            && of("rate").is_some_and(|rate| rate > 5_000.0)
-            && of("throttled_total").is_some_and(|times| times >= 1.0)
-            && of("throttled_seconds_total").is_some_and(|seconds| seconds > 0.1)
-    });
+    limit(address, "greedy", "producer_byte_rate", 5_000.0);
+    limit(address, "hungry", "consumer_byte_rate", 6_000.0);
+    limit(address, "busy", "request_percentage", 0.001);
+    let named = |name| client.with(&[("client.id", name)]);
+    named("greedy").produce(TOPIC, &records(100), Producing::default());
+    let hungry = named("hungry").consumer();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(TOPIC, 0, Offset::Beginning)
+        .expect("a valid offset");
+    hungry.assign(&list).expect("assign");
+    let busy = named("busy");
+    for (client_id, quota, limit, seconds) in [
+        ("greedy", "producer_byte_rate", 5_000.0, 0.1),
+        ("hungry", "consumer_byte_rate", 6_000.0, 0.1),
+        ("busy", "request_percentage", 0.001, 0.0),
+    ] {
+        let labels = [
+            r#"cluster="broker""#.to_owned(),
+            format!("quota=\"{quota}\""),
+            r#"user="""#.to_owned(),
+            format!("client_id=\"{client_id}\""),
+        ];
+        let labels = labels.each_ref().map(String::as_str);
+        wait_for(LIMIT, &format!("{quota} shows, and that it was exceeded"), || {
+            let _ = hungry.poll(Duration::ZERO);
+            if client_id == "busy" {
+                busy.partitions(TOPIC);
+            }
+            let now = metrics();
+            let of = |name: &str| value(&now, &format!("heliostat_broker_quota_{name}"), &labels);
+            // What a consumer was not given because of its quota does not count in its rate.
+            let shows = of("limit") == Some(limit)
+                && of("rate").is_some_and(|rate| client_id != "greedy" || rate > limit)
+                && of("throttled_total").is_some_and(|times| times >= 1.0)
+                && of("throttled_seconds_total").is_some_and(|total| total > seconds);
+            shows.then_some(()).ok_or(now)
+        });
+    }
 }
 
 #[test]

@@ -244,6 +244,40 @@ fn check_shows_what_a_file_means() {
     );
 }
 
+/// Of each cluster the security settings, and of each flow that touches one which engine copies it and what it promises.
+#[test]
+fn check_says_that_a_cluster_with_security_settings_runs_on_librdkafka() {
+    let (_directory, path) = file(
+        "name: t\nlayout: custom\nclusters:\n  \
+         a: { bootstrap_servers: a:9092, security: { protocol: SSL } }\n  \
+         b: { bootstrap_servers: b:9092 }\n  c: { bootstrap_servers: c:9092 }\n\
+         flows: [{ name: a->b }, { name: b->c }]\n",
+    );
+    expect_stdout(
+        &["check", &path],
+        expect![[r#"
+        t: custom, 3 clusters, 2 flows
+
+        Clusters
+          a  a:9092, SSL
+          b  b:9092
+          c  c:9092
+
+        Flows
+          a->b  delivery at-least-once, engine librdkafka, compression lz4
+          b->c  as by default
+
+        HTTP
+          http://127.0.0.1:8080
+
+        Topic orders, produced to every cluster
+          a->b  orders becomes a.orders
+          b->c  orders becomes b.orders
+          b->c  a.orders becomes b.a.orders
+    "#]],
+    );
+}
+
 #[test]
 fn check_follows_a_chain() {
     let (_directory, path) = file(

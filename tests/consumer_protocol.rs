@@ -1,6 +1,9 @@
 //! The consumer protocol of KIP-848 on the built-in cluster: librdkafka's and Java's consumers with
 //! `group.protocol=consumer`, and Kafka's tools on their groups.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::consumer::{CommitMode, Consumer as _};
@@ -9,7 +12,7 @@ use crate::support::built_in::BuiltIn;
 use crate::support::clients::Client;
 use crate::support::members::{Member, QUICK, wait_assigned, wait_read};
 use crate::support::mirrors::write_numbers;
-use crate::support::process::temp_dir;
+use crate::support::process::{Process, temp_dir};
 use crate::support::{kafka, wait_for, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -66,12 +69,7 @@ fn members_go_on_after_a_restart_without_a_rebalance() {
     let before = [first.assigned(), second.assigned()];
     let rebalances = first.rebalances();
     for (round, kill) in [(1, false), (2, true)] {
-        if kill {
-            built_in.process().kill();
-        } else {
-            assert!(built_in.stop().success());
-        }
-        built_in.restart();
+        built_in.interrupt(kill);
         write_numbers(&client, TOPIC, PARTITIONS, 0..600);
         wait_read(&mut [&mut first, &mut second], round * 600);
         // Both find their coordinator again, so that a member that leaves can say so.
@@ -193,4 +191,92 @@ fn javas_consumer_and_tools() {
     );
     groups(&["--delete", "--group", "workers"]);
     assert!(!groups(&["--list"]).contains("workers"));
+}
+
+/// Two of Java's members in one group, with this assignor.
+fn javas_members(bootstrap: &str, assignor: &str, directory: &Path) -> [Process; 2] {
+    ["first", "second"].map(|name| {
+        let arguments = [
+            ["--bootstrap-server", bootstrap],
+            ["--topic", TOPIC],
+            ["--group-id", assignor],
+            ["--group-protocol", "consumer"],
+            ["--group-remote-assignor", assignor],
+        ];
+        let directory = directory.join(format!("{assignor}-{name}"));
+        fs::create_dir(&directory).expect("make a directory");
+        kafka::tool_running("kafka-verifiable-consumer", &arguments.concat(), &directory)
+    })
+}
+
+/// What one of Java's members has, by all that it was given and that was taken from it.
+fn has(member: &Process) -> BTreeSet<i64> {
+    let mut has = BTreeSet::new();
+    for line in member.stdout().lines() {
+        // The last line may not be whole yet.
+        let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else {
+            continue;
+        };
+        let partitions = event["partitions"].as_array().into_iter().flatten();
+        let partitions = partitions.filter_map(|partition| partition["partition"].as_i64());
+        match event["name"].as_str() {
+            Some("partitions_assigned") => has.extend(partitions),
+            Some("partitions_revoked") => partitions.for_each(|partition| {
+                has.remove(&partition);
+            }),
+            _ => {}
+        }
+    }
+    has
+}
+
+#[test]
+fn javas_members_share_a_topic_with_either_assignor() {
+    if !kafka::available("javas_members_share_a_topic_with_either_assignor") {
+        return;
+    }
+    let built_in = BuiltIn::start(1, &QUICK);
+    let bootstrap = built_in.bootstrap();
+    let client = Client::new(&bootstrap);
+    client.create_topic(TOPIC, 5, &[]);
+    let directory = temp_dir("assignors");
+    let mut groups =
+        ["range", "uniform"].map(|assignor| javas_members(&bootstrap, assignor, directory.path()));
+    for members in &groups {
+        wait_for(LIMIT, "the two share the topic", || {
+            let [one, other] = [has(&members[0]), has(&members[1])];
+            let sizes = [one.len(), other.len()];
+            let shared = [[2, 3], [3, 2]].contains(&sizes) && one.is_disjoint(&other);
+            shared
+                .then_some(())
+                .ok_or_else(|| format!("{one:?} {other:?}\n{}", members[1].stderr_tail()))
+        });
+    }
+    // Ranges are neighbours, and the first one is the larger one.
+    let mut ranges = [has(&groups[0][0]), has(&groups[0][1])];
+    ranges.sort();
+    assert_eq!(ranges, [[0, 1, 2].into(), [3, 4].into()]);
+    let arguments = [
+        "--bootstrap-server",
+        &bootstrap,
+        "--describe",
+        "--all-groups",
+        "--state",
+    ];
+    let described = kafka::tool_on("kafka-consumer-groups", &arguments);
+    let described = String::from_utf8_lossy(&described.stdout).into_owned();
+    for assignor in ["range", "uniform"] {
+        let line = described.lines().find(|line| line.starts_with(assignor));
+        let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
+        let found = words.get(3..6).unwrap_or_default();
+        assert_eq!(found, [assignor, "Stable", "2"], "{described}");
+    }
+    // One goes, and the other takes over.
+    for members in &mut groups {
+        members[0].signal(rustix::process::Signal::TERM);
+        members[0].wait(LIMIT);
+        wait_until(LIMIT, "the one that is left has everything", || {
+            has(&members[1]).len() == 5
+        });
+    }
 }

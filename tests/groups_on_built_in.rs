@@ -312,3 +312,4 @@ fn an_idempotent_producer_writes_every_record_once_while_the_broker_restarts() {
 }
 
 mod admin;
+mod restart;

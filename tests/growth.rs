@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use heliostat::observe::status::{DeletedTopic, Lag, PartitionStatus, State};
+use heliostat::observe::status::{DeletedTopic, Lag, PartitionStatus, State, Status};
 
 use crate::support::check::judge;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, heliostat};
 use crate::support::load::{Load, Shape};
 use crate::support::mirrors::{
     CATCH_UP, FLOW, LOOK_OFTEN, Pair, numbers, topics, wait_ends, wait_quiet, write_numbers,
@@ -274,6 +274,16 @@ fn a_gap_halts_its_partition_where_the_file_says_so_until_it_says_otherwise() {
         "the flow is in the state of its gap",
         || daemon.flow(FLOW).state == State::Gap,
     );
+    // Who asks the clusters, and not the daemon, is told the same.
+    let file = daemon.topology().to_str().expect("a path in UTF-8");
+    let output = heliostat(&["status", file, "--clusters", "--check", "-o", "json"], None);
+    let status: Status = serde_json::from_slice(&output.stdout).expect("JSON");
+    let [halted, beside] = &status.flows[0].partitions[..] else {
+        panic!("{status:?}");
+    };
+    assert_eq!((halted.state, reason(halted)), (State::Gap, reason(&found)));
+    assert_eq!(beside.state, State::CaughtUp);
+    assert_eq!(output.status.code(), Some(8), "{output:?}");
     // The way out that the reason names.
     assert!(daemon.stop(END).success());
     let file = std::fs::read_to_string(daemon.topology()).expect("read the topology");

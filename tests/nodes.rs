@@ -17,9 +17,9 @@ use crate::support::check::judge;
 use crate::support::clients::Client;
 use crate::support::daemon::{Daemon, heliostat};
 use crate::support::load::{Load, Shape};
-use crate::support::mirrors::LOOK_OFTEN;
+use crate::support::mirrors::{LOOK_OFTEN, topics, wait_ends, write_numbers};
 use crate::support::ports::Ports;
-use crate::support::{kafka, wait_until};
+use crate::support::{hold, kafka, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(90);
 const TOPIC: &str = "orders";
@@ -436,3 +436,62 @@ fn mirroring_carries_on_while_brokers_come_and_go() {
         judge(&written.name, &written.acknowledged, &records).lost == 0
     });
 }
+
+#[test]
+fn a_look_for_topics_that_fails_is_repeated_long_before_the_interval_is_over() {
+    let ports = Ports::reserve(1);
+    let http = ports.address().to_string();
+    let source = InProcess::start(1, &[]);
+    let target = BuiltIn::start(1, &["--http", &http]);
+    let client = client(source.bootstrap());
+    create(&client, 1, 1);
+    write_numbers(&client, TOPIC, 1, 0..10);
+    // The first topic that the daemon makes is the offset map, and the next one the mirror.
+    let fault = "fault add error --api CreateTopics --error NOT_CONTROLLER --skip 1 --count 1 --url";
+    let url = format!("http://{http}");
+    let arguments: Vec<&str> = fault.split(' ').chain([url.as_str()]).collect();
+    succeed(heliostat(&arguments, None));
+    let topology = format!(
+        "name: failed\nlayout: active-standby\nprimary: primary\nstandby: standby\nclusters:\n  \
+         primary: {{ bootstrap_servers: \"{}\" }}\n  standby: {{ bootstrap_servers: \"{}\" }}\n\
+         defaults: {{ discovery_interval: 1h }}\n",
+        source.bootstrap(),
+        target.bootstrap(),
+    );
+    let _daemon = Daemon::spawn(&topology, &[]);
+    let mirror = Client::new(target.bootstrap());
+    wait_until(LIMIT, "the mirror is made and filled", || {
+        topics(&mirror).contains(&format!("primary.{TOPIC}"))
+    });
+    wait_ends(&mirror, &format!("primary.{TOPIC}"), &[10]);
+    let hit = succeed(heliostat(&["fault", "list", "--url", &url], None));
+    assert!(hit.contains("done"), "the fault has not struck: {hit}");
+}
+
+#[test]
+fn a_source_that_takes_its_time_to_tell_its_log_ends_is_known_all_the_time() {
+    let ports = Ports::reserve(1);
+    let url = format!("http://{}", ports.address());
+    let source = BuiltIn::start(1, &["--http", &ports.address().to_string()]);
+    let target = InProcess::start(1, &[]);
+    let client = client(source.bootstrap());
+    create(&client, 6, 1);
+    write_numbers(&client, TOPIC, 6, 0..60);
+    let daemon = Daemon::start(&format!(
+        "name: slow\nlayout: active-standby\nprimary: primary\nstandby: standby\nclusters:\n  \
+         primary: {{ bootstrap_servers: \"{}\" }}\n  standby: {{ bootstrap_servers: \"{}\" }}\n",
+        source.bootstrap(),
+        target.bootstrap(),
+    ));
+    let lag = || daemon.status().flows[0].lag;
+    let is_copied = || daemon.status().flows[0].partitions.len() == 6 && lag().known && lag().records == 0;
+    wait_until(LIMIT, "all is copied", is_copied);
+    let fault = "fault add delay --api ListOffsets --delay 1200ms --url";
+    let arguments: Vec<&str> = fault.split(' ').chain([url.as_str()]).collect();
+    succeed(heliostat(&arguments, None));
+    // Longer than it takes until the starts of all logs are asked for, with the ends.
+    hold(Duration::from_secs(15), "the lag is known", || lag().known);
+}
+
+mod faults;
+mod kinds;

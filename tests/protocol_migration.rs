@@ -77,12 +77,7 @@ fn members_of_both_protocols_go_on_after_a_restart() {
     wait_assigned(&mut [&mut old, &mut new], &[3, 3]);
     let before = [old.assigned(), new.assigned()];
     for (round, kill) in [(1, false), (2, true)] {
-        if kill {
-            built_in.process().kill();
-        } else {
-            assert!(built_in.stop().success());
-        }
-        built_in.restart();
+        built_in.interrupt(kill);
         write_numbers(&client, TOPIC, PARTITIONS, 0..60);
         wait_read(&mut [&mut old, &mut new], round * 60);
         old.commit();

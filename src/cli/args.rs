@@ -10,6 +10,7 @@ use super::check::EXAMPLE_TOPIC;
 use super::cluster_args::{CLUSTER_EXAMPLES, ClusterArgs, FAULT_EXAMPLES, FaultArgs};
 use super::logging::LogFormat;
 use super::offsets_args::{OFFSETS_EXAMPLES, OffsetsArgs};
+use super::sasl_args::{BrokerSaslArgs, ClientSaslArgs};
 use super::view::PARTITIONS_SHOWN;
 use crate::VERSION;
 use crate::observe::events::EventKind;
@@ -342,6 +343,9 @@ pub struct BrokerArgs {
     /// A broker config under Kafka's name; may be repeated
     #[arg(long = "config", value_name = "KEY=VALUE", value_parser = key_value)]
     pub configs: Vec<(String, String)>,
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub sasl: BrokerSaslArgs,
 
     /// Listen here for metrics, heliostat cluster and heliostat fault
     #[arg(long, value_name = "HOST:PORT")]
@@ -364,6 +368,9 @@ pub struct ProduceArgs {
     /// What stands between key and value in a line; without it a line is a value
     #[arg(long, value_name = "TEXT")]
     pub key_separator: Option<String>,
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub sasl: ClientSaslArgs,
 }
 
 /// Arguments of `heliostat consume`.
@@ -384,6 +391,9 @@ pub struct ConsumeArgs {
     /// Show partition, offset and key of each record
     #[arg(long)]
     pub verbose: bool,
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub sasl: ClientSaslArgs,
 }
 
 /// Arguments of `heliostat completions`.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use heliostat_broker::log::OpenError as LogsError;
@@ -34,8 +33,8 @@ const END_MARGIN: Duration = Duration::from_secs(5);
 /// If it does not start: exit code 2 for a wrong config, 3 if a port is taken.
 pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
     let mut properties = BTreeMap::new();
-    for (key, value) in args.configs {
-        if properties.insert(key.clone(), value).is_some() {
+    for (key, value) in &args.configs {
+        if properties.insert(key.clone(), value.clone()).is_some() {
             return Err(usage(format!("--config {key} is there twice: keep one of them")));
         }
     }
@@ -47,6 +46,7 @@ pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
         brokers: args.brokers,
         data: args.data.clone(),
         properties,
+        sasl: args.sasl.config()?,
     };
     let http_stop = CancellationToken::new();
     let http = match args.http {
@@ -73,7 +73,7 @@ pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
         }
         None => None,
     };
-    print(&greeting(&cluster, args.data.as_deref(), http))?;
+    print(&greeting(&cluster, &args, http))?;
     let stop = signals.next().await;
     tracing::info!("stopping");
     http_stop.cancel();
@@ -84,7 +84,7 @@ pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-fn greeting(cluster: &Cluster, data: Option<&Path>, http: Option<SocketAddr>) -> String {
+fn greeting(cluster: &Cluster, args: &BrokerArgs, http: Option<SocketAddr>) -> String {
     let servers = cluster.bootstrap_servers();
     let first = servers.split(',').next().unwrap_or_default();
     let program = std::env::args().next().unwrap_or_else(|| "heliostat".to_owned());
@@ -94,24 +94,29 @@ fn greeting(cluster: &Cluster, data: Option<&Path>, http: Option<SocketAddr>) ->
         count => format!("{count} brokers"),
     };
     let _ = writeln!(text, "A Kafka cluster with {brokers} listens on {servers}");
-    let _ = match data {
+    let _ = match &args.data {
         Some(path) => writeln!(text, "Its data is in {}", clean(&path.display().to_string())),
         None => writeln!(text, "Its data goes with it: --data DIR keeps it"),
     };
     if let Some(address) = http {
         let _ = writeln!(text, "Its brokers can be stopped and broken at http://{address}");
     }
+    let user = match args.sasl.users.first() {
+        Some(user) => format!(" --user {}", clean(&user.shown())),
+        None => String::new(),
+    };
     let _ = write!(
         text,
         "
 Try, in another terminal:
-  echo hello | {program} produce --bootstrap-server {first} --topic hello
-  {program} consume --bootstrap-server {first} --topic hello --from-beginning
-  kafka-topics.sh --bootstrap-server {first} --describe
-
-Ctrl-C ends it.
+  echo hello | {program} produce --bootstrap-server {first} --topic hello{user}
+  {program} consume --bootstrap-server {first} --topic hello --from-beginning{user}
 "
     );
+    if user.is_empty() {
+        let _ = writeln!(text, "  kafka-topics.sh --bootstrap-server {first} --describe");
+    }
+    let _ = writeln!(text, "\nCtrl-C ends it.");
     text
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::args::{CheckArgs, OutputArg};
 use super::text::{clean, columns};
 use super::{complain, connect, exit, print};
-use crate::topology::{Cluster, ClusterKind, Flow, Outcome, Problem, Step, Topology};
+use crate::topology::{BuiltInSasl, Cluster, ClusterKind, Flow, Outcome, Problem, Step, Topology};
 
 /// The topic that is followed where nobody names one.
 pub const EXAMPLE_TOPIC: &str = "orders";
@@ -187,6 +187,7 @@ fn describe_cluster(cluster: &Cluster) -> String {
                 Some(data) => format!("data in {}", data.display()),
                 None => "data goes with the process".to_owned(),
             });
+            parts.extend(built_in.sasl.as_ref().map(describe_sasl));
             parts.extend(
                 built_in
                     .properties
@@ -212,6 +213,12 @@ fn describe_cluster(cluster: &Cluster) -> String {
             .map(|(key, value)| format!("client {key}={value}")),
     );
     parts.join(", ")
+}
+
+fn describe_sasl(sasl: &BuiltInSasl) -> String {
+    let users: Vec<&str> = sasl.users.iter().map(|user| user.name.as_str()).collect();
+    let mechanisms: Vec<String> = sasl.mechanisms.iter().map(ToString::to_string).collect();
+    format!("users {} with {}", users.join(" and "), mechanisms.join(" or "))
 }
 
 fn describe_flow(flow: &Flow) -> String {

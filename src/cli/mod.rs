@@ -18,6 +18,7 @@ pub mod pause;
 pub mod rates;
 pub mod records;
 pub mod run;
+pub mod sasl_args;
 pub mod screen;
 pub mod signal;
 pub mod status;

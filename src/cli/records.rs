@@ -133,7 +133,9 @@ impl Heard {
 
 /// Each line of `input` becomes a record. Returns when all are acknowledged.
 fn produce(options: &ProduceArgs, input: impl BufRead) -> anyhow::Result<u64> {
-    let producer: ThreadedProducer<Heard> = ClientConfig::new()
+    let mut config = ClientConfig::new();
+    options.sasl.apply(&mut config)?;
+    let producer: ThreadedProducer<Heard> = config
         .set("bootstrap.servers", &options.bootstrap_server)
         .set("enable.idempotence", "true")
         .set("linger.ms", "5")
@@ -201,7 +203,9 @@ fn split<'l>(line: &'l [u8], separator: Option<&str>) -> Option<(Option<&'l [u8]
 
 /// Each record becomes a line of `output`, until `ended`.
 fn consume(options: &ConsumeArgs, mut output: impl Write, ended: impl Fn() -> bool) -> anyhow::Result<u64> {
-    let consumer: BaseConsumer<Heard> = ClientConfig::new()
+    let mut config = ClientConfig::new();
+    options.sasl.apply(&mut config)?;
+    let consumer: BaseConsumer<Heard> = config
         .set("bootstrap.servers", &options.bootstrap_server)
         .set("group.id", "heliostat-consume")
         .set("enable.auto.commit", "false")

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use heliostat_broker::{Cluster, ClusterConfig, StartError};
+use heliostat_broker::{Cluster, ClusterConfig, SaslConfig, SaslMechanism, StartError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::live::Live;
 use super::signal::{Signals, Stop};
+use super::text::clean;
 use super::{Failure, broker, built_in, control, exit, pause};
 use crate::flow::daemon::{Daemon, Fleet};
+use crate::memory;
 use crate::observe::http::{self, StatusFn};
-use crate::topology::{BuiltIn, ClusterKind, Topology};
+use crate::topology::{BuiltIn, BuiltInSasl, ClusterKind, Mechanism, Protocol, SaslUser, Topology};
 
 /// How long the flows may take to drain: a little more than each allows itself.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(12);
@@ -41,6 +43,7 @@ pub async fn run(file: &Path, topology: &Topology, open_control: bool) -> anyhow
             .map(|(_, cluster)| cluster.bootstrap_servers())
     });
     let daemon = Arc::new(Daemon::start(topology, fleet.clone(), crate::VERSION.to_string()));
+    tokio::spawn(memory::give_back_now_and_then());
     let status: StatusFn = {
         let daemon = daemon.clone();
         Arc::new(move || daemon.status())
@@ -147,6 +150,20 @@ fn config(built_in: &BuiltIn) -> ClusterConfig {
         brokers: built_in.brokers,
         data: built_in.data.clone(),
         properties: built_in.properties.clone(),
+        sasl: built_in.sasl.as_ref().map(sasl),
+    }
+}
+
+fn sasl(sasl: &BuiltInSasl) -> SaslConfig {
+    let mechanism = |mechanism: &Mechanism| match mechanism {
+        Mechanism::Plain => SaslMechanism::Plain,
+        Mechanism::ScramSha256 => SaslMechanism::ScramSha256,
+        Mechanism::ScramSha512 => SaslMechanism::ScramSha512,
+    };
+    let user = |user: &SaslUser| (user.name.clone(), user.password.expose().to_owned());
+    SaslConfig {
+        mechanisms: sasl.mechanisms.iter().map(mechanism).collect(),
+        users: sasl.users.iter().map(user).collect(),
     }
 }
 
@@ -209,13 +226,27 @@ fn announcement(file: &Path, topology: &Topology, clusters: &Clusters, http: Soc
                 _ => String::new(),
             })
         };
+        // Its password is where the file says; the variable is one to set.
+        let user = |alias: &str| {
+            let security = topology
+                .cluster(alias)
+                .and_then(|cluster| cluster.security.as_ref());
+            let plaintext = security.filter(|security| security.protocol == Protocol::SaslPlaintext);
+            let sasl = plaintext.and_then(|security| security.sasl.as_ref());
+            sasl.map_or_else(String::new, |sasl| {
+                let name = clean(&sasl.username);
+                format!(" --user {name}=env:PASSWORD --mechanism {}", sasl.mechanism)
+            })
+        };
         let program = std::env::args().next().unwrap_or_else(|| "heliostat".to_string());
         let _ = writeln!(
             text,
-            "\nTry, in another terminal:\n  echo hello | {program} produce --bootstrap-server {} --topic orders\n  {program} consume --bootstrap-server {} --topic {} --from-beginning\n  {program} status {}\n",
+            "\nTry, in another terminal:\n  echo hello | {program} produce --bootstrap-server {} --topic orders{}\n  {program} consume --bootstrap-server {} --topic {} --from-beginning{}\n  {program} status {}\n",
             servers(&flow.source),
+            user(&flow.source),
             servers(&flow.target),
             mirror.unwrap_or_else(|_| "orders".to_string()),
+            user(&flow.target),
             file.display(),
         );
     }

@@ -341,7 +341,9 @@ fn partition_table(status: &Status, partitions: &[&PartitionStatus], layout: Lay
     ];
     let row = |partition: &&PartitionStatus| {
         let lag = &partition.lag;
-        let elsewhere = status.source == StatusSource::Daemon && !partition.mine;
+        // Of what nobody has copied anything, nobody is said to have it.
+        let elsewhere =
+            status.source == StatusSource::Daemon && !partition.mine && partition.position.is_some();
         vec![
             Cell::from(&partition.topic),
             Cell::from(partition.partition.to_string()),

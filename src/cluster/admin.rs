@@ -19,6 +19,8 @@ use super::{Cluster, ClusterError, offsets};
 
 mod by_wire;
 
+pub(crate) use by_wire::{TOPIC_RESOURCE, as_librdkafka_writes};
+
 /// How long one call may take before the cluster counts as away.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -256,6 +258,20 @@ impl Admin {
             configs.insert(topic, values.collect());
         }
         Ok(configs)
+    }
+
+    /// Sets some of a topic's configs.
+    pub async fn set_topic_configs(
+        &self,
+        topic: &str,
+        configs: &'static [(&str, &str)],
+    ) -> Result<(), ClusterError> {
+        let call = format!("set the configs of topic {topic}");
+        let topic = topic.to_owned();
+        self.blocking(&call, move |client| {
+            native::set_topic_configs(client, &topic, configs, CALL_TIMEOUT)
+        })
+        .await
     }
 
     /// Creates topics, in one request. Returns of each, by name, whether it was made; that it is there already is no error.

@@ -50,6 +50,8 @@ struct Inner {
     holes: usize,
     /// Why the offset map could not be written, until it could be again.
     unwritten: Option<String>,
+    /// Facts that may have been written, and have to be written again.
+    repeated: Option<Facts>,
 }
 
 struct InFlight {
@@ -149,6 +151,7 @@ impl Account {
                 ledger: Ledger::default(),
                 holes: 0,
                 unwritten: None,
+                repeated: None,
             }),
             in_flight_bytes: AtomicU64::new(0),
             records_total: AtomicU64::new(0),
@@ -189,6 +192,11 @@ impl Account {
     /// Whether it is time to claim it anew.
     pub fn claim_is_old(&self) -> bool {
         self.lock().lease.is_some_and(|lease| lease.is_old())
+    }
+
+    /// Whether its claim may have been forgotten, and somebody else have taken it.
+    pub fn lease_is_over(&self) -> bool {
+        self.lock().lease.is_some_and(|lease| lease.is_over())
     }
 
     /// What it is copied with.
@@ -234,7 +242,15 @@ impl Account {
 
     /// The segments that were copied last.
     pub fn last_segments(&self) -> Vec<Segment> {
-        self.lock().ledger.open.clone()
+        let inner = self.lock();
+        let repeated = inner.repeated.as_ref().and_then(|facts| facts.blocks.last());
+        let repeated = repeated.map(|(_, segments)| segments.as_slice());
+        [repeated.unwrap_or_default(), &inner.ledger.open].concat()
+    }
+
+    /// Facts that may have been written and have to be written again, before others are taken.
+    pub fn take_repeated(&self) -> Option<Facts> {
+        self.lock().repeated.take()
     }
 
     /// The next facts state the position, if it moved or not, for an owner who copies exactly once.
@@ -246,6 +262,18 @@ impl Account {
     /// The next facts state the position, whoever copies: nothing is on record of it.
     pub fn state_beginning(&self) {
         self.lock().ledger.moved = true;
+    }
+
+    /// What was on record is lost: the next facts state the position, and the last segments before it, which are these if nothing was copied
+    /// in these books.
+    pub fn state_again(&self, on_record: &[Segment]) {
+        let mut inner = self.lock();
+        if inner.ledger.open.is_empty() {
+            for segment in on_record {
+                inner.ledger.push_run(*segment);
+            }
+        }
+        inner.ledger.moved = true;
     }
 
     /// From here on nothing more is sent, even if the engine has not heard yet that it is to stop: once what is on its way has settled,
@@ -431,6 +459,9 @@ impl Account {
     /// [`Account::unwritten`].
     pub fn take_facts(&self) -> Option<Facts> {
         let mut inner = self.lock();
+        if let Some(facts) = inner.repeated.take() {
+            return Some(facts);
+        }
         // Where the mirror's records begin that count has to be known before anything is said of them.
         let target_position = inner.target_position?;
         let blocks = inner.ledger.take(target_position)?;

@@ -9,15 +9,12 @@ use tokio::sync::Semaphore;
 use super::daemon::Fleet;
 use super::discover::Discovery;
 use super::exactly_once::{self, Fences};
-use crate::cluster::admin::TopicSpec;
+use super::map_topic;
 use crate::cluster::{Admin, Cluster};
 use crate::offsets::record;
-use crate::offsets::store::{MapReader, MapWriter};
+use crate::offsets::store::MapReader;
+use crate::offsets::writer::MapWriter;
 use crate::topology::{Delivery, Engine, Flow};
-
-/// How the map topic is kept. Compaction leaves the newest segment of a log alone: with Kafka's 1 GiB a daemon that starts would read
-/// far more than what counts.
-const MAP_CONFIGS: [(&str, &str); 2] = [("cleanup.policy", "compact"), ("segment.bytes", "33554432")];
 
 /// So many partitions of a flow are claimed at once.
 const CLAIMS_AT_ONCE: usize = 64;
@@ -57,7 +54,7 @@ pub async fn connect(
         }
     }
     let map_topic = record::topic_name(&flow.source);
-    make_map_topic(&target_admin, &map_topic, flow.replication_factor).await?;
+    map_topic::make(&target_admin, &map_topic, flow.replication_factor).await?;
     let name = |role: &str| format!("heliostat/{}/{role}", flow.name);
     let wire = (flow.engine == Engine::Batches).then(|| {
         (
@@ -102,6 +99,7 @@ pub async fn connect(
         places: Arc::new(Semaphore::new(CLAIMS_AT_ONCE)),
         claim_period,
         settled: Mutex::default(),
+        seen_map: Mutex::default(),
     })
 }
 
@@ -116,24 +114,4 @@ async fn see_whether_it_fences(flow: &Flow, client: &Client, map_topic: &str) ->
             flow.target
         ))),
     }
-}
-
-/// Makes the map topic if it is not there.
-pub(super) async fn make_map_topic(
-    target: &Admin,
-    topic: &str,
-    replication_factor: Option<i16>,
-) -> Result<(), ConnectError> {
-    if target.topics().await?.iter().any(|listing| listing.name == topic) {
-        return Ok(());
-    }
-    let map = TopicSpec {
-        name: topic.to_owned(),
-        partitions: 1,
-        configs: MAP_CONFIGS
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into(),
-    };
-    target.create_topic(map, replication_factor).await?;
-    Ok(())
 }

@@ -1,20 +1,23 @@
 //! Which topics a flow mirrors, now: found on the source, made on the target, and never one that would come back in a circle.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use heliostat_wire::client::Client;
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::Semaphore;
 
+use super::map_end::read_to_end;
+use super::member::MirrorPartition;
 use super::mirror_topic;
 use crate::cluster::admin::{ConfigValue, TopicListing, TopicSpec, explain};
-use crate::cluster::native::{OffsetSpec, TopicDescription};
+use crate::cluster::native::TopicDescription;
 use crate::cluster::{Admin, ClusterError};
 use crate::observe::status::LeftOut;
 use crate::offsets::record::{self, Provenance};
-use crate::offsets::store::{MapReader, MapWriter};
+use crate::offsets::store::MapReader;
+use crate::offsets::writer::{MapWriter, WriteError};
 use crate::policy;
 use crate::topology::Flow;
 
@@ -49,6 +52,10 @@ pub struct Discovered {
     pub mirrors: BTreeMap<String, Mirror>,
     /// The topics that the patterns include and that are left out all the same.
     pub left_out: Vec<LeftOut>,
+    /// The target has told of all partitions that were made, or will not be.
+    pub is_whole: bool,
+    /// The map topic was made again: it does not know yet how far anything is copied.
+    pub map_is_new: bool,
 }
 
 /// Looks for topics, again and again.
@@ -81,6 +88,8 @@ pub struct Discovery {
     pub claim_period: Duration,
     /// What the last look has seen, if it left nothing to do.
     pub(super) settled: Mutex<Option<Seen>>,
+    /// The id of the map topic, as the last look has seen it.
+    pub(super) seen_map: Mutex<Option<String>>,
 }
 
 /// What decides whether a topic that the patterns include is mirrored, and as what.
@@ -128,9 +137,11 @@ struct Candidate {
 }
 
 impl Discovery {
-    /// One look at both clusters. Creates mirror topics and partitions that are missing. None if all is as it was at the last look.
-    pub async fn look(&self) -> Result<Option<Discovered>, ClusterError> {
-        let (on_source, on_target) = tokio::try_join!(self.source.topics(), self.target.topics())?;
+    /// One look at both clusters. Creates mirror topics and partitions that are missing. None if all is as it was at the last look. Of partitions that
+    /// are `idle` here nobody keeps books, and nobody else's they are.
+    pub async fn look(&self, idle: &[MirrorPartition]) -> Result<Option<Discovered>, ClusterError> {
+        let (on_source, mut on_target) = tokio::try_join!(self.source.topics(), self.target.topics())?;
+        let (map_is_new, map_id) = self.look_at_map(&mut on_target, idle).await?;
         let source_topics = on_source.iter().map(|topic| topic.name.as_str());
         let target_topics = on_target.iter().map(|topic| topic.name.as_str());
         tokio::try_join!(
@@ -142,13 +153,17 @@ impl Discovery {
             on_target,
             told: (self.source_maps.told(), self.target_maps.told()),
         };
-        if self.is_settled(&seen) {
+        if !map_is_new && self.is_settled(&seen) {
+            *self.map_id() = map_id;
             return Ok(None);
         }
         let Seen {
             on_source, on_target, ..
         } = &seen;
-        let mut found = Discovered::default();
+        let mut found = Discovered {
+            map_is_new,
+            ..Discovered::default()
+        };
         let mut candidates = Vec::new();
         for listing in on_source
             .iter()
@@ -179,7 +194,23 @@ impl Discovery {
             finish(found, candidates, made.problems, &described)
         };
         self.settle(seen, &found, made.anything);
+        // Not before: who is to tell a new map what is copied hears of it by this look alone.
+        *self.map_id() = map_id;
         Ok(Some(found))
+    }
+
+    pub(super) fn map_id(&self) -> MutexGuard<'_, Option<String>> {
+        self.seen_map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What could not be written to the map topic.
+    pub(super) fn not_written(&self, error: &WriteError) -> ClusterError {
+        ClusterError {
+            cluster: self.flow.target.clone(),
+            call: format!("write {}", self.map_topic),
+            reason: error.to_string(),
+            away: true,
+        }
     }
 
     /// Whether nothing has changed since a look that left nothing to do.
@@ -235,15 +266,8 @@ impl Discovery {
         let records: Vec<_> = unknown
             .map(|candidate| (candidate.target_topic.clone(), self.provenance(candidate)))
             .collect();
-        self.writer
-            .provenance(&records)
-            .await
-            .map_err(|error| ClusterError {
-                cluster: self.flow.target.clone(),
-                call: "write to the offset map".into(),
-                reason: error.to_string(),
-                away: true,
-            })?;
+        let written = self.writer.provenance(&records).await;
+        written.map_err(|error| self.not_written(&error))?;
         let missing: Vec<&Candidate> = candidates
             .iter()
             .filter(|candidate| !existing.contains_key(candidate.target_topic.as_str()))
@@ -389,13 +413,15 @@ fn finish(
     (on_source, on_target): &(Described, Described),
 ) -> Discovered {
     let id = |side: &Described, name: &str| side.get(name).and_then(|(_, id)| id.clone());
+    found.is_whole = true;
     for candidate in candidates {
         let on_both = on_target
             .get(&candidate.target_topic)
             .and_then(|(partitions, _)| *partitions)
-            .map(|count| count.min(candidate.partitions));
+            .map_or(0, |count| count.min(candidate.partitions));
+        found.is_whole &= on_both == candidate.partitions || problems.contains_key(&candidate.topic);
         let mirror = Mirror {
-            partitions: on_both.unwrap_or(0),
+            partitions: on_both,
             source_id: id(on_source, &candidate.topic),
             target_id: id(on_target, &candidate.target_topic),
             problem: problems.remove(&candidate.topic),
@@ -485,24 +511,8 @@ pub(super) async fn read_maps<'a>(
     topics: impl Iterator<Item = &'a str>,
 ) -> Result<(), ClusterError> {
     let maps: HashSet<&str> = topics.filter(|topic| record::is_map_topic(topic)).collect();
-    let partitions: Vec<(String, i32)> = maps.iter().map(|topic| (topic.to_string(), 0)).collect();
-    for topic in maps {
+    for topic in &maps {
         reader.follow(topic);
     }
-    for end in admin.offsets(partitions, OffsetSpec::LatestCommitted).await? {
-        let failed = |reason: String| ClusterError {
-            cluster: admin.cluster().alias.clone(),
-            call: format!("read {}", end.topic),
-            reason,
-            away: true,
-        };
-        let offset = end.offset.map_err(|code| failed(explain(code)))?;
-        if !reader.caught_up(&end.topic, offset, READ_TIMEOUT).await {
-            return Err(failed(format!(
-                "its end was not reached within {} s",
-                READ_TIMEOUT.as_secs()
-            )));
-        }
-    }
-    Ok(())
+    read_to_end(admin, reader, maps, READ_TIMEOUT).await
 }

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::account::{Account, Facts};
 use super::discover::Mirror;
 use super::exactly_once::Claim;
-use super::now_ms;
 use super::partition::Mine;
+use super::{ledger, now_ms};
 use crate::offsets::epochs::Epochs;
 use crate::offsets::record::{Block, Key, VERSION};
 use crate::offsets::segments::Segment;
-use crate::offsets::store::{MapWriter, WriteError};
+use crate::offsets::writer::{MapWriter, WriteError};
 
 /// How often a partition that is given up is looked at.
 const TICK: Duration = Duration::from_millis(5);
@@ -38,15 +38,26 @@ pub struct Beginning {
     pub claim: Option<Claim>,
     /// The source's leader epochs, as far as they are known.
     pub epochs: Epochs,
+    /// Where records before it landed of which nothing is on record.
+    pub found: Vec<Segment>,
+    /// Nothing is copied under the claim.
+    pub released: bool,
 }
 
 /// The facts that the offset map does not hold yet.
 pub fn take<'a>(partitions: impl Iterator<Item = &'a Mine>) -> Vec<Taken> {
+    take_by(partitions, Account::take_facts)
+}
+
+fn take_by<'a>(
+    partitions: impl Iterator<Item = &'a Mine>,
+    take: impl Fn(&Account) -> Option<Facts>,
+) -> Vec<Taken> {
     partitions
         .filter_map(|mine| {
             let account = mine.account.as_ref()?;
             Some(Taken {
-                facts: account.take_facts()?,
+                facts: take(account)?,
                 account: account.clone(),
                 mirror: mine.mirror.clone(),
                 partition: mine.partition,
@@ -55,24 +66,21 @@ pub fn take<'a>(partitions: impl Iterator<Item = &'a Mine>) -> Vec<Taken> {
         .collect()
 }
 
-/// Write where partitions begin, before anything of them is copied.
-pub async fn begin(writer: &MapWriter, beginnings: &[Beginning]) -> Result<(), WriteError> {
-    let records: Vec<(Key, Option<Block>)> = beginnings
-        .iter()
-        .map(|beginning| {
-            let place = (&beginning.mirror, beginning.partition, beginning.claim);
-            let positions = (beginning.position, beginning.target_position);
-            let epochs = &beginning.epochs;
-            block(
-                place,
-                beginning.target_position,
-                positions,
-                epochs,
-                Vec::new(),
-                false,
-            )
-        })
-        .collect();
+/// Write where partitions begin, before anything of them is copied. What was found there goes with it: whoever reads this goes on behind that, and
+/// looks no more.
+pub async fn begin(writer: &MapWriter, beginnings: Vec<Beginning>) -> Result<(), WriteError> {
+    let mut records = Vec::with_capacity(beginnings.len());
+    for beginning in beginnings {
+        let facts = Facts {
+            position: beginning.position,
+            target_position: beginning.target_position,
+            blocks: ledger::blocks(&beginning.found, beginning.target_position),
+            claim: beginning.claim,
+            epochs: beginning.epochs,
+        };
+        let place = (&beginning.mirror, beginning.partition);
+        records.extend(blocks(place, &facts, beginning.released));
+    }
     writer.blocks(&records).await
 }
 
@@ -83,7 +91,8 @@ pub fn write(
     taken: Vec<Taken>,
     released: bool,
 ) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
-    let records: Vec<(Key, Option<Block>)> = taken.iter().flat_map(|taken| blocks(taken, released)).collect();
+    let blocks_of = |taken: &Taken| blocks((&taken.mirror, taken.partition), &taken.facts, released);
+    let records: Vec<(Key, Option<Block>)> = taken.iter().flat_map(blocks_of).collect();
     let queued = writer.blocks(&records);
     async move {
         let result = queued.await;
@@ -110,25 +119,21 @@ pub async fn mark(writer: &MapWriter, clear: Vec<Taken>, unclear: Vec<Taken>) ->
     written
 }
 
-fn blocks(taken: &Taken, released: bool) -> impl Iterator<Item = (Key, Option<Block>)> {
-    let facts = &taken.facts;
-    let place = (&taken.mirror, taken.partition, facts.claim);
+fn blocks((mirror, partition): (&Mirror, i32), facts: &Facts, released: bool) -> Vec<(Key, Option<Block>)> {
+    let place = (mirror, partition, facts.claim);
     let last = facts.blocks.len().saturating_sub(1);
-    facts
-        .blocks
-        .iter()
-        .enumerate()
-        .map(move |(index, (id, segments))| {
-            // A full block that is followed by others speaks of the position at its own end.
-            let positions = segments
-                .last()
-                .filter(|_| index < last)
-                .map_or((facts.position, facts.target_position), |end| {
-                    (end.source_end(), end.target_end())
-                });
-            let released = released && index == last;
-            block(place, *id, positions, &facts.epochs, segments.clone(), released)
-        })
+    let blocks = facts.blocks.iter().enumerate().map(|(index, (id, segments))| {
+        // A full block that is followed by others speaks of the position at its own end.
+        let positions = segments
+            .last()
+            .filter(|_| index < last)
+            .map_or((facts.position, facts.target_position), |end| {
+                (end.source_end(), end.target_end())
+            });
+        let released = released && index == last;
+        block(place, *id, positions, &facts.epochs, segments.clone(), released)
+    });
+    blocks.collect()
 }
 
 /// A block of a partition, named by a target offset, with the positions on both sides.
@@ -172,8 +177,22 @@ pub async fn release(writer: &MapWriter, partitions: Vec<Mine>, deadline: Durati
     while !partitions.iter().all(drained) && Instant::now() < until {
         tokio::time::sleep(TICK).await;
     }
-    // Facts that a write under way has taken must be there before anyone else goes on from them; if it fails, they are offered again.
+    // Facts that a write under way has taken must be there before anyone else goes on from them; if it fails, they are offered again. Whoever
+    // waits for it may hear of it a moment after this.
     if let Err(error) = writer.settled().await {
+        tracing::debug!("{error}");
+    }
+    let is_being_written = |mine: &Mine| {
+        mine.account
+            .as_ref()
+            .is_some_and(|account| account.is_being_written())
+    };
+    while partitions.iter().any(is_being_written) && Instant::now() < until {
+        tokio::time::sleep(TICK).await;
+    }
+    // They say what was true then, and are no place for a release mark.
+    let repeated = take_by(partitions.iter(), Account::take_repeated);
+    if let Err(error) = write(writer, repeated, false).await {
         tracing::debug!("{error}");
     }
     let (drained, mut unmarked): (Vec<Mine>, Vec<Mine>) = partitions.into_iter().partition(drained);

@@ -27,6 +27,18 @@ pub(super) struct Ledger {
     pub(super) moved: bool,
 }
 
+/// The blocks of segments that are known all at once, by their first target offset. The last of them is there without any segment as well.
+pub(super) fn blocks(segments: &[Segment], target_position: i64) -> Vec<(i64, Vec<Segment>)> {
+    let mut ledger = Ledger {
+        moved: true,
+        ..Ledger::default()
+    };
+    for segment in segments {
+        ledger.push_run(*segment);
+    }
+    ledger.take(target_position).unwrap_or_default()
+}
+
 impl Ledger {
     /// Note where records have arrived. Returns the target offset after them.
     pub(super) fn push(&mut self, runs: &RunList, mut target: i64) -> i64 {
@@ -82,22 +94,31 @@ impl Ledger {
         Some(blocks)
     }
 
+    /// Whether blocks were taken that are not known to be written.
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken > 0
+    }
+
     /// So many of the blocks that were taken are written.
     pub(super) fn written(&mut self, blocks: usize) {
         self.taken = self.taken.saturating_sub(blocks);
     }
 
-    pub(super) fn put_back(&mut self, mut blocks: Vec<(i64, Vec<Segment>)>) {
-        self.written(blocks.len());
-        self.moved = true;
-        self.grown |= !self.open.is_empty();
-        let open = self.open.first().map(|first| first.target);
-        // What has grown meanwhile says all that was said before.
-        let full = &self.full;
-        let is_newer = |id: i64| Some(id) == open || full.iter().any(|(newer, _)| *newer == id);
-        blocks.retain(|(id, segments)| !segments.is_empty() && !is_newer(*id));
-        blocks.append(&mut self.full);
-        self.full = blocks;
+    /// Blocks that were taken may have been written, now or later: what a broker has in its queue it writes when it likes. They stay as they were
+    /// sent, so that it does not matter when; what they have grown by since begins a block of its own.
+    pub(super) fn freeze(&mut self, sent: &[(i64, Vec<Segment>)]) {
+        // The others were full.
+        let Some((id, sent)) = sent.last() else { return };
+        if let Some(index) = self.full.iter().position(|(full, _)| full == id) {
+            let (_, block) = self.full.remove(index);
+            let rest = besides(block, sent);
+            if let Some(first) = rest.first() {
+                self.full.insert(index, (first.target, rest));
+            }
+        } else if self.open.first().is_some_and(|first| first.target == *id) {
+            self.open = besides(std::mem::take(&mut self.open), sent);
+            self.grown = !self.open.is_empty();
+        }
     }
 
     /// Whether nothing more may come until some of it is written. `coming` segments are on their way already.
@@ -109,4 +130,19 @@ impl Ledger {
     pub(super) fn is_pressing(&self) -> bool {
         self.full.len() >= BLOCKS_PRESSING
     }
+}
+
+/// What a block has besides what was sent of it, the last segment of which may have grown.
+fn besides(mut block: Vec<Segment>, sent: &[Segment]) -> Vec<Segment> {
+    let Some((last, before)) = sent.split_last() else {
+        return block;
+    };
+    let mut rest = block.split_off(before.len().min(block.len()));
+    if let Some(first) = rest.first_mut() {
+        first.source = last.source_end();
+        first.target = last.target_end();
+        first.length -= last.length;
+    }
+    rest.retain(|segment| segment.length > 0);
+    rest
 }

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::cluster::Cluster;
@@ -89,28 +90,30 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        match rebalance {
-            Rebalance::Assign(_) => {}
-            Rebalance::Revoke(list) => {
+    /// What the group says goes to the supervisor. The client itself is given none of the partitions: their records are not wanted here, and it would
+    /// look at each of a thousand topics every second. What the group has assigned it remembers apart from that.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let nothing = TopicPartitionList::new();
+        let done = match what {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                let done = consumer.incremental_assign(&nothing);
+                let _ = self.events.send(MemberEvent::Assigned(partitions(list)));
+                done
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
                 let (done, released) = mpsc::channel();
                 let _ = self.events.send(MemberEvent::Revoked(partitions(list), done));
                 // Nothing is ever sent: the channel closes when the partitions are released.
                 let _ = released.recv_timeout(RELEASE_DEADLINE);
+                consumer.incremental_unassign(&nothing)
             }
-            Rebalance::Error(error) => {
-                let _ = self.events.send(refused(error.clone()));
+            error => {
+                let _ = self.events.send(refused(KafkaError::Rebalance(error.into())));
+                consumer.incremental_unassign(&nothing)
             }
-        }
-    }
-
-    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Assign(list) = rebalance {
-            // The records of the mirror are not wanted here.
-            if let Err(error) = consumer.pause(list) {
-                tracing::debug!("cannot pause the group's partitions: {error}");
-            }
-            let _ = self.events.send(MemberEvent::Assigned(partitions(list)));
+        };
+        if let Err(error) = done {
+            tracing::debug!("cannot answer the group's assignment: {error}");
         }
     }
 }
@@ -120,6 +123,11 @@ fn partitions(list: &TopicPartitionList) -> Vec<MirrorPartition> {
         .iter()
         .map(|element| (element.topic().to_string(), element.partition()))
         .collect()
+}
+
+/// How often a member tells the group that it lives, and hears whether work has moved: a planned hand-over takes that long.
+pub fn heartbeat_interval(session_timeout: Duration) -> Duration {
+    (session_timeout / 4).clamp(Duration::from_millis(200), Duration::from_millis(500))
 }
 
 /// The group of the daemons that mirror from the cluster called `source`.
@@ -139,19 +147,14 @@ impl Member {
         let mut config = target.client_config(client_id);
         config.set("group.id", group);
         config.set("session.timeout.ms", session_timeout.as_millis().to_string());
-        config.set(
-            "heartbeat.interval.ms",
-            (session_timeout.as_millis() / 4).clamp(200, 3_000).to_string(),
-        );
+        let heartbeat = heartbeat_interval(session_timeout).as_millis();
+        config.set("heartbeat.interval.ms", heartbeat.to_string());
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("enable.auto.commit", "false");
-        config.set("auto.offset.reset", "latest");
         config.set(
             "topic.metadata.refresh.interval.ms",
             REFRESH.as_millis().to_string(),
         );
-        config.set("queued.max.messages.kbytes", "64");
-        config.set("fetch.message.max.bytes", "1024");
         let consumer = BaseConsumer::from_config_and_context(&config, Context { events })?;
         let (commands, inbox) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
@@ -236,13 +239,8 @@ fn serve(consumer: &BaseConsumer<Context>, inbox: &mpsc::Receiver<Vec<(String, u
         if let Some(Err(error)) = consumer.poll(TICK) {
             let _ = consumer.context().events.send(refused(error));
         }
-        if unheard
-            .as_ref()
-            .is_some_and(|unheard| unheard.again_at <= Instant::now())
-            && unheard.as_mut().is_some_and(|unheard| unheard.ask(consumer))
-        {
-            unheard = None;
-        }
+        let now = Instant::now();
+        unheard.take_if(|unheard| unheard.again_at <= now && unheard.ask(consumer));
     }
     consumer.unsubscribe();
 }

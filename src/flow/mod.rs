@@ -9,6 +9,8 @@ mod exactly_once;
 mod facts;
 pub mod lag;
 mod ledger;
+mod map_end;
+mod map_topic;
 pub mod member;
 mod mirror_topic;
 mod partition;

@@ -43,6 +43,8 @@ pub struct Mine {
     pub preparation: u64,
     /// Somebody else has taken it: until this moment the group may not have said so, and it is not claimed again.
     pub fenced_until: Option<Instant>,
+    /// Somebody else has copied it since, or may have: how far is in the offset map, and not in these books.
+    pub is_replaced: bool,
     /// The next attempt sends one record alone at first.
     pub careful: bool,
     /// The source offset of the record that the target refused last, as far as it said which.
@@ -68,6 +70,13 @@ pub enum Phase {
     Paused,
 }
 
+impl Phase {
+    /// Whether it does not change by itself, as time goes by or as what is on its way arrives.
+    pub fn waits_for_events(self) -> bool {
+        matches!(self, Phase::Preparing | Phase::Copying | Phase::Paused)
+    }
+}
+
 impl Mine {
     /// A partition that was just taken.
     pub fn new(mirror: Mirror, partition: i32) -> Mine {
@@ -83,9 +92,20 @@ impl Mine {
             awaited: 0,
             preparation: 0,
             fenced_until: None,
+            is_replaced: false,
             careful: false,
             at_fault: None,
             halved: None,
+        }
+    }
+
+    /// The group has said that it is this daemon's. If somebody else had taken it before, the group was not asked then.
+    pub fn is_assigned(&mut self, now: Instant) {
+        if self.fenced_until.take().is_none() {
+            return;
+        }
+        if let Phase::Due(at) | Phase::Draining(at) = &mut self.phase {
+            *at = now;
         }
     }
 
@@ -106,9 +126,15 @@ impl Mine {
         matches!(self.phase, Phase::Pausing | Phase::Paused)
     }
 
-    /// How far it is copied, if this daemon has copied it.
+    /// What these books say does not count any more.
+    pub fn close_books(&mut self) {
+        self.account = None;
+        self.records_then = 0;
+    }
+
+    /// How far it is copied, if this daemon has copied it, and nobody else since.
     pub fn known(&self) -> Option<Known> {
-        let account = self.account.as_ref()?;
+        let account = self.account.as_ref().filter(|_| !self.is_replaced)?;
         let snapshot = account.snapshot();
         Some(Known {
             position: snapshot.position,

@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
-use super::connect::{ConnectError, make_map_topic};
 use super::daemon::Fleet;
 use super::discover::Discovery;
+use super::map_end::read_to_end;
+use super::map_topic;
 use super::now_ms;
-use super::survey::{map_reader, read_to_end, topics_to_mirror};
+use super::survey::{READ_TIMEOUT, map_reader, topics_to_mirror};
 use crate::cluster::{Admin, ClusterError};
 use crate::observe::status::PauseStatus;
 use crate::offsets::pause::{Pause, Pauses, Scope};
 use crate::offsets::record::{self, VERSION};
-use crate::offsets::store::{MapReader, MapWriter};
+use crate::offsets::store::MapReader;
+use crate::offsets::writer::MapWriter;
 use crate::topology::Flow;
 
 /// A longer reason is no line that anybody reads.
@@ -240,7 +242,8 @@ impl<'a> Desk<'a> {
         let flow = site.flow;
         let map_topic = record::topic_name(&flow.source);
         if let Some(running) = site.fleet.running_flow(&flow.name) {
-            read_to_end(&running.target, &running.target_maps, &map_topic).await?;
+            let map = [map_topic.as_str()];
+            read_to_end(&running.target, &running.target_maps, map, READ_TIMEOUT).await?;
             let tools = Tools::Flow(running);
             return Ok(Desk {
                 site,
@@ -250,13 +253,7 @@ impl<'a> Desk<'a> {
         }
         let target = Admin::new(site.fleet.cluster(&flow.target)?.clone(), CLIENT)?;
         if make {
-            make_map_topic(&target, &map_topic, flow.replication_factor)
-                .await
-                .map_err(|error| match error {
-                    ConnectError::Later(reason) | ConnectError::Never(reason) => {
-                        failed(&flow.target, "make the offset map", reason)
-                    }
-                })?;
+            map_topic::make(&target, &map_topic, flow.replication_factor).await?;
         }
         let map = map_reader(flow, target.cluster(), &target).await?;
         let tools = Tools::Own { target, map };

@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use heliostat_wire::convert::Options;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::discover::{Discovery, Mirror};
+use super::discover::{Discovery, Mirror, read_maps};
 use super::engine::Side;
 use super::exactly_once::{Anchor, Claim, Lease, NotTaken, Sides, take, transactional_id};
 use super::facts::{self, Beginning};
 use crate::cluster::ClusterError;
-use crate::cluster::admin::explain;
+use crate::cluster::admin::{as_librdkafka_writes, explain};
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
 use crate::observe::status::State;
 use crate::offsets::epochs::Epochs;
@@ -24,11 +23,9 @@ mod limits;
 mod still_there;
 
 use decide::{decide, other};
+pub(super) use decide::{deleted, gap_reason};
 use limits::{batch_limits, codec};
 use still_there::{Source, still_there};
-
-/// How long the map topic may take to be read to its end.
-const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A partition that is to be copied.
 #[derive(Clone, Debug)]
@@ -89,6 +86,8 @@ pub struct Prepared {
     pub begins_anew: bool,
     /// What is on record is of no use, or there is nothing: from where on it is copied has to be there before anything is.
     pub is_to_be_stated: bool,
+    /// Nothing is copied, and it was claimed to see where it stands: the positions on both sides.
+    held_at: Option<(i64, i64)>,
 }
 
 /// How to go on with a partition.
@@ -132,6 +131,7 @@ impl Prepared {
             is_awaited: false,
             begins_anew: false,
             is_to_be_stated: false,
+            held_at: None,
         }
     }
 
@@ -228,14 +228,8 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     let beginnings: Vec<Beginning> = beginnings
         .filter_map(|(wanted, prepared)| beginning(wanted, prepared))
         .collect();
-    facts::begin(&discovery.writer, &beginnings)
-        .await
-        .map_err(|error| ClusterError {
-            cluster: discovery.flow.target.clone(),
-            call: format!("write {}", discovery.map_topic),
-            reason: error.to_string(),
-            away: true,
-        })?;
+    let written = facts::begin(&discovery.writer, beginnings).await;
+    written.map_err(|error| discovery.not_written(&error))?;
     Ok(prepared)
 }
 
@@ -294,25 +288,30 @@ async fn see_who_has_copied_meanwhile(
 /// knows from where on the mirror's records count, and which were gone before they were copied. Where nobody is fenced, it is on record a little later, and only if
 /// the partition is this daemon's then: nobody could tell that what it says is old.
 fn beginning(wanted: &Wanted, prepared: &Prepared) -> Option<Beginning> {
-    let Decision::Copy {
-        at,
-        target_position,
-        gap,
-        ..
-    } = prepared.decision
-    else {
-        return None;
-    };
     if !prepared.is_to_be_stated || prepared.is_unfenced() {
         return None;
     }
+    let (position, target_position) = match (&prepared.decision, prepared.held_at) {
+        (
+            Decision::Copy {
+                at,
+                target_position,
+                gap,
+                ..
+            },
+            _,
+        ) => (gap.map_or(*at, |(from, _)| from), (*target_position)?),
+        (Decision::Halt { .. }, held_at) => held_at?,
+    };
     Some(Beginning {
         mirror: wanted.mirror.clone(),
         partition: wanted.partition,
-        position: gap.map_or(at, |(from, _)| from),
-        target_position: target_position?,
+        position,
+        target_position,
         claim: prepared.claim,
         epochs: prepared.epochs.clone(),
+        found: prepared.found.clone(),
+        released: prepared.held_at.is_some(),
     })
 }
 
@@ -395,13 +394,13 @@ async fn one(
             },
             _,
         ) => (*at, note.clone(), *is_new_log),
-        // What looks like a gap may have been copied: the mirror knows, and the map not yet.
+        // What looks like a gap may have been copied: the mirror knows, and the map not yet. That is found out once.
         (
             Decision::Halt {
                 state: State::Gap, ..
             },
             Some(known),
-        ) => (known.position, None, false),
+        ) if !known.released => (known.position, None, false),
         (Decision::Halt { .. }, _) => return Prepared::without_claim(decision, options),
     };
     let is_new = is_new(known.as_ref(), mirror);
@@ -428,8 +427,11 @@ async fn one(
         Ok(taken) => taken,
         Err(error) => return waiting(error),
     };
-    if is_other_mirror && id.is_some() {
-        match begun_meanwhile(discovery, wanted).await {
+    // Then what lies behind the last fact is not counted: whoever has gone on behind it has said so before.
+    let is_lost = known.as_ref().is_some_and(|known| known.lost_from.is_some());
+    let is_uncounted = is_other_mirror || replaced.is_some() || is_lost;
+    if let (Some(then), true) = (&known, is_uncounted && id.is_some()) {
+        match stated_meanwhile(discovery, wanted, then).await {
             Ok(Some((known, range))) => {
                 return Box::pin(one(discovery, wanted, Some(known), range, options)).await;
             }
@@ -461,6 +463,8 @@ async fn one(
     // Whoever copied until now has gone on while this one prepared: what was found on the source is there.
     let end = taken.position.map_or(end, |found| found.max(end));
     let mut decision = decide(position, mirror, (start, end), None, policies);
+    let held_at = taken.position.zip(taken.target_position);
+    let held_at = held_at.filter(|_| matches!(decision, Decision::Halt { .. }));
     if let Decision::Copy {
         note,
         target_position,
@@ -485,16 +489,18 @@ async fn one(
         epochs,
         is_awaited: false,
         begins_anew,
-        is_to_be_stated: is_new || replaced.is_some() || taken.is_loss,
+        is_to_be_stated: is_new || replaced.is_some() || taken.is_loss || held_at.is_some(),
+        held_at,
         replaced,
     }
 }
 
-/// Behind the fence, where the map spoke of another mirror when it was read: what it says of this one now, which nobody adds to any more, and the
-/// source's range. Whoever has copied to this one has said so before. Fails if this one is not the one that is there.
-async fn begun_meanwhile(
+/// Behind the fence: what the map says of this mirror now, which nobody adds to any more, if that is of an owner after the one of whom was known
+/// when the partition was looked at; and the source's range. Fails if this mirror is not the one that is there.
+async fn stated_meanwhile(
     discovery: &Discovery,
     wanted: &Wanted,
+    then: &Known,
 ) -> Result<Option<(Known, (i64, i64))>, String> {
     let mirror = &wanted.mirror;
     let Some((_, target)) = &discovery.wire else {
@@ -506,19 +512,16 @@ async fn begun_meanwhile(
         .first()
         .map(|topic| topic.topic_id)
         .filter(|id| !id.is_zero());
-    // librdkafka writes ids in the other alphabet of base64.
-    let told = mirror
-        .target_id
-        .as_ref()
-        .map(|id| id.replace('+', "-").replace('/', "_"));
-    if let Some(id) = id.map(|id| id.to_string()).filter(|id| told.as_ref() != Some(id)) {
+    let id = id.map(as_librdkafka_writes);
+    if let Some(id) = id.filter(|id| mirror.target_id.as_ref() != Some(id)) {
         return Err(format!(
             "{} was made anew, and has the id {id}: the next discovery sees it",
             mirror.target_topic
         ));
     }
     read_map(discovery).await.map_err(|error| error.to_string())?;
-    let known = from_map(discovery, wanted).filter(|known| !is_new(Some(known), mirror));
+    let is_later = |now: &Known| is_new(Some(then), mirror) || is_of_a_later_owner(now, then);
+    let known = from_map(discovery, wanted).filter(|now| !is_new(Some(now), mirror) && is_later(now));
     let Some(known) = known else { return Ok(None) };
     let partition = || vec![(mirror.topic.clone(), wanted.partition)];
     let (starts, ends) = tokio::try_join!(
@@ -531,28 +534,17 @@ async fn begun_meanwhile(
     Ok(Some((known, (start, end))))
 }
 
-async fn read_map(discovery: &Discovery) -> Result<(), ClusterError> {
-    let topic = &discovery.map_topic;
-    let ends = discovery
-        .target
-        .offsets(vec![(topic.clone(), 0)], OffsetSpec::LatestCommitted)
-        .await?;
-    let failed = |reason: String| ClusterError {
-        cluster: discovery.flow.target.clone(),
-        call: format!("read {topic}"),
-        reason,
-        away: true,
-    };
-    for end in ends {
-        let offset = end.offset.map_err(|code| failed(explain(code)))?;
-        if !discovery.target_maps.caught_up(topic, offset, READ_TIMEOUT).await {
-            return Err(failed(format!(
-                "its end was not reached within {} s",
-                READ_TIMEOUT.as_secs()
-            )));
-        }
+/// Epochs of one producer id ascend. Of another id nobody knows which came first: what the map says counts then.
+fn is_of_a_later_owner(now: &Known, then: &Known) -> bool {
+    match (now.producer, then.producer) {
+        (Some((id, epoch)), Some((id_then, epoch_then))) if id == id_then => epoch > epoch_then,
+        (now, _) => now.is_some(),
     }
-    Ok(())
+}
+
+async fn read_map(discovery: &Discovery) -> Result<(), ClusterError> {
+    let map = std::iter::once(discovery.map_topic.as_str());
+    read_maps(&discovery.target, &discovery.target_maps, map).await
 }
 
 fn from_map(discovery: &Discovery, wanted: &Wanted) -> Option<Known> {

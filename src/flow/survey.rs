@@ -6,24 +6,26 @@ use std::time::{Duration, Instant};
 
 use super::daemon::Fleet;
 use super::discover::{Rules, read_maps};
+use super::map_end::{not_read, read_to_end};
 use super::member::group_id;
 use super::now_ms;
 use super::pause::{Site, listed, paused};
+use super::prepare::gap_reason;
 use super::view::NOTHING_MATCHES;
 use crate::cluster::admin::TopicListing;
-use crate::cluster::admin::explain;
 use crate::cluster::native::{Consumed, Consumer, OffsetSpec, PartitionOffset};
 use crate::cluster::{Admin, Cluster, ClusterError};
 use crate::observe::status::{FlowStatus, Lag, PartitionStatus, State, Status, StatusSource};
 use crate::offsets::record::{self, Provenance};
 use crate::offsets::store::{MapReader, PartitionFacts};
-use crate::topology::{Flow, Topology};
+use crate::topology::{Flow, OnGap, Topology};
 
 /// How long the map topics and the oldest missing records may take to be read.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A position that was recorded longer ago than this, with records behind it, says that nothing was recorded since.
-const SILENT_AFTER_MS: i64 = 5_000;
+/// A partition of another daemon that has records to copy, and of which nothing was recorded for this long, is not said to be copied: a daemon
+/// records its progress every second, and whether it lives is known to the group alone, which takes the session time-out to tell.
+pub(super) const SILENT_AFTER_MS: i64 = 5_000;
 
 /// The status of a topology as its clusters tell it, without a daemon.
 pub async fn survey(topology: &Topology, version: String) -> Status {
@@ -99,7 +101,7 @@ async fn look(
         })
         .collect();
     let mut partitions = match &source_id {
-        Ok(_) => partitions(source, &source_admin, &map, &mirrors, members).await?,
+        Ok(_) => partitions(flow.on_gap, source, &source_admin, &map, &mirrors, members).await?,
         Err(_) => Vec::new(),
     };
     partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
@@ -230,38 +232,12 @@ pub(super) async fn map_reader(
     let reader = MapReader::start(target.clone(), "heliostat/status", Some(topic.clone()));
     let reader = reader.map_err(|error| not_read(target, &topic, error.to_string()))?;
     reader.follow(&topic);
-    read_to_end(admin, &reader, &topic).await?;
+    read_to_end(admin, &reader, [topic.as_str()], READ_TIMEOUT).await?;
     Ok(Some(reader))
 }
 
-/// Waits until a reader has read a map topic to the end that it has now.
-pub(super) async fn read_to_end(admin: &Admin, reader: &MapReader, topic: &str) -> Result<(), ClusterError> {
-    let failed = |reason: String| not_read(admin.cluster(), topic, reason);
-    let ends = admin
-        .offsets(vec![(topic.to_owned(), 0)], OffsetSpec::LatestCommitted)
-        .await?;
-    for end in ends {
-        let offset = end.offset.map_err(|code| failed(explain(code)))?;
-        if !reader.caught_up(topic, offset, READ_TIMEOUT).await {
-            return Err(failed(format!(
-                "its end was not reached within {} s",
-                READ_TIMEOUT.as_secs()
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn not_read(cluster: &Cluster, topic: &str, reason: String) -> ClusterError {
-    ClusterError {
-        cluster: cluster.alias.clone(),
-        call: format!("read {topic}"),
-        reason,
-        away: true,
-    }
-}
-
 async fn partitions(
+    on_gap: OnGap,
     source: &Arc<Cluster>,
     admin: &Admin,
     map: &MapReader,
@@ -301,7 +277,11 @@ async fn partitions(
         .map(|(mirror, topic, partition, facts)| {
             let start = offset(&starts, &topic, partition);
             let end = offset(&ends, &topic, partition);
-            partition_status(mirror, topic, partition, facts.as_ref(), start, end, members)
+            let mut status = partition_status(mirror, topic, partition, facts.as_ref(), start, end, members);
+            if on_gap == OnGap::Halt {
+                halt_at_gap(&mut status);
+            }
+            status
         })
         .collect();
     let source = source.clone();
@@ -376,6 +356,17 @@ fn partition_status(
             ..Lag::default()
         },
         ..PartitionStatus::default()
+    }
+}
+
+/// A partition of which the source has deleted what comes next is not copied by anyone, where the topology file says so.
+fn halt_at_gap(partition: &mut PartitionStatus) {
+    if let (Some(position), Some(start)) = (partition.position, partition.source_start)
+        && position < start
+    {
+        partition.state = State::Gap;
+        partition.reason = Some(gap_reason(position, start));
+        partition.offsets = Some((position, start - 1));
     }
 }
 

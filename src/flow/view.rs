@@ -42,6 +42,8 @@ struct Inner {
     since_ms: i64,
     /// When the states were brought up to date last.
     refreshed_ms: i64,
+    /// When this daemon began to ask.
+    began_ms: i64,
 }
 
 /// Why something does not go on.
@@ -86,6 +88,7 @@ impl View {
     ) -> View {
         let inner = Inner {
             since_ms: now_ms,
+            began_ms: now_ms,
             ..Inner::default()
         };
         View {
@@ -155,6 +158,27 @@ impl View {
         }
     }
 
+    /// The source has told these offsets, by topic and partition.
+    pub fn note_offsets(&self, now_ms: i64, found: &BTreeMap<(String, i32), i64>, is_start: bool) {
+        let mut found = found.iter().peekable();
+        for (place, view) in &mut self.lock().partitions {
+            while found.next_if(|(other, _)| *other < place).is_some() {}
+            if let Some((_, &offset)) = found.next_if(|(other, _)| *other == place) {
+                match is_start {
+                    true => view.ends.note_start(offset),
+                    false => view.note_end(now_ms, offset),
+                }
+            }
+        }
+    }
+
+    /// The source did not tell the log end of a partition, for this reason.
+    pub fn no_end(&self, topic: &str, partition: i32, reason: String) {
+        if let Some(view) = self.lock().partitions.get_mut(&(topic.to_owned(), partition)) {
+            view.no_end = Some(reason);
+        }
+    }
+
     /// All partitions that are known.
     pub fn partitions(&self) -> Vec<(String, i32)> {
         self.lock().partitions.keys().cloned().collect()
@@ -221,13 +245,18 @@ impl View {
         }
     }
 
-    /// The name of the flow, and the state that it is in.
-    pub fn state(&self, now_ms: i64) -> (String, State) {
-        // Who owns the flow looks at all partitions every second, unless it has just begun, or ends.
+    /// Bring the states up to date, unless they have just been.
+    pub fn refresh_if_stale(&self, now_ms: i64) {
         if now_ms - self.lock().refreshed_ms > STALE_MS {
             self.refresh(now_ms);
         }
-        let state = self.flow_state(&self.lock(), &self.away());
+    }
+
+    /// The name of the flow, and the state that it is in.
+    pub fn state(&self, now_ms: i64) -> (String, State) {
+        // Who owns the flow looks at all partitions every second, unless it has just begun, or ends.
+        self.refresh_if_stale(now_ms);
+        let state = self.lock().state;
         (self.flow.name.clone(), state)
     }
 
@@ -248,10 +277,13 @@ impl View {
         let known = inner.discovered
             && away.source.is_none()
             && partitions.iter().all(|partition| partition.lag.known);
-        let seconds = partitions
+        let longest = partitions
             .iter()
             .map(|partition| partition.lag.seconds)
             .fold(0.0, f64::max);
+        // Of a source that never was seen it is known for how long that is so.
+        let is_unseen = !inner.discovered && away.source.is_some();
+        let unseen = is_unseen.then(|| (now_ms - inner.began_ms).max(0) as f64 / 1000.0);
         let (reason, clears) = flow_reason(&inner, &away, &partitions);
         FlowStatus {
             name: self.flow.name.clone(),
@@ -266,12 +298,13 @@ impl View {
             lag: Lag {
                 known,
                 records: partitions.iter().map(|partition| partition.lag.records).sum(),
-                seconds,
+                seconds: unseen.unwrap_or(longest),
                 unknown_since_ms: partitions
                     .iter()
                     .filter_map(|partition| partition.lag.unknown_since_ms)
+                    .chain(is_unseen.then_some(inner.began_ms))
                     .min(),
-                at_least: partitions.iter().any(|partition| partition.lag.at_least),
+                at_least: is_unseen || partitions.iter().any(|partition| partition.lag.at_least),
             },
             records_total: totals.records,
             bytes_total: totals.bytes,

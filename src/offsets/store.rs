@@ -1,4 +1,4 @@
-//! The map topics of a cluster: reading them to their end and on, and writing to one.
+//! The map topics of a cluster: reading them to their end and on.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,21 +6,17 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::error::RDKafkaErrorCode;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::index::{BlockIndex, Mirror};
 use super::left_out::LeftOut;
-use super::pause::{Pause, Pauses, Scope};
-use super::record::{Block, BlockId, Key, MapRecord, Provenance, bytes};
-use crate::cluster::native::{Consumed, Consumer, Producer, SourceTopic};
-use crate::cluster::{Cluster, admin};
+use super::pause::Pauses;
+use super::record::{Block, BlockId, MapRecord, Provenance};
+use crate::cluster::Cluster;
+use crate::cluster::native::{Consumed, Consumer, SourceTopic};
 
 /// How long the threads of this file sleep at most before they look whether they should stop.
 const TICK: Duration = Duration::from_millis(100);
-
-/// How long a record may be on its way to the map topic before the write counts as failed.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the map topics of one cluster say, kept up to date by a thread that reads them.
 pub struct MapReader {
@@ -152,6 +148,11 @@ impl MapReader {
         self.of(mirror_topic, partition, |partition| PartitionFacts {
             last: partition.last.1.clone(),
         })
+    }
+
+    /// The block of a partition that was written last, and which one it is.
+    pub fn last_block(&self, mirror_topic: &str, partition: i32) -> Option<(BlockId, Block)> {
+        self.of(mirror_topic, partition, |partition| partition.last.clone())
     }
 
     /// How far the map says that a partition is copied: source position, target position.
@@ -363,148 +364,6 @@ fn take_in(shared: &Shared, topics: &HashMap<String, SourceTopic>, item: &Consum
     shared.read_to.send_modify(|read| {
         read.insert(name.clone(), read_to);
     });
-}
-
-/// Writes to one map topic. Each write is on the target when it returns.
-pub struct MapWriter {
-    commands: mpsc::Sender<Command>,
-    alias: String,
-}
-
-struct Command {
-    records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    done: oneshot::Sender<Result<(), String>>,
-}
-
-/// Writing to the map topic failed.
-#[derive(Debug, thiserror::Error)]
-#[error("cluster {cluster}: write to the offset map: {reason}")]
-pub struct WriteError {
-    cluster: String,
-    reason: String,
-}
-
-impl MapWriter {
-    /// A writer to `topic` on `cluster`, which has to exist.
-    pub fn start(cluster: &Cluster, client_id: &str, topic: &str) -> rdkafka::error::KafkaResult<MapWriter> {
-        let mut config = cluster.client_config(client_id);
-        // Writing a fact twice changes nothing, so that only the order counts; an idempotent producer would wait for its id, for half a
-        // second if no broker has answered yet.
-        config.set("max.in.flight.requests.per.connection", "1");
-        config.set("acks", "all");
-        config.set("linger.ms", "0");
-        config.set("message.timeout.ms", WRITE_TIMEOUT.as_millis().to_string());
-        let producer = Producer::new(&cluster.alias, &config)?;
-        let (commands, inbox) = mpsc::channel();
-        let topic = topic.to_string();
-        std::thread::Builder::new()
-            .name("map-writer".into())
-            .spawn(move || write(&producer, &topic, &inbox))
-            .map_err(|error| rdkafka::error::KafkaError::ClientCreation(error.to_string()))?;
-        Ok(MapWriter {
-            commands,
-            alias: cluster.alias.clone(),
-        })
-    }
-
-    /// Write provenance of mirror topics.
-    pub async fn provenance(&self, records: &[(String, Provenance)]) -> Result<(), WriteError> {
-        let records = records.iter().map(|(topic, provenance)| {
-            let key = Key {
-                topic: topic.clone(),
-                partition: None,
-                block: None,
-                owner: None,
-            };
-            (bytes(&key), Some(bytes(provenance)))
-        });
-        self.write(records.collect()).await
-    }
-
-    /// Write blocks; one without a value is taken back. They have their place in the order of writing when this returns, whenever its
-    /// outcome is waited for.
-    pub fn blocks(
-        &self,
-        blocks: &[(Key, Option<Block>)],
-    ) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
-        let records = blocks
-            .iter()
-            .map(|(key, block)| (bytes(key), block.as_ref().map(bytes)));
-        self.write(records.collect())
-    }
-
-    /// Write what is paused; one without a value is resumed.
-    pub async fn pauses(&self, pauses: &[(Scope, Option<Pause>)]) -> Result<(), WriteError> {
-        let records = pauses
-            .iter()
-            .map(|(scope, pause)| (bytes(&scope.key()), pause.as_ref().map(bytes)));
-        self.write(records.collect()).await
-    }
-
-    /// Waits until what others have begun to write is written, or has failed.
-    pub async fn settled(&self) -> Result<(), WriteError> {
-        self.queue(Vec::new()).await
-    }
-
-    fn write(
-        &self,
-        records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    ) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
-        let queued = (!records.is_empty()).then(|| self.queue(records));
-        async move {
-            match queued {
-                Some(queued) => queued.await,
-                None => Ok(()),
-            }
-        }
-    }
-
-    /// One command after the other: the answer comes when this one and all before it are done.
-    fn queue(
-        &self,
-        records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    ) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
-        let (done, outcome) = oneshot::channel();
-        // If the writer has stopped, `done` goes with the command, and the outcome says so.
-        let _ = self.commands.send(Command { records, done });
-        let cluster = self.alias.clone();
-        async move {
-            let outcome = outcome.await;
-            let outcome = outcome.unwrap_or_else(|_| Err("the writer has stopped".into()));
-            outcome.map_err(|reason| WriteError { cluster, reason })
-        }
-    }
-}
-
-fn write(producer: &Producer, topic: &str, inbox: &mpsc::Receiver<Command>) {
-    let topic = match producer.topic(topic) {
-        Ok(topic) => topic,
-        Err(error) => return tracing::error!("cannot write to the offset map: {error}"),
-    };
-    // Ends when the writer's handle is dropped and what it sent before that is written.
-    while let Ok(command) = inbox.recv() {
-        let mut waiting = 0;
-        let mut failed: Option<RDKafkaErrorCode> = None;
-        for (key, value) in &command.records {
-            match producer.send_bytes(&topic, 0, key, value.as_deref(), 0) {
-                Ok(()) => waiting += 1,
-                Err(code) => failed = Some(code),
-            }
-        }
-        // Each record is reported by its own time-out at the latest; the margin covers a thread that is late.
-        let deadline = Instant::now() + WRITE_TIMEOUT + Duration::from_secs(5);
-        while waiting > 0 && Instant::now() < deadline {
-            waiting -= producer
-                .deliveries(TICK, |delivery| failed = delivery.result.err().or(failed))
-                .min(waiting);
-        }
-        let result = match (failed, waiting) {
-            (None, 0) => Ok(()),
-            (Some(code), _) => Err(producer.last_error().unwrap_or_else(|| admin::explain(code))),
-            (None, _) => Err("no answer in time".to_string()),
-        };
-        let _ = command.done.send(result);
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::model::{BuiltIn, Cluster, ClusterKind};
 use super::problem::ProblemKind;
 use super::properties::{read_broker_properties, read_client_properties};
 use super::reading::{Field, Keys, Table};
+use super::sasl::{read_sasl, settle_security};
 use super::secret::Environment;
 use super::security::read_security;
 use super::yaml::Value;
@@ -228,17 +229,10 @@ fn read_cluster(
         "bootstrap_servers: \"kafka-1:9092,kafka-2:9092\"",
     );
     let built_in = drafts.optional(&table, "built_in", "built_in: { port: 19092 }");
-    if let (Some(spot), Some(_)) = (table.key_spot("security"), &built_in) {
-        let message = format!(
-            "`{}` has no effect: a built-in cluster takes plain connections only",
-            spot.path
-        );
-        drafts
-            .error(ProblemKind::BadValue, &spot, message)
-            .help("leave `security` out");
-    }
     let kind = match (table.has("built_in"), table.has("bootstrap_servers")) {
-        (true, false) => built_in.and_then(|field| read_built_in(drafts, &mut draft, &table, &field)),
+        (true, false) => {
+            built_in.and_then(|field| read_built_in(drafts, &mut draft, &table, &field, environment))
+        }
         (false, true) => servers.and_then(|field| {
             draft.address = field.spot.clone();
             read_servers(drafts, &field)
@@ -261,6 +255,7 @@ fn read_cluster(
             None
         }
     };
+    let security = settle_security(drafts, &table, kind.as_ref(), security);
     draft.cluster = kind.map(|kind| Cluster {
         alias: alias.to_owned(),
         kind,
@@ -275,6 +270,7 @@ fn read_built_in(
     draft: &mut ClusterDraft,
     cluster: &Table<'_>,
     field: &Field<'_>,
+    environment: Environment<'_>,
 ) -> Option<ClusterKind> {
     let key = cluster.key_spot("built_in").map(|spot| spot.at);
     let table = drafts.table(field, key, BUILT_IN_KEYS)?;
@@ -283,6 +279,7 @@ fn read_built_in(
     let data = drafts.optional(&table, "data", "data: ./data/primary");
     let host = drafts.optional(&table, "host", "host: 127.0.0.1");
     let properties = drafts.optional(&table, "properties", "properties: { log.retention.hours: 24 }");
+    let sasl = drafts.optional(&table, "sasl", "sasl: { users: { mirror: { env: NAME } } }");
     if let Some(port) = &port {
         draft.address = port.spot.clone();
     }
@@ -296,6 +293,7 @@ fn read_built_in(
     let host = host.map_or(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), |field| {
         read_host(drafts, &field)
     });
+    let sasl = sasl.map(|field| read_sasl(drafts, &table, &field, environment));
     let properties = properties.map_or_else(BTreeMap::new, |field| read_broker_properties(drafts, &field));
     Some(ClusterKind::BuiltIn(BuiltIn {
         host: host?,
@@ -303,6 +301,10 @@ fn read_built_in(
         brokers: brokers?,
         data: match data {
             Some(data) => Some(data?),
+            None => None,
+        },
+        sasl: match sasl {
+            Some(sasl) => Some(sasl?),
             None => None,
         },
         properties,

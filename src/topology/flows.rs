@@ -58,14 +58,11 @@ pub(super) fn read_flows(
         .map(|table| read_settings(drafts, &table))
         .unwrap_or_default();
     let entries = read_entries(drafts, root, clusters);
+    let check_the_aliases = |drafts: &mut Drafts, entries: Option<&[Entry]>| {
+        check_aliases(drafts, root, clusters, entries.unwrap_or_default(), &defaults);
+    };
     let Some(layout) = layout else {
-        check_aliases(
-            drafts,
-            root,
-            clusters,
-            entries.as_deref().unwrap_or_default(),
-            &defaults,
-        );
+        check_the_aliases(drafts, entries.as_deref());
         return Vec::new();
     };
     for (role, belongs_to) in ROLES {
@@ -105,13 +102,7 @@ pub(super) fn read_flows(
     };
     // Which flows there are is not known where a role is wrong, and an override must not be called unknown for that.
     let Some(planned) = planned else {
-        check_aliases(
-            drafts,
-            root,
-            clusters,
-            entries.as_deref().unwrap_or_default(),
-            &defaults,
-        );
+        check_the_aliases(drafts, entries.as_deref());
         return Vec::new();
     };
     override_flows(drafts, layout, planned, entries.unwrap_or_default(), &defaults)

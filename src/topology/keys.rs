@@ -19,7 +19,10 @@ pub(super) const ROOT: &[&str] = &[
 pub(super) const CLUSTER: &[&str] = &["built_in", "bootstrap_servers", "security", "properties"];
 
 /// `built_in` of a cluster.
-pub(super) const BUILT_IN: &[&str] = &["port", "brokers", "data", "host", "properties"];
+pub(super) const BUILT_IN: &[&str] = &["port", "brokers", "data", "host", "sasl", "properties"];
+
+/// `sasl` of a built-in cluster.
+pub(super) const BUILT_IN_SASL: &[&str] = &["mechanisms", "users"];
 
 /// `security` of a cluster.
 pub(super) const SECURITY: &[&str] = &[
@@ -85,6 +88,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("", ROOT),
     ("clusters.ALIAS", CLUSTER),
     ("clusters.ALIAS.built_in", BUILT_IN),
+    ("clusters.ALIAS.built_in.sasl", BUILT_IN_SASL),
     ("clusters.ALIAS.security", SECURITY),
     ("clusters.ALIAS.security.password", SECRET),
     ("clusters.ALIAS.security.key_password", SECRET),

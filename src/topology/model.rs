@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::origin::Origin;
 use super::problem::Problem;
+use super::sasl::BuiltInSasl;
 use super::security::Security;
 use super::units::{format_duration, format_size};
 use crate::policy::{Naming, TopicFilter};
@@ -88,6 +89,9 @@ pub struct BuiltIn {
     pub brokers: u16,
     /// Where it keeps its data, relative to the working directory. Without it nothing outlives the process.
     pub data: Option<PathBuf>,
+    /// Who may connect; absent where everybody may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sasl: Option<BuiltInSasl>,
     /// Broker configs, under Kafka's names.
     pub properties: BTreeMap<String, String>,
 }

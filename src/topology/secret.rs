@@ -31,6 +31,17 @@ impl Secret {
         Secret(text.into())
     }
 
+    /// Reads an environment variable; why it could not, otherwise.
+    pub fn from_environment(name: &str) -> Result<Secret, String> {
+        read_variable(name, &|name| std::env::var(name).ok())
+    }
+
+    /// Reads a file that holds nothing else; why it could not, otherwise.
+    pub fn from_file(path: &Path) -> Result<Secret, String> {
+        read_file(path)
+            .map_err(|reason| format!("the secret cannot be read from `{}`: {reason}", path.display()))
+    }
+
     /// The text itself, to hand to a client.
     pub fn expose(&self) -> &str {
         &self.0
@@ -114,32 +125,32 @@ pub(super) fn read_secret(
 
 fn from_environment(drafts: &mut Drafts, field: &Field<'_>, environment: Environment<'_>) -> Option<Secret> {
     let name = drafts.text(field)?;
-    match environment(name) {
-        Some(value) if !value.is_empty() => Some(Secret(value)),
-        found => {
-            let state = if found.is_some() { "empty" } else { "not set" };
-            let message = format!("the environment variable `{name}` is {state}");
-            let help = format!("set it before you start: `export {name}=…`");
-            drafts
-                .error(ProblemKind::MissingSecret, &field.spot, message)
-                .help(help);
-            None
-        }
-    }
+    let help = format!("set it before you start: `export {name}=…`");
+    let missing = |message| {
+        drafts
+            .error(ProblemKind::MissingSecret, &field.spot, message)
+            .help(help);
+    };
+    read_variable(name, environment).map_err(missing).ok()
 }
 
 fn from_file(drafts: &mut Drafts, field: &Field<'_>) -> Option<Secret> {
     let path = drafts.text(field)?;
-    let reason = match read_file(Path::new(path)) {
-        Ok(secret) => return Some(secret),
-        Err(reason) => reason,
-    };
-    let message = format!("the secret cannot be read from `{path}`: {reason}");
     let help = "the file holds the secret and nothing else; a relative path begins at the working directory";
-    drafts
-        .error(ProblemKind::MissingSecret, &field.spot, message)
-        .help(help);
-    None
+    let missing = |message| {
+        drafts
+            .error(ProblemKind::MissingSecret, &field.spot, message)
+            .help(help);
+    };
+    Secret::from_file(Path::new(path)).map_err(missing).ok()
+}
+
+fn read_variable(name: &str, environment: Environment<'_>) -> Result<Secret, String> {
+    match environment(name) {
+        Some(value) if !value.is_empty() => Ok(Secret(value)),
+        Some(_) => Err(format!("the environment variable `{name}` is empty")),
+        None => Err(format!("the environment variable `{name}` is not set")),
+    }
 }
 
 fn read_file(path: &Path) -> Result<Secret, String> {

@@ -38,7 +38,7 @@ pub enum Protocol {
 }
 
 /// How a password is proven.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Mechanism {
     /// The password itself is sent.
     #[serde(rename = "PLAIN")]
@@ -154,7 +154,7 @@ impl Protocol {
 }
 
 impl Mechanism {
-    const WORDS: [(&'static str, Mechanism); 3] = [
+    pub(super) const WORDS: [(&'static str, Mechanism); 3] = [
         ("PLAIN", Mechanism::Plain),
         ("SCRAM-SHA-256", Mechanism::ScramSha256),
         ("SCRAM-SHA-512", Mechanism::ScramSha512),

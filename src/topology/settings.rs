@@ -20,7 +20,7 @@ const PATTERNS_MAX: usize = 500;
 const SEPARATOR_DEFAULT: &str = ".";
 const DISCOVERY_INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
 const SESSION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
-const IN_FLIGHT_BYTES_DEFAULT: u64 = 32_000_000;
+const IN_FLIGHT_BYTES_DEFAULT: u64 = 16_000_000;
 
 /// Below, a flow would do little else; above, a new topic would seem to be forgotten.
 const DISCOVERY_INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
@@ -348,7 +348,7 @@ fn read_limits(drafts: &mut Drafts, table: &Table<'_>, field: &Field<'_>, settin
     let Some(limits) = drafts.table(field, key, Keys::These(keys::LIMITS)) else {
         return;
     };
-    if let Some(field) = drafts.optional(&limits, "in_flight_bytes", "in_flight_bytes: 32MB") {
+    if let Some(field) = drafts.optional(&limits, "in_flight_bytes", "in_flight_bytes: 16MB") {
         settings.in_flight_bytes = drafts.size(&field, IN_FLIGHT_BYTES_MIN..=IN_FLIGHT_BYTES_MAX);
     }
     if let Some(field) = drafts.optional(&limits, "bytes_per_second", "bytes_per_second: 50MB") {

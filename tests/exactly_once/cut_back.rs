@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use heliostat::observe::status::State;
 use heliostat_wire::ErrorCode;
@@ -12,9 +13,10 @@ use heliostat_wire::message::{AddPartitionsToTxnRequest, EndTxnRequest, InitProd
 
 use super::raw::Raw;
 use super::{
-    END, FLOW, LIMIT, MIRROR, Rig, SOURCE, TARGET, TOPIC, forget_members, random, topology, wait_copied,
+    END, FLOW, LIMIT, MIRROR, Rig, SOURCE, TARGET, TOPIC, forget_members, let_pass, random, topology,
+    wait_copied,
 };
-use crate::support::built_in::BuiltIn;
+use crate::support::built_in::{BuiltIn, InProcess};
 use crate::support::clients::{Client, Producing};
 use crate::support::cut_back::cut_back;
 use crate::support::daemon::Daemon;
@@ -100,9 +102,9 @@ impl Cuttable for Pair {
     }
 }
 
-/// When the source's log is cut.
+/// When a log is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Daemons {
+pub(super) enum Daemons {
     /// After the daemon was stopped as planned.
     Stopped,
     /// After it was killed.
@@ -111,6 +113,36 @@ enum Daemons {
     Asleep,
     /// While it copies.
     Awake,
+}
+
+impl Daemons {
+    /// Before the log is cut.
+    #[track_caller]
+    pub(super) fn interrupt(self, daemon: &mut Daemon) {
+        match self {
+            Daemons::Stopped => {
+                let status = daemon.stop(END);
+                assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+            }
+            Daemons::Killed => daemon.process().kill(),
+            Daemons::Asleep => daemon.process().pause(),
+            Daemons::Awake => {}
+        }
+    }
+
+    /// When it was cut.
+    #[track_caller]
+    pub(super) fn go_on(self, daemon: &mut Daemon, target: &str) {
+        match self {
+            Daemons::Stopped => daemon.restart(),
+            Daemons::Killed => {
+                forget_members(target);
+                daemon.restart();
+            }
+            Daemons::Asleep => daemon.process().resume(),
+            Daemons::Awake => {}
+        }
+    }
 }
 
 /// All that was copied, and behind it all that the source has from where its log was cut; killed on the way as often.
@@ -124,28 +156,12 @@ fn a_source_that_was_cut_back(rig: &mut dyn Cuttable, daemons: Daemons, kills: u
         Some(Exact::read(&sides).positions[&0].0) == sides.source.end_offsets(TOPIC).first().copied()
     });
     let before = Exact::read(&sides);
-    match daemons {
-        Daemons::Stopped => {
-            let status = daemon.stop(END);
-            assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
-        }
-        Daemons::Killed => daemon.process().kill(),
-        Daemons::Asleep => daemon.process().pause(),
-        Daemons::Awake => {}
-    }
+    daemons.interrupt(&mut daemon);
     let end = sides.source.end_offsets(TOPIC)[0];
     let cut = rig.cut(end - LOST);
     assert!(cut <= end - LOST && cut > 0, "cut from {end} to {cut}");
     write(&sides.source, "after", LOST + 40);
-    match daemons {
-        Daemons::Stopped => daemon.restart(),
-        Daemons::Killed => {
-            forget_members(&rig.target());
-            daemon.restart();
-        }
-        Daemons::Asleep => daemon.process().resume(),
-        Daemons::Awake => {}
-    }
+    daemons.go_on(&mut daemon, &rig.target());
     wait_copied(&sides, &daemon);
     let log = daemon.log();
     let said = format!("{cut}");
@@ -218,6 +234,57 @@ fn what_a_source_has_where_its_log_was_cut_back_is_copied_behind_what_it_had() {
         eprintln!("{daemons:?}");
         let mut rig = Rig::of(BuiltIn::start(1, SOURCE), BuiltIn::start(1, TARGET), 1);
         a_source_that_was_cut_back(&mut rig, daemons, 2);
+    }
+}
+
+/// Who has seen the cut, and takes its time to claim, finds what its successor has copied behind it; by books of its own or by the map.
+#[test]
+fn what_a_source_has_where_its_log_was_cut_back_is_copied_once_by_two_owners() {
+    for has_books in [false, true] {
+        eprintln!("with books of its own: {has_books}");
+        let mut source = BuiltIn::start(1, SOURCE);
+        let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
+        let sides = super::sides(Client::new(source.bootstrap()), Client::new(target.bootstrap()));
+        sides.source.create_topic(TOPIC, 1, &[]);
+        write(&sides.source, "before", BEFORE);
+        let file = topology(&source.bootstrap(), &target.bootstrap(), "");
+        let mut slow = Daemon::start(&file);
+        wait_copied(&sides, &slow);
+        wait_until(LIMIT, "what was copied is on record", || {
+            Some(Exact::read(&sides).positions[&0].0) == sides.source.end_offsets(TOPIC).first().copied()
+        });
+        let before = Exact::read(&sides);
+        if !has_books {
+            slow.stop(END);
+        }
+        let delay = serde_json::json!({
+            "kind": "delay", "api": "InitProducerId", "client_id": "heliostat/source->target/writer",
+            "delay_ms": 6000, "count": 1,
+        });
+        let control = target.cluster().control();
+        control
+            .add_fault(serde_json::from_value(delay).expect("a fault"))
+            .expect("a fault");
+        let end = sides.source.end_offsets(TOPIC)[0];
+        let cut = cut_built_in(&mut source, TOPIC, end - LOST);
+        write(&sides.source, "after", LOST + 40);
+        if !has_books {
+            slow.respawn();
+        }
+        wait_until(LIMIT, "it claims", || {
+            control.faults().iter().any(|fault| fault.hit > 0)
+        });
+        forget_members(&target.bootstrap());
+        let mut quick = Daemon::start(&file);
+        wait_copied(&sides, &quick);
+        slow.wait_ready();
+        write(&sides.source, "more", 8);
+        // Until the claim is answered, and what comes of it is on record.
+        let_pass(Duration::from_secs(8));
+        quick.process().kill();
+        forget_members(&target.bootstrap());
+        let exact = super::finish(&sides, vec![slow]);
+        expect_both(&before, &exact, cut);
     }
 }
 

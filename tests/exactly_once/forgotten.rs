@@ -4,15 +4,13 @@ use heliostat_wire::ErrorCode;
 use serde_json::Value;
 
 use super::raw::Raw;
-use super::{LIMIT, MIRROR, Rig, SOURCE, TARGET, TOPIC, finish, forget_members, load, sides, topology};
+use super::{LIMIT, MAP, MIRROR, Rig, SOURCE, TARGET, TOPIC, finish, forget_members, load, sides, topology};
 use super::{wait_copied, wait_mirrored, wait_more, write_odd};
 use crate::support::built_in::BuiltIn;
 use crate::support::clients::Client;
 use crate::support::daemon::Daemon;
 use crate::support::kafka::{Pair, available};
 use crate::support::{wait_for, wait_until};
-
-const MAP: &str = "heliostat.source.offset-map.internal";
 
 /// Records a second.
 const RATE: u32 = 2_000;

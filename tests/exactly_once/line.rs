@@ -92,14 +92,32 @@ fn lines_that_fall_silent_for_longer_than_a_session_cost_nothing_and_repeat_noth
         } else {
             &far.to_source
         };
-        line.stall(true);
-        let_pass(Duration::from_millis(random.random_range(200..2_500)));
+        fall_silent(&[line], random);
+    });
+    exact.expect_equal().expect_whole_map();
+}
+
+/// Neither the group nor anybody else hears of the daemon, which hears of nobody: its partitions are given to nobody, or to it again.
+#[test]
+fn lines_to_both_clusters_that_fall_silent_at_once_cost_nothing_and_repeat_nothing() {
+    let mut random = random("both lines silent");
+    let far = Far::start();
+    let exact = far.disturbed(2, &mut random, |far, random| {
+        fall_silent(&[&far.to_source, &far.to_target], random);
+    });
+    exact.expect_equal().expect_whole_map();
+}
+
+/// Nothing passes for a while; what was on its way comes then, or is lost with the connections.
+fn fall_silent(lines: &[&Proxy], random: &mut StdRng) {
+    lines.iter().for_each(|line| line.stall(true));
+    let_pass(Duration::from_millis(random.random_range(200..2_500)));
+    for line in lines {
         if random.random_bool(0.5) {
             line.cut();
         }
         line.stall(false);
-    });
-    exact.expect_equal().expect_whole_map();
+    }
 }
 
 #[test]

@@ -6,17 +6,20 @@
 
 mod cut_back;
 mod forgotten;
+mod halted;
 mod held_up;
 mod kafka;
 mod killed;
 mod leaders;
 mod line;
+mod map_cut_back;
 mod model;
 mod no_ids;
 mod owners;
 mod raw;
 mod refused;
 mod sources;
+mod steps;
 mod topics;
 mod unfenced;
 mod unnamed;
@@ -47,6 +50,7 @@ const FLOW: &str = "source->target";
 const TOPIC: &str = "orders";
 const MIRROR: &str = "source.orders";
 const GROUP: &str = "heliostat.source";
+const MAP: &str = "heliostat.source.offset-map.internal";
 
 /// Members of a group are missed soon, and a group does not wait for more of them. What a kill must not lose is with the
 /// system, as on Kafka: it need not be on the disk.

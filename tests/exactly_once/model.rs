@@ -2,7 +2,7 @@
 //!
 //! Owners of one partition take steps in any order that a seed chooses: they claim, fence, read what is there, send,
 //! hear, write facts down, release, fall asleep, die. Requests arrive in the order of their connection, at any time, also long after
-//! their sender is gone. The log takes and refuses as Kafka's does. At the end one owner finishes, and the
+//! their sender is gone; facts in any order, late, and more than once. The log takes and refuses as Kafka's does. At the end one owner finishes, and the
 //! log has to hold every record of the source once and in order, and the facts have to be true.
 
 use std::collections::VecDeque;
@@ -122,8 +122,10 @@ enum Request {
 struct Fact {
     position: u64,
     target: usize,
-    /// The epoch of an owner who has nothing on its way.
-    released: Option<u16>,
+    /// The epoch of who says so.
+    epoch: u16,
+    /// It has nothing on its way.
+    released: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -188,7 +190,10 @@ struct World {
     random: StdRng,
     broken: Broken,
     log: Log,
+    /// The offset map.
     facts: Vec<Fact>,
+    /// What is on its way there, or was written and has not been heard of: it comes at any time, once or again.
+    mail: Vec<Fact>,
     /// The next epoch that the coordinator gives.
     epochs: u16,
     owners: Vec<Owner>,
@@ -203,6 +208,7 @@ impl World {
             broken,
             log: Log::default(),
             facts: Vec::new(),
+            mail: Vec::new(),
             epochs: 0,
             owners: (0..OWNERS).map(|_| Owner::new()).collect(),
             late: Vec::new(),
@@ -311,6 +317,14 @@ impl World {
 
     /// The next request of some connection reaches the log.
     fn arrive(&mut self) {
+        if !self.mail.is_empty() && self.chance(0.2) {
+            let place = self.random.random_range(0..self.mail.len());
+            self.facts.push(self.mail[place]);
+            if self.chance(0.7) {
+                self.mail.swap_remove(place);
+            }
+            return;
+        }
         let late = self.late.len();
         let place = self.random.random_range(0..late + OWNERS);
         if place < late {
@@ -343,7 +357,7 @@ impl World {
     fn go_on(&mut self, number: usize) {
         match self.owners[number].phase {
             Phase::Idle => {
-                let fact = self.facts.last().copied();
+                let fact = self.last_fact();
                 let owner = &mut self.owners[number];
                 owner.fact = owner.known.take().or(fact);
                 owner.phase = Phase::Read;
@@ -370,12 +384,22 @@ impl World {
         }
     }
 
+    /// What was written last, except by an owner who was replaced before by the one who wrote that.
+    fn last_fact(&self) -> Option<Fact> {
+        let newest = |last: Fact, fact: &Fact| if fact.epoch < last.epoch { last } else { *fact };
+        self.facts
+            .iter()
+            .copied()
+            .reduce(|last, fact| newest(last, &fact))
+    }
+
     fn fence(&mut self, number: usize) {
         let is_empty = self.log.entries.is_empty();
         let owner = &mut self.owners[number];
         let is_first = owner.fact.is_none() && owner.epoch == 0 && is_empty;
-        let released = owner.fact.and_then(|fact| fact.released);
-        let is_released = released.is_some_and(|before| before + 1 == owner.epoch);
+        let is_released = owner
+            .fact
+            .is_some_and(|fact| fact.released && fact.epoch + 1 == owner.epoch);
         if is_first || is_released || self.broken == Broken::NoFence {
             return self.recover(number);
         }
@@ -410,7 +434,7 @@ impl World {
             return;
         }
         if self.chance(0.2) {
-            self.state(number, None);
+            self.state(number, false);
         }
         let count = self.random.random_range(1..=2u64);
         let owner = &mut self.owners[number];
@@ -468,7 +492,8 @@ impl World {
         owner.known = Some(Fact {
             position: owner.position,
             target: owner.target,
-            released: is_clear.then_some(owner.epoch),
+            epoch: owner.epoch,
+            released: is_clear,
         });
         owner.phase = Phase::Idle;
     }
@@ -480,18 +505,23 @@ impl World {
         }
         let owner = &self.owners[number];
         let is_clear = !owner.in_doubt || self.broken == Broken::MarkInDoubt;
-        let released = is_clear.then_some(owner.epoch);
-        self.state(number, released);
+        self.state(number, is_clear);
         self.owners[number].phase = Phase::Idle;
     }
 
-    fn state(&mut self, number: usize, released: Option<u16>) {
+    fn state(&mut self, number: usize, released: bool) {
         let owner = &self.owners[number];
-        self.facts.push(Fact {
+        let fact = Fact {
             position: owner.position,
             target: owner.target,
+            epoch: owner.epoch,
             released,
-        });
+        };
+        if self.chance(0.5) {
+            self.facts.push(fact);
+        } else {
+            self.mail.push(fact);
+        }
     }
 }
 

@@ -42,7 +42,7 @@ fn made_again(
     write(&rig.source(), "before", BEFORE);
     wait_copied(&rig.sides(), &daemon);
     let before = Exact::read(&rig.sides()).mirror;
-    let ids = rig.target().read("heliostat.source.offset-map.internal");
+    let ids = rig.target().read(super::MAP);
     let ids = ids.iter().filter_map(|record| record.value.as_deref());
     for value in ids {
         let value = String::from_utf8_lossy(value);

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use heliostat::offsets::record::Block;
+use heliostat_wire::ErrorCode;
 use rand::RngExt as _;
 
+use super::raw::Raw;
 use super::{
-    END, FLOW, LIMIT, MIRROR, Rig, SOURCE, TARGET, let_pass, random, topology, wait_mirrored, wait_more,
+    END, FLOW, LIMIT, MAP, MIRROR, Rig, SOURCE, TARGET, TOPIC, let_pass, random, topology, wait_mirrored,
+    wait_more,
 };
 use crate::support::built_in::{BuiltIn, InProcess};
 use crate::support::clients::{Client, Producing};
@@ -124,6 +128,58 @@ fn daemons_that_start_at_the_same_moment_do_not_copy_twice() {
     exact.expect_equal().expect_whole_map();
 }
 
+/// Of two owners who know of nothing the second finds what the first has copied, and says where it goes on: where those records landed is on
+/// record with that, whatever becomes of it then.
+#[test]
+fn what_an_owner_finds_in_a_mirror_is_on_record_before_it_copies_on() {
+    let rig = Rig::of(BuiltIn::start(1, SOURCE), BuiltIn::start(1, TARGET), 1);
+    let plain: Vec<Rec> = (0..5)
+        .map(|number: i32| Rec::new(0, Some(b"key"), Some(&number.to_be_bytes())))
+        .collect();
+    rig.source().delete_topic(TOPIC);
+    rig.source().create_topic(TOPIC, 1, &[]);
+    rig.source().produce(TOPIC, &plain, Producing::default());
+    rig.target().create_topic(MIRROR, 1, &[]);
+    let first = Raw::new(&rig.target.bootstrap());
+    let written = first.write_records_as(first.next_epoch(), 0, &rig.source().read(TOPIC));
+    assert_eq!(written, ErrorCode::None);
+    let second = Daemon::start(&rig.topology());
+    let exact = super::finish(&rig.sides(), vec![second]);
+    exact.expect_equal().expect_same_offsets().expect_whole_map();
+    let records = rig.target().read(MAP).into_iter();
+    let blocks = records.filter_map(|rec| serde_json::from_slice::<Block>(&rec.value?).ok());
+    for block in blocks {
+        let landed: i64 = block.segments.iter().map(|segment| segment.length).sum();
+        assert_eq!(
+            (block.position, landed),
+            (5, 5),
+            "whoever reads on from here: {block:?}"
+        );
+    }
+}
+
+/// Both find nobody in the group, both claim, and one of them loses each partition: perhaps the one that the group gives it to.
+#[test]
+fn what_two_daemons_claim_at_the_start_goes_on_as_soon_as_the_group_has_said_whose_it_is() {
+    const SESSION: Duration = Duration::from_secs(60);
+    let rig = Rig::start(32);
+    let load = rig.load(RATE);
+    let topology = rig
+        .topology()
+        .replace("session_timeout: 1s", "session_timeout: 60s");
+    let mut daemons = [(); 2].map(|()| Daemon::spawn(&topology, &[]));
+    daemons.iter_mut().for_each(Daemon::wait_ready);
+    wait_for(SESSION / 2, "both daemons copy all that is theirs", || {
+        let shares = [owned(&daemons[0]), owned(&daemons[1])];
+        let is_all = shares.iter().sum::<usize>() == rig.partitions as usize && !shares.contains(&0);
+        is_all
+            .then_some(())
+            .ok_or_else(|| format!("they copy {shares:?}"))
+    });
+    let exact = rig.finish(load, daemons.into());
+    exact.expect_equal().expect_whole_map();
+}
+
 #[test]
 fn planned_restarts_keep_the_offsets_of_the_source() {
     let mut random = random("planned restarts");
@@ -174,7 +230,7 @@ fn a_partition_that_is_taken_while_its_owner_still_copies_is_no_log_that_moved_b
     let source = InProcess::start(1, &[]);
     let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
     let clients = [&source, &target].map(|cluster| Client::new(cluster.bootstrap()));
-    clients[0].create_topic(super::TOPIC, 4, &[]);
+    clients[0].create_topic(TOPIC, 4, &[]);
     let file = topology(&source.bootstrap(), &target.bootstrap(), ", on_recreated: follow");
     let mut daemons = vec![Daemon::start(&file), Daemon::start(&file)];
     let load = super::load(&clients[0], 4, RATE);
@@ -208,7 +264,7 @@ fn a_planned_end_while_partitions_are_prepared_costs_no_offset() {
     let source = InProcess::start(1, &[]);
     let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
     let clients = [&source, &target].map(|cluster| Client::new(cluster.bootstrap()));
-    clients[0].create_topic(super::TOPIC, 4, &[]);
+    clients[0].create_topic(TOPIC, 4, &[]);
     let slow = serde_json::json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 700 });
     let slow = serde_json::from_value(slow).expect("a fault");
     target.cluster().control().add_fault(slow).expect("a fault");
@@ -233,11 +289,11 @@ fn who_wakes_up_while_it_prepares_sets_nothing_back_without_exactly_once() {
     let source = InProcess::start(1, &[]);
     let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
     let clients = [&source, &target].map(|cluster| Client::new(cluster.bootstrap()));
-    clients[0].create_topic(super::TOPIC, 1, &[]);
+    clients[0].create_topic(TOPIC, 1, &[]);
     let records: Vec<Rec> = (0..300)
         .map(|number: i32| Rec::new(0, None, Some(&number.to_be_bytes())))
         .collect();
-    clients[0].produce(super::TOPIC, &records, Producing::default());
+    clients[0].produce(TOPIC, &records, Producing::default());
     let slow = serde_json::json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 2000, "count": 1 });
     let slow = serde_json::from_value(slow).expect("a fault");
     target.cluster().control().add_fault(slow).expect("a fault");

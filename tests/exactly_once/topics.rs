@@ -9,18 +9,17 @@ use rand::RngExt as _;
 
 use super::raw::Raw;
 use super::{
-    END, FLOW, LIMIT, MIRROR, Rig, TOPIC, finish, forget_members, let_pass, random, topology, wait_mirrored,
+    END, FLOW, LIMIT, MAP, MIRROR, Rig, TOPIC, finish, forget_members, let_pass, random, topology,
+    wait_mirrored,
 };
 use crate::support::clients::Producing;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, heliostat};
 use crate::support::exact::{Exact, same};
 use crate::support::rec::Rec;
-use crate::support::wait_for;
+use crate::support::{wait_for, wait_until};
 
 /// Records a second, over all partitions.
 const RATE: u32 = 4_000;
-
-const MAP: &str = "heliostat.source.offset-map.internal";
 
 #[test]
 fn a_map_that_is_deleted_is_made_again_from_what_lies_on_both_sides() {
@@ -47,7 +46,8 @@ fn a_map_that_is_deleted_while_records_are_copied_costs_no_record() {
     let load = rig.load(RATE);
     wait_mirrored(&rig.target(), 1_000);
     let_pass(Duration::from_millis(random.random_range(0..800)));
-    rig.target().delete_topic(MAP);
+    // Who writes to a topic that is not there makes the broker create it: nobody may ever see that it was gone.
+    rig.target().ask_to_delete(MAP);
     let_pass(Duration::from_millis(random.random_range(1_000..2_000)));
     daemon.process().kill();
     forget_members(&rig.target.bootstrap());
@@ -55,6 +55,70 @@ fn a_map_that_is_deleted_while_records_are_copied_costs_no_record() {
     super::wait_more(&load, 1_000);
     let exact = rig.finish(load, vec![daemon]);
     exact.expect_equal().expect_true_map();
+}
+
+/// Also of what nobody writes to any more: whoever comes later knows as much as before.
+#[test]
+fn a_map_that_is_deleted_is_compacted_and_knows_everything_again_while_the_daemons_go_on() {
+    let rig = Rig::start(3);
+    let mut daemons = vec![Daemon::start(&rig.topology())];
+    super::wait_copied(&rig.sides(), &daemons[0]);
+    let stays = match random("map told again").random_range(0..3) {
+        0 => true,
+        1 => {
+            let status = daemons[0].stop(END);
+            assert_eq!(status.code(), Some(0), "{}", daemons[0].process().stderr_tail());
+            daemons[0].restart();
+            false
+        }
+        _ => {
+            daemons.push(Daemon::start(&rig.topology()));
+            false
+        }
+    };
+    let file = daemons[0]
+        .topology()
+        .to_str()
+        .expect("a path that is UTF-8")
+        .to_owned();
+    let paused = heliostat(&["pause", &file, "--topic", TOPIC], None);
+    assert_eq!(
+        paused.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&paused.stderr)
+    );
+    wait_until(LIMIT, "it is on record", || {
+        rig.target().partitions(MAP).is_some() && Exact::read(&rig.sides()).positions.len() == 3
+    });
+    let before = Exact::read(&rig.sides());
+    rig.target().ask_to_delete(MAP);
+    // As a broker makes it that hears its name.
+    rig.target().ask_to_create(MAP, 1);
+    wait_for(LIMIT, "the map knows what it knew, and is compacted", || {
+        if rig.target().partitions(MAP).is_none() {
+            return Err("it is not there".to_owned());
+        }
+        let policy = rig.target().topic_configs(MAP)["cleanup.policy"].clone();
+        let now = Exact::read(&rig.sides());
+        let keys = rig.target().read(MAP).into_iter().filter_map(|record| record.key);
+        let keys: String = keys
+            .map(|key| String::from_utf8_lossy(&key).into_owned())
+            .collect();
+        let is_told = keys.contains("paused") && keys.contains(r#"{"topic":"source.orders"}"#);
+        // Where records landed is known to whoever has copied them.
+        let knows = now.positions == before.positions && (now.runs == before.runs || !stays);
+        if is_told && knows && policy.as_deref() == Some("compact") {
+            Ok(())
+        } else {
+            Err(format!(
+                "{policy:?} {keys} {:?}, before {:?}",
+                now.runs, before.runs
+            ))
+        }
+    });
+    let exact = finish(&rig.sides(), daemons);
+    exact.expect_equal().expect_same_offsets().expect_true_map();
 }
 
 #[test]

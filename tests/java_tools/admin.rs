@@ -59,6 +59,9 @@ fn quotas_passwords_and_log_directories() {
     alter(&user, &["--delete-config", "SCRAM-SHA-256"]);
     let left = all_of(&["--entity-type", "users"]);
     assert!(!left.contains("alice"), "{left}");
+    alter(&clients, &["--delete-config", "consumer_byte_rate"]);
+    let left = all_of(&["--entity-type", "clients"]);
+    assert_contains(&left, &["are controller_mutation_rate=9.0"]);
     // Without access rules, all three answer as a Kafka does that has no authorizer.
     let rule = [
         "--allow-principal",

@@ -4,11 +4,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use heliostat::observe::status::{FlowStatus, Lag, State, Status};
 
+use crate::support::built_in::BuiltIn;
 use crate::support::clients::Producing;
 use crate::support::daemon::{Daemon, heliostat};
 use crate::support::mirrors::{CATCH_UP, FLOW, Pair, write_numbers};
+use crate::support::ports::Ports;
 use crate::support::rec::Rec;
-use crate::support::{hold, wait_for};
+use crate::support::{hold, wait_for, wait_until};
 
 const NONE: Lag = Lag {
     known: true,
@@ -202,4 +204,30 @@ fn a_backlog_is_as_old_as_its_oldest_record_also_to_a_daemon_that_has_just_start
     assert!(first.at_least || first.seconds >= 120.0, "{first:?}");
     let shown = printed(&daemon, &["--clusters"]).flows.remove(0);
     assert!(shown.lag.seconds >= 120.0 && !shown.lag.at_least, "{shown:?}");
+}
+
+/// Whose alert is on the seconds alone hears of a source that was away when the daemon started.
+#[test]
+fn the_lag_behind_a_source_that_was_never_seen_grows() {
+    let target = BuiltIn::start(1, &[]);
+    let source = Ports::reserve(1);
+    let topology = format!(
+        "name: unseen\nlayout: active-standby\nclusters:\n  primary: {{ bootstrap_servers: \"{}\" }}\n  \
+         standby: {{ bootstrap_servers: \"{}\" }}\nprimary: primary\nstandby: standby\n",
+        source.address(),
+        target.bootstrap()
+    );
+    let daemon = Daemon::spawn(&topology, &[]);
+    let series =
+        "heliostat_flow_lag_seconds{flow=\"primary->standby\",source=\"primary\",target=\"standby\"}";
+    wait_until(CATCH_UP, "the daemon answers", || daemon.answers());
+    wait_for(CATCH_UP, "the lag grows", || match daemon.metric(series) {
+        Some(seconds) if seconds > 2.0 => Ok(()),
+        seconds => Err(format!("it is {seconds:?}")),
+    });
+    let lag = daemon.flow(FLOW).lag;
+    assert!(
+        !lag.known && lag.at_least && lag.unknown_since_ms.is_some(),
+        "{lag:?}"
+    );
 }

@@ -219,6 +219,28 @@ fn a_flow_is_paused_before_it_ever_ran_and_with_topics_that_are_still_to_come() 
 }
 
 #[test]
+fn a_partition_that_is_paused_stands_still_alone() {
+    let pair = Pair::start();
+    pair.primary.create_topic("orders", 3, &[]);
+    write_numbers(&pair.primary, "orders", 3, 0..30);
+    let daemon = Daemon::start(&pair.topology(""));
+    pair.wait_mirrored("orders");
+    done(&daemon, "pause", &["--topic", "orders", "--partition", "1"]);
+    wait_state(&daemon, "orders", 1, State::Paused);
+    write_numbers(&pair.primary, "orders", 3, 30..60);
+    wait_ends(&pair.standby, "primary.orders", &[20, 10, 20]);
+    for sibling in [0, 2] {
+        wait_state(&daemon, "orders", sibling, State::CaughtUp);
+    }
+    hold(WATCHED, "only the siblings go on", || {
+        pair.standby.end_offsets("primary.orders") == [20, 10, 20]
+    });
+    done(&daemon, "resume", &["--topic", "orders", "--partition", "1"]);
+    wait_state(&daemon, "orders", 1, State::CaughtUp);
+    pair.wait_mirrored("orders");
+}
+
+#[test]
 fn a_pause_moves_with_its_partitions_and_counts_for_each_daemon() {
     let pair = Pair::start();
     pair.primary.create_topic("shared", 4, &[]);

@@ -4,13 +4,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heliostat::observe::events::{EventKind, EventList};
 use heliostat::observe::status::{PartitionStatus, State};
-use heliostat_broker::Fault;
+use heliostat_broker::{Fault, Isolation};
 use serde_json::json;
 
 use crate::support::built_in::InProcess;
-use crate::support::clients::Client;
+use crate::support::clients::{Client, Producing};
 use crate::support::daemon::{Daemon, binary, heliostat};
 use crate::support::mirrors::{CATCH_UP, FLOW, LOOK_OFTEN, wait_mirrored, write_numbers};
+use crate::support::rec::Rec;
 use crate::support::wait_for;
 
 const END: Duration = Duration::from_secs(20);
@@ -18,6 +19,16 @@ const END: Duration = Duration::from_secs(20);
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     since.as_millis() as i64
+}
+
+fn topology([primary, standby]: &[InProcess; 2], defaults: &str) -> String {
+    format!(
+        "name: states\nlayout: active-standby\nprimary: primary\nstandby: standby\nclusters:\n  \
+         primary: {{ bootstrap_servers: \"{}\" }}\n  standby: {{ bootstrap_servers: \"{}\" }}\n\
+         defaults: {{ {LOOK_OFTEN}, {defaults} }}\n",
+        primary.bootstrap(),
+        standby.bootstrap()
+    )
 }
 
 /// Waits until the only partition is in a state that this would clear, and returns what it looks like then: a state with a reason has what clears it, and each has
@@ -125,13 +136,7 @@ fn each_state_says_why_since_when_and_what_would_clear_it_and_that_does() {
     primary.create_topic("orders", 1, &[]);
     write_numbers(&primary, "orders", 1, 0..100);
     let begun = now_ms();
-    let mut daemon = Daemon::start(&format!(
-        "name: states\nlayout: active-standby\nprimary: primary\nstandby: standby\nclusters:\n  \
-         primary: {{ bootstrap_servers: \"{}\" }}\n  standby: {{ bootstrap_servers: \"{}\" }}\n\
-         defaults: {{ {LOOK_OFTEN}, on_gap: halt }}\n",
-        clusters[0].bootstrap(),
-        clusters[1].bootstrap()
-    ));
+    let mut daemon = Daemon::start(&topology(&clusters, "on_gap: halt"));
     wait_mirrored(&primary, "orders", &standby, "primary.orders");
     let found = wait_state(&daemon, State::CaughtUp, begun, "");
     assert_eq!((found.reason, found.offsets), (None, None));
@@ -193,6 +198,54 @@ fn each_state_says_why_since_when_and_what_would_clear_it_and_that_does() {
         }
     });
     standby.ask_to_delete("primary.orders");
+    wait_state(&daemon, State::CaughtUp, found.since_ms, "");
+    wait_mirrored(&primary, "orders", &standby, "primary.orders");
+}
+
+#[test]
+fn what_is_copied_waits_or_is_refused_says_so_and_goes_on() {
+    let clusters = [InProcess::start(1, &[]), InProcess::start(1, &[])];
+    let [primary, standby] = clusters
+        .each_ref()
+        .map(|cluster| Client::new(cluster.bootstrap()));
+    primary.create_topic("orders", 1, &[]);
+    standby.create_topic("primary.orders", 1, &[("cleanup.policy", "compact")]);
+    let daemon = Daemon::start(&topology(&clusters, "limits: { bytes_per_second: 50kB }"));
+    let idle = wait_state(&daemon, State::CaughtUp, 0, "");
+
+    // Copying: it takes some seconds, and there is nothing to be done about it.
+    let large = |number: i32| Rec::new(0, Some(&number.to_be_bytes()), Some(&[b'.'; 1_000]));
+    let records: Vec<Rec> = (0..200).map(large).collect();
+    let small_batches = primary.with(&[("batch.num.messages", "5")]);
+    small_batches.produce("orders", &records, Producing::default());
+    let found = wait_state(&daemon, State::Copying, idle.since_ms, "");
+    assert_eq!((found.reason, found.clears), (None, None));
+    wait_state(&daemon, State::CaughtUp, found.since_ms, "");
+    wait_mirrored(&primary, "orders", &standby, "primary.orders");
+
+    // Waiting: the source is away.
+    let away = now_ms();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let control = clusters[0].cluster().control();
+    let isolated = runtime.block_on(control.isolate_node(1, Isolation::Refuses, None));
+    isolated.expect("isolate the only node");
+    let found = wait_state(&daemon, State::Waiting, away, "the cluster answers again");
+    assert_eq!(found.offsets, None, "{found:?}");
+    runtime.block_on(control.start_node(1)).expect("start it");
+    wait_state(&daemon, State::CaughtUp, found.since_ms, "");
+
+    // Quarantined: a record without a key, for a mirror that is compacted.
+    let refused = now_ms();
+    primary.produce(
+        "orders",
+        &[Rec::new(0, None, Some(b"without a key"))],
+        Producing::default(),
+    );
+    let found = wait_state(&daemon, State::Quarantined, refused, "cleanup.policy=compact");
+    assert_eq!(found.offsets, Some((200, 200)));
+    let reason = found.reason.expect("a reason");
+    assert!(reason.contains("source offset 200"), "{reason}");
+    standby.alter_topic("primary.orders", &[("cleanup.policy", "delete")]);
     wait_state(&daemon, State::CaughtUp, found.since_ms, "");
     wait_mirrored(&primary, "orders", &standby, "primary.orders");
 }

@@ -108,6 +108,17 @@ impl BuiltIn {
         self.process.wait(END)
     }
 
+    /// Kills it, or stops it as planned, and starts it again.
+    #[track_caller]
+    pub fn interrupt(&mut self, kill: bool) {
+        if kill {
+            self.process().kill();
+        } else {
+            assert!(self.stop().success());
+        }
+        self.restart();
+    }
+
     /// Starts it again after its end, on the same ports with the same data.
     #[track_caller]
     pub fn restart(&mut self) {

@@ -121,6 +121,13 @@ impl Client {
         self.watermarks(topic);
     }
 
+    /// Creates a topic without configs if it is not there.
+    pub fn ask_to_create(&self, topic: &str, partitions: i32) {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        // Somebody else may be first, or the one before may still be there.
+        let _ = block_on(self.admin().create_topics([&new], &options()));
+    }
+
     /// Deletes a topic, which somebody else may make again at once.
     #[track_caller]
     pub fn ask_to_delete(&self, topic: &str) {

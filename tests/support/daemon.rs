@@ -124,6 +124,11 @@ impl Daemon {
         self.directory.path()
     }
 
+    /// Whether its HTTP server answers, whatever it says.
+    pub fn answers(&self) -> bool {
+        http::get(self.http, "/healthz", ANSWER).is_ok()
+    }
+
     /// Asks its HTTP server.
     #[track_caller]
     pub fn get(&self, path: &str) -> Response {

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{check_clusters, parse, two};
+use super::{check, check_clusters, parse, two};
 
 #[test]
 fn secrets() {
@@ -181,12 +181,12 @@ fn security_that_does_not_fit_together() {
         "{ built_in: { port: 19092 }, security: { protocol: SSL } }",
         "{ bootstrap_servers: b:1, security: { mechanism: PLAIN } }",
         expect![[r#"
-            error: `clusters.one.security` has no effect: a built-in cluster takes plain connections only
+            error: `clusters.one.security` has no effect: without `sasl` a built-in cluster takes plain connections only
              --> t.yaml:4:37
               |
             4 |   one: { built_in: { port: 19092 }, security: { protocol: SSL } }
               |                                     ^^^^^^^^
-              = help: leave `security` out
+              = help: leave `security` out, or add `sasl` to `built_in`
 
             error: `protocol` is missing in `clusters.two.security`
              --> t.yaml:5:34
@@ -307,6 +307,131 @@ fn a_broker_config_that_is_like_no_other() {
             4 |   one: { built_in: { port: 19092, properties: { bananas: 3 } } }
               |                                                 ^^^^^^^
               = help: these are Kafka's broker configs, as far as they mean something to a built-in cluster
+
+            1 error
+        "#]],
+    );
+}
+
+#[test]
+fn users_of_a_built_in_cluster() {
+    check_clusters(
+        "{ built_in: { port: 1, sasl: { mechanisms: [], users: {} } } }",
+        "{ built_in: { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: hunter2, \"\": { env: SET } }, realm: x } } }",
+        expect![[r#"
+            error: `clusters.one.built_in.sasl.mechanisms` is an empty list: nobody could connect
+             --> t.yaml:4:51
+              |
+            4 |   one: { built_in: { port: 1, sasl: { mechanisms: [], users: {} } } }
+              |                                                   ^
+              = help: write `mechanisms: [SCRAM-SHA-512]`, or leave the key out for all of them
+
+            error: `clusters.one.built_in.sasl.users` has 0 users, and 1 to 100 are possible
+             --> t.yaml:4:55
+              |
+            4 |   one: { built_in: { port: 1, sasl: { mechanisms: [], users: {} } } }
+              |                                                       ^^^^^
+              = help: write `users: { mirror: { env: NAME } }`; kafka-configs adds others while the cluster runs
+
+            error: `clusters.two.built_in.sasl.mechanisms[0]` cannot be `GSSAPI`
+             --> t.yaml:5:52
+              |
+            5 |   two: { built_in: { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***, "": { env: SET } }, realm: x } }
+              |                                                    ^^^^^^
+              = help: write `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`
+
+            error: `clusters.two.built_in.sasl.users.u` is written in the file, where everybody who reads the file reads it
+             --> t.yaml:5:73
+              |
+            5 | : { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***, "": { env: SET } }, realm: x } } }
+              |                                                        ^^^
+              = help: write `u: { env: NAME }` for an environment variable, or `u: { file: PATH }` for a file with nothing else
+
+            error: `clusters.two.built_in.sasl.users` has a user whose name is not possible
+             --> t.yaml:5:82
+              |
+            5 | ort: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***, "": { env: SET } }, realm: x } } }
+              |                                                        ^^
+              = help: a name has 1 to 1024 bytes, without control characters: `mirror`
+
+            error: unknown key `realm` in `clusters.two.built_in.sasl`
+             --> t.yaml:5:102
+              |
+            5 | anisms: [GSSAPI], users: { u: ***, "": { env: SET } }, realm: x } } }
+              |                                                        ^^^^^
+              = help: the keys here are `mechanisms`, `users`
+
+            6 errors
+        "#]],
+    );
+    let secured = |security: &str| {
+        format!(
+            "{{ built_in: {{ port: 1, sasl: {{ mechanisms: [PLAIN], users: {{ u: {{ env: SET }} }} }} }}{security} }}"
+        )
+    };
+    check_clusters(
+        &secured(", security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: { env: SET } }"),
+        "{ built_in: { port: 2, sasl: {} } }",
+        expect![[r#"
+            error: `clusters.one.security.protocol` cannot be SASL_SSL: a built-in cluster with `sasl` takes SASL_PLAINTEXT
+             --> t.yaml:4:92
+              |
+            4 | { mechanisms: [PLAIN], users: { u: { env: SET } } } }, security: { protocol: SASL_SSL, mechanism: PLAIN, usern
+              |                                                        ^^^^^^^^
+              = help: write `protocol: SASL_PLAINTEXT`, or leave `security` out: the first user is taken then
+
+            error: `users` is missing in `clusters.two.built_in.sasl`
+             --> t.yaml:5:31
+              |
+            5 |   two: { built_in: { port: 2, sasl: {} } }
+              |                               ^^^^
+              = help: write `users: { mirror: { env: NAME } }`
+
+            2 errors
+        "#]],
+    );
+    check_clusters(
+        &secured(
+            ", security: { protocol: SASL_PLAINTEXT, mechanism: SCRAM-SHA-256, username: u, password: { env: SET } }",
+        ),
+        "{ built_in: { port: 2 } }",
+        expect![[r#"
+            error: `clusters.one.security.mechanism` cannot be SCRAM-SHA-256: it is not among the cluster's own
+             --> t.yaml:4:92
+              |
+            4 | { mechanisms: [PLAIN], users: { u: { env: SET } } } }, security: { protocol: SASL_PLAINTEXT, mechanism: SCRAM-
+              |                                                        ^^^^^^^^
+              = help: add it to `built_in.sasl.mechanisms`, or take one of those
+
+            1 error
+        "#]],
+    );
+    let topology = parse(&two(&secured(""), "{ built_in: { port: 2 } }")).unwrap();
+    let own = topology.clusters[0].security.as_ref().unwrap();
+    assert_eq!(own.protocol.to_string(), "SASL_PLAINTEXT");
+    assert_eq!(own.sasl.as_ref().unwrap().username, "u");
+    let shown = format!("{topology:?} {}", serde_json::to_string(&topology).unwrap());
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn an_engine_that_does_not_speak_what_a_cluster_asks_for() {
+    check(
+        &format!(
+            "{}flows: [{{ name: one->two, engine: batches }}, {{ name: two->one }}]\n",
+            two(
+                "{ bootstrap_servers: a:1, security: { protocol: SSL } }",
+                "{ bootstrap_servers: b:1 }"
+            )
+            .replace("active-active", "custom")
+        ),
+        expect![[r#"
+            error: the engine `batches` has plain connections only so far, and `one` has security settings
+             --> t.yaml:6:35
+              |
+            6 | flows: [{ name: one->two, engine: batches }, { name: two->one }]
+              |                                   ^^^^^^^
+              = help: write `engine: librdkafka`, or leave the key out
 
             1 error
         "#]],

@@ -146,7 +146,7 @@ fn sizes_and_durations() {
                |
             10 |   limits: { in_flight_bytes: 10, bytes_per_second: [1] }
                |                              ^^
-               = help: write `in_flight_bytes: 32MB`
+               = help: write `in_flight_bytes: 16MB`
 
             error: `defaults.limits.bytes_per_second` must be a size, not a list
               --> t.yaml:10:52
@@ -197,7 +197,7 @@ fn a_wrong_quantity_is_mended() {
                |
             10 |   limits: { in_flight_bytes: 0.5MB, bytes_per_second: 50 MBit }
                |                              ^^^^^
-               = help: write a whole number and a unit, such as `in_flight_bytes: 32MB`
+               = help: write a whole number and a unit, such as `in_flight_bytes: 16MB`
 
             error: `defaults.limits.bytes_per_second`: `50 MBit` is in bits, and 8 bits are a byte; sizes have the units B, kB, MB, GB, TB, KiB, MiB and GiB
               --> t.yaml:10:55
@@ -224,7 +224,7 @@ fn a_wrong_quantity_is_mended() {
               |
             8 | defaults: { limits: { bytes_per_second: 1.5GB/s, in_flight_bytes: 50 bananas } }
               |                                                                   ^^^^^^^^^^
-              = help: write a whole number and a unit, such as `in_flight_bytes: 32MB`
+              = help: write a whole number and a unit, such as `in_flight_bytes: 16MB`
 
             2 errors
         "#]],

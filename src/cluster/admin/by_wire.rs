@@ -17,7 +17,7 @@ use crate::cluster::native::{OffsetSpec, PartitionOffset};
 use crate::cluster::offsets;
 
 /// Topics, among the resources that have configs.
-const TOPIC_RESOURCE: i8 = 2;
+pub(crate) const TOPIC_RESOURCE: i8 = 2;
 
 /// Where a value comes from that is set on the topic itself.
 const SET_ON_TOPIC: i8 = 1;
@@ -139,7 +139,7 @@ impl Admin {
 }
 
 /// An id as librdkafka writes it, in the standard alphabet of base64 where Java has the one for URLs: offset maps hold ids so.
-fn as_librdkafka_writes(id: Uuid) -> String {
+pub(crate) fn as_librdkafka_writes(id: Uuid) -> String {
     id.to_string().replace('-', "+").replace('_', "/")
 }
 

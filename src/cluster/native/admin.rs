@@ -1,4 +1,4 @@
-//! Admin calls that the safe wrapper lacks: offsets of many partitions in one call, and topics with their ids.
+//! Admin calls that the safe wrapper lacks: offsets of many partitions in one call, topics with their ids, and single configs.
 
 use std::ffi::CStr;
 use std::time::Duration;
@@ -198,6 +198,49 @@ pub fn describe_topics<C: ClientContext>(
         }
     }
     Ok(described)
+}
+
+/// Sets configs of a topic, and leaves the others as they are (KIP-339). Blocks until the answer or the time-out.
+pub fn set_topic_configs<C: ClientContext>(
+    client: &AdminClient<C>,
+    topic: &str,
+    configs: &[(&str, &str)],
+    timeout: Duration,
+) -> KafkaResult<()> {
+    let topic = c_name(topic)?;
+    let pairs = configs
+        .iter()
+        .map(|(name, value)| Ok((c_name(name)?, c_name(value)?)));
+    let pairs = pairs.collect::<KafkaResult<Vec<_>>>()?;
+    let call = Call::new(
+        client,
+        rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS,
+        timeout,
+    );
+    // SAFETY: everything that is passed is alive during the call, which copies it; the resource is destroyed here.
+    unsafe {
+        let kind = rd::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+        let mut resource = rd::rd_kafka_ConfigResource_new(kind, topic.as_ptr());
+        for (name, value) in &pairs {
+            let set = rd::rd_kafka_AlterConfigOpType_t::RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET;
+            let (name, value) = (name.as_ptr(), value.as_ptr());
+            let error = rd::rd_kafka_ConfigResource_add_incremental_config(resource, name, set, value);
+            if !error.is_null() {
+                rd::rd_kafka_error_destroy(error);
+            }
+        }
+        rd::rd_kafka_IncrementalAlterConfigs(call.client, &mut resource, 1, call.options, call.queue.0);
+        rd::rd_kafka_ConfigResource_destroy(resource);
+    }
+    let event = call.wait()?;
+    // SAFETY: the result and all that it points to live as long as the event.
+    let failed = unsafe {
+        let mut count = 0;
+        let result = rd::rd_kafka_event_IncrementalAlterConfigs_result(event.0);
+        let resources = rd::rd_kafka_IncrementalAlterConfigs_result_resources(result, &mut count);
+        (0..count).find_map(|index| code(rd::rd_kafka_ConfigResource_error(*resources.add(index))))
+    };
+    failed.map_or(Ok(()), |code| Err(KafkaError::AdminOp(code)))
 }
 
 /// # Safety

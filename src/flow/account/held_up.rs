@@ -10,11 +10,18 @@ impl Account {
         inner.unwritten = None;
     }
 
-    /// Facts that were taken did not get written, and are offered again.
+    /// Facts that were taken did not get written, as far as anyone knows. They are offered again as they are, before all others.
     pub fn unwritten(&self, facts: Facts, why: &str) {
         let mut inner = self.lock();
-        inner.ledger.put_back(facts.blocks);
+        inner.ledger.freeze(&facts.blocks);
+        inner.repeated = Some(facts);
         inner.unwritten = Some(why.to_owned());
+    }
+
+    /// Whether facts that were taken are neither written nor offered again.
+    pub fn is_being_written(&self) -> bool {
+        let inner = self.lock();
+        inner.repeated.is_none() && inner.ledger.is_taken()
     }
 
     /// Whether nothing more may be sent for now: so many facts wait for the offset map as there is room for.

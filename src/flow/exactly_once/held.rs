@@ -4,6 +4,9 @@
 //! noticed: a log that has lost everything knows no producer, and takes its next batch as if it were the first. So records are held against those
 //! of the source.
 
+use std::iter::once;
+use std::ops::Range;
+
 use heliostat_wire::batch::{BatchError, BatchView, Batches};
 use heliostat_wire::convert::{Converter, Options};
 
@@ -42,16 +45,13 @@ impl Sides<'_> {
     /// Holds the last fact against the mirror's log, which begins at `start` and ends at `end`.
     pub(super) async fn held(&self, anchor: Anchor, (start, end): (i64, i64)) -> Result<Held, NotTaken> {
         let places = Places::before(&anchor.segments, anchor.source, anchor.target.min(end));
+        let looker = self.looker(places, start).await?;
         let is_short = anchor.target > end;
-        let last = match places.len() {
-            0 => None,
-            count => self.look_back(&places, count - 1, 0, start).await?,
-        };
+        let last = looker.last().await?;
         if !is_short && !matches!(last, Some((_, Look::Other { .. }))) {
             let anchor = Some(anchor);
             return Ok(Held { anchor, loss: None });
         }
-        let held = self.held_of(&places, start).await?;
         let lost = match (is_short, last) {
             (false, Some((_, Look::Other { by: Some(by) }))) if anchor.producer.is_some_and(|(id, _)| id == by) => {
                 "the mirror does not have what the source has in the places of what was copied last: its log has lost its end and has grown since, or the source's log has".to_owned()
@@ -61,7 +61,7 @@ impl Sides<'_> {
                 anchor.target
             ),
         };
-        let Some((source, target)) = held.checked_sub(1).and_then(|last| places.get(last)) else {
+        let Some((source, target)) = looker.last_held().await? else {
             let what = match anchor.lost_from {
                 Some(_) => "nothing of what was copied last is there: copying again from the start",
                 None => "how far it goes is looked for by content",
@@ -84,14 +84,56 @@ impl Sides<'_> {
         Ok(Held { anchor, loss })
     }
 
-    /// How many of these records, from the first on, are where they were copied to. Where it cannot be told, they are taken for lost: they come twice
-    /// then, and none is missing.
-    pub(super) async fn held_of(&self, places: &Places, start: i64) -> Result<i64, NotTaken> {
-        let (mut from, mut to) = (0, places.len());
+    /// For looking at these places of the mirror, whose log begins at `start`.
+    pub(super) async fn looker(&self, places: Places, start: i64) -> Result<Looker<'_>, NotTaken> {
+        let source = self.source_reader();
+        let on_source = match places.is_empty() {
+            true => 0..0,
+            false => {
+                let first = source.start().await.map_err(on(Side::Source))?;
+                first..source.end().await.map_err(on(Side::Source))?
+            }
+        };
+        Ok(Looker {
+            mirror: self.target_reader(),
+            source,
+            options: self.options,
+            places,
+            start,
+            on_source,
+        })
+    }
+}
+
+/// Looks at what lies where records were copied to.
+pub(super) struct Looker<'a> {
+    mirror: Reader<'a>,
+    source: Reader<'a>,
+    options: Options,
+    places: Places,
+    /// Where the mirror's log begins.
+    start: i64,
+    /// What the source's log has.
+    on_source: Range<i64>,
+}
+
+impl Looker<'_> {
+    /// The last place of which it can be told what lies there.
+    pub(super) async fn last(&self) -> Result<Option<(i64, Look)>, NotTaken> {
+        match self.places.count {
+            0 => Ok(None),
+            count => self.look_back(count - 1, 0).await,
+        }
+    }
+
+    /// Source and target offset of the last of the records that are where they were copied to, with all before it. Where it cannot be told, they
+    /// are taken for lost: they come twice then, and none is missing.
+    pub(super) async fn last_held(&self) -> Result<Option<(i64, i64)>, NotTaken> {
+        let (mut from, mut to) = (0, self.places.count);
         while from < to {
             let middle = from + (to - from) / 2;
-            let found = match self.look_back(places, middle, from, start).await? {
-                None => self.look_ahead(places, middle, to, start).await?,
+            let found = match self.look_back(middle, from).await? {
+                None => self.look_ahead(middle, to).await?,
                 found => found,
             };
             match found {
@@ -100,42 +142,25 @@ impl Sides<'_> {
                 _ => to = from,
             }
         }
-        Ok(from)
+        Ok(self.places.get(from - 1))
     }
 
     /// The first place from `index` back to `floor` of which it can be told.
-    pub(super) async fn look_back(
-        &self,
-        places: &Places,
-        index: i64,
-        floor: i64,
-        start: i64,
-    ) -> Result<Option<(i64, Look)>, NotTaken> {
-        for look in 0..LOOKS {
-            let at = index.saturating_sub((1 << look) - 1).max(floor);
-            match self.look(places, at, start).await? {
-                Look::Unclear if at == floor => break,
-                Look::Unclear => {}
-                found => return Ok(Some((at, found))),
-            }
-        }
-        Ok(None)
+    async fn look_back(&self, index: i64, floor: i64) -> Result<Option<(i64, Look)>, NotTaken> {
+        let back = (0..LOOKS).map(|look| index.saturating_sub((1 << look) - 1));
+        let back = back.take_while(|at| *at > floor).chain(once(floor));
+        self.first_clear(back.take(LOOKS as usize)).await
     }
 
     /// The first place behind `index` and before `end` of which it can be told.
-    async fn look_ahead(
-        &self,
-        places: &Places,
-        index: i64,
-        end: i64,
-        start: i64,
-    ) -> Result<Option<(i64, Look)>, NotTaken> {
-        for look in 0..LOOKS {
-            let at = index.saturating_add(1 << look);
-            if at >= end {
-                break;
-            }
-            match self.look(places, at, start).await? {
+    async fn look_ahead(&self, index: i64, end: i64) -> Result<Option<(i64, Look)>, NotTaken> {
+        let ahead = (0..LOOKS).map(|look| index.saturating_add(1 << look));
+        self.first_clear(ahead.take_while(|at| *at < end)).await
+    }
+
+    async fn first_clear(&self, places: impl Iterator<Item = i64>) -> Result<Option<(i64, Look)>, NotTaken> {
+        for at in places {
+            match self.look(at).await? {
                 Look::Unclear => {}
                 found => return Ok(Some((at, found))),
             }
@@ -144,13 +169,13 @@ impl Sides<'_> {
     }
 
     /// What lies where a record was copied to.
-    async fn look(&self, places: &Places, index: i64, start: i64) -> Result<Look, NotTaken> {
+    async fn look(&self, index: i64) -> Result<Look, NotTaken> {
         // What lies before the start was deleted as retention does, and cannot be read.
-        let Some((source, target)) = places.get(index).filter(|(_, target)| *target >= start) else {
+        let Some((source, target)) = self.places.get(index).filter(|(_, target)| *target >= self.start)
+        else {
             return Ok(Look::Held);
         };
-        let reader = self.target_reader();
-        let chunk = reader.read_little(target).await.map_err(on(Side::Target))?;
+        let chunk = self.mirror.read_little(target).await.map_err(on(Side::Target))?;
         let found = covering(&chunk, target).map_err(on(Side::Target))?;
         let Some(batch) = found else {
             return Ok(Look::Unclear);
@@ -163,7 +188,7 @@ impl Sides<'_> {
         // be of an owner whose producer id nobody knows any more.
         let stamps = Stamps::of(&batch);
         let mirrored = digest(&batch, target, stamps).map_err(on(Side::Target))?;
-        let original = match original(&self.source_reader(), self.options, source, stamps).await? {
+        let original = match self.original(source, stamps).await? {
             Original::Deleted => return Ok(Look::Held),
             Original::Unclear => None,
             Original::Digest(original) => Some(original),
@@ -176,6 +201,28 @@ impl Sides<'_> {
             _ => Look::Unclear,
         })
     }
+
+    /// A record of the source as it would be copied.
+    async fn original(&self, offset: i64, stamps: Stamps) -> Result<Original, NotTaken> {
+        if offset < self.on_source.start {
+            return Ok(Original::Deleted);
+        }
+        if offset >= self.on_source.end {
+            return Ok(Original::Unclear);
+        }
+        let chunk = self.source.read_little(offset).await.map_err(on(Side::Source))?;
+        let mut converter = Converter::new(self.options);
+        converter.start_at(offset);
+        let mut ready = Vec::new();
+        // What cannot be copied was not.
+        let _ = converter.convert(&chunk.records, &chunk.aborted, &mut ready);
+        let Some(first) = ready.first().filter(|ready| ready.source.first() == Some(offset)) else {
+            return Ok(Original::Unclear);
+        };
+        let found = BatchView::parse(first.bytes.as_bytes()).and_then(|batch| digests(&batch, stamps));
+        let found = found.ok().and_then(|found| Some(found.first()?.1));
+        Ok(found.map_or(Original::Unclear, Original::Digest))
+    }
 }
 
 /// What the source has of a record that was copied.
@@ -186,35 +233,6 @@ enum Original {
     Deleted,
     /// Nothing, or nothing that could be compared.
     Unclear,
-}
-
-/// A record of the source as it would be copied.
-async fn original(
-    reader: &Reader<'_>,
-    options: Options,
-    offset: i64,
-    stamps: Stamps,
-) -> Result<Original, NotTaken> {
-    let start = reader.start().await.map_err(on(Side::Source))?;
-    let end = reader.end().await.map_err(on(Side::Source))?;
-    if offset < start {
-        return Ok(Original::Deleted);
-    }
-    if offset >= end {
-        return Ok(Original::Unclear);
-    }
-    let chunk = reader.read_little(offset).await.map_err(on(Side::Source))?;
-    let mut converter = Converter::new(options);
-    converter.start_at(offset);
-    let mut ready = Vec::new();
-    // What cannot be copied was not.
-    let _ = converter.convert(&chunk.records, &chunk.aborted, &mut ready);
-    let Some(first) = ready.first().filter(|ready| ready.source.first() == Some(offset)) else {
-        return Ok(Original::Unclear);
-    };
-    let found = BatchView::parse(first.bytes.as_bytes()).and_then(|batch| digests(&batch, stamps));
-    let found = found.ok().and_then(|found| Some(found.first()?.1));
-    Ok(found.map_or(Original::Unclear, Original::Digest))
 }
 
 fn covering(chunk: &Chunk, offset: i64) -> Result<Option<BatchView<'_>>, BatchError> {
@@ -258,18 +276,13 @@ impl Places {
         places
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> i64 {
-        self.count
-    }
-
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// Source and target offset.
-    pub(super) fn get(&self, mut index: i64) -> Option<(i64, i64)> {
+    fn get(&self, mut index: i64) -> Option<(i64, i64)> {
         if index < 0 {
             return None;
         }

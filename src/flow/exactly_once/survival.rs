@@ -75,15 +75,15 @@ impl Sides<'_> {
         if target > end || places.is_empty() {
             return Ok(Agreement::Unclear);
         }
-        match self.look_back(&places, places.len() - 1, 0, start).await? {
+        let looker = self.looker(places, start).await?;
+        match looker.last().await? {
             None => return Ok(Agreement::Unclear),
             Some((_, Look::Held)) => return Ok(Agreement::Upto(source)),
             Some((_, Look::Other { by })) if by.is_some() && by == producer => {}
             // What is not of the flow lies where the mirror has lost something.
             Some((_, Look::Other { .. } | Look::Unclear)) => return Ok(Agreement::Unclear),
         }
-        let held = self.held_of(&places, start).await?;
-        let last = held.checked_sub(1).and_then(|last| places.get(last));
+        let last = looker.last_held().await?;
         Ok(last.map_or(Agreement::Nowhere, |(source, _)| Agreement::Upto(source + 1)))
     }
 }

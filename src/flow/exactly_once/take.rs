@@ -197,7 +197,7 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
     };
     let counted = match &anchor {
         Some(anchor) => recovery.anchored(anchor.source, &tail, last).await?,
-        None => recovery.unanchored(&tail, is_loss).await?,
+        None => recovery.unanchored(&tail, last, is_loss).await?,
     };
     let (found, found_note) = counted;
     let note = match (note, found_note) {
@@ -312,7 +312,13 @@ impl Recovery<'_> {
 
     /// Without any fact: where the source has the last records of the mirror in a row. If the mirror has lost records, its last ones count only if
     /// all before them are there as well: they may have been written by an owner who did not know that.
-    async fn unanchored(&self, tail: &Tail, is_loss: bool) -> Result<Found, NotTaken> {
+    /// Where the source still has its first record they are counted as well, which tells equal records apart.
+    async fn unanchored(
+        &self,
+        tail: &Tail,
+        last_one: (u128, Stamps),
+        is_loss: bool,
+    ) -> Result<Found, NotTaken> {
         let mut last = LastOnes::new();
         self.each_of_tail(|_, digest| {
             last.push(digest);
@@ -321,27 +327,35 @@ impl Recovery<'_> {
         .await?;
         let start = self.sides.source_start().await?;
         let mut count = Count::new(start, tail.runs.clone());
-        let mut found = None;
+        let can_be_counted = start == 0 && !tail.has_holes;
+        let (mut found, mut proven) = (None, false);
         if !last.is_empty() {
             self.scan(start, |ready| {
-                let none = (0, self.stamps);
-                count.pass(ready, none)?;
+                proven |= count.pass(ready, last_one)?.unwrap_or(false);
                 let view = BatchView::parse(ready.bytes.as_bytes())?;
-                for (index, (_, digest)) in digests(&view, self.stamps)?.into_iter().enumerate() {
-                    if last.ends_with(digest) {
+                let records = digests(&view, self.stamps)?;
+                for (index, (_, digest)) in records.into_iter().enumerate() {
+                    if found.is_none() && last.ends_with(digest) {
                         found = ready.source.offset_of(index as i64).map(|offset| offset + 1);
-                        return Ok(ControlFlow::Break(()));
                     }
                 }
-                Ok(ControlFlow::Continue(()))
+                let is_over = found.is_some() && (count.is_done() || !can_be_counted);
+                Ok(if is_over || (proven && can_be_counted) {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                })
             })
             .await?;
         }
         let is_complete = count.is_done();
         let counted = count.end();
+        let counted_to = counted.segments.last().map(Segment::source_end);
+        if proven && can_be_counted {
+            found = counted_to;
+        }
         // If the number of records agrees as well, it is known of each where it landed.
-        let is_same = counted.segments.last().map(Segment::source_end) == found;
-        let is_each_known = is_complete && is_same && !tail.has_holes;
+        let is_each_known = is_complete && counted_to == found && !tail.has_holes;
         let map = match is_loss {
             true => "what is left of the mirror has records",
             false => "the offset map knows nothing of this mirror, which has records",

@@ -71,13 +71,9 @@ pub(super) fn decide(
         }
     }
     if position < start && on_gap == OnGap::Halt {
-        let reason = format!(
-            "source offsets {position} to {} were deleted before they could be copied. To go on after them, set on_gap: record",
-            start - 1
-        );
         return Decision::Halt {
             state: State::Gap,
-            reason,
+            reason: gap_reason(position, start),
             offsets: Some((position, start - 1)),
         };
     }
@@ -87,5 +83,22 @@ pub(super) fn decide(
         gap: (position < start).then_some((position, start)),
         note: None,
         is_new_log: false,
+    }
+}
+
+/// Why nothing is copied where the source has deleted what comes next, and the topology file says to halt.
+pub fn gap_reason(position: i64, start: i64) -> String {
+    let behind = if start - position == 1 { "it" } else { "them" };
+    format!(
+        "{}. To go on after {behind}, set on_gap: record",
+        deleted(position, start)
+    )
+}
+
+/// That source offsets, from one up to another, are gone.
+pub fn deleted(from: i64, to: i64) -> String {
+    match to - 1 {
+        last if last == from => format!("source offset {from} was deleted before it could be copied"),
+        last => format!("source offsets {from} to {last} were deleted before they could be copied"),
     }
 }

@@ -7,14 +7,12 @@ use heliostat_wire::message::DescribeConfigsRequest;
 use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResult};
 
 use super::Wanted;
+use crate::cluster::admin::TOPIC_RESOURCE;
 use crate::flow::discover::Discovery;
 use crate::topology::Compression;
 
 /// The config that bounds the size of a batch.
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
-
-/// Topics, among the resources that have configs.
-const TOPIC_RESOURCE: i8 = 2;
 
 /// The codec that batches are compressed with anew.
 pub(super) fn codec(compression: Compression) -> Option<compression::Compression> {

@@ -5,15 +5,15 @@ use super::*;
 /// So many partitions are prepared by the same requests.
 const PREPARED_TOGETHER: usize = 250;
 
-/// Log ends of partitions of which nothing moves are asked for every so many beats: often enough that they count as known, with one answer that
-/// does not come.
-const QUIET_EVERY: u64 = 2;
+/// Log ends of partitions of which nothing moves are asked for every so many beats: often enough that they count as known, also if the answer is an
+/// error once, after which all are asked for at the next beat.
+const QUIET_EVERY: u64 = 3;
 
 /// By then it is known which logs are there, or looked for them again.
 const LOOKING: Duration = Duration::from_secs(10);
 
 /// How often is looked whether claims have become old, where they do not become so sooner.
-const LOOK_FOR_OLD_CLAIMS: Duration = Duration::from_secs(1);
+const LOOK_FOR_OLD_CLAIMS: Duration = Duration::from_secs(10);
 
 /// Claims of so many partitions are renewed at the same time, so that a flow with many does not stand still.
 const RENEWED_AT_ONCE: usize = 16;
@@ -48,7 +48,12 @@ impl Supervisor {
         }
         let discovery = self.discovery.clone();
         let lost = Report::Discovered(Err(self.lost("look for topics")));
-        self.beside(lost, async move { Report::Discovered(discovery.look().await) });
+        let idle = self.mine.iter().filter(|(_, mine)| mine.account.is_none());
+        let idle: Vec<MirrorPartition> = idle.map(|(key, _)| key.clone()).collect();
+        self.beside(
+            lost,
+            async move { Report::Discovered(discovery.look(&idle).await) },
+        );
     }
 
     pub(super) fn beat(&mut self) {
@@ -60,11 +65,12 @@ impl Supervisor {
         self.ask_ages();
         self.look_at_others();
         self.look_at_refusals();
-        self.view.refresh(now_ms());
+        // The answer to the question for offsets does so, unless there is none.
+        self.view.refresh_if_stale(now_ms());
     }
 
     /// How far those partitions are that another daemon copies, or nobody.
-    fn look_at_others(&self) {
+    pub(super) fn look_at_others(&self) {
         let maps = &self.discovery.target_maps;
         self.view.each(|(_, partition), view| {
             if view.account.is_none() {
@@ -124,64 +130,78 @@ impl Supervisor {
         });
     }
 
+    /// The map topic knows nothing any more of what is copied here.
+    pub(super) fn state_again(&self) {
+        for ((target_topic, partition), mine) in &self.mine {
+            let Some(account) = &mine.account else { continue };
+            let on_record = self.discovery.target_maps.facts(target_topic, *partition);
+            account.state_again(&on_record.map(|facts| facts.last.segments).unwrap_or_default());
+        }
+    }
+
     pub(super) fn ask_offsets(&mut self) {
         if self.asking_offsets {
+            // Some have lost their turn. With answers that take this long, turns would come too late.
+            self.asks_for_all = true;
             return;
         }
         let asks_starts = self.beats % STARTS_EVERY == 1;
-        let everything = asks_starts || std::mem::take(&mut self.offsets_failed);
+        let everything = asks_starts || std::mem::take(&mut self.asks_for_all);
         let partitions = self.partitions_to_ask(everything);
         if partitions.is_empty() {
             return;
         }
         self.asking_offsets = true;
-        if asks_starts {
-            let (discovery, partitions) = (self.discovery.clone(), partitions.clone());
-            let lost = Report::Offsets(OffsetSpec::Earliest, Err(self.lost("ask for offsets")));
+        let ask = |spec: OffsetSpec, partitions: Vec<(String, i32)>| {
+            let discovery = self.discovery.clone();
+            let lost = Report::Offsets(spec, Err(self.lost("ask for offsets")));
             self.beside(lost, async move {
-                Report::Offsets(
-                    OffsetSpec::Earliest,
-                    discovery.source.offsets(partitions, OffsetSpec::Earliest).await,
-                )
+                Report::Offsets(spec, discovery.source.offsets(partitions, spec).await)
             });
+        };
+        if asks_starts {
+            ask(OffsetSpec::Earliest, partitions.clone());
         }
-        let discovery = self.discovery.clone();
-        let lost = Report::Offsets(OffsetSpec::LatestCommitted, Err(self.lost("ask for offsets")));
-        self.beside(lost, async move {
-            let spec = OffsetSpec::LatestCommitted;
-            Report::Offsets(spec, discovery.source.offsets(partitions, spec).await)
-        });
+        ask(OffsetSpec::LatestCommitted, partitions);
     }
 
     /// Those whose log ends are to be asked for now: partitions of which nothing moves take turns.
     fn partitions_to_ask(&self, everything: bool) -> Vec<(String, i32)> {
         let mut partitions = Vec::new();
         let mut turn = self.beats;
+        let mut mirrors = self.mirrors.iter().peekable();
         self.view.each(|(topic, partition), view| {
+            while mirrors.next_if(|(name, _)| *name < topic).is_some() {}
+            let mirror = mirrors.peek().filter(|(name, _)| *name == topic);
+            if mirror.is_none_or(|(_, mirror)| *partition as usize >= mirror.partitions) {
+                return;
+            }
             turn = turn.wrapping_add(1);
             if everything || turn.is_multiple_of(QUIET_EVERY) || !view.is_quiet() {
                 partitions.push((topic.clone(), *partition));
             }
-        });
-        partitions.retain(|(topic, partition)| {
-            let mirror = self.mirrors.get(topic);
-            mirror.is_some_and(|mirror| (*partition as usize) < mirror.partitions)
         });
         partitions
     }
 
     /// Prepare what is due.
     pub(super) fn pulse(&mut self) {
-        let mut has_paused = false;
-        for partition in self.mine.values_mut() {
-            partition.settle();
-            has_paused |= partition.phase == Phase::Pausing;
+        if self.look_again_at.take_if(|at| *at <= Instant::now()).is_some() {
+            self.look();
         }
         let often = LOOK_FOR_OLD_CLAIMS.min(self.discovery.claim_period / 8);
         if self.old_claims.is_empty() && self.claims_looked_at.elapsed() >= often {
             self.find_old_claims();
         }
         self.after_an_absence();
+        if self.is_still() {
+            return;
+        }
+        let mut has_paused = false;
+        for partition in self.mine.values_mut() {
+            partition.settle();
+            has_paused |= partition.phase == Phase::Pausing;
+        }
         self.renew_claims();
         self.heed_pauses(has_paused);
         let (due, awaited) = due(&self.mine, Instant::now());
@@ -190,6 +210,14 @@ impl Supervisor {
             self.prepare(keys.to_vec());
         }
         self.look_for(awaited);
+        self.waits_for_events = self.mine.values().all(|mine| mine.phase.waits_for_events());
+    }
+
+    /// Whether nothing has happened since the last pulse, and nothing of what that found becomes due by itself.
+    fn is_still(&mut self) -> bool {
+        let has_happened = std::mem::take(&mut self.has_happened);
+        let pauses_are_same = Arc::ptr_eq(&self.discovery.target_maps.pauses(), &self.pauses);
+        self.waits_for_events && !has_happened && pauses_are_same && self.old_claims.is_empty()
     }
 
     /// Look whether the target has made the logs of these.
@@ -229,6 +257,7 @@ impl Supervisor {
             };
             partition.phase = Phase::Due(at);
         }
+        self.has_happened = true;
         self.pulse();
     }
 
@@ -247,6 +276,8 @@ impl Supervisor {
                     .get(&partition.mirror.topic)
                     .unwrap_or(&partition.mirror)
                     .clone();
+                let account = partition.account.as_ref();
+                partition.is_replaced |= account.is_some_and(|account| account.lease_is_over());
                 let known = partition.known();
                 wanted.push(Wanted {
                     mirror,

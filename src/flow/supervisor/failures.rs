@@ -58,9 +58,15 @@ impl Supervisor {
             at_once = soon.is_ok();
             soon.unwrap_or_else(|later| later)
         } else if is_fenced(side, code) {
-            // Until then the group has said whose it is: to claim it now would take it from its owner again.
-            let until = Instant::now() + self.flow.session_timeout + FENCED_MARGIN;
+            // Until then the group has said whose it is: to claim it now would take it from its owner again. A member that is not one any more
+            // hears so when it next says that it lives; one that is was fenced by somebody who did not know yet that it is not.
+            let hears_within = self
+                .flow
+                .session_timeout
+                .min(2 * heartbeat_interval(self.flow.session_timeout));
+            let until = Instant::now() + hears_within + FENCED_MARGIN;
             partition.fenced_until = Some(until);
+            partition.is_replaced = true;
             until
         } else {
             partition.retry_at()
@@ -128,7 +134,7 @@ impl Supervisor {
     }
 }
 
-/// How much longer than the session time-out a partition is left alone that somebody else has taken.
+/// How much longer than a member takes to hear of the group a partition is left alone that somebody else has taken.
 const FENCED_MARGIN: Duration = Duration::from_secs(1);
 
 fn is_out_of_range(code: RDKafkaErrorCode) -> bool {

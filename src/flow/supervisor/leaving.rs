@@ -87,6 +87,9 @@ impl Mine {
             }
             self.mirror = mirror.clone();
         }
+        if std::mem::take(&mut self.is_replaced) {
+            self.close_books();
+        }
         let at = gap.map_or(*at, |(from, _)| from);
         let account = match (&self.account, note) {
             (Some(account), None) => account.clone(),

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::admin::explain;
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
 use crate::cluster::{Cluster, ClusterError};
 use crate::flow::account::Account;
@@ -29,10 +30,12 @@ use crate::flow::engine::batches::{self, Batches};
 use crate::flow::engine::librdkafka::{Librdkafka, Settings};
 use crate::flow::engine::{Engine, Event, Side, Start};
 use crate::flow::facts;
-use crate::flow::member::{Member, MemberEvent, MirrorPartition, RELEASE_DEADLINE, group_id};
+use crate::flow::member::{
+    Member, MemberEvent, MirrorPartition, RELEASE_DEADLINE, group_id, heartbeat_interval,
+};
 use crate::flow::now_ms;
 use crate::flow::partition::{Mine, Phase, backoff, due};
-use crate::flow::prepare::{Decision, Prepared, Wanted, prepare};
+use crate::flow::prepare::{Decision, Prepared, Wanted, deleted, prepare};
 use crate::flow::view::{Problem, View};
 use crate::observe::events::{Event as Happened, EventKind};
 use crate::observe::status::State;
@@ -42,6 +45,16 @@ use leaving::Leaving;
 
 /// How often facts are written to the offset map, and the source's log ends are asked for.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// The first wait before it is looked again for topics that were made and could not be seen yet; it doubles.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The longest wait before it is looked again after a look that failed, where the interval is longer: nothing else asks whether the clusters answer
+/// as long as nothing is copied.
+const LOOK_AGAIN_AT_MOST: Duration = Duration::from_secs(5);
+
+/// So often is looked for topics before the group is joined: some three seconds.
+const LOOKS_ALONE: u32 = 5;
 
 /// Every so many beats the source's log starts are asked for too.
 const STARTS_EVERY: u64 = 10;
@@ -116,6 +129,17 @@ enum Report {
     Ages(Vec<(String, i32, i64, i64)>),
 }
 
+impl Report {
+    /// Whether what any partition waits for may be something else from then on.
+    fn changes_phases(&self) -> bool {
+        match self {
+            Report::Discovered(found) => !matches!(found, Ok(None)),
+            Report::Nobody(_) | Report::Looked(..) | Report::Prepared(..) | Report::Marked(..) => true,
+            Report::Offsets(..) | Report::FactsWritten(_) | Report::Expired(_) | Report::Ages(_) => false,
+        }
+    }
+}
+
 /// A partition, and the number of a preparation of it.
 type Preparation = (MirrorPartition, u64);
 
@@ -150,13 +174,20 @@ struct Supervisor {
     expiring: bool,
     more_expired: bool,
     asking_offsets: bool,
-    /// The last question for offsets was not answered for all.
-    offsets_failed: bool,
+    /// The last question for offsets was not answered for all, or not within a beat: the next one is for all.
+    asks_for_all: bool,
     /// No ages are read before this beat.
     ages_again_at: u64,
     /// A cluster was away at the last look.
     was_away: bool,
     beats: u64,
+    /// Something has happened since the last pulse.
+    has_happened: bool,
+    /// All partitions wait for what is told, and none for a moment.
+    waits_for_events: bool,
+    /// Before the interval is over, because the last look failed or could not see all that was made; and how often that was so.
+    look_again_at: Option<Instant>,
+    looked_again: u32,
     /// Claims that are to be renewed, and when they were looked for.
     old_claims: Vec<MirrorPartition>,
     claims_looked_at: Instant,
@@ -244,10 +275,14 @@ impl Supervisor {
             expiring: false,
             more_expired: false,
             asking_offsets: false,
-            offsets_failed: false,
+            asks_for_all: false,
             ages_again_at: 0,
             was_away: false,
             beats: 0,
+            has_happened: false,
+            waits_for_events: false,
+            look_again_at: None,
+            looked_again: 0,
             old_claims: Vec::new(),
             claims_looked_at: Instant::now(),
             pauses: Arc::default(),
@@ -270,9 +305,18 @@ impl Supervisor {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(event) = self.member_events.1.recv() => self.on_member(event),
-                Some(event) = self.engine_events.1.recv() => self.on_engine(event),
-                Some(report) = self.reports.1.recv() => self.on_report(report),
+                Some(event) = self.member_events.1.recv() => {
+                    self.on_member(event);
+                    self.has_happened = true;
+                }
+                Some(event) = self.engine_events.1.recv() => {
+                    self.on_engine(event);
+                    self.has_happened = true;
+                }
+                Some(report) = self.reports.1.recv() => {
+                    self.has_happened |= report.changes_phases();
+                    self.on_report(report);
+                }
                 _ = look.tick() => self.look(),
                 _ = beat.tick() => self.beat(),
                 _ = pulse.tick() => self.pulse(),
@@ -287,10 +331,11 @@ impl Supervisor {
                 self.looking = false;
                 match result {
                     Ok(Some(found)) => self.on_discovered(found),
-                    Ok(None) => {}
+                    Ok(None) => self.looked_again = 0,
                     Err(error) => {
                         tracing::debug!(flow = %self.flow.name, "discovery: {error}");
                         self.view.count_error();
+                        self.look_again_after_a_failure();
                     }
                 }
             }
@@ -347,12 +392,45 @@ impl Supervisor {
             }
         }
         self.give_up_what_changed(&before, &left_out);
+        if found.map_is_new {
+            self.state_again();
+        }
         self.heed_pauses(true);
         self.knows_pauses = true;
         self.show_pauses();
-        self.subscribe(has_grown);
+        let is_too_early = self.look_again_soon(found.is_whole);
+        if !is_too_early {
+            self.subscribe(has_grown);
+        }
         self.adopt();
+        // What the map knows counts before the log ends do: nothing would seem to be copied otherwise.
+        self.look_at_others();
         self.ask_offsets();
+    }
+
+    /// Look again soon if not all that was made could be seen. Returns whether it is too early to share the work: as long as this daemon is alone and has
+    /// just begun, the group would have to be told of each part.
+    fn look_again_soon(&mut self, is_whole: bool) -> bool {
+        if is_whole {
+            (self.look_again_at, self.looked_again) = (None, 0);
+            return false;
+        }
+        self.look_again_within(self.flow.discovery_interval);
+        self.member.is_none() && self.alone == Some(true) && self.looked_again <= LOOKS_ALONE
+    }
+
+    /// Nobody knows what there is: look again soon. What was found before is shared at the latest when that has failed for some seconds.
+    fn look_again_after_a_failure(&mut self) {
+        self.look_again_within(self.flow.discovery_interval.min(LOOK_AGAIN_AT_MOST));
+        if self.looked_again > LOOKS_ALONE {
+            self.subscribe(false);
+        }
+    }
+
+    fn look_again_within(&mut self, longest: Duration) {
+        let wait = backoff(self.looked_again, LOOK_AGAIN, longest);
+        self.look_again_at = Some(Instant::now() + wait);
+        self.looked_again = self.looked_again.saturating_add(1);
     }
 
     /// Something has happened to a partition.
@@ -421,26 +499,22 @@ impl Supervisor {
         let offsets = match result {
             Ok(offsets) => offsets,
             Err(error) => {
-                self.offsets_failed = true;
+                self.asks_for_all = true;
                 return tracing::debug!(flow = %self.flow.name, "{error}");
             }
         };
         let now = now_ms();
+        let mut known = BTreeMap::new();
         for found in offsets {
-            let Ok(offset) = found.offset else {
-                self.offsets_failed = true;
-                continue;
-            };
-            // The answer may come after the topic is known to be gone.
-            if !self.mirrors.contains_key(&found.topic) {
-                continue;
+            match found.offset {
+                Ok(offset) => drop(known.insert((found.topic, found.partition), offset)),
+                Err(code) => {
+                    self.asks_for_all = true;
+                    self.view.no_end(&found.topic, found.partition, explain(code));
+                }
             }
-            self.view
-                .partition(&found.topic, found.partition, now, |view| match spec {
-                    OffsetSpec::Earliest => view.ends.note_start(offset),
-                    _ => view.note_end(now, offset),
-                });
         }
+        self.view.note_offsets(now, &known, spec == OffsetSpec::Earliest);
         self.view.refresh(now);
     }
 

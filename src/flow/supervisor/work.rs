@@ -58,6 +58,7 @@ impl Supervisor {
         for (topic, partition) in taken {
             self.note(EventKind::Taken, (&topic, partition), None);
         }
+        self.has_happened = true;
         self.pulse();
     }
 
@@ -66,6 +67,12 @@ impl Supervisor {
             MemberEvent::Assigned(partitions) => {
                 tracing::debug!(flow = %self.flow.name, partitions = partitions.len(), "assigned");
                 self.view.set_problem(None);
+                let now = Instant::now();
+                for key in &partitions {
+                    if let Some(mine) = self.mine.get_mut(key) {
+                        mine.is_assigned(now);
+                    }
+                }
                 self.assigned.extend(partitions);
                 if self.alone.replace(false) == Some(true) {
                     let others: Vec<_> = self
@@ -270,10 +277,7 @@ impl Supervisor {
                 reason: Some("source offsets were deleted before they could be copied".to_string()),
                 ..Happened::default()
             });
-            format!(
-                "gap: source offsets {from} to {} were deleted before they could be copied",
-                to - 1
-            )
+            format!("gap: {}", deleted(from, to))
         });
         let replaced_text = prepared.replaced.map(|(from, to)| {
             let last = to - 1;

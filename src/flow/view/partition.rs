@@ -6,6 +6,7 @@ use super::{AWAY_CLEARS, Away, Problem};
 use crate::flow::account::{Account, Snapshot, Totals};
 use crate::flow::lag::LogEnds;
 use crate::flow::pause::Paused;
+use crate::flow::survey::SILENT_AFTER_MS;
 use crate::observe::status::{Lag, PartitionStatus, State};
 
 /// A partition that has records to copy and has copied none for this long is stalled.
@@ -13,10 +14,6 @@ const STALLED_AFTER_MS: i64 = 30_000;
 
 /// A partition whose records the target has refused for this long is stalled; before that it may be a leader that moves.
 const REFUSED_AFTER_MS: i64 = 3_000;
-
-/// A partition of another daemon that has records to copy, and of which nothing was recorded for this long, is not said to be copied: a daemon
-/// records its progress every second, and whether it lives is known to the group alone, which takes the session time-out to tell.
-const SILENT_AFTER_MS: i64 = 5_000;
 
 /// What clears it that another daemon records nothing.
 const OTHERS_CLEARS: &str =
@@ -47,6 +44,8 @@ pub struct PartitionView {
     pub trying_again: bool,
     /// Why its records are refused at the moment, and sent again.
     pub refused: Option<String>,
+    /// Why the source did not tell its log end when it was asked last.
+    pub no_end: Option<String>,
     /// The last gap, for people to read.
     pub gap: Option<String>,
     /// Why it is paused.
@@ -64,6 +63,14 @@ pub struct PartitionView {
     is_other_log: bool,
     pub(super) condition: Condition,
     pub(super) since_ms: i64,
+}
+
+/// How far it is copied, by this daemon or another one.
+struct Position {
+    source: Option<i64>,
+    target: Option<i64>,
+    /// The timestamp of the oldest record on its way.
+    oldest_timestamp: Option<i64>,
 }
 
 /// What a partition is doing.
@@ -130,6 +137,7 @@ impl PartitionView {
 
     /// The source's log end was `end` at `now_ms`.
     pub fn note_end(&mut self, now_ms: i64, end: i64) {
+        self.no_end = None;
         let copied = self.copied_to().unwrap_or(0);
         self.ends.note(now_ms, end, copied);
         let before = self.noted.replace((end, copied));
@@ -143,35 +151,47 @@ impl PartitionView {
 
     /// The first offset that is missing on the target, where its timestamp is not known otherwise.
     pub(super) fn wants_timestamp(&self, now_ms: i64) -> Option<i64> {
-        let at = self.copied_to().or(self.ends.start())?;
-        let on_its_way = self.account.as_ref().is_some_and(|_| self.position().2.is_some());
+        let position = self.position();
+        let at = self.of_this_log(&position).or(self.ends.start())?;
+        let on_its_way = position.oldest_timestamp.is_some();
         (!on_its_way && self.ends.wants_timestamp(now_ms, at)).then_some(at)
     }
 
     /// How far the log that the source has now is copied. Of one that was made again or cut back, and that nobody has decided about,
     /// nothing is.
     fn copied_to(&self) -> Option<i64> {
-        self.position().0.filter(|_| !self.is_other_log)
+        self.of_this_log(&self.position())
     }
 
-    fn position(&self) -> (Option<i64>, Option<i64>, Option<i64>) {
+    fn of_this_log(&self, position: &Position) -> Option<i64> {
+        position.source.filter(|_| !self.is_other_log)
+    }
+
+    fn position(&self) -> Position {
         match (&self.account, self.elsewhere) {
             (Some(account), _) => {
                 let snapshot = account.snapshot();
-                (
-                    Some(snapshot.position),
-                    snapshot.target_position,
-                    snapshot.oldest_timestamp,
-                )
+                Position {
+                    source: Some(snapshot.position),
+                    target: snapshot.target_position,
+                    oldest_timestamp: snapshot.oldest_timestamp,
+                }
             }
-            (None, Some((position, target_position))) => (Some(position), Some(target_position), None),
-            (None, None) => (None, None, None),
+            (None, elsewhere) => Position {
+                source: elsewhere.map(|(source, _)| source),
+                target: elsewhere.map(|(_, target)| target),
+                oldest_timestamp: None,
+            },
         }
     }
 
     pub(super) fn lag(&self, now_ms: i64) -> Lag {
-        let oldest = self.position().2.filter(|_| !self.is_other_log);
-        match (self.copied_to(), self.ends.start()) {
+        self.lag_at(&self.position(), now_ms)
+    }
+
+    fn lag_at(&self, position: &Position, now_ms: i64) -> Lag {
+        let oldest = position.oldest_timestamp.filter(|_| !self.is_other_log);
+        match (self.of_this_log(position), self.ends.start()) {
             (Some(position), _) => self.ends.lag(now_ms, position, oldest),
             // Nothing was copied yet: all that the source has is missing.
             (None, Some(start)) => self.ends.lag(now_ms, start, None),
@@ -181,7 +201,7 @@ impl PartitionView {
 
     /// What it is doing at `now_ms`.
     pub(super) fn look(&mut self, away: &Away, now_ms: i64) -> Condition {
-        let (position, ..) = self.position();
+        let position = self.position();
         let is_other_log = self
             .problem
             .as_ref()
@@ -191,14 +211,15 @@ impl PartitionView {
         }
         self.is_other_log = is_other_log;
         let is_paused = self.paused.is_some();
-        if position != self.position || is_paused || self.lag(now_ms).records == 0 {
-            self.position = position;
+        let lag = self.lag_at(&position, now_ms);
+        if position.source != self.position || is_paused || lag.records == 0 {
+            self.position = position.source;
             self.moved_at_ms = now_ms;
             if !is_paused && std::mem::take(&mut self.trying_again) {
                 self.problem = None;
             }
         }
-        partition_state(self, away, now_ms)
+        partition_state(self, &lag, away, now_ms)
     }
 
     /// What this process has done of it.
@@ -211,7 +232,7 @@ impl PartitionView {
     }
 }
 
-fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> Condition {
+fn partition_state(partition: &PartitionView, lag: &Lag, away: &Away, now_ms: i64) -> Condition {
     let of_problem = |problem: &Problem| Condition {
         offsets: problem.offsets,
         ..Condition::of(problem.state, &problem.reason, &problem.clears)
@@ -233,13 +254,11 @@ fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> Condi
     if let Some(problem) = problem {
         return of_problem(problem);
     }
-    let lag = partition.lag(now_ms);
     if !lag.known {
-        return Condition::of(
-            State::Waiting,
-            "the source's log end is not known",
-            "the source's next answer; it is asked every second",
-        );
+        let why = partition.no_end.as_ref().map(|why| format!(": {why}"));
+        let reason = format!("the source's log end is not known{}", why.unwrap_or_default());
+        let clears = "the source's next answer; it is asked every second";
+        return Condition::of(State::Waiting, reason, clears);
     }
     if lag.records == 0 {
         return Condition::healthy(State::CaughtUp, partition.gap.clone());
@@ -262,7 +281,7 @@ fn partition_state(partition: &PartitionView, away: &Away, now_ms: i64) -> Condi
     let still_ms = now_ms - partition.moved_at_ms;
     if partition.account.is_none() && !partition.is_mine && still_ms > SILENT_AFTER_MS {
         let reason = format!(
-            "another daemon has it, and has recorded nothing for {} s although there are records",
+            "the group has it with another daemon, or with this one from before it was cut off: nothing was recorded for {} s although there are records",
             still_ms / 1000
         );
         return Condition::of(State::Waiting, reason, OTHERS_CLEARS);
@@ -294,7 +313,7 @@ pub(super) fn partition_status(
     partition: &PartitionView,
     now_ms: i64,
 ) -> PartitionStatus {
-    let (position, target_position, _) = partition.position();
+    let position = partition.position();
     let totals = partition.totals();
     PartitionStatus {
         topic: topic.to_string(),
@@ -306,11 +325,11 @@ pub(super) fn partition_status(
         clears: partition.condition.clears.clone(),
         offsets: partition.condition.offsets,
         since_ms: partition.since_ms,
-        position,
+        position: position.source,
         source_start: partition.ends.start(),
-        source_end: partition.ends.end_beside(partition.copied_to()),
-        target_position,
-        lag: partition.lag(now_ms),
+        source_end: partition.ends.end_beside(partition.of_this_log(&position)),
+        target_position: position.target,
+        lag: partition.lag_at(&position, now_ms),
         records_total: totals.records,
         bytes_total: totals.bytes,
         errors_total: totals.errors,
@@ -393,7 +412,9 @@ mod tests {
             (silent.state, silent.reason.as_deref()),
             (
                 State::Waiting,
-                Some("another daemon has it, and has recorded nothing for 7 s although there are records")
+                Some(
+                    "the group has it with another daemon, or with this one from before it was cut off: nothing was recorded for 7 s although there are records"
+                )
             )
         );
         view.elsewhere = Some((120, 120));

@@ -1,8 +1,8 @@
-//! A status becomes metric families.
+//! A status becomes families of metrics.
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::catalogue::{Id, Kind, METRICS};
+use super::catalogue::{Id, Kind, MetricInfo};
 use crate::observe::built_in::{BuiltInFacts, QuotaFacts};
 use crate::observe::events::EventKind;
 use crate::observe::process::Process;
@@ -12,13 +12,14 @@ use crate::observe::status::{FlowStatus, PartitionStatus, State, Status};
 /// would be four series more; those that were kept waiting longest come first.
 const QUOTA_CLIENTS_MAX: usize = 1_000;
 
-/// The families that have at least one series, in the order of [`METRICS`].
-pub(super) fn families(
+/// The family of one metric, if it has at least one series.
+pub(super) fn family(
+    metric: &MetricInfo,
     status: Option<&Status>,
     built_in: &[BuiltInFacts],
     process: &Process,
-) -> Vec<MetricFamily> {
-    let mut series = Series::new();
+) -> Option<MetricFamily> {
+    let mut series = Series::of(metric);
     if let Some(status) = status {
         for flow in &status.flows {
             series.flow(flow);
@@ -33,22 +34,29 @@ pub(super) fn families(
         series.built_in(cluster);
     }
     series.process(status.map_or(crate::VERSION, |status| &status.version), process);
-    series.into_families()
+    series.into_family()
 }
 
-/// The series of each metric.
-struct Series(Vec<Vec<Metric>>);
+/// The series of one metric. What is added to others is passed over: with thousands of partitions all of them at a time would take tens of
+/// megabytes.
+struct Series<'a> {
+    metric: &'a MetricInfo,
+    found: Vec<Metric>,
+}
 
-impl Series {
-    fn new() -> Series {
-        Series(vec![Vec::new(); METRICS.len()])
+impl<'a> Series<'a> {
+    fn of(metric: &'a MetricInfo) -> Self {
+        Series {
+            metric,
+            found: Vec::new(),
+        }
     }
 
     /// Adds one series. What is not a number cannot be drawn and would hide that the value is not known.
     fn add(&mut self, id: Id, labels: &[&str], value: f64) {
         let info = id.info();
         debug_assert_eq!(labels.len(), info.labels.len(), "labels of {}", info.name);
-        if !value.is_finite() {
+        if info.name != self.metric.name || !value.is_finite() {
             return;
         }
         let pairs = info.labels.iter().zip(labels).map(|(name, value)| {
@@ -70,7 +78,7 @@ impl Series {
                 metric.set_counter(counter);
             }
         }
-        self.0[id as usize].push(metric);
+        self.found.push(metric);
     }
 
     /// Adds one series if its value is known.
@@ -216,24 +224,21 @@ impl Series {
         );
     }
 
-    fn into_families(self) -> Vec<MetricFamily> {
-        let mut families = Vec::new();
-        for (info, series) in METRICS.iter().zip(self.0) {
-            // The encoder refuses a family without series.
-            if series.is_empty() {
-                continue;
-            }
-            let mut family = MetricFamily::default();
-            family.set_name(info.name.to_string());
-            family.set_help(info.help.to_string());
-            family.set_field_type(match info.kind {
-                Kind::Gauge => MetricType::GAUGE,
-                Kind::Counter => MetricType::COUNTER,
-            });
-            family.set_metric(series);
-            families.push(family);
+    fn into_family(self) -> Option<MetricFamily> {
+        let info = self.metric;
+        // The encoder refuses a family without series.
+        if self.found.is_empty() {
+            return None;
         }
-        families
+        let mut family = MetricFamily::default();
+        family.set_name(info.name.to_string());
+        family.set_help(info.help.to_string());
+        family.set_field_type(match info.kind {
+            Kind::Gauge => MetricType::GAUGE,
+            Kind::Counter => MetricType::COUNTER,
+        });
+        family.set_metric(self.found);
+        Some(family)
     }
 }
 

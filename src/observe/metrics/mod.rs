@@ -20,7 +20,10 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// known is absent.
 pub fn render(status: Option<&Status>, built_in: &[BuiltInFacts], process: &Process) -> Result<String> {
     let mut text = String::new();
-    TextEncoder::new().encode_utf8(&collect::families(status, built_in, process), &mut text)?;
+    for metric in METRICS {
+        let family = collect::family(metric, status, built_in, process);
+        TextEncoder::new().encode_utf8(family.as_slice(), &mut text)?;
+    }
     Ok(text)
 }
 

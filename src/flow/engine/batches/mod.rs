@@ -4,6 +4,8 @@
 //! the accounts. It is idempotent producing in order: a batch is sent once. After a failure a partition starts anew with a claim, which reads in
 //! the target's log what has arrived, instead of guessing.
 
+mod neighbours;
+mod nodes;
 mod pump;
 mod slot;
 

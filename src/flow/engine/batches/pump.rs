@@ -1,6 +1,6 @@
 //! The task that moves batches: from what was fetched to what is sent.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::nodes::Nodes;
 use super::slot::Slot;
 use super::{Command, Complaints, Settings};
 use crate::cluster::admin::explain;
@@ -41,25 +42,39 @@ const SPARE_BYTES_MAX: usize = 2 << 20;
 /// How often is looked whether the budget allows more.
 const TICK: Duration = Duration::from_millis(2);
 
+/// Under a limit of bytes a second answers are so small that so many of them pass in a second, and still large enough that a line with a
+/// long way does not make them less; never smaller than this.
+const ANSWERS_A_SECOND: u64 = 4;
+const ANSWER_BYTES_MIN: u64 = 256 * 1024;
+
+/// How often is looked whether a node of the target is silent, while there is no room.
+pub(super) const LISTEN_TICK: Duration = Duration::from_millis(100);
+
 pub(super) struct Pump {
-    settings: Settings,
+    pub(super) settings: Settings,
+    target: Client,
     sender: Sender,
-    fetcher: Fetcher,
+    pub(super) fetcher: Fetcher,
     reports: mpsc::Receiver<Vec<Report>>,
     fetched: mpsc::Receiver<Vec<Fetched>>,
     events: mpsc::UnboundedSender<Event>,
     complaints: Arc<Complaints>,
-    slots: HashMap<u32, Slot>,
-    /// Slots that have something to send and wait for the budget, in turn.
-    held: VecDeque<u32>,
+    pub(super) slots: HashMap<u32, Slot>,
+    /// Slots that have something to send and wait for the budget, by their turn.
+    held: BTreeSet<(u64, u32)>,
+    /// What the slot that has sent last had had of it before.
+    turn: u64,
     /// Slots that may not be fetched now, in turn.
     waiting: VecDeque<u32>,
     /// Slots of which the offset map has to take facts before anything more is read or sent, and when they are looked at again.
     held_up: Vec<u32>,
     look_again: Instant,
     pressing: Pressing,
+    pub(super) nodes: Nodes,
+    /// When is looked again whether one of them is silent.
+    pub(super) listen_at: Instant,
     /// Bytes that were fetched and are not acknowledged.
-    buffered: usize,
+    pub(super) buffered: usize,
     budget: Budget,
     /// Memory of batches that have arrived, for those that come: the system would have to clear new memory first.
     spare: Vec<BytesMut>,
@@ -75,23 +90,24 @@ impl Pump {
     ) -> Pump {
         let (reported, reports) = mpsc::channel(REPORTS);
         let (answered, fetched) = mpsc::channel(ANSWERS);
-        let fetcher = FetcherConfig {
-            read_committed: true,
-            ..FetcherConfig::default()
-        };
+        let fetcher = fetching(&settings);
         Pump {
-            sender: Sender::new(target, SenderConfig::default(), reported),
+            sender: Sender::new(target.clone(), SenderConfig::default(), reported),
             fetcher: Fetcher::new(source, fetcher, answered),
+            target,
             reports,
             fetched,
             events,
             complaints,
             slots: HashMap::new(),
-            held: VecDeque::new(),
+            held: BTreeSet::new(),
+            turn: 0,
             waiting: VecDeque::new(),
             held_up: Vec::new(),
             look_again: Instant::now(),
             pressing: Pressing::default(),
+            nodes: Nodes::new(settings.in_flight_bytes),
+            listen_at: Instant::now(),
             buffered: 0,
             budget: Budget::new(settings.bytes_per_second),
             settings,
@@ -107,6 +123,7 @@ impl Pump {
         loop {
             let has_room = self.has_room();
             let is_held = !self.held.is_empty();
+            let listens = !has_room && self.nodes.are_several();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -119,9 +136,11 @@ impl Pump {
                 Some(fetched) = self.fetched.recv(), if has_room => self.take_fetched(fetched),
                 () = tokio::time::sleep(TICK), if is_held => {}
                 () = tokio::time::sleep_until(self.look_again), if !self.held_up.is_empty() => {}
+                () = tokio::time::sleep_until(self.listen_at), if listens => {}
             }
             self.send_held();
             self.go_on_where_held_up();
+            self.listen();
             self.fetch_waiting();
         }
     }
@@ -133,7 +152,9 @@ impl Pump {
             let text = "it was started without a producer id".to_owned();
             return self.fail(id, Side::Target, RDKafkaErrorCode::Fail, text);
         };
-        let slot = Slot::new(start, claim, options, self.settings.bytes_per_second);
+        let mut slot = Slot::new(start, claim, options, self.settings.bytes_per_second);
+        slot.look_up_node(&self.target);
+        self.nodes.join(slot.node, Instant::now());
         self.sender.open(id);
         self.slots.insert(id, slot);
         self.fetch(id);
@@ -152,20 +173,25 @@ impl Pump {
     }
 
     fn forget_if_done(&mut self, id: u32) {
-        if self
+        let Some(slot) = self
             .slots
             .get(&id)
-            .is_some_and(|slot| slot.is_stopped && slot.is_idle())
-        {
-            self.slots.remove(&id);
-            self.sender.close(id);
-        }
+            .filter(|slot| slot.is_stopped && slot.is_idle())
+        else {
+            return;
+        };
+        self.nodes.leave(slot.node);
+        self.slots.remove(&id);
+        self.sender.close(id);
     }
 
     fn take_fetched(&mut self, fetched: Vec<Fetched>) {
         for fetched in fetched {
             let id = fetched.slot;
-            if self.slots.get(&id).is_none_or(|slot| slot.is_stopped) {
+            // What was asked for before the slot was put back may still come.
+            let is_wanted =
+                |slot: &Slot| !slot.is_stopped && slot.is_fetching && slot.next_fetch == fetched.at;
+            if !self.slots.get(&id).is_some_and(is_wanted) {
                 continue;
             }
             match fetched.result {
@@ -211,13 +237,21 @@ impl Pump {
     }
 
     /// Sends what may be sent of a slot now.
-    fn send(&mut self, id: u32) {
+    pub(super) fn send(&mut self, id: u32) {
         let share = self.share();
         let Some(slot) = self.slots.get_mut(&id).filter(|slot| !slot.is_stopped) else {
             return;
         };
         // What is merged is not of the size that it had before.
         self.buffered -= slot.buffered();
+        // Who had nothing to send for a while has not saved up for that.
+        slot.turn = slot.turn.max(self.turn);
+        if slot.node.is_none() && slot.is_idle() {
+            // The sender finds out with the first batch, if it was not known when the slot began.
+            self.nodes.leave(None);
+            slot.look_up_node(&self.target);
+            self.nodes.join(slot.node, Instant::now());
+        }
         let (mut is_given_up, mut is_over_budget) = (false, false);
         while slot.has_queued() {
             if slot.account.is_held_up() {
@@ -225,16 +259,29 @@ impl Pump {
                 self.buffered += slot.buffered();
                 return self.hold_up(id);
             }
-            if !self.budget.is_open() {
+            let is_its_turn = self
+                .held
+                .first()
+                .is_none_or(|&(turn, _)| slot.next_turn() <= turn);
+            if !is_its_turn || !self.budget.is_open() {
                 is_over_budget = true;
+                break;
+            }
+            if !self.nodes.may_send(slot.node, slot.first_bytes()) {
+                if !std::mem::replace(&mut slot.is_crowded, true) {
+                    self.nodes.crowd(slot.node, id);
+                }
                 break;
             }
             let Some(ready) = slot.next(share) else { break };
             self.budget.spend(ready.size());
+            self.turn = slot.turn;
+            slot.turn += ready.size() as u64;
             let Some(outgoing) = slot.send(&ready, &mut self.spare) else {
                 is_given_up = true;
                 break;
             };
+            self.nodes.sent(slot.node, ready.size(), Instant::now());
             self.sender.send(outgoing);
         }
         self.buffered += slot.buffered();
@@ -246,7 +293,7 @@ impl Pump {
             // What waits for a place in flight goes on with the slot's own reports.
             if is_over_budget && !slot.is_held {
                 slot.is_held = true;
-                self.held.push_back(id);
+                self.held.insert((slot.next_turn(), id));
             }
             return;
         }
@@ -266,9 +313,13 @@ impl Pump {
         }
     }
 
+    /// Sends as long as the budget allows, first what is of slots that will have had the least of it then: what is live and little need not
+    /// wait for the large batches of what catches up.
     fn send_held(&mut self) {
-        for _ in 0..self.held.len() {
-            let Some(id) = self.held.pop_front() else { return };
+        while !self.held.is_empty() && self.budget.is_open() {
+            let Some((_, id)) = self.held.pop_first() else {
+                return;
+            };
             if let Some(slot) = self.slots.get_mut(&id) {
                 slot.is_held = false;
             }
@@ -305,13 +356,18 @@ impl Pump {
     }
 
     /// Asks for more of a slot, now or when there is room.
-    fn fetch(&mut self, id: u32) {
+    pub(super) fn fetch(&mut self, id: u32) {
         let has_room = self.has_room();
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        if slot.is_fetching || slot.is_waiting || slot.is_stopped || slot.obstacle.is_some() {
+        if slot.is_fetching || slot.is_waiting || slot.is_parked || slot.is_stopped || slot.obstacle.is_some()
+        {
             return;
+        }
+        if self.nodes.is_silent(slot.node) {
+            slot.is_parked = true;
+            return self.nodes.park(slot.node, id);
         }
         if !has_room || slot.queued_bytes >= AHEAD_BYTES {
             slot.is_waiting = true;
@@ -344,6 +400,7 @@ impl Pump {
     }
 
     fn take_reports(&mut self, reports: Vec<Report>) {
+        let (mut parked, now) = (Vec::new(), Instant::now());
         for report in reports {
             let id = report.slot;
             let Some(slot) = self.slots.get_mut(&id) else {
@@ -362,11 +419,15 @@ impl Pump {
             }
             let at_fault = Place::at_fault(slot, &report);
             self.buffered -= slot.buffered();
+            let before = slot.in_flight_bytes;
             let free = slot.settle(report.tag, target);
             self.spare
                 .extend(free.filter(|free| free.capacity() <= SPARE_BYTES_MAX));
             self.spare.truncate(SPARE);
             self.buffered += slot.buffered();
+            let is_answer = matches!(report.result, Ok(_) | Err(Failure::Refused { .. }));
+            let settled = before - slot.in_flight_bytes;
+            parked.extend(self.nodes.settled(slot.node, settled, is_answer, now));
             if slot.account.is_pressing() {
                 self.pressing.say(&self.events);
             }
@@ -378,6 +439,7 @@ impl Pump {
             self.send(id);
             self.forget_if_done(id);
         }
+        self.go_on_where_answered(parked);
     }
 
     fn refused(&mut self, id: u32, result: Result<Acked, Failure>, at_fault: Place) {
@@ -437,7 +499,7 @@ impl Pump {
         let _ = self.events.send(failed);
     }
 
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         (self.buffered as u64) < self.settings.in_flight_bytes
     }
 
@@ -446,6 +508,22 @@ impl Pump {
         let partitions = (self.slots.len() as u64).clamp(2, 16);
         let share = self.settings.in_flight_bytes / partitions;
         usize::try_from(share).unwrap_or(usize::MAX).max(SHARE_MIN)
+    }
+}
+
+/// How much is asked for at once: no more than may be in flight, nor than a limit lets pass soon, because what comes next waits behind it.
+fn fetching(settings: &Settings) -> FetcherConfig {
+    let default = FetcherConfig::default();
+    let soon = settings
+        .bytes_per_second
+        .map_or(u64::MAX, |limit| limit / ANSWERS_A_SECOND);
+    let at_once = soon.min(settings.in_flight_bytes / 2).max(ANSWER_BYTES_MIN);
+    let max_bytes = i32::try_from(at_once).unwrap_or(i32::MAX).min(default.max_bytes);
+    FetcherConfig {
+        max_bytes,
+        partition_max_bytes: default.partition_max_bytes.min(max_bytes / 4),
+        read_committed: true,
+        ..default
     }
 }
 

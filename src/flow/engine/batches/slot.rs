@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use heliostat_wire::batch::add_sequence;
-use heliostat_wire::client::Outgoing;
+use heliostat_wire::client::{Client, Outgoing};
 use heliostat_wire::convert::{ConvertError, Converter, Options, Ready, RunList, merge};
 
+use super::nodes::NodeId;
 use crate::flow::account::Account;
 use crate::flow::engine::Start;
 use crate::flow::exactly_once::Claim;
@@ -31,6 +32,8 @@ pub(super) struct Slot {
     target_topic: Arc<str>,
     pub(super) partition: i32,
     pub(super) account: Arc<Account>,
+    /// Who leads the mirror partition, if it is known: the sender keeps to it as long as the slot lives.
+    pub(super) node: NodeId,
     claim: Claim,
     next_sequence: i32,
     pub(super) converter: Converter,
@@ -47,6 +50,10 @@ pub(super) struct Slot {
     pub(super) is_fetching: bool,
     /// Waits for room to be fetched.
     pub(super) is_waiting: bool,
+    /// Waits to be fetched until its node answers.
+    pub(super) is_parked: bool,
+    /// Has something to send, and waits until its node has less on its way.
+    pub(super) is_crowded: bool,
     /// Has something to send, and waits for the budget.
     pub(super) is_held: bool,
     /// Waits until the offset map has taken facts of it.
@@ -54,6 +61,8 @@ pub(super) struct Slot {
     pub(super) next_fetch: i64,
     /// The source's leader epoch of what lies before that, if it is known.
     pub(super) last_epoch: Option<i32>,
+    /// How many bytes it had of the budget.
+    pub(super) turn: u64,
     /// Nothing more is read or sent; what is on its way settles.
     pub(super) is_stopped: bool,
     /// One batch goes alone until it is acknowledged.
@@ -87,6 +96,7 @@ impl Slot {
             target_topic: start.target_topic.into(),
             partition: start.partition,
             account: start.account,
+            node: None,
             claim,
             next_sequence: 0,
             converter,
@@ -103,10 +113,13 @@ impl Slot {
             in_flight_bytes: 0,
             is_fetching: false,
             is_waiting: false,
+            is_parked: false,
+            is_crowded: false,
             is_held: false,
             is_held_up: false,
             next_fetch: start.at,
             last_epoch,
+            turn: 0,
             is_stopped: false,
             // A log that knows nothing of a producer takes any sequence number from it: until it has taken the first batch, nothing may
             // follow that could overtake it.
@@ -114,6 +127,12 @@ impl Slot {
             at_fault: start.at_fault,
             obstacle: None,
         }
+    }
+
+    /// Takes note of who leads the mirror partition, as far as it is known.
+    pub(super) fn look_up_node(&mut self, target: &Client) {
+        let leader = target.cached_leader(&self.target_topic, self.partition);
+        self.node = leader.map(|leader| leader.node);
     }
 
     /// What was fetched, in order.
@@ -125,6 +144,16 @@ impl Slot {
     /// Whether anything waits to be sent.
     pub(super) fn has_queued(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// The size of what is to be sent next.
+    pub(super) fn first_bytes(&self) -> usize {
+        self.queue.front().map_or(0, Ready::size)
+    }
+
+    /// How many bytes of the budget it will have had with what is to be sent next: the fewer, the sooner is its turn.
+    pub(super) fn next_turn(&self) -> u64 {
+        self.turn + self.first_bytes() as u64
     }
 
     /// Whether nothing is on its way.
@@ -141,6 +170,22 @@ impl Slot {
     pub(super) fn clear(&mut self) {
         self.queue.clear();
         self.queued_bytes = 0;
+    }
+
+    /// Forgets what was fetched and not sent, to fetch it again.
+    pub(super) fn put_back(&mut self) {
+        let Some(first) = self.queue.iter().find_map(|ready| ready.source.first()) else {
+            return;
+        };
+        self.clear();
+        self.unmerged = 0;
+        self.obstacle = None;
+        self.converter.start_at(first);
+        if let Some(offset) = self.at_fault {
+            self.converter.put_alone(offset);
+        }
+        self.next_fetch = first;
+        self.last_epoch = self.account.read_on([], first);
     }
 
     /// The next batch that is to be sent now, with `share` bytes in flight at most.

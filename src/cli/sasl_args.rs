@@ -1,0 +1,159 @@
+//! Names and passwords on the command line: `broker` asks for them, `produce` and `consume` show them.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use heliostat_broker::{SaslConfig, SaslMechanism};
+use rdkafka::ClientConfig;
+
+use super::{Failure, exit};
+use crate::topology::Secret;
+
+/// A user, and where its password is: `NAME=env:VARIABLE` or `NAME=file:PATH`.
+#[derive(Clone, Debug)]
+pub struct UserArg {
+    name: String,
+    source: Source,
+}
+
+/// Where a password is. On the command line itself everybody on the machine could read it.
+#[derive(Clone, Debug)]
+enum Source {
+    Environment(String),
+    File(PathBuf),
+    /// It is not said.
+    Unknown,
+}
+
+/// As whom a client connects.
+#[derive(Debug, Args)]
+pub struct ClientSaslArgs {
+    /// Connect as this user (SASL_PLAINTEXT), whose password is in env:VARIABLE or file:PATH
+    #[arg(long, value_name = "NAME=SOURCE", value_parser = user)]
+    pub user: Option<UserArg>,
+    /// How the password is proven
+    #[arg(
+        long,
+        value_name = "WORD",
+        default_value = SaslMechanism::ScramSha512.name(),
+        value_parser = mechanism(),
+        hide_possible_values = true
+    )]
+    pub mechanism: SaslMechanism,
+}
+
+/// Who may connect to a cluster.
+#[derive(Debug, Args)]
+pub struct BrokerSaslArgs {
+    /// Ask who connects (SASL_PLAINTEXT): a user, whose password is in env:VARIABLE or file:PATH; may be repeated
+    #[arg(long = "user", value_name = "NAME=SOURCE", value_parser = user)]
+    pub users: Vec<UserArg>,
+}
+
+/// Reads `NAME=env:VARIABLE` or `NAME=file:PATH`. Anything else may be a password, so that it is not refused here, where it
+/// would be repeated.
+fn user(text: &str) -> Result<UserArg, Infallible> {
+    let source = |text: &str| match text.split_once(':') {
+        Some(("env", name)) if !name.is_empty() => Some(Source::Environment(name.to_owned())),
+        Some(("file", path)) if !path.is_empty() => Some(Source::File(path.into())),
+        _ => None,
+    };
+    // A name may have equals signs, and what follows them cannot look like a source.
+    let parts = text.match_indices('=').find_map(|(at, _)| {
+        let name = Some(&text[..at]).filter(|name| !name.is_empty());
+        Some((name?.to_owned(), source(&text[at + 1..])?))
+    });
+    let (name, source) = parts.unwrap_or((String::new(), Source::Unknown));
+    Ok(UserArg { name, source })
+}
+
+/// The names of the mechanisms, as clients and topology files have them.
+fn mechanism() -> impl TypedValueParser<Value = SaslMechanism> {
+    let names = PossibleValuesParser::new(SaslMechanism::ALL.map(SaslMechanism::name));
+    names.try_map(|name| SaslMechanism::from_name(&name).ok_or("there is no such mechanism"))
+}
+
+impl UserArg {
+    /// The option as it was written.
+    pub fn shown(&self) -> String {
+        match &self.source {
+            Source::Environment(name) => format!("{}=env:{name}", self.name),
+            Source::File(path) => format!("{}=file:{}", self.name, path.display()),
+            Source::Unknown => String::new(),
+        }
+    }
+
+    fn password(&self) -> anyhow::Result<Secret> {
+        let read = match &self.source {
+            Source::Environment(name) => Secret::from_environment(name),
+            Source::File(path) => Secret::from_file(path),
+            Source::Unknown => {
+                Err("write NAME=env:VARIABLE or NAME=file:PATH, not the password itself".to_owned())
+            }
+        };
+        let usage = |reason| Failure {
+            code: exit::USAGE,
+            message: format!("{}: {reason}", format!("--user {}", self.shown()).trim_end()),
+        };
+        read.map_err(|reason| usage(reason).into())
+    }
+}
+
+impl ClientSaslArgs {
+    /// Lets a client connect as the user, if there is one.
+    ///
+    /// # Errors
+    /// If the password cannot be read.
+    pub fn apply(&self, config: &mut ClientConfig) -> anyhow::Result<()> {
+        let Some(user) = &self.user else { return Ok(()) };
+        config
+            .set("security.protocol", "SASL_PLAINTEXT")
+            .set("sasl.mechanism", self.mechanism.name())
+            .set("sasl.username", &user.name)
+            .set("sasl.password", user.password()?.expose());
+        Ok(())
+    }
+}
+
+impl BrokerSaslArgs {
+    /// What the cluster asks for, if there are users.
+    ///
+    /// # Errors
+    /// If a password cannot be read, or a user is there twice.
+    pub fn config(&self) -> anyhow::Result<Option<SaslConfig>> {
+        if self.users.is_empty() {
+            return Ok(None);
+        }
+        let mut config = SaslConfig {
+            mechanisms: SaslMechanism::ALL.to_vec(),
+            users: Default::default(),
+        };
+        for user in &self.users {
+            let password = user.password()?.expose().to_owned();
+            if config.users.insert(user.name.clone(), password).is_some() {
+                let message = format!("--user {} is there twice: keep one of them", user.name);
+                let code = exit::USAGE;
+                return Err(Failure { code, message }.into());
+            }
+        }
+        Ok(Some(config))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users() {
+        for text in ["u=env:P", "u=file:/p", "a=b=env:P", "u=env:a=env:b"] {
+            assert_eq!(user(text).unwrap().shown(), text);
+        }
+        for text in ["", "u", "u=", "=env:P", "u=env:", "u=hunter2", "u:env:P"] {
+            let refused = user(text).unwrap().password().unwrap_err().to_string();
+            assert!(refused.starts_with("--user: write NAME=env"), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! A partition that halts costs its mirror nothing while it waits for somebody to decide.
+
+use std::time::Duration;
+
+use heliostat::observe::status::State;
+
+use super::{END, FLOW, LIMIT, MIRROR, TOPIC, let_pass, topology, wait_copied};
+use crate::support::built_in::InProcess;
+use crate::support::clients::{Client, Producing};
+use crate::support::daemon::Daemon;
+use crate::support::rec::Rec;
+use crate::support::wait_for;
+
+/// It is looked at again and again, but claimed only until it is known where it stands: each claim costs an offset of the mirror's log.
+#[test]
+fn a_gap_that_halts_its_partition_is_claimed_once() {
+    let source = InProcess::start(1, &[]);
+    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
+    let sides = super::sides(Client::new(source.bootstrap()), Client::new(target.bootstrap()));
+    sides.source.create_topic(TOPIC, 1, &[]);
+    let records: Vec<Rec> = (0..40)
+        .map(|number: i32| Rec::new(0, Some(b"key"), Some(&number.to_be_bytes())))
+        .collect();
+    sides.source.produce(TOPIC, &records[..20], Producing::default());
+    let file = topology(&source.bootstrap(), &target.bootstrap(), ", on_gap: halt");
+    let mut daemon = Daemon::start(&file);
+    wait_copied(&sides, &daemon);
+    daemon.process().kill();
+    super::forget_members(&target.bootstrap());
+    sides.source.produce(TOPIC, &records[20..], Producing::default());
+    sides.source.delete_records(TOPIC, 0, 30);
+    daemon.restart();
+    wait_for(LIMIT, "it halts", || match daemon.flow(FLOW).partitions.first() {
+        Some(partition) if partition.state == State::Gap => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let end = sides.target.end_offsets(MIRROR);
+    // It is tried again after one, two and four seconds.
+    let_pass(Duration::from_secs(6));
+    assert_eq!(sides.target.end_offsets(MIRROR), end);
+    let status = daemon.stop(END);
+    assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+    daemon.restart();
+    let_pass(Duration::from_secs(2));
+    assert_eq!(sides.target.end_offsets(MIRROR), end, "who comes next knows it");
+}
