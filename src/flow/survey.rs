@@ -101,7 +101,17 @@ async fn look(
         })
         .collect();
     let mut partitions = match &source_id {
-        Ok(_) => partitions(flow.on_gap, source, &source_admin, &map, &mirrors, members).await?,
+        Ok(_) => {
+            partitions(
+                flow.on_gap,
+                source,
+                (&source_admin, &target_admin),
+                &map,
+                &mirrors,
+                members,
+            )
+            .await?
+        }
         Err(_) => Vec::new(),
     };
     partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
@@ -239,7 +249,7 @@ pub(super) async fn map_reader(
 async fn partitions(
     on_gap: OnGap,
     source: &Arc<Cluster>,
-    admin: &Admin,
+    (admin, target): (&Admin, &Admin),
     map: &MapReader,
     mirrors: &[(String, Provenance)],
     members: usize,
@@ -248,9 +258,14 @@ async fn partitions(
         .iter()
         .map(|(_, provenance)| provenance.source_topic.clone())
         .collect();
-    let counts: HashMap<String, usize> = admin
-        .describe_topics(topics)
-        .await?
+    let on_target = mirrors.iter().map(|(mirror, _)| mirror.clone()).collect();
+    let (topics, on_target) =
+        tokio::try_join!(admin.describe_topics(topics), target.describe_topics(on_target))?;
+    let ids: HashMap<String, Option<String>> = on_target
+        .into_iter()
+        .map(|topic| (topic.name, topic.id))
+        .collect();
+    let counts: HashMap<String, usize> = topics
         .into_iter()
         .filter_map(|topic| Some((topic.name, topic.partitions.ok()?)))
         .collect();
@@ -258,14 +273,13 @@ async fn partitions(
     let mut found = Vec::new();
     for (mirror, provenance) in mirrors {
         let topic = &provenance.source_topic;
+        let id = ids.get(mirror).and_then(Option::as_deref);
         for partition in 0..counts.get(topic).copied().unwrap_or(0) as i32 {
             wanted.push((topic.clone(), partition));
-            found.push((
-                mirror.clone(),
-                topic.clone(),
-                partition,
-                map.facts(mirror, partition),
-            ));
+            let facts = map.facts(mirror, partition);
+            // What was copied to a mirror of the same name before is not in this one.
+            let facts = facts.filter(|facts| facts.last.is_of_mirror(id));
+            found.push((mirror.clone(), topic.clone(), partition, facts));
         }
     }
     let (starts, ends) = tokio::try_join!(

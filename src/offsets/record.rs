@@ -160,6 +160,14 @@ impl MapRecord {
 }
 
 impl Block {
+    /// Whether it can be about the mirror topic with this id: only two ids that are known and differ say that it is not.
+    pub fn is_of_mirror(&self, id: Option<&str>) -> bool {
+        match (self.target_topic_id.as_deref(), id) {
+            (Some(then), Some(now)) => then == now,
+            _ => true,
+        }
+    }
+
     /// Whether it can be what a writer of blocks has meant.
     fn check(&self) -> Result<(), Unreadable> {
         if !is_offset(self.position) || !is_offset(self.target_position) {

@@ -155,12 +155,15 @@ impl MapReader {
         self.of(mirror_topic, partition, |partition| partition.last.clone())
     }
 
-    /// How far the map says that a partition is copied: source position, target position.
-    pub fn position(&self, mirror_topic: &str, partition: i32) -> Option<(i64, i64)> {
-        self.of(mirror_topic, partition, |partition| {
+    /// How far the map says that a partition is copied: source position, target position. `id` is that of the mirror topic as it is now: what
+    /// was copied to one of the same name before is not in it.
+    pub fn position(&self, mirror_topic: &str, partition: i32, id: Option<&str>) -> Option<(i64, i64)> {
+        let position = self.of(mirror_topic, partition, |partition| {
             let last = &partition.last.1;
-            (last.position, last.target_position)
-        })
+            last.is_of_mirror(id)
+                .then_some((last.position, last.target_position))
+        });
+        position.flatten()
     }
 
     /// Whether the map has more of a partition than the block that was written last.

@@ -309,3 +309,45 @@ fn what_is_not_there_is_not_paused() {
     }
     assert_eq!(daemon.flow(FLOW).pauses, []);
 }
+
+#[test]
+fn nothing_of_a_mirror_that_was_deleted_is_said_to_be_in_the_one_of_the_same_name() {
+    let pair = Pair::start();
+    pair.primary.create_topic("orders", 1, &[]);
+    write_numbers(&pair.primary, "orders", 1, 0..20);
+    let mut daemon = Daemon::start(&pair.topology(""));
+    wait_state(&daemon, "orders", 0, State::CaughtUp);
+    pair.wait_mirrored("orders");
+    // Paused, the partition stays as the clusters and the offset map describe it.
+    done(&daemon, "pause", &["--topic", "orders"]);
+    wait_state(&daemon, "orders", 0, State::Paused);
+    assert!(daemon.stop(END).success());
+    pair.standby.delete_topic("primary.orders");
+
+    let nothing = |partition: &PartitionStatus| {
+        let copied = (partition.position, partition.target_position);
+        if (copied, partition.lag.records) == ((None, None), 20) {
+            Ok(())
+        } else {
+            Err(format!("{partition:?}"))
+        }
+    };
+    daemon.restart();
+    wait_for(CATCH_UP, "the mirror is made again, and nothing is in it", || {
+        assert!(
+            pair.standby
+                .partitions("primary.orders")
+                .is_none_or(|_| pair.standby.end_offsets("primary.orders") == [0])
+        );
+        match &daemon.flow(FLOW).partitions[..] {
+            [partition] if partition.state == State::Paused => nothing(partition),
+            partitions => Err(format!("{partitions:?}")),
+        }
+    });
+    let asked = done(&daemon, "status", &["--clusters", "-o", "json"]);
+    let asked: heliostat::observe::status::Status = serde_json::from_str(&asked).expect("a status");
+    assert_eq!(nothing(&asked.flows[0].partitions[0]), Ok(()));
+    done(&daemon, "resume", &["--topic", "orders"]);
+    wait_state(&daemon, "orders", 0, State::CaughtUp);
+    pair.wait_mirrored("orders");
+}

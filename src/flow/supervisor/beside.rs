@@ -1,5 +1,8 @@
 //! What takes time and is done beside: looking for topics, asking for offsets, writing facts, preparing.
 
+use std::collections::btree_map;
+use std::iter::Peekable;
+
 use super::*;
 
 /// So many partitions are prepared by the same requests.
@@ -72,9 +75,12 @@ impl Supervisor {
     /// How far those partitions are that another daemon copies, or nobody.
     pub(super) fn look_at_others(&self) {
         let maps = &self.discovery.target_maps;
-        self.view.each(|(_, partition), view| {
+        let mut mirrors = self.mirrors.iter().peekable();
+        self.view.each(|(topic, partition), view| {
+            let mirror = of_topic(&mut mirrors, topic);
             if view.account.is_none() {
-                view.elsewhere = maps.position(&view.target_topic, *partition);
+                let id = mirror.and_then(|mirror| mirror.target_id.as_deref());
+                view.elsewhere = maps.position(&view.target_topic, *partition, id);
             }
         });
     }
@@ -93,8 +99,11 @@ impl Supervisor {
     }
 
     /// How far the offset map says that a partition is copied: source position, target position.
-    pub(super) fn on_record(&self, (target_topic, partition): &MirrorPartition) -> Option<(i64, i64)> {
-        self.discovery.target_maps.position(target_topic, *partition)
+    pub(super) fn on_record(&self, mirror: &Mirror, partition: i32) -> Option<(i64, i64)> {
+        let id = mirror.target_id.as_deref();
+        self.discovery
+            .target_maps
+            .position(&mirror.target_topic, partition, id)
     }
 
     /// Why the target does not take the records of a partition of this daemon, though they are sent again and again.
@@ -171,9 +180,8 @@ impl Supervisor {
         let mut turn = self.beats;
         let mut mirrors = self.mirrors.iter().peekable();
         self.view.each(|(topic, partition), view| {
-            while mirrors.next_if(|(name, _)| *name < topic).is_some() {}
-            let mirror = mirrors.peek().filter(|(name, _)| *name == topic);
-            if mirror.is_none_or(|(_, mirror)| *partition as usize >= mirror.partitions) {
+            let mirror = of_topic(&mut mirrors, topic);
+            if mirror.is_none_or(|mirror| *partition as usize >= mirror.partitions) {
                 return;
             }
             turn = turn.wrapping_add(1);
@@ -328,6 +336,16 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// The mirror of a topic; who asks goes through the topics in their order.
+fn of_topic<'m>(
+    mirrors: &mut Peekable<btree_map::Iter<'m, String, Mirror>>,
+    topic: &str,
+) -> Option<&'m Mirror> {
+    while mirrors.next_if(|(name, _)| name.as_str() < topic).is_some() {}
+    let mirror = mirrors.peek().filter(|(name, _)| *name == topic);
+    mirror.map(|(_, mirror)| *mirror)
 }
 
 /// What work gives, or `lost` if it panics.

@@ -61,7 +61,7 @@ impl Supervisor {
         for (topic, number) in self.view.partitions() {
             let paused = paused(&site, &self.pauses, &topic, number);
             let mirror = self.mirrors.get(&topic).filter(|_| paused.is_some());
-            let on_record = mirror.and_then(|mirror| self.on_record(&(mirror.target_topic.clone(), number)));
+            let on_record = mirror.and_then(|mirror| self.on_record(mirror, number));
             self.view.partition(&topic, number, now, |view| {
                 view.paused = paused;
                 // The lag counts from what was copied, also where nothing is copied now.

@@ -186,7 +186,10 @@ impl Supervisor {
     }
 
     pub(super) fn decided(&mut self, key: &MirrorPartition, prepared: Prepared) {
-        let on_record = self.on_record(key);
+        let Some(partition) = self.mine.get(key) else {
+            return;
+        };
+        let on_record = self.on_record(&partition.mirror, partition.partition);
         let Some(partition) = self.mine.get_mut(key) else {
             return;
         };
