@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use heliostat_wire::convert::{How, Ready, RunList};
 
 use crate::flow::exactly_once::{Claim, Lease};
-use crate::flow::ledger::Ledger;
+use crate::flow::ledger::{Draft, Ledger};
 use crate::observe::status::BatchCounts;
 use crate::offsets::epochs::Epochs;
+use crate::offsets::record::Block;
 use crate::offsets::segments::Segment;
 
 /// The books of one partition, from when this daemon starts to copy it until it gives it up.
@@ -124,7 +125,7 @@ pub struct Facts {
     /// The target offset after the last copied record.
     pub target_position: i64,
     /// Blocks that are new or have grown, by their first target offset.
-    pub blocks: Vec<(i64, Vec<Segment>)>,
+    pub blocks: Vec<Draft>,
     /// What it was copied with.
     pub claim: Option<Claim>,
     /// The source's leader epochs, as far as it was read.
@@ -132,8 +133,9 @@ pub struct Facts {
 }
 
 impl Account {
-    /// Books that begin at a source offset, with the target offset after the last copied record where it is known.
-    pub fn new(position: i64, target_position: Option<i64>) -> Account {
+    /// Books that begin at a source offset, with the target offset after the last copied record where it is known. `from`: behind which source and
+    /// target position all that was copied will be known, with what was on record before and what comes into these books.
+    pub fn new(position: i64, target_position: Option<i64>, from: Option<(i64, i64)>) -> Account {
         Account {
             inner: Mutex::new(Inner {
                 position,
@@ -148,7 +150,7 @@ impl Account {
                 epochs: Epochs::default(),
                 lost_from: None,
                 batches: BatchCounts::default(),
-                ledger: Ledger::default(),
+                ledger: Ledger::begun(from),
                 holes: 0,
                 unwritten: None,
                 repeated: None,
@@ -244,7 +246,7 @@ impl Account {
     pub fn last_segments(&self) -> Vec<Segment> {
         let inner = self.lock();
         let repeated = inner.repeated.as_ref().and_then(|facts| facts.blocks.last());
-        let repeated = repeated.map(|(_, segments)| segments.as_slice());
+        let repeated = repeated.map(|block| block.segments.as_slice());
         [repeated.unwrap_or_default(), &inner.ledger.open].concat()
     }
 
@@ -264,12 +266,13 @@ impl Account {
         self.lock().ledger.moved = true;
     }
 
-    /// What was on record is lost: the next facts state the position, and the last segments before it, which are these if nothing was copied
-    /// in these books.
-    pub fn state_again(&self, on_record: &[Segment]) {
+    /// What was on record is lost: the next facts state the position, and the last segments before it, which are those of this block if nothing
+    /// was copied in these books.
+    pub fn state_again(&self, on_record: Option<&Block>) {
         let mut inner = self.lock();
-        if inner.ledger.open.is_empty() {
-            for segment in on_record {
+        if let Some(block) = on_record.filter(|_| inner.ledger.open.is_empty()) {
+            inner.ledger.begin(block.from);
+            for segment in &block.segments {
                 inner.ledger.push_run(*segment);
             }
         }
@@ -406,14 +409,14 @@ impl Account {
         self.in_flight_bytes.fetch_sub(dropped, Ordering::Relaxed);
     }
 
-    /// Begin anew at another source offset: the log there is not the one that was copied before.
-    pub fn restart(&self, position: i64, target_position: Option<i64>) {
+    /// Begin anew at another source offset: the log there is not the one that was copied before. `from` as with new books.
+    pub fn restart(&self, position: i64, target_position: Option<i64>, from: Option<(i64, i64)>) {
         self.rewind();
         let mut inner = self.lock();
         inner.position = position;
         inner.target_position = target_position;
         inner.lost_from = None;
-        inner.ledger.close();
+        inner.ledger.begin(from);
         inner.ledger.moved = true;
     }
 

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::account::{Account, Facts};
 use super::discover::Mirror;
 use super::exactly_once::Claim;
+use super::ledger::{self, Draft};
+use super::now_ms;
 use super::partition::Mine;
-use super::{ledger, now_ms};
 use crate::offsets::epochs::Epochs;
 use crate::offsets::record::{Block, Key, VERSION};
 use crate::offsets::segments::Segment;
@@ -40,6 +41,8 @@ pub struct Beginning {
     pub epochs: Epochs,
     /// Where records before it landed of which nothing is on record.
     pub found: Vec<Segment>,
+    /// Behind which source and target position all that was copied is known.
+    pub from: Option<(i64, i64)>,
     /// Nothing is copied under the claim.
     pub released: bool,
 }
@@ -74,7 +77,7 @@ pub async fn begin(writer: &MapWriter, beginnings: Vec<Beginning>) -> Result<(),
         let facts = Facts {
             position: beginning.position,
             target_position: beginning.target_position,
-            blocks: ledger::blocks(&beginning.found, beginning.target_position),
+            blocks: ledger::blocks(beginning.from, &beginning.found, beginning.target_position),
             claim: beginning.claim,
             epochs: beginning.epochs,
         };
@@ -122,33 +125,33 @@ pub async fn mark(writer: &MapWriter, clear: Vec<Taken>, unclear: Vec<Taken>) ->
 fn blocks((mirror, partition): (&Mirror, i32), facts: &Facts, released: bool) -> Vec<(Key, Option<Block>)> {
     let place = (mirror, partition, facts.claim);
     let last = facts.blocks.len().saturating_sub(1);
-    let blocks = facts.blocks.iter().enumerate().map(|(index, (id, segments))| {
+    let blocks = facts.blocks.iter().enumerate().map(|(index, draft)| {
         // A full block that is followed by others speaks of the position at its own end.
-        let positions = segments
+        let positions = draft
+            .segments
             .last()
             .filter(|_| index < last)
             .map_or((facts.position, facts.target_position), |end| {
                 (end.source_end(), end.target_end())
             });
         let released = released && index == last;
-        block(place, *id, positions, &facts.epochs, segments.clone(), released)
+        block(place, draft.clone(), positions, &facts.epochs, released)
     });
     blocks.collect()
 }
 
-/// A block of a partition, named by a target offset, with the positions on both sides.
+/// A block of a partition with the positions on both sides.
 fn block(
     (mirror, partition, claim): (&Mirror, i32, Option<Claim>),
-    id: i64,
+    draft: Draft,
     (position, target_position): (i64, i64),
     epochs: &Epochs,
-    segments: Vec<Segment>,
     released: bool,
 ) -> (Key, Option<Block>) {
     let key = Key {
         topic: mirror.target_topic.clone(),
         partition: Some(partition),
-        block: Some(id),
+        block: Some(draft.id),
         owner: claim.map(|claim| (claim.producer_id, claim.epoch)),
     };
     let block = Block {
@@ -158,7 +161,8 @@ fn block(
         target_topic_id: mirror.target_id.clone(),
         position,
         target_position,
-        segments,
+        from: draft.from,
+        segments: draft.segments,
         at_ms: now_ms(),
         producer_id: claim.map(|claim| claim.producer_id),
         producer_epoch: claim.map(|claim| claim.epoch),

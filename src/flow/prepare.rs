@@ -76,6 +76,8 @@ pub struct Prepared {
     pub options: Options,
     /// Where records landed of which the offset map does not know yet.
     pub found: Vec<Segment>,
+    /// Behind which source and target position all that was copied is known, with these and what is copied from here on.
+    pub from: Option<(i64, i64)>,
     /// The source's leader epochs before the position, as far as they are known.
     pub epochs: Epochs,
     /// The source offsets that were copied, and are gone from the source's log or hold something else now: first, and after the last.
@@ -117,6 +119,16 @@ pub enum Decision {
     },
 }
 
+impl Decision {
+    /// The source offset at which the books go on, if it is to be copied: a gap is entered by whoever copies.
+    pub fn begins_at(&self) -> Option<i64> {
+        match self {
+            Decision::Copy { at, gap, .. } => Some(gap.map_or(*at, |(from, _)| from)),
+            Decision::Halt { .. } => None,
+        }
+    }
+}
+
 impl Prepared {
     fn without_claim(decision: Decision, options: Options) -> Prepared {
         Prepared {
@@ -126,6 +138,7 @@ impl Prepared {
             lease: None,
             options,
             found: Vec::new(),
+            from: None,
             epochs: Epochs::default(),
             replaced: None,
             is_awaited: false,
@@ -291,17 +304,9 @@ fn beginning(wanted: &Wanted, prepared: &Prepared) -> Option<Beginning> {
     if !prepared.is_to_be_stated || prepared.is_unfenced() {
         return None;
     }
-    let (position, target_position) = match (&prepared.decision, prepared.held_at) {
-        (
-            Decision::Copy {
-                at,
-                target_position,
-                gap,
-                ..
-            },
-            _,
-        ) => (gap.map_or(*at, |(from, _)| from), (*target_position)?),
-        (Decision::Halt { .. }, held_at) => held_at?,
+    let (position, target_position) = match &prepared.decision {
+        Decision::Copy { target_position, .. } => (prepared.decision.begins_at()?, (*target_position)?),
+        Decision::Halt { .. } => prepared.held_at?,
     };
     Some(Beginning {
         mirror: wanted.mirror.clone(),
@@ -311,6 +316,7 @@ fn beginning(wanted: &Wanted, prepared: &Prepared) -> Option<Beginning> {
         claim: prepared.claim,
         epochs: prepared.epochs.clone(),
         found: prepared.found.clone(),
+        from: prepared.from,
         released: prepared.held_at.is_some(),
     })
 }
@@ -337,8 +343,11 @@ async fn one(
     let policies = policies(discovery);
     let Some((source, target)) = &discovery.wire else {
         let is_to_be_stated = is_new(known.as_ref(), mirror);
+        let target_position = known.as_ref().filter(|_| !is_to_be_stated);
+        let target_position = target_position.and_then(|known| known.target_position);
         let decision = decide(known, mirror, (start, end), None, policies);
         return Prepared {
+            from: decision.begins_at().zip(target_position),
             begins_anew: matches!(
                 decision,
                 Decision::Copy {
@@ -486,6 +495,7 @@ async fn one(
         lease,
         options,
         found: taken.segments,
+        from: taken.from,
         epochs,
         is_awaited: false,
         begins_anew,

@@ -86,6 +86,7 @@ pub(super) fn honest() -> Vec<Raw> {
             at_ms: 0,
             producer_id: Some(7),
             producer_epoch: Some(1),
+            from: None,
             source_epochs: Default::default(),
             released: false,
         };

@@ -174,6 +174,7 @@ mod tests {
             at_ms: 0,
             producer_id: None,
             producer_epoch: None,
+            from: None,
             source_epochs: Default::default(),
             released: false,
         }

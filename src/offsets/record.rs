@@ -88,6 +88,11 @@ pub struct Block {
     pub position: i64,
     /// The target offset after the last copied record.
     pub target_position: i64,
+    /// Where its writer stood before the first of these segments: source and target position. Between that and the positions of the block
+    /// nothing was copied but these segments. Of what lies between two blocks otherwise nothing is known. Blocks of a writer who could not
+    /// tell have none: they go on from the block before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<(i64, i64)>,
     /// The segments, in the order in which they were copied.
     pub segments: Vec<Segment>,
     /// When it was written, in milliseconds since 1970.
@@ -173,6 +178,12 @@ impl Block {
         if !is_offset(self.position) || !is_offset(self.target_position) {
             return Err(Unreadable::Block("its positions are no offsets"));
         }
+        if !self
+            .from
+            .is_none_or(|(source, target)| is_offset(source) && is_offset(target))
+        {
+            return Err(Unreadable::Block("it begins at no offset"));
+        }
         if self.segments.len() > SEGMENTS_READ_MAX {
             return Err(Unreadable::Block("it has more segments than anybody writes"));
         }
@@ -219,6 +230,7 @@ mod tests {
             target_topic_id: None,
             position: 130,
             target_position: 123,
+            from: Some((98, 90)),
             segments: vec![Segment {
                 source: 100,
                 target: 95,
@@ -242,9 +254,7 @@ mod tests {
         };
         expect![[r#"{"topic":"primary.orders","partition":3,"block":95,"owner":[7,2]}"#]]
             .assert_eq(&String::from_utf8_lossy(&bytes(&key)));
-        expect![[
-            r#"{"v":1,"source_topic":"orders","source_topic_id":"AAAAAAAAAAAAAAAAAAAAAQ","position":130,"target_position":123,"segments":[[100,95,28]],"at_ms":1700000000000,"released":false}"#
-        ]]
+        expect![[r#"{"v":1,"source_topic":"orders","source_topic_id":"AAAAAAAAAAAAAAAAAAAAAQ","position":130,"target_position":123,"from":[98,90],"segments":[[100,95,28]],"at_ms":1700000000000,"released":false}"#]]
         .assert_eq(&String::from_utf8_lossy(&bytes(&block())));
         let read = MapRecord::read(&bytes(&key), Some(&bytes(&block())));
         assert_eq!(

@@ -389,6 +389,7 @@ mod tests {
             at_ms: 0,
             producer_id: Some(producer.0),
             producer_epoch: Some(producer.1),
+            from: None,
             source_epochs: Default::default(),
             released: false,
         }

@@ -27,6 +27,9 @@ pub enum Place {
     /// There is no record at this offset, or it was gone before it could be copied.
     #[serde(rename = "inside a gap")]
     Gap,
+    /// The offset map has lost what it said of this part, or never knew it: its record may be on the other side.
+    #[serde(rename = "not on record")]
+    Unknown,
 }
 
 impl Place {
@@ -37,6 +40,7 @@ impl Place {
             Place::Before => "before the mirror",
             Place::Beyond => "beyond what is copied",
             Place::Gap => "inside a gap",
+            Place::Unknown => "not on record",
         }
     }
 }
@@ -63,6 +67,13 @@ pub struct Now {
     pub end: i64,
 }
 
+/// A part of the mirror of which no block speaks: what lies there on the target comes from there on the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Unknown {
+    source: (i64, i64),
+    target: (i64, i64),
+}
+
 /// All that the offset map says of one partition, ready to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionMap {
@@ -70,6 +81,8 @@ pub struct PartitionMap {
     forward: Vec<Segment>,
     /// The same with what lies before the mirror's start.
     backward: Vec<Segment>,
+    /// Parts of the mirror of which no block speaks, in their order.
+    unknown: Vec<Unknown>,
     /// What lies before it is not in the mirror, or not any more: source and target offset.
     begin: (i64, i64),
     /// The next source offset to copy, and the target offset after the last copied record.
@@ -78,8 +91,8 @@ pub struct PartitionMap {
 
 impl PartitionMap {
     /// From the blocks in the order in which they were written. `None` if none of them is about the topics as they are now.
-    pub fn new(blocks: &[Block], now: &Now) -> Option<PartitionMap> {
-        let blocks = ranked(&of_now(blocks, now));
+    pub fn new(all: &[Block], now: &Now) -> Option<PartitionMap> {
+        let blocks = ranked(&of_now(all, now));
         let last = blocks.last()?;
         let until = last.target_position.min(now.end);
         let backward = in_order(&blocks, (last.position, until));
@@ -94,7 +107,10 @@ impl PartitionMap {
         let kept = |run: &Segment| from_target(*run, now.start);
         let forward: Vec<Segment> = backward.iter().map(kept).filter(|run| run.length > 0).collect();
         let begin = beginning(&blocks, &forward, now.start).unwrap_or(end);
+        // What was copied of a source topic that was deleted lies in the mirror as well, and is known to be of that.
+        let unknown = unknown(&of_mirror(all, now), now.start, end.1);
         Some(PartitionMap {
+            unknown,
             forward,
             backward,
             begin: (begin.0.min(end.0), now.start.max(begin.1)),
@@ -120,9 +136,19 @@ impl PartitionMap {
             _ if source < self.begin.0 => Place::Before,
             _ => Place::Gap,
         };
-        Translation {
-            place,
-            next: next.map_or(self.end.1, |segment| segment.target),
+        let next = next.map_or(self.end.1, |segment| segment.target);
+        // Its record, or one behind it, may lie where nothing is known: whoever went on behind that would miss it.
+        let missed = |part: &&Unknown| part.source.1 > source && part.target.0 < next;
+        match self.unknown.iter().find(missed) {
+            Some(part) => Translation {
+                place: if part.source.0 <= source {
+                    Place::Unknown
+                } else {
+                    place
+                },
+                next: part.target.0,
+            },
+            None => Translation { place, next },
         }
     }
 
@@ -132,21 +158,26 @@ impl PartitionMap {
             .backward
             .partition_point(|segment| segment.target_end() <= target);
         let next = self.backward.get(at);
-        let found = next.filter(|segment| segment.target <= target);
-        let place = match found {
+        if let Some(segment) = next.filter(|segment| segment.target <= target) {
+            let is_before = target < self.begin.1;
+            return Translation {
+                place: if is_before { Place::Before } else { Place::Exact },
+                next: segment.source + (target - segment.target),
+            };
+        }
+        let next = next.map_or(self.end.0, |segment| segment.source);
+        let missed = |part: &&Unknown| part.target.1 > target && part.source.0 < next;
+        let missed = self.unknown.iter().find(missed);
+        let place = match missed {
+            Some(part) if part.target.0 <= target => Place::Unknown,
             _ if target < self.begin.1 => Place::Before,
-            Some(_) => Place::Exact,
-            None if target == self.end.1 => Place::Exact,
-            None if target > self.end.1 => Place::Beyond,
-            None => Place::Gap,
+            _ if target == self.end.1 => Place::Exact,
+            _ if target > self.end.1 => Place::Beyond,
+            _ => Place::Gap,
         };
         Translation {
             place,
-            next: match (found, next) {
-                (Some(segment), _) => segment.source + (target - segment.target),
-                (None, Some(segment)) => segment.source,
-                (None, None) => self.end.0,
-            },
+            next: missed.map_or(next, |part| part.source.0),
         }
     }
 
@@ -156,21 +187,28 @@ impl PartitionMap {
     }
 }
 
-/// The blocks that are about the topics as they are now.
+/// The blocks that are about the mirror as it is now.
+fn of_mirror<'a>(blocks: &'a [Block], now: &Now) -> Vec<&'a Block> {
+    let target_id = now.target_id.as_deref();
+    let target_id = target_id.or_else(|| blocks.last().and_then(|last| last.target_topic_id.as_deref()));
+    blocks
+        .iter()
+        .filter(|block| block.is_of_mirror(target_id))
+        .collect()
+}
+
+/// Those of them that are about the source topic as it is now as well.
 fn of_now<'a>(blocks: &'a [Block], now: &Now) -> Vec<&'a Block> {
-    let last = blocks.last();
     let source_id = now.source_id.as_ref();
-    let source_id = source_id.or_else(|| last.and_then(|last| last.source_topic_id.as_ref()));
-    let target_id = now.target_id.as_ref();
-    let target_id = target_id.or_else(|| last.and_then(|last| last.target_topic_id.as_ref()));
+    let source_id = source_id.or_else(|| blocks.last().and_then(|last| last.source_topic_id.as_ref()));
     // A cluster that gives no ids, or did not then, leaves nothing to tell by.
-    let same = |then: &Option<String>, now: Option<&String>| match (then, now) {
+    let is_of_source = |block: &&Block| match (&block.source_topic_id, source_id) {
         (Some(then), Some(now)) => then == now,
         _ => true,
     };
-    let is_of_now =
-        |block: &&Block| same(&block.source_topic_id, source_id) && same(&block.target_topic_id, target_id);
-    blocks.iter().filter(is_of_now).collect()
+    let mut blocks = of_mirror(blocks, now);
+    blocks.retain(is_of_source);
+    blocks
 }
 
 /// In the order in which they count, the last one most. What an owner wrote who had been replaced already, and did not know it, counts
@@ -232,6 +270,41 @@ fn beginning(blocks: &[&Block], forward: &[Segment], start: i64) -> Option<(i64,
         .iter()
         .map(|block| runs(block).next().map_or(block.target_position, |run| run.target));
     Some((source, targets.min()?))
+}
+
+/// The parts of the mirror between two target offsets of which no block speaks. Blocks that do not say where they begin go on from those
+/// before them.
+fn unknown(blocks: &[&Block], start: i64, end: i64) -> Vec<Unknown> {
+    let begins = |block: &Block| match block.from {
+        Some((source, target)) if target <= block.target_position => (target, source),
+        _ => (i64::MIN, i64::MIN),
+    };
+    let mut stretches: Vec<_> = blocks
+        .iter()
+        .map(|block| (begins(block), (block.target_position, block.position)))
+        .collect();
+    // Of those that begin at the same place the one with the highest source offset is the last: more may be before it.
+    stretches.sort_unstable();
+    let mut parts: Vec<Unknown> = Vec::new();
+    // Up to which target offset, and what source position that is.
+    let mut known = (i64::MIN, 0);
+    for ((target, source), until) in stretches {
+        let (from, to) = (start.max(known.0), target.min(end));
+        match parts.last_mut() {
+            Some(part) if part.target.1 == to => part.source.1 = part.source.1.max(source),
+            _ if from < to => parts.push(Unknown {
+                source: (known.1, source),
+                target: (from, to),
+            }),
+            _ => {}
+        }
+        if until.0 >= known.0 {
+            known = until;
+        }
+    }
+    // Nothing of the source lies between them, but markers perhaps.
+    parts.retain(|part| part.source.0 < part.source.1);
+    parts
 }
 
 /// What is copied, up to a source and a target offset, in an order that is the same on both sides. Where blocks contradict each other, a

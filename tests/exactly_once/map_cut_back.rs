@@ -1,11 +1,12 @@
 //! A map topic whose log has lost its end in an unclean election: nothing is lost or copied twice, and what the map says is true.
 
 use rand::RngExt as _;
+use serde_json::Value;
 
 use super::cut_back::{Daemons, cut_built_in, write};
 use super::{END, LIMIT, MAP, Rig, SOURCE, TARGET, TOPIC, forget_members, random, wait_copied};
 use crate::support::built_in::BuiltIn;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, heliostat};
 use crate::support::exact::Exact;
 use crate::support::wait_until;
 
@@ -48,7 +49,71 @@ fn a_map_that_was_cut_back(rig: &mut Rig, daemons: Daemons, kept: i64) {
     wait_copied(&sides, &daemon);
     let status = daemon.stop(END);
     assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
-    Exact::read(&sides).expect_equal().expect_true_map();
+    let found = Exact::read(&sides);
+    found.expect_equal().expect_true_map();
+    let places = found.source.iter().zip(&found.mirror);
+    let places: Vec<(i64, i64)> = places
+        .map(|(source, mirror)| (source.offset, mirror.offset))
+        .collect();
+    let back: Vec<(i64, i64)> = places.iter().map(|(source, mirror)| (*mirror, *source)).collect();
+    let unknown = [
+        expect_nothing_skipped(&daemon, (TOPIC, &[]), &places),
+        expect_nothing_skipped(&daemon, (&sides.mirror, &["--reverse"]), &back),
+    ];
+    eprintln!(
+        "{daemons:?}: of {} records, not on record: {unknown:?}",
+        places.len()
+    );
+}
+
+/// Asks where each offset of the first sides is on the second ones, as far as there are records. Whoever goes on there misses nothing, and each record
+/// is where it is said to be exactly. Returns of how many records it is not known.
+#[track_caller]
+fn expect_nothing_skipped(
+    daemon: &Daemon,
+    (topic, direction): (&str, &[&str]),
+    places: &[(i64, i64)],
+) -> usize {
+    let last = places.last().expect("records").0;
+    let lines: String = (0..=last).map(|offset| format!("{topic},0,{offset}\n")).collect();
+    let asked = daemon.directory().join("asked.csv");
+    std::fs::write(&asked, lines).expect("write a file of offsets");
+    let (file, asked) = (daemon.topology(), asked.to_str().expect("a path in UTF-8"));
+    let file = file.to_str().expect("a path in UTF-8");
+    let all = [
+        &[
+            "offsets",
+            file,
+            "--from-file",
+            asked,
+            "-o",
+            "json",
+            "--log-level",
+            "error",
+        ],
+        direction,
+    ]
+    .concat();
+    let output = heliostat(&all, None);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let rows = said["offsets"].as_array().expect("rows");
+    assert_eq!(rows.len() as i64, last + 1);
+    let mut unknown = 0;
+    for row in rows {
+        let offset = row["offset"].as_i64().expect("an offset");
+        let there = row["to_offset"].as_i64().expect("an offset");
+        let next = places.iter().find(|place| place.0 >= offset).expect("a record");
+        assert!(there <= next.1, "{row} skips {next:?}");
+        if next.0 == offset {
+            match row["state"].as_str() {
+                Some("exact") => assert_eq!(there, next.1, "{row}"),
+                Some("not on record") => unknown += 1,
+                _ => panic!("{row}: there is a record"),
+            }
+        }
+    }
+    unknown
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct Exact {
     pub runs: BTreeMap<i32, Vec<Run>>,
     /// The map's last word on a partition: the next source offset, and the target offset after the last copied record.
     pub positions: BTreeMap<i32, (i64, i64)>,
+    /// By partition: between which target offsets blocks say that all is known, in their order.
+    known: BTreeMap<i32, Vec<(i64, i64)>>,
     /// Whether the map's last word on a partition is that its owner gave it up with nothing on its way.
     pub released: BTreeMap<i32, bool>,
     starts: BTreeMap<i32, (i64, i64)>,
@@ -70,6 +72,7 @@ impl Exact {
         let Map {
             runs,
             positions,
+            known,
             released,
         } = read_map(sides);
         Exact {
@@ -77,6 +80,7 @@ impl Exact {
             mirror,
             runs,
             positions,
+            known,
             released,
             starts: starts.collect(),
             ends: ends.collect(),
@@ -189,6 +193,18 @@ impl Exact {
                 record.offset
             );
         }
+        for (partition, (_, position)) in &self.positions {
+            let mut to = self.starts[partition].1;
+            for &(from, until) in &self.known[partition] {
+                assert!(
+                    from <= to,
+                    "partition {partition}: no block speaks of the target offsets from {to} to {from}: {:?}",
+                    self.known[partition]
+                );
+                to = to.max(until);
+            }
+            assert!(to >= *position, "partition {partition}: {to} {position}");
+        }
         for (partition, ends) in &self.ends {
             let last = self
                 .source
@@ -277,6 +293,7 @@ pub fn same(a: &Rec, b: &Rec) -> bool {
 struct Map {
     runs: BTreeMap<i32, Vec<Run>>,
     positions: BTreeMap<i32, (i64, i64)>,
+    known: BTreeMap<i32, Vec<(i64, i64)>>,
     released: BTreeMap<i32, bool>,
 }
 
@@ -331,13 +348,16 @@ fn read_map(sides: &Sides) -> Map {
         }
     }
     let mut runs: BTreeMap<i32, Vec<Run>> = BTreeMap::new();
+    let mut known: BTreeMap<i32, Vec<(i64, i64)>> = BTreeMap::new();
     for ((partition, ..), block) in &blocks {
         // What was said of a topic of the same name that is gone does not count.
-        let of_now = &last[partition];
-        if ["target_topic_id", "source_topic_id"]
-            .iter()
-            .any(|id| block[*id] != of_now[*id])
-        {
+        let is_of_now = |id: &str| block[id] == last[partition][id];
+        if is_of_now("target_topic_id") {
+            let from = block["from"][1].as_i64().unwrap_or(i64::MIN);
+            let to = block["target_position"].as_i64().expect("a number");
+            known.entry(*partition).or_default().push((from, to));
+        }
+        if !is_of_now("target_topic_id") || !is_of_now("source_topic_id") {
             continue;
         }
         let segments = block["segments"].as_array().expect("segments").iter();
@@ -347,6 +367,9 @@ fn read_map(sides: &Sides) -> Map {
     for runs in runs.values_mut() {
         runs.sort_by_key(|run| (run.1, run.0));
         *runs = joined(runs);
+    }
+    for stretches in known.values_mut() {
+        stretches.sort_unstable();
     }
     let number = |block: &Value, name: &str| block[name].as_i64().expect("a number");
     let positions = last.iter().map(|(partition, block)| {
@@ -361,6 +384,7 @@ fn read_map(sides: &Sides) -> Map {
     Map {
         runs,
         positions: positions.collect(),
+        known,
         released: released.collect(),
     }
 }

@@ -5,6 +5,11 @@ use crate::flow::ledger::BLOCKS_WAITING_MAX;
 use crate::offsets::record::SEGMENTS_PER_BLOCK;
 use proptest::prelude::*;
 
+/// Blocks by what is their key in the map.
+fn by_id(blocks: Vec<Draft>) -> impl Iterator<Item = (i64, Draft)> {
+    blocks.into_iter().map(|block| (block.id, block))
+}
+
 fn segment(source: i64, target: i64, length: i64) -> Segment {
     Segment {
         source,
@@ -16,7 +21,7 @@ fn segment(source: i64, target: i64, length: i64) -> Segment {
 const ID: u32 = 7;
 
 fn opened(position: i64) -> Account {
-    let account = Account::new(position, None);
+    let account = Account::new(position, None, Some((position, 0)));
     account.open(ID);
     account
 }
@@ -47,7 +52,11 @@ fn the_position_waits_for_the_oldest_record() {
     let facts = account.take_facts().unwrap();
     assert_eq!(
         facts.blocks,
-        vec![(100, vec![segment(10, 100, 1), segment(12, 101, 1)])]
+        vec![Draft {
+            id: 100,
+            from: Some((10, 0)),
+            segments: vec![segment(10, 100, 1), segment(12, 101, 1)],
+        }]
     );
     assert_eq!(account.take_facts(), None);
 }
@@ -130,7 +139,7 @@ fn what_waits_for_the_offset_map_is_bounded_and_nothing_of_it_is_forgotten() {
         );
         assert!(facts.blocks.len() <= BLOCKS_WAITING_MAX + 1);
         account.written(&facts);
-        written.extend(facts.blocks);
+        written.extend(by_id(facts.blocks));
     }
     assert_eq!((account.is_held_up(), account.held_up_by()), (false, None));
     while copied < 2 * most {
@@ -139,11 +148,16 @@ fn what_waits_for_the_offset_map_is_bounded_and_nothing_of_it_is_forgotten() {
         if account.is_pressing() {
             let facts = account.take_facts().unwrap();
             account.written(&facts);
-            written.extend(facts.blocks);
+            written.extend(by_id(facts.blocks));
         }
     }
-    written.extend(account.take_facts().into_iter().flat_map(|facts| facts.blocks));
-    let said: Vec<Segment> = written.into_values().flatten().collect();
+    written.extend(
+        account
+            .take_facts()
+            .into_iter()
+            .flat_map(|facts| by_id(facts.blocks)),
+    );
+    let said: Vec<Segment> = written.into_values().flat_map(|block| block.segments).collect();
     let expected: Vec<Segment> = (0..copied).map(|number| segment(number * 2, number, 1)).collect();
     assert_eq!(said, expected);
 }
@@ -181,7 +195,12 @@ fn a_block_ascends_also_where_the_mirror_has_lost_its_end() {
     let facts = account.take_facts().unwrap();
     let first = vec![segment(0, 0, 1), segment(2, 1, 1), segment(4, 2, 1)];
     let second = vec![segment(6, 1, 1), segment(8, 2, 1)];
-    assert_eq!(facts.blocks, [(0, first), (1, second)]);
+    let drafts = [(0, (0, 0), first), (1, (6, 1), second)].map(|(id, from, segments)| Draft {
+        id,
+        from: Some(from),
+        segments,
+    });
+    assert_eq!(facts.blocks, drafts);
 }
 
 proptest! {
@@ -206,20 +225,27 @@ proptest! {
                     account.unwritten(facts, "lost");
                 } else {
                     account.written(&facts);
-                    map.extend(facts.blocks);
+                    map.extend(by_id(facts.blocks));
                 }
             }
         }
         while let Some(facts) = account.take_facts() {
             account.written(&facts);
-            map.extend(facts.blocks);
+            map.extend(by_id(facts.blocks));
         }
         // Whenever a broker writes what it was sent and did not answer to, it says nothing else than the map.
-        for (id, segments) in late {
-            prop_assert_eq!(map.get(&id), Some(&segments));
+        for block in late {
+            prop_assert_eq!(map.get(&block.id), Some(&block));
         }
-        prop_assert!(map.values().all(|segments| segments.len() <= SEGMENTS_PER_BLOCK));
-        let said: Vec<(i64, i64)> = map.values().flatten()
+        prop_assert!(map.values().all(|block| block.segments.len() <= SEGMENTS_PER_BLOCK));
+        // Each begins where the one before ends: where one is lost, that is seen.
+        let mut end = (0, 0);
+        for block in map.values() {
+            prop_assert_eq!(block.from, Some(end));
+            let last = block.segments[block.segments.len() - 1];
+            end = (last.source_end(), last.target_end());
+        }
+        let said: Vec<(i64, i64)> = map.values().flat_map(|block| &block.segments)
             .flat_map(|run| (0..run.length).map(|i| (run.source + i, run.target + i)))
             .collect();
         prop_assert_eq!(said, expected);

@@ -58,6 +58,9 @@ pub struct Anchor {
     pub lost_from: Option<i64>,
 }
 
+/// All that was copied is known of a mirror that has nothing.
+const NOTHING_BEFORE: Option<(i64, i64)> = Some((0, 0));
+
 /// A partition that is this daemon's.
 #[derive(Debug)]
 pub struct Taken {
@@ -69,6 +72,8 @@ pub struct Taken {
     pub target_position: Option<i64>,
     /// Where records landed of which the offset map does not know yet.
     pub segments: Vec<Segment>,
+    /// Behind which source and target position all that was copied is known, with these; none if that cannot be told, and nothing was on record.
+    pub from: Option<(i64, i64)>,
     /// The source's leader epochs, as far as it was read for that.
     pub epochs: Epochs,
     /// The mirror has lost some of what is on record: that has to be on record before anything is copied.
@@ -108,6 +113,7 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         position: anchor.map(|anchor| anchor.source),
         target_position: anchor.map(|anchor| anchor.target),
         segments: Vec::new(),
+        from: anchor.map(|anchor| (anchor.source, anchor.target)),
         epochs: Epochs::default(),
         is_loss: false,
         note,
@@ -125,7 +131,10 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         && before == Some((claim.producer_id, claim.epoch - 1));
     let is_first = anchor.is_none() && claim.epoch == 0 && end == 0;
     if is_first {
-        return Ok(as_known(None, None));
+        return Ok(Taken {
+            from: NOTHING_BEFORE,
+            ..as_known(None, None)
+        });
     }
     if let Some((former, _)) = before.filter(|(former, _)| *former != claim.producer_id) {
         // Its word that nothing of it is on its way does not help: others may have had its id since.
@@ -146,6 +155,7 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         let tail = read_tail(&target, end, end, own, true).await?;
         return Ok(Taken {
             target_position: Some(tail.end),
+            from: NOTHING_BEFORE.filter(|_| end == 0),
             ..as_known(None, None)
         });
     }
@@ -168,6 +178,8 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         };
         return Ok(Taken {
             is_loss,
+            // What lies in between is known to be of what is gone.
+            from: Some((anchor.source, anchor.target)),
             ..as_known(Some(&behind), note)
         });
     }
@@ -181,10 +193,12 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
     }
     let Some(last) = tail.last.filter(|_| tail.records > 0) else {
         let target_position = anchor.as_ref().map_or(tail.end, |anchor| anchor.target);
+        let known = as_known(anchor.as_ref(), note);
         return Ok(Taken {
             is_loss,
             target_position: Some(target_position),
-            ..as_known(anchor.as_ref(), note)
+            from: known.from.or(NOTHING_BEFORE),
+            ..known
         });
     };
     let recovery = Recovery {
@@ -205,11 +219,15 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         (one, other) => one.or(other),
     };
     let target_position = found.segments.last().map(Segment::target_end);
+    let anchored = anchor.as_ref().map(|anchor| (anchor.source, anchor.target));
+    // Where nothing of it counts, what is copied begins behind it.
+    let target_position = target_position.unwrap_or(anchored.map_or(tail.end, |(_, target)| target));
+    let first = found.segments.first().map(|first| (first.source, first.target));
     Ok(Taken {
         claim,
         position: Some(found.position),
-        // Where nothing of it counts, what is copied begins behind it.
-        target_position: target_position.or(Some(anchor.map_or(tail.end, |anchor| anchor.target))),
+        target_position: Some(target_position),
+        from: anchored.or(first).or(Some((found.position, target_position))),
         segments: found.segments,
         epochs: recovery
             .epochs

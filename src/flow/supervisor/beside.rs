@@ -144,7 +144,7 @@ impl Supervisor {
         for ((target_topic, partition), mine) in &self.mine {
             let Some(account) = &mine.account else { continue };
             let on_record = self.discovery.target_maps.facts(target_topic, *partition);
-            account.state_again(&on_record.map(|facts| facts.last.segments).unwrap_or_default());
+            account.state_again(on_record.as_ref().map(|facts| &facts.last));
         }
     }
 

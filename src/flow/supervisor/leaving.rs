@@ -70,10 +70,9 @@ impl Supervisor {
 impl Mine {
     /// The books go on where a preparation says; none if it says that nothing is to be copied. Returns whether they begin elsewhere than they stood.
     pub(super) fn take_over(&mut self, prepared: &Prepared) -> Option<Arc<Account>> {
+        let at = prepared.decision.begins_at()?;
         let Decision::Copy {
-            at,
             target_position,
-            gap,
             note,
             ..
         } = &prepared.decision
@@ -90,18 +89,17 @@ impl Mine {
         if std::mem::take(&mut self.is_replaced) {
             self.close_books();
         }
-        let at = gap.map_or(*at, |(from, _)| from);
         let account = match (&self.account, note) {
             (Some(account), None) => account.clone(),
             (Some(account), Some(_)) => {
-                account.restart(at, *target_position);
+                account.restart(at, *target_position, prepared.from);
                 account.clone()
             }
-            (None, _) => Arc::new(Account::new(at, *target_position)),
+            (None, _) => Arc::new(Account::new(at, *target_position, prepared.from)),
         };
         if let Some((from, _)) = prepared.replaced {
             // Also where nothing else is to be said: what was copied of them is behind the position again.
-            account.restart(from, *target_position);
+            account.restart(from, *target_position, prepared.from);
         }
         if prepared.is_to_be_stated && prepared.is_unfenced() {
             account.state_beginning();

@@ -22,12 +22,20 @@ fn block(owner: Option<Owner>, segments: Vec<Segment>, (position, target_positio
         target_topic_id: None,
         position,
         target_position,
+        from: None,
         segments,
         at_ms: 0,
         producer_id: owner.map(|owner| owner.0),
         producer_epoch: owner.map(|owner| owner.1),
         source_epochs: Default::default(),
         released: false,
+    }
+}
+
+fn begins_at(from: (i64, i64), block: Block) -> Block {
+    Block {
+        from: Some(from),
+        ..block
     }
 }
 
@@ -84,19 +92,28 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
     )
 }
 
-/// The blocks of an owner, with at most so many runs in each.
-fn blocks_of(owner: Option<Owner>, pairs: &[(i64, i64)], begin: (i64, i64), runs: usize) -> Vec<Block> {
+/// The blocks of an owner who begins at these positions, with at most so many runs in each. Before `from` something may have been copied.
+fn blocks_of(
+    owner: Option<Owner>,
+    pairs: &[(i64, i64)],
+    (mut from, begin): ((i64, i64), (i64, i64)),
+    runs: usize,
+) -> Vec<Block> {
     let mut segments = Vec::new();
     for &(source, target) in pairs {
         push(&mut segments, run(source, target, 1));
     }
     let whole = segments.chunks(runs).map(|chunk| {
         let last = chunk[chunk.len() - 1];
-        block(owner, chunk.to_vec(), (last.source_end(), last.target_end()))
+        let end = (last.source_end(), last.target_end());
+        begins_at(
+            std::mem::replace(&mut from, end),
+            block(owner, chunk.to_vec(), end),
+        )
     });
     let blocks: Vec<Block> = whole.collect();
     match blocks.is_empty() {
-        true => vec![block(owner, Vec::new(), begin)],
+        true => vec![begins_at(from, block(owner, Vec::new(), begin))],
         false => blocks,
     }
 }
@@ -112,7 +129,7 @@ impl Model {
         for (epoch, turn) in turns.iter().enumerate() {
             // Whoever takes over goes on from what is on record, and says of what it found there itself where it landed.
             let from = recorded;
-            let anchor = end;
+            let anchor = (if epoch == 0 { (0, 0) } else { end }, end);
             for &(source_hole, target_hole, length) in &turn.steps {
                 source += source_hole;
                 target += target_hole;
@@ -224,6 +241,42 @@ proptest! {
                 found.place == expected.place || is_open && found.place == Place::Before,
                 "target offset {}: {:?}, expected {:?}", target, found, expected
             );
+        }
+    }
+
+    #[test]
+    fn a_map_that_has_lost_blocks_skips_no_record_and_says_what_it_does_not_know(
+        turns in turns(), runs in 1usize..5, exactly_once: bool, start in 0i64..60, lost: Vec<bool>,
+    ) {
+        let mut model = Model::of(&turns, runs, exactly_once);
+        // Whoever copies on writes the last one again.
+        let last = model.blocks.iter().rposition(|block| block.position == model.end.0).unwrap();
+        let mut index = 0;
+        model.blocks.retain(|_| {
+            index += 1;
+            index - 1 == last || !lost.get(index - 1).copied().unwrap_or(false)
+        });
+        let end = model.end.1.max(start) + 2;
+        let map = PartitionMap::new(&model.blocks, &log(start, end)).unwrap();
+        let is_told = |source: i64| {
+            model.blocks.iter().any(|block| block.segments.iter().any(|run| run.source <= source && source < run.source_end()))
+        };
+        let kept: Vec<_> = model.pairs.iter().filter(|pair| pair.1 >= start).collect();
+        for source in 0..model.end.0 + 3 {
+            let found = map.to_target(source);
+            let next = kept.iter().find(|pair| pair.0 >= source).map_or(model.end.1.max(start), |pair| pair.1);
+            prop_assert!(found.next <= next, "source offset {}: {:?} skips {}", source, found, next);
+            match kept.iter().find(|pair| pair.0 == source) {
+                Some(pair) if is_told(source) => prop_assert_eq!(found, at(Place::Exact, pair.1)),
+                Some(_) => prop_assert_eq!(found.place, Place::Unknown, "source offset {}", source),
+                None => {}
+            }
+        }
+        for pair in &kept {
+            let found = map.to_source(pair.1);
+            prop_assert!(found.next <= pair.0, "target offset {}: {:?} skips {}", pair.1, found, pair.0);
+            let expected = if is_told(pair.0) { Place::Exact } else { Place::Unknown };
+            prop_assert_eq!(found.place, expected, "target offset {}", pair.1);
         }
     }
 
