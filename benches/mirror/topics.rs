@@ -73,9 +73,18 @@ pub fn run(topics: u32, idle: Duration, copiers: &[Kind]) -> Vec<Line> {
     ]
 }
 
+/// A cluster of each copier's own, which has as many other topics already: a JVM compiles while it runs, and a broker that has just begun is no
+/// cluster that anyone mirrors to.
+fn target(topics: usize) -> Kafka {
+    let target = Kafka::start_with("target", &[], Jvm::Benchmark("1g"));
+    let others: Vec<String> = (0..topics).map(|number| format!("other-{number}")).collect();
+    give(&target.bootstrap(), &others, PARTITIONS, 1, LIMIT);
+    target
+}
+
 /// A cluster that is given the same by a client that has it: what is left to a copier is the difference.
 fn without_a_copier(names: &[String]) -> Vec<String> {
-    let target = Kafka::start_with("target", &[], Jvm::Benchmark("1g"));
+    let target = target(names.len());
     let each = RECORDS / PARTITIONS as u64;
     let took = give(&target.bootstrap(), names, PARTITIONS, each, LIMIT);
     let took = format!("{:.1} s", took.as_secs_f64());
@@ -89,8 +98,7 @@ fn without_a_copier(names: &[String]) -> Vec<String> {
 }
 
 fn copy(kind: Kind, source: &Kafka, names: &[String], idle: Duration) -> Vec<String> {
-    // Each finds an empty target.
-    let target = Kafka::start_with("target", &[], Jvm::Benchmark("1g"));
+    let target = target(names.len());
     let (from, to) = (source.bootstrap(), target.bootstrap());
     let flow = Flow {
         source: kind.alias(),
@@ -108,6 +116,7 @@ fn copy(kind: Kind, source: &Kafka, names: &[String], idle: Duration) -> Vec<Str
     let running = kind.start(flow, directory.path());
     ends.wait(RECORDS * names.len() as u64, LIMIT);
     let took = started.elapsed();
+    std::fs::write("/tmp/topics.log", running.process.stderr()).unwrap();
     std::thread::sleep(SETTLE);
     let pid = running.process.pid();
     let (before, since) = (usage::of(pid), Instant::now());

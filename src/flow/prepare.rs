@@ -192,6 +192,7 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
     for (wanted, known) in wanted.iter().zip(&known) {
         let source = |offsets| find(offsets, &wanted.mirror.topic, wanted.partition);
         let on_target = find(&on_target, &wanted.mirror.target_topic, wanted.partition);
+        let mirror_end = on_target.as_ref().ok().copied();
         let range = match (source(&starts), source(&ends), on_target) {
             (Ok(start), Ok(end), Ok(_)) => Ok((start, end)),
             (Err(reason), _, _) | (_, Err(reason), _) => Err(("source", reason)),
@@ -209,7 +210,7 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
         work.spawn(async move {
             let _place = discovery.places.acquire().await;
             match range {
-                Ok(range) => one(&discovery, &wanted, known, range, options).await,
+                Ok(range) => one(&discovery, &wanted, known, (range, mirror_end), options).await,
                 Err((side, reason)) => Prepared {
                     is_awaited: side == "target" && known.is_none(),
                     ..Prepared::halted(
@@ -331,12 +332,13 @@ fn policies(discovery: &Discovery) -> (OnGap, OnRecreated) {
     (discovery.flow.on_gap, discovery.flow.on_recreated)
 }
 
-/// Decides for one partition; where it is copied by an engine that needs one, with a claim.
+/// Decides for one partition; where it is copied by an engine that needs one, with a claim. The range is the source's; where the mirror ended
+/// before the claim is known at the first attempt.
 async fn one(
     discovery: &Discovery,
     wanted: &Wanted,
     known: Option<Known>,
-    (start, end): (i64, i64),
+    ((start, end), mirror_end): ((i64, i64), Option<i64>),
     options: Options,
 ) -> Prepared {
     let mirror = &wanted.mirror;
@@ -365,6 +367,7 @@ async fn one(
         topic: &mirror.topic,
         target_topic: &mirror.target_topic,
         partition: wanted.partition,
+        mirror_was_empty: mirror_end == Some(0),
         // What is read on the source to find out how far it was copied is not sent anywhere.
         options: Options {
             compression: None,
@@ -442,7 +445,7 @@ async fn one(
     if let (Some(then), true) = (&known, is_uncounted && id.is_some()) {
         match stated_meanwhile(discovery, wanted, then).await {
             Ok(Some((known, range))) => {
-                return Box::pin(one(discovery, wanted, Some(known), range, options)).await;
+                return Box::pin(one(discovery, wanted, Some(known), (range, None), options)).await;
             }
             Ok(None) => {}
             Err(reason) => {

@@ -31,6 +31,8 @@ pub struct Sides<'a> {
     pub target_topic: &'a str,
     /// The partition, the same on both sides.
     pub partition: i32,
+    /// Nothing was in the mirror before the claim.
+    pub mirror_was_empty: bool,
     /// How records are copied: the recovery counts those that are.
     pub options: Options,
 }
@@ -122,6 +124,14 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
     let Some(id) = id else {
         return Ok(as_known(anchor.as_ref().filter(|_| !is_other_mirror), None));
     };
+    // Whoever had claimed it meanwhile would have taken this epoch.
+    let is_first = anchor.is_none() && claim.epoch == 0 && sides.mirror_was_empty;
+    if is_first {
+        return Ok(Taken {
+            from: NOTHING_BEFORE,
+            ..as_known(None, None)
+        });
+    }
     let target = sides.target_reader();
     let start = target.start().await.map_err(on(Side::Target))?;
     let end = target.end().await.map_err(on(Side::Target))?;
@@ -129,13 +139,6 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
     let is_released = !is_other_mirror
         && anchor.as_ref().is_some_and(|anchor| anchor.released)
         && before == Some((claim.producer_id, claim.epoch - 1));
-    let is_first = anchor.is_none() && claim.epoch == 0 && end == 0;
-    if is_first {
-        return Ok(Taken {
-            from: NOTHING_BEFORE,
-            ..as_known(None, None)
-        });
-    }
     if let Some((former, _)) = before.filter(|(former, _)| *former != claim.producer_id) {
         // Its word that nothing of it is on its way does not help: others may have had its id since.
         fence_former(sides.target, sides.target_topic, sides.partition, former)

@@ -46,15 +46,21 @@ use leaving::Leaving;
 /// How often facts are written to the offset map, and the source's log ends are asked for.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// The first wait before it is looked again for topics that were made and could not be seen yet; it doubles.
+/// The first wait before it is looked again for topics that were made and could not be seen yet; it doubles, for some seconds up to the next.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The longest wait in the first [`LOOKS_OFTEN`] looks: a broker that makes a thousand topics shows them in parts.
+const LOOK_AGAIN_OFTEN: Duration = Duration::from_millis(500);
+
+/// So often is looked before waits become long: some ten seconds.
+const LOOKS_OFTEN: u32 = 20;
 
 /// The longest wait before it is looked again after a look that failed, where the interval is longer: nothing else asks whether the clusters answer
 /// as long as nothing is copied.
 const LOOK_AGAIN_AT_MOST: Duration = Duration::from_secs(5);
 
 /// So often is looked for topics before the group is joined: some three seconds.
-const LOOKS_ALONE: u32 = 5;
+const LOOKS_ALONE: u32 = 8;
 
 /// Every so many beats the source's log starts are asked for too.
 const STARTS_EVERY: u64 = 10;
@@ -428,7 +434,10 @@ impl Supervisor {
     }
 
     fn look_again_within(&mut self, longest: Duration) {
-        let wait = backoff(self.looked_again, LOOK_AGAIN, longest);
+        let wait = match self.looked_again.checked_sub(LOOKS_OFTEN) {
+            None => backoff(self.looked_again, LOOK_AGAIN, longest.min(LOOK_AGAIN_OFTEN)),
+            Some(attempt) => backoff(attempt, 2 * LOOK_AGAIN_OFTEN, longest),
+        };
         self.look_again_at = Some(Instant::now() + wait);
         self.looked_again = self.looked_again.saturating_add(1);
     }
