@@ -1,4 +1,5 @@
-//! A source whose Fetch is of before version 12: its answers do not say that the log is another one than was read.
+//! Sources of long ago: one whose Fetch is of before version 12, so that its answers do not say that the log is another one than was read, and
+//! logs with the message formats of before Kafka 0.11.
 
 use std::time::Duration;
 
@@ -6,6 +7,8 @@ use crate::support::built_in::BuiltIn;
 use crate::support::clients::{Client, Producing};
 use crate::support::cut_back::cut_back;
 use crate::support::daemon::Daemon;
+use crate::support::exact::{Exact, Sides};
+use crate::support::kafka::Kafka;
 use crate::support::rec::Rec;
 use crate::support::wait_for;
 
@@ -90,4 +93,82 @@ fn a_log_that_was_cut_back_and_grew_again_between_two_fetches_is_copied_from_whe
         },
     );
     assert!(daemon.log().contains("cut back"), "{}", daemon.log());
+}
+
+/// A message as Kafka wrote it until 0.9 (format 0, without a timestamp) or 0.10 (format 1).
+fn message(offset: i64, timestamp: Option<i64>, key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+    let mut content = vec![u8::from(timestamp.is_some()), 0];
+    content.extend(timestamp.into_iter().flat_map(i64::to_be_bytes));
+    for field in [Some(key), value] {
+        let length = field.map_or(-1, |field| field.len() as i32);
+        content.extend(length.to_be_bytes());
+        content.extend(field.unwrap_or_default());
+    }
+    let size = content.len() as i32 + 4;
+    let head = [
+        &offset.to_be_bytes()[..],
+        &size.to_be_bytes(),
+        &crc32(&content).to_be_bytes(),
+    ];
+    [&head.concat()[..], &content].concat()
+}
+
+/// CRC-32 as of zip files, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| (crc >> 1) ^ (0xedb8_8320 * (crc & 1));
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc))
+    })
+}
+
+#[test]
+fn records_of_message_formats_0_and_1_below_a_kafka_of_today_are_copied_exactly_once() {
+    let Some(mut source) = Kafka::start("records of long ago", &[]) else {
+        return;
+    };
+    let target = BuiltIn::start(1, &["--config", "group.min.session.timeout.ms=1000"]);
+    let [from, to] = [source.bootstrap(), target.bootstrap()].map(Client::new);
+    from.create_topic(TOPIC, 1, &[]);
+    source.stop();
+    // With holes, as compaction left them, and a null at the end of each format.
+    let old = |offset: i64| {
+        let timestamp = (offset >= 30).then_some(1_400_000_000_000 + offset);
+        let value = format!("long ago {offset}");
+        let value = (offset % 30 != 28).then_some(value.as_bytes());
+        message(offset, timestamp, b"key", value)
+    };
+    let segment: Vec<u8> = (0..60).step_by(2).flat_map(old).collect();
+    let log = source.data().join(format!("{TOPIC}-0/00000000000000000000.log"));
+    std::fs::write(&log, segment).expect("write a segment");
+    for index in ["index", "timeindex"] {
+        let _ = std::fs::remove_file(log.with_extension(index));
+    }
+    source.restart();
+    assert_eq!(from.end_offsets(TOPIC), [59]);
+    write(&from, "today", 20);
+
+    let mut daemon = Daemon::start(&format!(
+        "name: old\nlayout: custom\nclusters:\n  \
+           source: {{ bootstrap_servers: \"{}\" }}\n  \
+           target: {{ bootstrap_servers: \"{}\" }}\n\
+         flows: [{{ name: source->target, session_timeout: 1s, discovery_interval: 200ms }}]\n",
+        source.bootstrap(),
+        target.bootstrap()
+    ));
+    wait_copied(&from, &daemon);
+    write(&from, "later", 20);
+    daemon.process().kill();
+    daemon.restart();
+    wait_copied(&from, &daemon);
+    let status = daemon.stop(LIMIT);
+    assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+    let exact = Exact::read(&Sides {
+        source: from,
+        topic: TOPIC.to_owned(),
+        target: to,
+        mirror: MIRROR.to_owned(),
+        alias: "source".to_owned(),
+    });
+    assert_eq!(exact.source.len(), 70);
+    exact.expect_equal().expect_whole_map();
 }

@@ -1,7 +1,6 @@
 //! Logs that lose their end in an unclean election of their leader, and grow again past where it was.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use crate::support::clients::{Client, Producing};
 use crate::support::cut_back::cut_back;
 use crate::support::daemon::Daemon;
 use crate::support::exact::{Exact, Sides, same};
-use crate::support::kafka::{Pair, available};
+use crate::support::kafka::{Kafka, Pair, available};
 use crate::support::rec::Rec;
 use crate::support::{wait_for, wait_until};
 
@@ -46,13 +45,15 @@ pub(super) fn write(client: &Client, name: &str, count: i64) {
     }
 }
 
-/// Whatever holds a source whose log can be cut.
+/// Two clusters whose logs can be cut.
 trait Cuttable {
     fn sides(&self) -> Sides;
     fn file(&self) -> String;
     fn target(&self) -> String;
     /// Stops the source, cuts its log, and starts it again. Returns where the log ended then.
     fn cut(&mut self, offset: i64) -> i64;
+    /// The same with the target and the log of the mirror.
+    fn cut_mirror(&mut self, offset: i64) -> i64;
 }
 
 impl Cuttable for Rig {
@@ -70,6 +71,10 @@ impl Cuttable for Rig {
 
     fn cut(&mut self, offset: i64) -> i64 {
         cut_built_in(&mut self.source, TOPIC, offset)
+    }
+
+    fn cut_mirror(&mut self, offset: i64) -> i64 {
+        cut_built_in(&mut self.target, MIRROR, offset)
     }
 }
 
@@ -94,12 +99,19 @@ impl Cuttable for Pair {
     }
 
     fn cut(&mut self, offset: i64) -> i64 {
-        self.a.stop();
-        let data: PathBuf = self.a.data();
-        let end = cut_back(&data, TOPIC, 0, offset);
-        self.a.restart();
-        end
+        cut_kafka(&mut self.a, TOPIC, offset)
     }
+
+    fn cut_mirror(&mut self, offset: i64) -> i64 {
+        cut_kafka(&mut self.b, MIRROR, offset)
+    }
+}
+
+fn cut_kafka(cluster: &mut Kafka, topic: &str, offset: i64) -> i64 {
+    cluster.stop();
+    let end = cut_back(&cluster.data(), topic, 0, offset);
+    cluster.restart();
+    end
 }
 
 /// When a log is cut.
@@ -290,18 +302,22 @@ fn what_a_source_has_where_its_log_was_cut_back_is_copied_once_by_two_owners() {
 
 #[test]
 fn the_same_on_apache_kafka() {
-    if !available("sources that were cut back") {
-        return;
-    }
     for daemons in [Daemons::Killed, Daemons::Asleep] {
-        let properties = [
-            "group.min.session.timeout.ms=1000",
-            "group.initial.rebalance.delay.ms=0",
-        ];
-        let mut pair = Pair::start("cut-back", &properties);
-        Client::new(pair.a.bootstrap()).create_topic(TOPIC, 1, &[]);
-        a_source_that_was_cut_back(&mut pair, daemons, 1);
+        if let Some(mut pair) = kafkas("sources that were cut back") {
+            a_source_that_was_cut_back(&mut pair, daemons, 1);
+        }
     }
+}
+
+/// Two Apache Kafkas, the source with an empty topic.
+fn kafkas(test: &str) -> Option<Pair> {
+    let properties = [
+        "group.min.session.timeout.ms=1000",
+        "group.initial.rebalance.delay.ms=0",
+    ];
+    let pair = available(test).then(|| Pair::start("cut-back", &properties))?;
+    Client::new(pair.a.bootstrap()).create_topic(TOPIC, 1, &[]);
+    Some(pair)
 }
 
 /// Records of somebody else, more than the log has lost.
@@ -313,42 +329,54 @@ fn write_foreign(target: &Client) {
 }
 
 /// What a mirror has lost is copied again, also where its log has grown since: by markers of those who have only claimed it, or by others.
+fn a_mirror_that_lost_its_end(rig: &mut dyn Cuttable, foreign: bool) {
+    let sides = rig.sides();
+    let mut daemon = Daemon::start(&rig.file());
+    for turn in 0..8 {
+        write(&sides.source, &format!("before {turn}"), 8);
+        // Each in a batch of its own, so that there is something between them to cut.
+        wait_copied(&sides, &daemon);
+    }
+    let status = daemon.stop(END);
+    assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+    let end = sides.target.end_offsets(MIRROR)[0];
+    let cut = rig.cut_mirror(end - LOST);
+    assert!(cut <= end - LOST && cut > 0, "cut from {end} to {cut}");
+    if foreign {
+        write_foreign(&sides.target);
+    } else {
+        write_markers(&rig.target(), end);
+    }
+    for _ in 0..3 {
+        daemon.restart();
+        wait_copied(&sides, &daemon);
+        daemon.process().kill();
+        forget_members(&rig.target());
+        write(&sides.source, "more", 5);
+    }
+    daemon.restart();
+    wait_copied(&sides, &daemon);
+    let status = daemon.stop(END);
+    assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+    let mut exact = Exact::read(&sides);
+    exact
+        .mirror
+        .retain(|record| record.key.as_deref() != Some(b"foreign"));
+    exact.expect_equal();
+}
+
 #[test]
 fn what_a_mirror_has_lost_is_copied_again_whatever_lies_there_now() {
     for foreign in [true, false] {
         let mut rig = Rig::of(BuiltIn::start(1, SOURCE), BuiltIn::start(1, TARGET), 1);
-        let mut daemon = Daemon::start(&rig.topology());
-        for turn in 0..8 {
-            write(&rig.source(), &format!("before {turn}"), 8);
-            // Each in a batch of its own, so that there is something between them to cut.
-            wait_copied(&rig.sides(), &daemon);
-        }
-        let status = daemon.stop(END);
-        assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
-        let end = rig.target().end_offsets(MIRROR)[0];
-        let cut = cut_built_in(&mut rig.target, MIRROR, end - LOST);
-        assert!(cut <= end - LOST && cut > 0, "cut from {end} to {cut}");
-        if foreign {
-            write_foreign(&rig.target());
-        } else {
-            write_markers(&rig.target.bootstrap(), end);
-        }
-        for _ in 0..3 {
-            daemon.restart();
-            wait_copied(&rig.sides(), &daemon);
-            daemon.process().kill();
-            forget_members(&rig.target.bootstrap());
-            write(&rig.source(), "more", 5);
-        }
-        daemon.restart();
-        wait_copied(&rig.sides(), &daemon);
-        let status = daemon.stop(END);
-        assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
-        let mut exact = Exact::read(&rig.sides());
-        exact
-            .mirror
-            .retain(|record| record.key.as_deref() != Some(b"foreign"));
-        exact.expect_equal();
+        a_mirror_that_lost_its_end(&mut rig, foreign);
+    }
+}
+
+#[test]
+fn what_a_mirror_on_apache_kafka_has_lost_is_copied_again() {
+    if let Some(mut pair) = kafkas("mirrors that lost their ends") {
+        a_mirror_that_lost_its_end(&mut pair, false);
     }
 }
 
