@@ -21,6 +21,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How often to ask again, at most.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
 
+/// So many topics are asked for together where there are many.
+const TOPICS_AT_ONCE: usize = 10;
+
 /// The log ends of topics on a cluster of one node.
 #[derive(Debug)]
 pub struct Ends {
@@ -70,6 +73,17 @@ impl Ends {
             // A question about many topics keeps the broker busy, and must not be what it does all the time.
             thread::sleep(ASK_AGAIN.max(4 * asked.elapsed()));
         }
+    }
+
+    /// Waits until each topic has so many records. Asks for few topics at a time, the next when these have them: a question about a thousand would
+    /// keep the broker busy.
+    pub fn wait_each(&mut self, wanted: u64, limit: Duration) {
+        let all = std::mem::take(&mut self.topics);
+        for some in all.chunks(TOPICS_AT_ONCE) {
+            self.topics = some.to_vec();
+            self.wait(wanted * some.len() as u64, limit);
+        }
+        self.topics = all;
     }
 
     fn ask(&mut self) -> io::Result<u64> {

@@ -21,7 +21,7 @@ use crate::support::wait_for;
 use crate::table::{self, Line, print};
 
 /// Not counted: connections are made, topics found, code compiled by a JVM.
-const WARM_UP: Duration = Duration::from_secs(3);
+const WARM_UP: Duration = Duration::from_secs(30);
 /// How long a copier may take until it copies.
 const START: Duration = Duration::from_secs(120);
 /// How long the last records may take.

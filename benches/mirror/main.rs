@@ -73,7 +73,7 @@ enum What {
         /// Records a second.
         #[arg(long, default_value_t = 1_000)]
         rate: u32,
-        /// Seconds that are measured, after three that are not.
+        /// Seconds that are measured, after thirty that are not.
         #[arg(long, default_value_t = 10)]
         seconds: u32,
         /// Who copies: heliostat on built-in clusters and on Kafka, the others on Kafka.

@@ -114,9 +114,8 @@ fn copy(kind: Kind, source: &Kafka, names: &[String], idle: Duration) -> Vec<Str
     let mut ends = Ends::new(&to, mirrors, PARTITIONS);
     let started = Instant::now();
     let running = kind.start(flow, directory.path());
-    ends.wait(RECORDS * names.len() as u64, LIMIT);
+    ends.wait_each(RECORDS, LIMIT);
     let took = started.elapsed();
-    std::fs::write("/tmp/topics.log", running.process.stderr()).unwrap();
     std::thread::sleep(SETTLE);
     let pid = running.process.pid();
     let (before, since) = (usage::of(pid), Instant::now());

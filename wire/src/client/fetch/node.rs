@@ -22,6 +22,10 @@ use crate::{
 /// For how long a broker waits with what is asked aside: what becomes wanted meanwhile has to wait for it.
 const ASIDE_WAIT: Duration = Duration::from_millis(5);
 
+/// A broker looks at each partition of a session with each poll, of thousands for some milliseconds. While others come and go, a poll takes at least so
+/// long for each of them, so that it is not what the broker does all the time.
+const POLLED_WAIT: Duration = Duration::from_micros(25);
+
 /// A poll is longer than the one before by so much, as long as nobody had to ask aside meanwhile. The first poll of a
 /// connection is as short as what is asked aside: it tells where logs end, and those who come late can join the next.
 const WAIT_GROWTH: u32 = 4;
@@ -118,7 +122,7 @@ async fn poll(inner: &Arc<Inner>, node: i32, wake: &Notify) {
             }
         };
         wait = if inner.wants().node(node).has_asked_aside() {
-            ASIDE_WAIT
+            ASIDE_WAIT.max(POLLED_WAIT.saturating_mul(session.len()))
         } else {
             wait.saturating_mul(WAIT_GROWTH).min(inner.config.max_wait)
         };

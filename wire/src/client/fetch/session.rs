@@ -147,6 +147,11 @@ impl Session {
         self.items.get(self.places.get(&(name, partition))?)
     }
 
+    /// How many partitions it has.
+    pub(super) fn len(&self) -> u32 {
+        self.items.len().try_into().unwrap_or(u32::MAX)
+    }
+
     /// All that the answer may be about.
     pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
         self.items.values()
