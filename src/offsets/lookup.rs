@@ -300,11 +300,10 @@ impl<'a> Lookup<'a> {
         if let Some(found) = PartitionMap::new(&blocks, &now) {
             return Ok(Held::Map(found));
         }
-        let is_other = |then: &Option<String>, now: &Option<String>| matches!((then, now), (Some(then), Some(now)) if then != now);
         let of_other_source = blocks
             .iter()
             .rev()
-            .find(|block| !is_other(&block.target_topic_id, &now.target_id));
+            .find(|block| block.is_of_mirror(now.target_id.as_deref()));
         match of_other_source {
             Some(_) => Ok(Held::Nothing {
                 end: now.end,
