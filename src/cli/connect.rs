@@ -188,8 +188,8 @@ async fn ask(spec: &topology::Cluster, cluster: Arc<Cluster>, deadline: Instant)
             topics: Some(topics.len()),
         },
         topics: topics
-            .into_iter()
-            .map(|topic| (topic.name, topic.partitions))
+            .iter()
+            .map(|topic| (topic.name.clone(), topic.partitions))
             .collect(),
         maps,
     }

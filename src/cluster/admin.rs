@@ -1,10 +1,10 @@
 //! What is asked of a cluster besides records: topics, configs, offsets, who is in a group.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use heliostat_wire::client::Client;
+use heliostat_wire::client::{AllTopics, Client};
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
     TopicResult,
@@ -37,7 +37,12 @@ pub struct Admin {
     client: Arc<AdminClient<Context>>,
     /// For what is asked often and of many partitions, where the cluster can be reached so.
     wire: Option<Client>,
+    /// The topics that it told last.
+    listed: Arc<Mutex<Option<Listed>>>,
 }
+
+/// What a cluster has told of its topics, as it came, and what was read from that.
+type Listed = (AllTopics, Arc<Vec<TopicListing>>);
 
 struct Context;
 
@@ -97,6 +102,7 @@ impl Admin {
             cluster,
             client: Arc::new(client),
             wire: None,
+            listed: Arc::default(),
         })
     }
 
@@ -126,7 +132,7 @@ impl Admin {
     }
 
     /// All topics, by name.
-    pub async fn topics(&self) -> Result<Vec<TopicListing>, ClusterError> {
+    pub async fn topics(&self) -> Result<Arc<Vec<TopicListing>>, ClusterError> {
         if let Some(client) = &self.wire {
             return self.topics_by_wire(client).await;
         }
@@ -143,7 +149,7 @@ impl Admin {
                 })
                 .collect();
             topics.sort_by(|a, b| a.name.cmp(&b.name));
-            Ok(topics)
+            Ok(Arc::new(topics))
         })
         .await
     }

@@ -114,8 +114,8 @@ type Described = HashMap<String, (Option<usize>, Option<String>)>;
 /// What a look has seen.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    on_source: Vec<TopicListing>,
-    on_target: Vec<TopicListing>,
+    on_source: Arc<Vec<TopicListing>>,
+    on_target: Arc<Vec<TopicListing>>,
     /// How often the map topics of source and target have said where a topic comes from.
     told: (u64, u64),
 }

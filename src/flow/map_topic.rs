@@ -1,5 +1,7 @@
 //! The map topic: made where it is missing, compacted in any case, and told anew what it said where somebody has deleted it.
 
+use std::sync::Arc;
+
 use super::discover::Discovery;
 use super::member::MirrorPartition;
 use crate::cluster::admin::{ConfigValue, TopicListing, TopicSpec};
@@ -65,7 +67,7 @@ impl Discovery {
     /// one before said of mirror topics, pauses, and the partitions that are `idle`. True if it has to be told of the others as well.
     pub(super) async fn look_at_map(
         &self,
-        on_target: &mut Vec<TopicListing>,
+        on_target: &mut Arc<Vec<TopicListing>>,
         idle: &[MirrorPartition],
     ) -> Result<(bool, Option<String>), ClusterError> {
         let listed = |topics: &[TopicListing]| {

@@ -213,8 +213,8 @@ pub(super) async fn topics_to_mirror(
         target_maps: map,
     };
     let is_mirrored =
-        |topic: &TopicListing| flow.topics.includes(&topic.name) && rules.mirror_of(&topic.name).is_ok();
-    Ok(topics.into_iter().filter(is_mirrored).collect())
+        |topic: &&TopicListing| flow.topics.includes(&topic.name) && rules.mirror_of(&topic.name).is_ok();
+    Ok(topics.iter().filter(is_mirrored).cloned().collect())
 }
 
 /// The first topic of the source that a daemon would mirror.

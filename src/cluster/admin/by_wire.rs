@@ -2,6 +2,7 @@
 //! for each of them, and all configs of all topics at a time in memory.
 
 use std::collections::HashSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use heliostat_wire::client::{Client, Error};
@@ -10,7 +11,8 @@ use heliostat_wire::message::describe_configs::{DescribeConfigsResource, Describ
 use heliostat_wire::{ErrorCode, Uuid};
 
 use super::{
-    Admin, CALL_TIMEOUT, ConfigValue, EFFECTIVE_CONFIGS, OFFSETS_TIMEOUT, TopicConfigs, TopicListing, is_away,
+    Admin, CALL_TIMEOUT, ConfigValue, EFFECTIVE_CONFIGS, Listed, OFFSETS_TIMEOUT, TopicConfigs, TopicListing,
+    is_away,
 };
 use crate::cluster::ClusterError;
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
@@ -26,10 +28,19 @@ const SET_ON_TOPIC: i8 = 1;
 const CONFIGS_AT_ONCE: usize = 100;
 
 impl Admin {
-    pub(super) async fn topics_by_wire(&self, client: &Client) -> Result<Vec<TopicListing>, ClusterError> {
-        let answer = self
-            .in_time("list topics", CALL_TIMEOUT, client.metadata_of_all())
-            .await?;
+    pub(super) async fn topics_by_wire(
+        &self,
+        client: &Client,
+    ) -> Result<Arc<Vec<TopicListing>>, ClusterError> {
+        let last = self.listed().clone();
+        let question = client.metadata_of_all(last.as_ref().map(|(answer, _)| answer));
+        let told = self.in_time("list topics", CALL_TIMEOUT, question).await?;
+        let (raw, answer) = match (told, last) {
+            (Some(told), _) => told,
+            (None, Some((_, topics))) => return Ok(topics),
+            // Only an answer that is the same as the last one is not told.
+            (None, None) => return Ok(Arc::default()),
+        };
         let topics = answer.topics.into_iter();
         let topics = topics.filter(|topic| ErrorCode::from_code(topic.error_code).is_none());
         let mut topics: Vec<TopicListing> = topics
@@ -42,7 +53,13 @@ impl Admin {
             })
             .collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
+        let topics = Arc::new(topics);
+        *self.listed() = Some((raw, topics.clone()));
         Ok(topics)
+    }
+
+    fn listed(&self) -> MutexGuard<'_, Option<Listed>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn topic_configs_by_wire(

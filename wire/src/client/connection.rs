@@ -19,6 +19,7 @@ use super::{
     config::Config,
     error::Error,
     frames::Frames,
+    kept::Kept,
     queue::{Queue, Waiting},
     tasks,
     transport::Stream,
@@ -74,9 +75,10 @@ impl Connection {
         node: i32,
         stream: Box<dyn Stream>,
         config: &Config,
+        kept: Arc<Kept>,
     ) -> Result<Connection, String> {
         let (reader, mut writer): (ReadHalf<_>, WriteHalf<_>) = tokio::io::split(stream);
-        let mut frames = Frames::new(reader, config.max_response_bytes);
+        let mut frames = Frames::new(reader, config.max_response_bytes, kept);
         let versions = versions::negotiate(&mut frames, &mut writer, &config.client_id)
             .await
             .map_err(|refusal| refusal.0)?;

@@ -1,10 +1,12 @@
 //! Answers as they come off a stream, each in memory of its own.
 
-use std::{collections::VecDeque, io, ops::RangeInclusive};
+use std::{io, sync::Arc};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::kept::Kept;
 
 /// Reads frames. Dropping [`Frames::next`] loses nothing: the next call goes on where it was.
 #[derive(Debug)]
@@ -13,9 +15,7 @@ pub(super) struct Frames<S> {
     /// What was read beyond the frames so far.
     buffer: BytesMut,
     partial: Option<Partial>,
-    /// Large frames that were given out: once nobody has them any more, their memory is used again. The system would have to
-    /// clear new memory first, which costs as much as receiving into it.
-    given_out: VecDeque<Bytes>,
+    kept: Arc<Kept>,
     max_bytes: usize,
 }
 
@@ -43,20 +43,14 @@ const SIZE_MIN: usize = 4;
 /// Small frames come several to a read; of a large one no more than this is copied once.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Memory of frames of these sizes is used again; of smaller ones it comes cheap, of larger ones too much would be held.
-const KEPT_BYTES: RangeInclusive<usize> = 128 * 1024..=8 * 1024 * 1024;
-
-/// For so many frames of a connection it is remembered that they were given out.
-const KEPT: usize = 2;
-
 impl<S: AsyncRead + Unpin> Frames<S> {
-    /// Frames of at most `max_bytes`.
-    pub(super) fn new(stream: S, max_bytes: usize) -> Self {
+    /// Frames of at most `max_bytes`, in memory that others of the client have used before.
+    pub(super) fn new(stream: S, max_bytes: usize, kept: Arc<Kept>) -> Self {
         Frames {
             stream,
             buffer: BytesMut::new(),
             partial: None,
-            given_out: VecDeque::new(),
+            kept,
             max_bytes,
         }
     }
@@ -74,7 +68,7 @@ impl<S: AsyncRead + Unpin> Frames<S> {
                     continue;
                 }
                 if let Some(whole) = self.partial.take() {
-                    return Ok(self.give_out(whole.bytes));
+                    return Ok(self.kept.give_out(whole.bytes));
                 }
             }
             if self.begin()? {
@@ -99,37 +93,11 @@ impl<S: AsyncRead + Unpin> Frames<S> {
             _ => return Err(FrameError::Size { size, max }),
         };
         self.buffer.advance(size_of::<i32>());
-        let mut bytes = self.memory(size);
+        let mut bytes = self.kept.memory(size);
         bytes.extend_from_slice(&self.buffer[..size.min(self.buffer.len())]);
         self.buffer.advance(bytes.len());
         self.partial = Some(Partial { bytes, size });
         Ok(true)
-    }
-
-    /// Empty memory for a frame: some that was used before, if there is any that is large enough.
-    fn memory(&mut self, size: usize) -> BytesMut {
-        if !KEPT_BYTES.contains(&size) {
-            return BytesMut::with_capacity(size);
-        }
-        let free = self.given_out.iter().position(Bytes::is_unique);
-        let used = free.and_then(|place| self.given_out.remove(place));
-        match used.map(Bytes::try_into_mut) {
-            Some(Ok(mut bytes)) => {
-                bytes.clear();
-                bytes.reserve(size);
-                bytes
-            }
-            _ => BytesMut::with_capacity(size),
-        }
-    }
-
-    fn give_out(&mut self, frame: BytesMut) -> Bytes {
-        let frame = frame.freeze();
-        if KEPT_BYTES.contains(&frame.len()) {
-            self.given_out.truncate(KEPT - 1);
-            self.given_out.push_front(frame.clone());
-        }
-        frame
     }
 }
 
@@ -155,7 +123,7 @@ mod tests {
             let (mut near, far) = tokio::io::duplex(step);
             let wire = wire.clone();
             tokio::spawn(async move { near.write_all(&wire).await });
-            let mut reader = Frames::new(far, 100_000);
+            let mut reader = Frames::new(far, 100_000, Arc::default());
             for frame in &frames {
                 assert_eq!(reader.next().await.unwrap(), frame[..], "step {step}");
             }
@@ -164,40 +132,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_memory_of_a_large_frame_is_used_again_when_nobody_has_it() {
-        let (mut near, far) = tokio::io::duplex(1 << 20);
-        let size = *KEPT_BYTES.start();
-        tokio::spawn(async move {
-            for number in 0..6u8 {
-                near.write_all(&(size as i32).to_be_bytes()).await.unwrap();
-                near.write_all(&vec![number; size]).await.unwrap();
-            }
-        });
-        let mut reader = Frames::new(far, 1 << 20);
-        let first = reader.next().await.unwrap();
-        let second = reader.next().await.unwrap();
-        assert_ne!(first.as_ptr(), second.as_ptr(), "somebody has it");
-        let part = first.slice(5..);
-        drop(first);
-        let third = reader.next().await.unwrap();
-        assert_ne!(
-            part.as_ptr(),
-            third.slice(5..).as_ptr(),
-            "somebody has a part of it"
-        );
-        assert_eq!((part[0], second[0], third[0]), (0, 1, 2));
-        let place = third.as_ptr();
-        drop(third);
-        let fourth = reader.next().await.unwrap();
-        assert_eq!((fourth.as_ptr(), fourth[0]), (place, 3));
-    }
-
-    #[tokio::test]
     async fn sizes_that_cannot_be_are_refused_at_once() {
         for size in [-1, 0, 3, 101, i32::MAX, i32::MIN] {
             let (mut near, far) = tokio::io::duplex(64);
             near.write_all(&size.to_be_bytes()).await.unwrap();
-            let outcome = Frames::new(far, 100).next().await;
+            let outcome = Frames::new(far, 100, Arc::default()).next().await;
             assert!(
                 matches!(outcome, Err(FrameError::Size { .. })),
                 "{size}: {outcome:?}"

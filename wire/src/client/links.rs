@@ -14,6 +14,7 @@ use super::{
     config::Config,
     connection::{Connection, Lane},
     error::Error,
+    kept::Kept,
     metadata::Endpoint,
     together::doubled,
     transport::Transport,
@@ -21,7 +22,10 @@ use super::{
 
 /// All connections. There are at most as many as nodes times lanes.
 #[derive(Debug, Default)]
-pub(super) struct Links(Mutex<HashMap<(i32, Lane), Arc<Link>>>);
+pub(super) struct Links {
+    links: Mutex<HashMap<(i32, Lane), Arc<Link>>>,
+    kept: Arc<Kept>,
+}
 
 /// A connection that is there, or was, or will be.
 #[derive(Debug, Default)]
@@ -31,6 +35,7 @@ pub(super) struct Link {
     failing: AtomicBool,
     /// Held by the one who connects.
     attempts: tokio::sync::Mutex<Attempts>,
+    kept: Arc<Kept>,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +48,13 @@ struct Attempts {
 
 impl Links {
     pub(super) fn get(&self, node: i32, lane: Lane) -> Arc<Link> {
-        self.links().entry((node, lane)).or_default().clone()
+        let new = || {
+            Arc::new(Link {
+                kept: self.kept.clone(),
+                ..Link::default()
+            })
+        };
+        self.links().entry((node, lane)).or_insert_with(new).clone()
     }
 
     /// Ends all connections.
@@ -56,7 +67,7 @@ impl Links {
     }
 
     fn links(&self) -> MutexGuard<'_, HashMap<(i32, Lane), Arc<Link>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,7 +118,7 @@ impl Link {
         }
         attempts.pause(config).await;
         attempts.last = Some(Instant::now());
-        let outcome = open(node, endpoint, config, transport).await;
+        let outcome = open(node, endpoint, config, transport, self.kept.clone()).await;
         self.failing.store(outcome.is_err(), Ordering::Relaxed);
         match outcome {
             Ok(connection) => {
@@ -154,6 +165,7 @@ async fn open(
     endpoint: &Endpoint,
     config: &Config,
     transport: &dyn Transport,
+    kept: Arc<Kept>,
 ) -> Result<Connection, Error> {
     let failed = |reason: String| Error::Connect {
         address: endpoint.to_string(),
@@ -162,7 +174,7 @@ async fn open(
     let attempt = async {
         let stream = transport.connect(&endpoint.host, endpoint.port).await;
         let stream = stream.map_err(|error| error.to_string())?;
-        Connection::open(node, stream, config).await
+        Connection::open(node, stream, config, kept).await
     };
     match timeout(config.connect_timeout, attempt).await {
         Ok(outcome) => outcome.map_err(failed),

@@ -9,12 +9,14 @@ mod coordinator;
 mod error;
 mod fetch;
 mod frames;
+mod kept;
 mod links;
 mod metadata;
 mod produce;
 mod queue;
 mod tasks;
 mod together;
+mod topics;
 mod transport;
 mod versions;
 
@@ -30,6 +32,7 @@ pub use error::Error;
 pub use fetch::{Data, FetchFailure, Fetched, Fetcher, FetcherConfig};
 pub use metadata::Leader;
 pub use produce::{Acked, Failure, Outgoing, Report, Sender, SenderConfig};
+pub use topics::AllTopics;
 pub use transport::{Connecting, Stream, Tcp, Transport};
 
 use crate::{
@@ -42,6 +45,7 @@ use crate::{
 use coordinator::Coordinators;
 use links::{Link, Links};
 use metadata::{Endpoint, Known, Metadata};
+use topics::AskAllTopics;
 
 /// A client of one cluster. A clone is the same client.
 #[derive(Clone)]
@@ -235,16 +239,38 @@ impl Client {
     /// # Errors
     /// If nobody answers. Errors of topics are in the answer.
     pub async fn metadata(&self, topics: &[String]) -> Result<MetadataResponse, Error> {
-        let response = self.until_closed(self.ask_metadata(Some(topics))).await?;
+        let response = self.until_closed(self.ask_metadata(topics)).await?;
         Ok(response)
     }
 
-    /// As [`Client::metadata`], of all topics that there are.
+    /// As [`Client::metadata`], of all topics that there are. `None` if the answer is the same as the `last` one.
     ///
     /// # Errors
     /// As [`Client::metadata`].
-    pub async fn metadata_of_all(&self) -> Result<MetadataResponse, Error> {
-        self.until_closed(self.ask_metadata(None)).await
+    pub async fn metadata_of_all(
+        &self,
+        last: Option<&AllTopics>,
+    ) -> Result<Option<(AllTopics, MetadataResponse)>, Error> {
+        let request = AskAllTopics(metadata_request(None));
+        let read = |answer: AllTopics| {
+            if last == Some(&answer) {
+                return Ok(None);
+            }
+            let response = answer.read().map_err(|source| Error::Protocol {
+                api: ApiKey::Metadata.name(),
+                source,
+            })?;
+            is_answered(&response)?;
+            Ok(Some((answer.to_keep(), response)))
+        };
+        self.until_closed(async {
+            let (asked, answer) = self.ask_for_metadata(request, read).await?;
+            if let Some((_, response)) = &answer {
+                self.0.metadata.take(response, &[], asked);
+            }
+            Ok(answer)
+        })
+        .await
     }
 
     /// The node that coordinates a group or a transactional id: as it is known, or the cluster is asked once. Who calls
@@ -347,7 +373,7 @@ impl Client {
         let answered = |since| metadata.asked_since(topic, since);
         let ask = |mut topics: Vec<String>| async move {
             topics.retain(|topic| !topic.is_empty());
-            self.ask_metadata(Some(&topics)).await.map(drop)
+            self.ask_metadata(&topics).await.map(drop)
         };
         metadata.questions.ask(topic.to_owned(), answered, ask).await
     }
@@ -363,35 +389,32 @@ impl Client {
         }
     }
 
-    async fn ask_metadata(&self, topics: Option<&[String]>) -> Result<MetadataResponse, Error> {
-        let Some(topics) = topics else {
-            return self.ask_metadata_once(None, &[]).await;
-        };
+    async fn ask_metadata(&self, topics: &[String]) -> Result<MetadataResponse, Error> {
         let mut chunks = topics.chunks(TOPICS_PER_QUESTION);
         let first = chunks.next().unwrap_or_default();
-        let mut response = self.ask_metadata_once(Some(first), first).await?;
+        let mut response = self.ask_metadata_once(first).await?;
         for chunk in chunks {
-            let more = self.ask_metadata_once(Some(chunk), chunk).await?;
+            let more = self.ask_metadata_once(chunk).await?;
             response.topics.extend(more.topics);
         }
         Ok(response)
     }
 
-    /// Asks one broker after the other, until one answers.
-    async fn ask_metadata_once(
+    async fn ask_metadata_once(&self, topics: &[String]) -> Result<MetadataResponse, Error> {
+        let read = |response: MetadataResponse| is_answered(&response).map(|()| response);
+        let (asked, response) = self
+            .ask_for_metadata(metadata_request(Some(topics)), read)
+            .await?;
+        self.0.metadata.take(&response, topics, asked);
+        Ok(response)
+    }
+
+    /// Asks one broker after the other, until one gives an answer that can be `read`. Tells when that one was asked.
+    async fn ask_for_metadata<R: Request, T>(
         &self,
-        topics: Option<&[String]>,
-        remember: &[String],
-    ) -> Result<MetadataResponse, Error> {
-        let named = |name: &String| MetadataRequestTopic {
-            name: Some(name.clone()),
-            ..Default::default()
-        };
-        let request = MetadataRequest {
-            topics: topics.map(|topics| topics.iter().map(named).collect()),
-            allow_auto_topic_creation: false,
-            ..Default::default()
-        };
+        request: R,
+        read: impl Fn(R::Response) -> Result<T, Error>,
+    ) -> Result<(Instant, T), Error> {
         let mut last = None;
         for (link, node, endpoint) in self.candidates() {
             let asked = Instant::now();
@@ -412,12 +435,13 @@ impl Client {
             )
             .await;
             match outcome {
-                Ok(Ok(response)) if response.error_code == ErrorCode::None.code() => {
-                    link.absolve();
-                    self.0.metadata.take(&response, remember, asked);
-                    return Ok(response);
-                }
-                Ok(Ok(response)) => last = Some(Error::broker(response.error_code, "asked for metadata")),
+                Ok(Ok(response)) => match read(response) {
+                    Ok(read) => {
+                        link.absolve();
+                        return Ok((asked, read));
+                    }
+                    Err(error) => last = Some(error),
+                },
                 Ok(Err(error)) => last = Some(error),
                 Err(_elapsed) => {
                     link.suspect();
@@ -479,6 +503,26 @@ impl Client {
             }
         }
         Ok(())
+    }
+}
+
+/// The question for these topics, or for all. None is created.
+fn metadata_request(topics: Option<&[String]>) -> MetadataRequest {
+    let named = |name: &String| MetadataRequestTopic {
+        name: Some(name.clone()),
+        ..Default::default()
+    };
+    MetadataRequest {
+        topics: topics.map(|topics| topics.iter().map(named).collect()),
+        allow_auto_topic_creation: false,
+        ..Default::default()
+    }
+}
+
+fn is_answered(response: &MetadataResponse) -> Result<(), Error> {
+    match ErrorCode::from_code(response.error_code).is_none() {
+        true => Ok(()),
+        false => Err(Error::broker(response.error_code, "asked for metadata")),
     }
 }
 

@@ -8,6 +8,7 @@ mod answer;
 mod compare;
 mod node;
 mod session;
+mod size;
 mod wants;
 
 use std::{
@@ -29,7 +30,7 @@ pub struct FetcherConfig {
     pub max_wait: Duration,
     /// For how many bytes a broker waits.
     pub min_bytes: i32,
-    /// How many bytes an answer has, about. Each node has up to two answers under way.
+    /// How many bytes an answer has at most, about: less from a node that is near. Each node has up to two answers under way.
     pub max_bytes: i32,
     /// How many bytes an answer has of one partition, about: a batch is never cut.
     pub partition_max_bytes: i32,

@@ -12,6 +12,7 @@ use super::{
     answer::{self, Outcome},
     compare::compare,
     session::Session,
+    size::Distance,
 };
 use crate::{
     ErrorCode,
@@ -70,6 +71,7 @@ async fn poll(inner: &Arc<Inner>, node: i32, wake: &Notify) {
     let mut last: Option<Arc<Connection>> = None;
     let mut refusals = 0;
     let mut wait = ASIDE_WAIT;
+    let mut distance = Distance::default();
     loop {
         while !inner.wants().node(node).main_is_due() {
             wake.notified().await;
@@ -87,18 +89,21 @@ async fn poll(inner: &Arc<Inner>, node: i32, wake: &Notify) {
             return;
         }
         if last.as_ref().is_some_and(|last| !Arc::ptr_eq(last, &connection)) {
-            (session, wait) = (Session::default(), ASIDE_WAIT);
+            (session, wait, distance) = (Session::default(), ASIDE_WAIT, Distance::default());
         }
         let Some(mut request) = prepare(inner, node, &connection, &mut session) else {
             continue;
         };
         request.max_wait_ms = millis(wait.min(inner.config.max_wait));
+        request.max_bytes = distance.bytes(inner.config.max_bytes);
+        let asked = Instant::now();
         let answer = ask(inner, &connection, request, session.by_id()).await;
         last = Some(connection);
         let answer = answer.map(|response| (ErrorCode::from_code(response.error_code), response));
         let outcome = match answer {
             Ok((ErrorCode::None, response)) => {
                 refusals = 0;
+                distance.note(asked.elapsed());
                 session.answered(&response);
                 answer::read(inner, &session, response)
             }
@@ -190,6 +195,7 @@ fn prepare(inner: &Inner, node: i32, connection: &Connection, session: &mut Sess
 }
 
 async fn poll_aside(inner: &Arc<Inner>, node: i32, wake: &Notify) {
+    let mut distance = Distance::default();
     loop {
         let slots = inner.wants().node(node).begin_side();
         if slots.is_empty() {
@@ -202,7 +208,7 @@ async fn poll_aside(inner: &Arc<Inner>, node: i32, wake: &Notify) {
         };
         let mut numbers: Vec<_> = items.iter().map(|item| (item.slot, item.number)).collect();
         if !items.is_empty() {
-            let outcome = ask_aside(inner, node, items).await;
+            let outcome = ask_aside(inner, node, items, &mut distance).await;
             if !outcome.hand_over(inner).await {
                 return;
             }
@@ -217,7 +223,12 @@ async fn poll_aside(inner: &Arc<Inner>, node: i32, wake: &Notify) {
     }
 }
 
-async fn ask_aside(inner: &Arc<Inner>, node: i32, items: Vec<super::wants::Item>) -> Outcome {
+async fn ask_aside(
+    inner: &Arc<Inner>,
+    node: i32,
+    items: Vec<super::wants::Item>,
+    distance: &mut Distance,
+) -> Outcome {
     let connection = match inner.client.connection(node, inner.config.lanes.1).await {
         Ok(connection) => connection,
         Err(error) => return answer::fail(inner, items.iter(), &error),
@@ -232,8 +243,11 @@ async fn ask_aside(inner: &Arc<Inner>, node: i32, items: Vec<super::wants::Item>
     let mut request = request(inner, ASIDE_WAIT.min(inner.config.max_wait));
     let changes = items.into_iter().map(|item| (item.slot, Some(item)));
     session.say(changes, inner.config.partition_max_bytes, &mut request);
+    request.max_bytes = distance.bytes(inner.config.max_bytes);
+    let asked = Instant::now();
     match ask(inner, &connection, request, by_id).await {
         Ok(response) if response.error_code == ErrorCode::None.code() => {
+            distance.note(asked.elapsed());
             answer::read(inner, &session, response)
         }
         Ok(response) => {
