@@ -137,6 +137,12 @@ impl Consumer {
         out.extend(messages.into_iter().map(|message| consumed(Record(message))));
     }
 
+    /// Let who waits in [`Consumer::take`] return at once, or who waits there next.
+    pub fn wake(&self) {
+        // SAFETY: the queue is alive, and may be used from any thread.
+        unsafe { rd::rd_kafka_queue_yield(self.queue.0) }
+    }
+
     /// The last error of the client as a whole, such as a refused connection.
     pub fn last_error(&self) -> Option<String> {
         self.native.last_error()

@@ -12,6 +12,9 @@ const PREPARED_TOGETHER: usize = 250;
 /// error once, after which all are asked for at the next beat.
 const QUIET_EVERY: u64 = 3;
 
+/// So many partitions of a topic have their turn together.
+const TURN_TOGETHER: i32 = 50;
+
 /// By then it is known which logs are there, or looked for them again.
 const LOOKING: Duration = Duration::from_secs(10);
 
@@ -77,8 +80,8 @@ impl Supervisor {
         let maps = &self.discovery.target_maps;
         let mut mirrors = self.mirrors.iter().peekable();
         self.view.each(|(topic, partition), view| {
-            let mirror = of_topic(&mut mirrors, topic);
             if view.account.is_none() {
+                let mirror = of_topic(&mut mirrors, topic);
                 let id = mirror.and_then(|mirror| mirror.target_id.as_deref());
                 view.elsewhere = maps.position(&view.target_topic, *partition, id);
             }
@@ -180,12 +183,13 @@ impl Supervisor {
         let mut turn = self.beats;
         let mut mirrors = self.mirrors.iter().peekable();
         self.view.each(|(topic, partition), view| {
-            let mirror = of_topic(&mut mirrors, topic);
-            if mirror.is_none_or(|mirror| *partition as usize >= mirror.partitions) {
+            // A topic's name is said once for all that are asked for together.
+            turn = turn.wrapping_add(u64::from(partition % TURN_TOGETHER == 0));
+            if !everything && !turn.is_multiple_of(QUIET_EVERY) && view.is_quiet() {
                 return;
             }
-            turn = turn.wrapping_add(1);
-            if everything || turn.is_multiple_of(QUIET_EVERY) || !view.is_quiet() {
+            let mirror = of_topic(&mut mirrors, topic);
+            if mirror.is_some_and(|mirror| (*partition as usize) < mirror.partitions) {
                 partitions.push((topic.clone(), *partition));
             }
         });

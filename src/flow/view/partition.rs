@@ -151,6 +151,10 @@ impl PartitionView {
 
     /// The first offset that is missing on the target, where its timestamp is not known otherwise.
     pub(super) fn wants_timestamp(&self, now_ms: i64) -> Option<i64> {
+        // Nothing was missing when the log end was noted last.
+        if self.was_quiet {
+            return None;
+        }
         let position = self.position();
         let at = self.of_this_log(&position).or(self.ends.start())?;
         let on_its_way = position.oldest_timestamp.is_some();

@@ -421,10 +421,9 @@ impl Pump {
             self.buffered -= slot.buffered();
             let before = slot.in_flight_bytes;
             let free = slot.settle(report.tag, target);
+            self.buffered += slot.buffered();
             self.spare
                 .extend(free.filter(|free| free.capacity() <= SPARE_BYTES_MAX));
-            self.spare.truncate(SPARE);
-            self.buffered += slot.buffered();
             let is_answer = matches!(report.result, Ok(_) | Err(Failure::Refused { .. }));
             let settled = before - slot.in_flight_bytes;
             parked.extend(self.nodes.settled(slot.node, settled, is_answer, now));
@@ -439,6 +438,7 @@ impl Pump {
             self.send(id);
             self.forget_if_done(id);
         }
+        self.bound_spare();
         self.go_on_where_answered(parked);
     }
 
@@ -497,6 +497,16 @@ impl Pump {
             middle: place.middle,
         };
         let _ = self.events.send(failed);
+    }
+
+    /// Memory that is kept for batches to come is part of what may be in flight, so that it is not held on top of that.
+    fn bound_spare(&mut self) {
+        self.spare.truncate(SPARE);
+        let mut kept: usize = self.spare.iter().map(BytesMut::capacity).sum();
+        while (self.buffered + kept) as u64 > self.settings.in_flight_bytes {
+            let Some(first) = self.spare.pop() else { return };
+            kept -= first.capacity();
+        }
     }
 
     pub(super) fn has_room(&self) -> bool {
