@@ -19,11 +19,14 @@ use crate::offsets::segments::Segment;
 use crate::topology::{Delivery, OnGap, OnRecreated};
 
 mod decide;
+mod known;
 mod limits;
 mod still_there;
 
 use decide::{decide, other};
 pub(super) use decide::{deleted, gap_reason};
+pub use known::Known;
+use known::{from_map, with_segments};
 use limits::{batch_limits, codec};
 use still_there::{Source, still_there};
 
@@ -36,29 +39,6 @@ pub struct Wanted {
     pub partition: i32,
     /// How far this daemon has copied it already. If it has not, the offset map is asked.
     pub known: Option<Known>,
-}
-
-/// How far a partition was copied, and which topics that was between.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// The next source offset to copy.
-    pub position: i64,
-    /// The target offset after the last copied record.
-    pub target_position: Option<i64>,
-    /// The source topic's id then.
-    pub source_id: Option<String>,
-    /// The mirror topic's id then.
-    pub target_id: Option<String>,
-    /// Producer id and epoch that it was copied with.
-    pub producer: Option<(i64, i16)>,
-    /// Whether its owner gave it up, with nothing on its way.
-    pub released: bool,
-    /// The segments that were copied last.
-    pub segments: Vec<Segment>,
-    /// The source's leader epochs before the position.
-    pub epochs: Epochs,
-    /// What the mirror has from this offset on was written after its log had lost its end.
-    pub lost_from: Option<i64>,
 }
 
 /// A partition that was looked at.
@@ -170,7 +150,10 @@ pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<V
         read_map(&discovery).await?;
     }
     // Before the ends are asked for: whoever copies until now goes on, and what is on record must not lie beyond them.
-    let known = |wanted: &Wanted| wanted.known.clone().or_else(|| from_map(&discovery, wanted));
+    let known = |wanted: &Wanted| match &wanted.known {
+        Some(known) => Some(with_segments(known, from_map(&discovery, wanted))),
+        None => from_map(&discovery, wanted),
+    };
     let known: Vec<Option<Known>> = wanted.iter().map(known).collect();
     let partitions: Vec<(String, i32)> = wanted
         .iter()
@@ -558,24 +541,6 @@ fn is_of_a_later_owner(now: &Known, then: &Known) -> bool {
 async fn read_map(discovery: &Discovery) -> Result<(), ClusterError> {
     let map = std::iter::once(discovery.map_topic.as_str());
     read_maps(&discovery.target, &discovery.target_maps, map).await
-}
-
-fn from_map(discovery: &Discovery, wanted: &Wanted) -> Option<Known> {
-    let block = discovery
-        .target_maps
-        .facts(&wanted.mirror.target_topic, wanted.partition)?
-        .last;
-    Some(Known {
-        position: block.position,
-        target_position: Some(block.target_position),
-        source_id: block.source_topic_id,
-        target_id: block.target_topic_id,
-        producer: block.producer_id.zip(block.producer_epoch),
-        released: block.released,
-        segments: block.segments,
-        epochs: block.source_epochs,
-        lost_from: None,
-    })
 }
 
 fn find(offsets: &[PartitionOffset], topic: &str, partition: i32) -> Result<i64, String> {

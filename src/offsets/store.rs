@@ -12,16 +12,18 @@ use super::index::{BlockIndex, Mirror};
 use super::left_out::LeftOut;
 use super::pause::Pauses;
 use super::record::{Block, BlockId, MapRecord, Provenance};
+use super::segments::Segment;
 use crate::cluster::Cluster;
 use crate::cluster::native::{Consumed, Consumer, SourceTopic};
 
-/// How long the threads of this file sleep at most before they look whether they should stop.
-const TICK: Duration = Duration::from_millis(100);
+/// How long the threads of this file sleep at most. Who wants something of them wakes them.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What the map topics of one cluster say, kept up to date by a thread that reads them.
 pub struct MapReader {
     shared: Arc<Shared>,
-    commands: mpsc::Sender<String>,
+    consumer: Arc<Consumer>,
+    commands: Option<mpsc::Sender<String>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -48,6 +50,8 @@ struct State {
 struct Partition {
     /// The block that was written last.
     last: (BlockId, Block),
+    /// If that says of no record where it landed: where the last ones before it did.
+    before: Vec<Segment>,
     /// Which blocks the map holds.
     index: BlockIndex,
 }
@@ -57,6 +61,8 @@ struct Partition {
 pub struct PartitionFacts {
     /// The block that was written last.
     pub last: Block,
+    /// Where the last records landed of which the map knows, in this block or before it.
+    pub segments: Vec<Segment>,
 }
 
 impl MapReader {
@@ -71,7 +77,7 @@ impl MapReader {
         config.set("auto.offset.reset", "earliest");
         config.set("fetch.queue.backoff.ms", "20");
         config.set("queued.max.messages.kbytes", "4096");
-        let consumer = Consumer::new(&cluster.alias, &config)?;
+        let consumer = Arc::new(Consumer::new(&cluster.alias, &config)?);
         let shared = Arc::new(Shared {
             cluster,
             blocks_of,
@@ -80,14 +86,15 @@ impl MapReader {
             stop: AtomicBool::new(false),
         });
         let (commands, inbox) = mpsc::channel();
-        let for_thread = shared.clone();
+        let for_thread = (consumer.clone(), shared.clone());
         let thread = std::thread::Builder::new()
             .name("map-reader".into())
-            .spawn(move || read(&consumer, &inbox, &for_thread))
+            .spawn(move || read(&for_thread.0, &inbox, &for_thread.1))
             .map_err(|error| rdkafka::error::KafkaError::ClientCreation(error.to_string()))?;
         Ok(MapReader {
             shared,
-            commands,
+            consumer,
+            commands: Some(commands),
             thread: Some(thread),
         })
     }
@@ -95,7 +102,10 @@ impl MapReader {
     /// Read this map topic too. Naming it again changes nothing.
     pub fn follow(&self, topic: &str) {
         // The thread lives as long as `self`.
-        let _ = self.commands.send(topic.to_string());
+        if let Some(commands) = &self.commands {
+            let _ = commands.send(topic.to_string());
+        }
+        self.consumer.wake();
     }
 
     /// Wait until everything before `end` in this map topic has been read. False if the time runs out first.
@@ -145,8 +155,16 @@ impl MapReader {
 
     /// What the map says of a partition.
     pub fn facts(&self, mirror_topic: &str, partition: i32) -> Option<PartitionFacts> {
-        self.of(mirror_topic, partition, |partition| PartitionFacts {
-            last: partition.last.1.clone(),
+        self.of(mirror_topic, partition, |partition| {
+            let last = &partition.last.1;
+            let segments = match last.segments.is_empty() {
+                true => &partition.before,
+                false => &last.segments,
+            };
+            PartitionFacts {
+                last: last.clone(),
+                segments: segments.clone(),
+            }
         })
     }
 
@@ -221,11 +239,18 @@ impl MapReader {
 impl Drop for MapReader {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+        self.commands = None;
+        self.consumer.wake();
         let Some(thread) = self.thread.take() else { return };
-        // It takes a tick to hear of it, and its client a moment to end: nothing else on the runtime waits for that.
+        // Its client takes a moment to end: nothing else on the runtime waits for that.
+        let consumer = self.consumer.clone();
+        let end = move || {
+            let _ = thread.join();
+            drop(consumer);
+        };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || thread.join())),
-            Err(_) => drop(thread.join()),
+            Ok(runtime) => drop(runtime.spawn_blocking(end)),
+            Err(_) => end(),
         }
     }
 }
@@ -289,6 +314,7 @@ impl State {
             .entry((topic, partition))
             .or_insert_with(|| Partition {
                 last: (id, block.clone()),
+                before: Vec::new(),
                 index: BlockIndex::default(),
             });
         known.index.note(id, &block);
@@ -299,8 +325,32 @@ impl State {
             && block.producer_id == last.producer_id
             && block.producer_epoch < last.producer_epoch;
         if !is_outdated {
-            known.last = (id, block);
+            let (_, former) = std::mem::replace(&mut known.last, (id, block));
+            known.note_before(former);
         }
+    }
+}
+
+impl Partition {
+    /// Another block has been written behind this one. A daemon that has copied nothing since it began knows from what is before where the last
+    /// records are, by which it finds out whether the mirror has them yet.
+    fn note_before(&mut self, former: Block) {
+        let last = &self.last.1;
+        if !last.segments.is_empty() {
+            self.before = Vec::new();
+            return;
+        }
+        let is_same = (&last.source_topic_id, &last.target_topic_id)
+            == (&former.source_topic_id, &former.target_topic_id);
+        if !is_same {
+            self.before = Vec::new();
+        } else if !former.segments.is_empty() {
+            self.before = former.segments;
+        }
+        // What does not count any more is of a log that has lost its end.
+        let (source, target) = (last.position, last.target_position);
+        self.before
+            .retain(|segment| segment.source_end() <= source && segment.target_end() <= target);
     }
 }
 

@@ -281,25 +281,31 @@ fn unknown(blocks: &[&Block], start: i64, end: i64) -> Vec<Unknown> {
     };
     let mut stretches: Vec<_> = blocks
         .iter()
-        .map(|block| (begins(block), (block.target_position, block.position)))
+        .map(|block| {
+            let until = (block.target_position, block.position);
+            (begins(block), until, block.source_topic_id.as_deref())
+        })
         .collect();
     // Of those that begin at the same place the one with the highest source offset is the last: more may be before it.
     stretches.sort_unstable();
     let mut parts: Vec<Unknown> = Vec::new();
-    // Up to which target offset, and what source position that is.
-    let mut known = (i64::MIN, 0);
-    for ((target, source), until) in stretches {
+    // Up to which target offset, what source position that is, and of which source.
+    let mut known = (i64::MIN, 0, None);
+    for ((target, source), until, of) in stretches {
         let (from, to) = (start.max(known.0), target.min(end));
+        // All that is known of another source says nothing of this one.
+        let is_other = known.2.zip(of).is_some_and(|(before, of)| before != of);
+        let first = if is_other { 0 } else { known.1 };
         match parts.last_mut() {
             Some(part) if part.target.1 == to => part.source.1 = part.source.1.max(source),
             _ if from < to => parts.push(Unknown {
-                source: (known.1, source),
+                source: (first, source),
                 target: (from, to),
             }),
             _ => {}
         }
         if until.0 >= known.0 {
-            known = until;
+            known = (until.0, until.1, of);
         }
     }
     // Nothing of the source lies between them, but markers perhaps.

@@ -17,6 +17,7 @@ mod model;
 mod no_ids;
 mod owners;
 mod raw;
+mod recovered;
 mod refused;
 mod sources;
 mod steps;

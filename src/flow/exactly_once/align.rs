@@ -1,7 +1,9 @@
 //! Holding records of the target against records of the source by what they contain, where counting does not do.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
+use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
 use heliostat_wire::batch::{BatchError, BatchView, TimestampType};
@@ -58,8 +60,17 @@ impl Stamps {
     }
 }
 
+/// What a record contains, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Digest {
+    /// The whole of it.
+    pub(super) record: u128,
+    /// Its key, if it has one.
+    pub(super) key: Option<u64>,
+}
+
 /// Offset and digest of each record of a batch.
-pub(super) fn digests(batch: &BatchView<'_>, stamps: Stamps) -> Result<Vec<(i64, u128)>, BatchError> {
+pub(super) fn digests(batch: &BatchView<'_>, stamps: Stamps) -> Result<Vec<(i64, Digest)>, BatchError> {
     match batch.decompress_up_to(RECORDS_BYTES_FREE)? {
         Decompressed::All(bytes) => digests_of(batch, &bytes, stamps),
         Decompressed::Beginning(_) => {
@@ -69,7 +80,7 @@ pub(super) fn digests(batch: &BatchView<'_>, stamps: Stamps) -> Result<Vec<(i64,
     }
 }
 
-fn digests_of(batch: &BatchView<'_>, bytes: &[u8], stamps: Stamps) -> Result<Vec<(i64, u128)>, BatchError> {
+fn digests_of(batch: &BatchView<'_>, bytes: &[u8], stamps: Stamps) -> Result<Vec<(i64, Digest)>, BatchError> {
     let header = batch.header();
     let mut found = Vec::new();
     for record in batch.records(bytes) {
@@ -88,7 +99,16 @@ fn digests_of(batch: &BatchView<'_>, bytes: &[u8], stamps: Stamps) -> Result<Vec
             }
         }
         let [high, low] = halves.map(|hasher| u128::from(hasher.finish()));
-        found.push((header.offset(record.offset_delta), high << 64 | low));
+        let key = record.key.map(|key| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(key);
+            hasher.finish()
+        });
+        let digest = Digest {
+            record: high << 64 | low,
+            key,
+        };
+        found.push((header.offset(record.offset_delta), digest));
     }
     Ok(found)
 }
@@ -103,36 +123,114 @@ fn write(hasher: &mut DefaultHasher, bytes: Option<&[u8]>) {
 /// some may be missing.
 #[derive(Debug, Default)]
 pub(super) struct InOrder {
-    /// Where each record stands that is still to be found.
-    places: HashMap<u128, VecDeque<(u64, i64)>>,
-    count: u64,
+    records: Vec<Wanted>,
+    /// Of equal records the first that is still to be found, and the last.
+    equal: HashMap<u128, (u32, u32)>,
+    /// The last record of each key.
+    keys: HashMap<u64, u32>,
     /// The place after the record that was found last.
     next: u64,
 }
 
+/// A record of the tail.
+#[derive(Debug)]
+struct Wanted {
+    target: i64,
+    digest: u128,
+    /// The next one that is equal.
+    next_equal: Option<NonZeroU32>,
+    /// Another one is equal to it.
+    is_repeated: bool,
+    has_key: bool,
+    /// A later one has the same key.
+    is_superseded: bool,
+}
+
+/// Where a record of the source is in the tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// How many records of the tail are before it.
+    pub(super) index: i64,
+    /// Its target offset.
+    pub(super) target: i64,
+    /// No other record of the tail is equal to it.
+    pub(super) is_unique: bool,
+    /// It is the last of its key in the tail; where it has none, it is unique.
+    pub(super) is_last_of_key: bool,
+}
+
 impl InOrder {
     /// The next record of the tail.
-    pub(super) fn push(&mut self, target: i64, digest: u128) {
-        let places = self.places.entry(digest).or_default();
-        places.push_back((self.count, target));
-        self.count += 1;
+    pub(super) fn push(&mut self, target: i64, digest: Digest) {
+        // No more than [`ALIGNED_RECORDS_MAX`] are pushed.
+        let place = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+        let mut is_repeated = false;
+        match self.equal.entry(digest.record) {
+            Entry::Vacant(entry) => drop(entry.insert((place, place))),
+            Entry::Occupied(mut entry) => {
+                let before = &mut self.records[entry.get().1 as usize];
+                before.next_equal = NonZeroU32::new(place);
+                before.is_repeated = true;
+                entry.get_mut().1 = place;
+                is_repeated = true;
+            }
+        }
+        if let Some(before) = digest.key.and_then(|key| self.keys.insert(key, place)) {
+            self.records[before as usize].is_superseded = true;
+        }
+        self.records.push(Wanted {
+            target,
+            digest: digest.record,
+            next_equal: None,
+            is_repeated,
+            has_key: digest.key.is_some(),
+            is_superseded: false,
+        });
     }
 
     /// How many records there are.
     pub(super) fn len(&self) -> u64 {
-        self.count
+        self.records.len() as u64
     }
 
-    /// The target offset of the next record of the source; none if it is not there, or not behind the one before it.
-    pub(super) fn find(&mut self, digest: u128) -> Option<i64> {
-        let places = self.places.get_mut(&digest)?;
-        while let Some((place, target)) = places.pop_front() {
-            if place >= self.next {
-                self.next = place + 1;
-                return Some(target);
-            }
+    /// Whether any record has this digest, also one that was found before.
+    pub(super) fn has(&self, digest: u128) -> bool {
+        self.equal.contains_key(&digest)
+    }
+
+    /// The record at a place, if it has this digest and is not before the one that was found last.
+    pub(super) fn find_at(&mut self, place: i64, digest: u128) -> Option<Place> {
+        let at = u64::try_from(place).ok().filter(|at| *at >= self.next)?;
+        let wanted = self.records.get(usize::try_from(at).ok()?)?;
+        if wanted.digest != digest {
+            return None;
         }
-        None
+        self.next = at + 1;
+        Some(wanted.place(place))
+    }
+
+    /// The next record of the source, which cannot have a place behind `last`; none if it is not there, or not behind the one before it.
+    pub(super) fn find(&mut self, digest: u128, last: i64) -> Option<Place> {
+        let (first, _) = self.equal.get_mut(&digest)?;
+        while u64::from(*first) < self.next {
+            *first = self.records[*first as usize].next_equal?.get();
+        }
+        if i64::from(*first) > last {
+            return None;
+        }
+        self.next = u64::from(*first) + 1;
+        Some(self.records[*first as usize].place(i64::from(*first)))
+    }
+}
+
+impl Wanted {
+    fn place(&self, index: i64) -> Place {
+        Place {
+            index,
+            target: self.target,
+            is_unique: !self.is_repeated,
+            is_last_of_key: !self.is_superseded && (self.has_key || !self.is_repeated),
+        }
     }
 }
 
@@ -187,34 +285,59 @@ mod tests {
 
     use super::*;
 
+    /// Records with these digests and keys, from target offset 10 on.
+    fn in_order(records: &[(u128, Option<u64>)]) -> InOrder {
+        let mut tail = InOrder::default();
+        for (target, &(record, key)) in (10..).zip(records) {
+            tail.push(target, Digest { record, key });
+        }
+        tail
+    }
+
+    fn targets(tail: &mut InOrder, wanted: &[u128]) -> Vec<Option<i64>> {
+        let found = wanted.iter().map(|digest| tail.find(*digest, i64::MAX));
+        found.map(|found| found.map(|found| found.target)).collect()
+    }
+
     #[test]
     fn records_that_compaction_took_from_the_source_are_passed_over() {
-        let mut tail = InOrder::default();
-        for (target, digest) in [(10, 1), (11, 2), (12, 3), (13, 4)] {
-            tail.push(target, digest);
-        }
-        assert_eq!(tail.find(1), Some(10));
-        assert_eq!(tail.find(3), Some(12));
-        assert_eq!(tail.find(5), None, "this is the first that was not copied");
+        let mut tail = in_order(&[(1, None), (2, None), (3, None), (4, None)]);
+        // The last one is the first that was not copied.
+        assert_eq!(targets(&mut tail, &[1, 3, 5]), [Some(10), Some(12), None]);
     }
 
     #[test]
     fn equal_records_are_counted() {
-        let mut tail = InOrder::default();
-        tail.push(10, 7);
-        tail.push(11, 7);
-        assert_eq!(
-            (tail.find(7), tail.find(7), tail.find(7)),
-            (Some(10), Some(11), None)
-        );
+        let mut tail = in_order(&[(7, None), (7, None), (8, None), (7, None)]);
+        let found = targets(&mut tail, &[7, 7, 7, 7, 8]);
+        assert_eq!(found, [Some(10), Some(11), Some(13), None, None]);
     }
 
     #[test]
     fn what_lies_before_the_last_that_was_found_does_not_count() {
-        let mut tail = InOrder::default();
-        tail.push(10, 1);
-        tail.push(11, 2);
-        assert_eq!((tail.find(2), tail.find(1)), (Some(11), None));
+        let mut tail = in_order(&[(1, None), (2, None)]);
+        assert_eq!(targets(&mut tail, &[2, 1]), [Some(11), None]);
+    }
+
+    #[test]
+    fn a_record_has_no_place_behind_the_last_that_it_can_have() {
+        let mut tail = in_order(&[(1, None), (2, None), (3, None)]);
+        assert_eq!(tail.find(3, 1), None);
+        assert_eq!(tail.find(3, 2).map(|found| found.target), Some(12));
+        let mut tail = in_order(&[(1, None), (2, None), (3, None)]);
+        let mut at = |place, digest| tail.find_at(place, digest).map(|found| found.target);
+        assert_eq!((at(1, 3), at(3, 3), at(1, 2)), (None, None, Some(11)));
+        assert_eq!(at(0, 1), None, "it is before the one that was found last");
+    }
+
+    #[test]
+    fn it_is_told_what_is_unique_and_what_is_the_last_of_its_key() {
+        let mut tail = in_order(&[(1, Some(5)), (2, Some(5)), (3, None), (3, None), (4, None)]);
+        let found = [1, 2, 3, 3, 4].map(|digest| tail.find(digest, i64::MAX));
+        let found = found.map(|found| found.map(|found| (found.is_unique, found.is_last_of_key)));
+        let [first, last, repeated, _, alone] = found;
+        assert_eq!((first, last), (Some((true, false)), Some((true, true))));
+        assert_eq!((repeated, alone), (Some((false, false)), Some((true, true))));
     }
 
     #[tokio::test]

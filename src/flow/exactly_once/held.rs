@@ -220,7 +220,7 @@ impl Looker<'_> {
             return Ok(Original::Unclear);
         };
         let found = BatchView::parse(first.bytes.as_bytes()).and_then(|batch| digests(&batch, stamps));
-        let found = found.ok().and_then(|found| Some(found.first()?.1));
+        let found = found.ok().and_then(|found| Some(found.first()?.1.record));
         Ok(found.map_or(Original::Unclear, Original::Digest))
     }
 }
@@ -248,7 +248,7 @@ fn covering(chunk: &Chunk, offset: i64) -> Result<Option<BatchView<'_>>, BatchEr
 fn digest(batch: &BatchView<'_>, offset: i64, stamps: Stamps) -> Result<Option<u128>, BatchError> {
     let found = digests(batch, stamps)?;
     let found = found.into_iter().find(|(found, _)| *found == offset);
-    Ok(found.map(|(_, digest)| digest))
+    Ok(found.map(|(_, digest)| digest.record))
 }
 
 /// Records of segments by their number.

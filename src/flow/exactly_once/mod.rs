@@ -9,6 +9,7 @@ mod claim;
 mod former;
 mod held;
 mod lease;
+mod pairs;
 mod probe;
 mod reader;
 mod recover;

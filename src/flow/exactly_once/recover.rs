@@ -70,7 +70,9 @@ impl Count {
         let index = usize::try_from(taken - 1).unwrap_or(0);
         let found = digests(&batch, last.1)?;
         Ok(Some(
-            found.get(index).is_some_and(|(_, digest)| *digest == last.0),
+            found
+                .get(index)
+                .is_some_and(|(_, digest)| digest.record == last.0),
         ))
     }
 

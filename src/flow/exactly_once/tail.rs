@@ -65,6 +65,9 @@ impl Tail {
             if header.is_control() {
                 self.is_fenced |=
                     (header.producer_id, header.producer_epoch) == (own.claim.producer_id, own.claim.epoch);
+            } else if header.records_count == 0 {
+                // Compaction has left nothing of it but what its producer's number is.
+                self.has_holes = true;
             } else if own.wrote(&batch) {
                 self.note(header.base_offset, header.last_offset_delta, header.records_count);
                 last = Some(batch);
@@ -75,7 +78,7 @@ impl Tail {
         }
         if let Some(batch) = last {
             let stamps = Stamps::of(&batch);
-            let digest = digests(&batch, stamps)?.last().map(|(_, digest)| *digest);
+            let digest = digests(&batch, stamps)?.last().map(|(_, digest)| digest.record);
             self.last = digest.map(|digest| (digest, stamps));
         }
         Ok(())
@@ -93,5 +96,51 @@ impl Tail {
             _ => self.runs.push((first, span)),
         }
         self.records += span;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heliostat_wire::batch::{BatchMut, HEADER_SIZE};
+    use heliostat_wire::builder::{BatchBuilder, NewRecord};
+
+    use super::*;
+
+    fn batch(base_offset: i64) -> Vec<u8> {
+        let mut batch = BatchBuilder::new().producer(7, 0, 0);
+        for _ in 0..3 {
+            batch.push(NewRecord {
+                timestamp: 1,
+                key: Some(b"key"),
+                value: Some(b"value"),
+                headers: &[],
+            });
+        }
+        let mut bytes = batch.build().expect("a batch").to_vec();
+        let mut view = BatchMut::parse(&mut bytes).expect("a batch");
+        view.set_base_offset(base_offset);
+        bytes
+    }
+
+    #[test]
+    fn a_batch_that_compaction_has_emptied_hides_nothing_of_those_before_it() {
+        // As Kafka keeps the last batch of a producer: the header alone, with the same span.
+        let mut empty = batch(3);
+        empty.truncate(HEADER_SIZE);
+        let length = i32::try_from(HEADER_SIZE - 12).expect("a length");
+        empty[8..12].copy_from_slice(&length.to_be_bytes());
+        empty[57..61].copy_from_slice(&0i32.to_be_bytes());
+        let own = Own {
+            claim: Claim {
+                producer_id: 7,
+                epoch: 1,
+            },
+            before: None,
+        };
+        let mut tail = Tail::at(0);
+        tail.take_in(&[batch(0), empty].concat(), own)
+            .expect("it can be read");
+        assert!(tail.last.is_some() && tail.has_holes, "{tail:?}");
+        assert_eq!((tail.records, tail.end), (3, 6));
     }
 }

@@ -8,10 +8,11 @@ use heliostat_wire::batch::{BatchError, BatchView, Batches};
 use heliostat_wire::client::Client;
 use heliostat_wire::convert::{ConvertError, ConvertReason, Converter, Options, Ready};
 
-use super::align::{ALIGNED_RECORDS_MAX, InOrder, LastOnes, Stamps, digests, room};
+use super::align::{ALIGNED_RECORDS_MAX, Digest, InOrder, LastOnes, Stamps, digests, room};
 use super::claim::{self, Claim};
 use super::former::fence_former;
 use super::held::Held;
+use super::pairs::{Holes, Pairs};
 use super::reader::Reader;
 use super::recover::{Count, Counted};
 use super::tail::{Own, Tail};
@@ -78,7 +79,8 @@ pub struct Taken {
     pub from: Option<(i64, i64)>,
     /// The source's leader epochs, as far as it was read for that.
     pub epochs: Epochs,
-    /// The mirror has lost some of what is on record: that has to be on record before anything is copied.
+    /// The mirror has lost some of what is on record, or has what nobody can tell from what is copied next: where copying goes on has to be on record
+    /// before anything is copied.
     pub is_loss: bool,
     /// What happened, if it is worth a line in the log.
     pub note: Option<String>,
@@ -211,12 +213,15 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
         own,
         stamps: last.1,
         epochs: Mutex::default(),
+        holes: Mutex::new(Holes::None),
     };
     let counted = match &anchor {
-        Some(anchor) => recovery.anchored(anchor.source, &tail, last).await?,
+        Some(anchor) => recovery.anchored(anchor.source, &tail, last, is_loss).await?,
         None => recovery.unanchored(&tail, last, is_loss).await?,
     };
     let (found, found_note) = counted;
+    // What was found by content may leave records of the tail over. They come again behind it, and must not be counted the next time.
+    let is_by_content = anchor.is_some() && found_note.is_some();
     let note = match (note, found_note) {
         (Some(one), Some(other)) => Some(format!("{one}; {other}")),
         (one, other) => one.or(other),
@@ -224,7 +229,7 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
     let target_position = found.segments.last().map(Segment::target_end);
     let anchored = anchor.as_ref().map(|anchor| (anchor.source, anchor.target));
     // Where nothing of it counts, what is copied begins behind it.
-    let target_position = target_position.unwrap_or(anchored.map_or(tail.end, |(_, target)| target));
+    let target_position = target_position.filter(|_| !is_by_content).unwrap_or(tail.end);
     let first = found.segments.first().map(|first| (first.source, first.target));
     Ok(Taken {
         claim,
@@ -236,7 +241,7 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
             .epochs
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner),
-        is_loss,
+        is_loss: is_loss || is_by_content,
         note,
     })
 }
@@ -270,15 +275,24 @@ struct Recovery<'a> {
     stamps: Stamps,
     /// What was met on the source.
     epochs: Mutex<Epochs>,
+    /// What was seen of the source's holes.
+    holes: Mutex<Holes>,
 }
 
 type Found = (Counted, Option<String>);
 
 impl Recovery<'_> {
     /// By counting, from a fact on. If the source is not as it was, by content.
-    async fn anchored(&self, source: i64, tail: &Tail, last: (u128, Stamps)) -> Result<Found, NotTaken> {
+    /// If the mirror has lost some of what is on record (`is_loss`), what lies behind that may be of later.
+    async fn anchored(
+        &self,
+        source: i64,
+        tail: &Tail,
+        last: (u128, Stamps),
+        is_loss: bool,
+    ) -> Result<Found, NotTaken> {
         let start = self.sides.source_start().await?;
-        if source >= start && !tail.has_holes {
+        if source >= start && !tail.has_holes && !is_loss {
             let mut count = Count::new(source, tail.runs.clone());
             let mut proven = false;
             self.scan(source, |ready| {
@@ -292,7 +306,8 @@ impl Recovery<'_> {
                 })
             })
             .await?;
-            if proven {
+            // If some are missing, there may be another one in the place of the last that is equal to it.
+            if proven && !self.is_compacted() {
                 return Ok((count.end(), None));
             }
         }
@@ -307,19 +322,29 @@ impl Recovery<'_> {
             }
         })
         .await?;
-        let mut pairs = Pairs::new(source.max(start));
+        let mut pairs = Pairs::new(wanted, source, !is_loss);
         self.scan(source.max(start), |ready| {
-            pairs.pass(ready, self.stamps, |digest| wanted.find(digest))
+            let view = BatchView::parse(ready.bytes.as_bytes())?;
+            let holes = self.holes();
+            for ((_, digest), source) in digests(&view, self.stamps)?
+                .into_iter()
+                .zip(ready.source.offsets())
+            {
+                if pairs.pass(source, digest, holes).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            pairs.passed_to(ready.next);
+            Ok(ControlFlow::Continue(()))
         })
         .await?;
-        let (mut found, matched) = pairs.end();
+        let (found, matched) = pairs.end(start);
         let held = format!(
             "the mirror holds {} records behind the last fact of the offset map",
             tail.records
         );
         if source < start && matched == 0 {
             // They are of what the source has lost since. Where no offset was without a record, the first that is lost for good follows them.
-            found.position = source.saturating_add(tail.records).min(start);
             let note = format!("{held}, and the source begins at {start}: it does not have them any more");
             return Ok((found, Some(note)));
         }
@@ -342,7 +367,7 @@ impl Recovery<'_> {
     ) -> Result<Found, NotTaken> {
         let mut last = LastOnes::new();
         self.each_of_tail(|_, digest| {
-            last.push(digest);
+            last.push(digest.record);
             ControlFlow::Continue(())
         })
         .await?;
@@ -356,10 +381,11 @@ impl Recovery<'_> {
                 let view = BatchView::parse(ready.bytes.as_bytes())?;
                 let records = digests(&view, self.stamps)?;
                 for (index, (_, digest)) in records.into_iter().enumerate() {
-                    if found.is_none() && last.ends_with(digest) {
+                    if found.is_none() && last.ends_with(digest.record) {
                         found = ready.source.offset_of(index as i64).map(|offset| offset + 1);
                     }
                 }
+                let can_be_counted = can_be_counted && !self.is_compacted();
                 let is_over = found.is_some() && (count.is_done() || !can_be_counted);
                 Ok(if is_over || (proven && can_be_counted) {
                     ControlFlow::Break(())
@@ -372,11 +398,11 @@ impl Recovery<'_> {
         let is_complete = count.is_done();
         let counted = count.end();
         let counted_to = counted.segments.last().map(Segment::source_end);
-        if proven && can_be_counted {
+        if proven && can_be_counted && !self.is_compacted() {
             found = counted_to;
         }
         // If the number of records agrees as well, it is known of each where it landed.
-        let is_each_known = is_complete && counted_to == found && !tail.has_holes;
+        let is_each_known = is_complete && counted_to == found && !tail.has_holes && !self.is_compacted();
         let map = match is_loss {
             true => "what is left of the mirror has records",
             false => "the offset map knows nothing of this mirror, which has records",
@@ -415,6 +441,7 @@ impl Recovery<'_> {
         while at < end {
             let chunk = reader.read(at, bytes).await.map_err(on(Side::Source))?;
             let before = at;
+            self.look_for_holes(&chunk.records, before);
             let converted = converter.convert(&chunk.records, &chunk.aborted, &mut ready);
             let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
             for (epoch, offset) in converter.take_epochs() {
@@ -449,8 +476,42 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    fn holes(&self) -> Holes {
+        *self.holes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_compacted(&self) -> bool {
+        self.holes() == Holes::Compacted
+    }
+
+    /// Looks at the offsets of what the source has from an offset on.
+    fn look_for_holes(&self, records: &[u8], from: i64) {
+        let mut next = from;
+        // What cannot be read is said by who converts it.
+        for batch in Batches::new(records).map_while(Result::ok) {
+            let header = batch.header();
+            if header.last_offset() < from {
+                continue;
+            }
+            let span = i64::from(header.last_offset_delta) + 1;
+            let found = if header.base_offset > next || i64::from(header.records_count) < span {
+                Holes::Compacted
+            } else if header.is_control() || header.is_transactional() {
+                Holes::Markers
+            } else {
+                Holes::None
+            };
+            let mut holes = self.holes.lock().unwrap_or_else(PoisonError::into_inner);
+            *holes = found.max(*holes);
+            next = header.next_offset();
+        }
+    }
+
     /// The flow's records in the target's tail.
-    async fn each_of_tail(&self, mut each: impl FnMut(i64, u128) -> ControlFlow<()>) -> Result<(), NotTaken> {
+    async fn each_of_tail(
+        &self,
+        mut each: impl FnMut(i64, Digest) -> ControlFlow<()>,
+    ) -> Result<(), NotTaken> {
         let target = self.sides.target_reader();
         let mut at = self.from;
         while at < self.end {
@@ -473,57 +534,6 @@ impl Recovery<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Pairs what is found by content.
-struct Pairs {
-    segments: Vec<Segment>,
-    position: i64,
-    matched: i64,
-}
-
-impl Pairs {
-    fn new(position: i64) -> Pairs {
-        Pairs {
-            segments: Vec::new(),
-            position,
-            matched: 0,
-        }
-    }
-
-    /// Passes a batch of the source; breaks at the first record that is not found.
-    fn pass(
-        &mut self,
-        ready: &Ready,
-        stamps: Stamps,
-        mut find: impl FnMut(u128) -> Option<i64>,
-    ) -> Result<ControlFlow<()>, BatchError> {
-        let view = BatchView::parse(ready.bytes.as_bytes())?;
-        let found = digests(&view, stamps)?;
-        for ((_, digest), source) in found.into_iter().zip(ready.source.offsets()) {
-            let Some(target) = find(digest) else {
-                return Ok(ControlFlow::Break(()));
-            };
-            let run = Segment {
-                source,
-                target,
-                length: 1,
-            };
-            crate::offsets::segments::push(&mut self.segments, run);
-            self.position = source + 1;
-            self.matched += 1;
-        }
-        self.position = ready.next;
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn end(self) -> (Counted, i64) {
-        let counted = Counted {
-            segments: self.segments,
-            position: self.position,
-        };
-        (counted, self.matched)
     }
 }
 

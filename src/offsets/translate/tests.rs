@@ -425,3 +425,21 @@ fn a_mirror_that_was_made_again_is_not_the_one_that_older_blocks_speak_of() {
     assert_eq!(map.to_target(50), at(Place::Beyond, 21));
     assert_eq!(map.to_source(20), at(Place::Exact, 29));
 }
+
+#[test]
+fn a_lost_block_of_a_source_that_was_made_again_hides_none_of_its_records() {
+    let of = |id: &str, block: Block| Block {
+        source_topic_id: Some(id.to_owned()),
+        ..block
+    };
+    let first = block(Some((7, 0)), vec![run(0, 0, 10_000)], (10_000, 10_000));
+    // The block from (0, 10000) to (300, 10300) is lost.
+    let later = block(Some((7, 2)), vec![run(300, 10_300, 50)], (350, 10_350));
+    let blocks = [
+        of("old", begins_at((0, 0), first)),
+        of("new", begins_at((300, 10_300), later)),
+    ];
+    let map = PartitionMap::new(&blocks, &log(0, 10_350)).unwrap();
+    let found = map.to_target(150);
+    assert!(found.next <= 10_150, "record 150 is at 10150: {found:?}");
+}
