@@ -71,6 +71,8 @@ fn wrong_arguments_are_wrong_usage() {
         &["broker", "--brokers", "10"],
         &["broker", "--config", "num.partitions"],
         &["broker", "--config", "a=1", "--config", "a=2"],
+        &["broker", "--mechanism", "PLAIN"],
+        &["consume", "--topic", "t", "--mechanism", "PLAIN"],
         &["broker", "--config", "num.partitons=1", "--port", "0"],
         &["check", "topologies/active-standby.yaml", "-o", "xml"],
         &["check", "topologies/active-standby.yaml", "--log-level", "inof"],
@@ -101,6 +103,12 @@ fn a_wrong_broker_config_is_told_the_right_one() {
             "bananas=3",
             expect![[r#"
             error: the built-in cluster has no broker config bananas
+        "#]],
+        ),
+        (
+            "sasl.enabled.mechanisms=PLAIN",
+            expect![[r#"
+            error: the built-in cluster has no broker config sasl.enabled.mechanisms; who may connect, and how, is said with --user and --mechanism
         "#]],
         ),
     ] {

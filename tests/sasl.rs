@@ -1,13 +1,19 @@
 //! Built-in clusters that ask who connects: librdkafka's mechanisms, mirroring, and the commands.
 
-use std::time::Duration;
+use std::io::Write as _;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 use tempfile::TempDir;
 
+use heliostat::cluster::{Admin, Cluster};
+use heliostat::topology::{self, ClusterKind, Mechanism, Protocol, Secret, Security};
+
 use crate::support::built_in::BuiltIn;
 use crate::support::clients::{Client, Producing};
-use crate::support::daemon::{Daemon, heliostat};
+use crate::support::daemon::{Daemon, binary, heliostat};
 use crate::support::ports::Ports;
 use crate::support::process::temp_dir;
 use crate::support::rec::Rec;
@@ -154,10 +160,165 @@ fn secured_built_in_clusters_are_mirrored_and_keep_others_out() {
         let refused = stranger.consumer().fetch_metadata(None, TRYING);
         assert!(refused.is_err(), "a stranger is let in");
     }
+    for reason in ["refused", "no-credentials"] {
+        let series =
+            format!(r#"heliostat_broker_failed_authentications_total{{cluster="source",reason="{reason}"}}"#);
+        assert!(
+            daemon.metric(&series).is_some_and(|count| count > 0.0),
+            "{series}"
+        );
+    }
+    let log = daemon.log();
+    let says = |parts: &[&str]| {
+        log.lines()
+            .any(|line| parts.iter().all(|part| line.contains(part)))
+    };
+    let address = "address=127.0.0.1:";
+    assert!(
+        says(&[
+            "authentication failed",
+            r#"cluster="source""#,
+            address,
+            r#"user="app""#
+        ]),
+        "{log}"
+    );
+    assert!(
+        says(&["a client did not say who it is", r#"cluster="source""#, address]),
+        "{log}"
+    );
     daemon.stop(LIMIT);
     conceals("the log", &daemon.log());
     conceals("the output", &daemon.output());
     drop(secured.directory);
+}
+
+/// A file with a password, and the words for a user that has it.
+fn user(directory: &TempDir, name: &str, password: &str) -> String {
+    let path = directory.path().join(format!("{name}-{password}"));
+    std::fs::write(&path, password).expect("write a password");
+    format!("{name}=file:{}", path.display())
+}
+
+/// An admin client of a cluster, as a daemon has it, which connects as this user or as nobody.
+fn admin(bootstrap: &str, as_user: Option<(&str, &str)>) -> Admin {
+    let security = as_user.map(|(name, password)| Security {
+        protocol: Protocol::SaslPlaintext,
+        sasl: Some(topology::Sasl {
+            mechanism: Mechanism::ScramSha256,
+            username: name.to_owned(),
+            password: Secret::new(password),
+        }),
+        tls: None,
+    });
+    let spec = topology::Cluster {
+        alias: "standby".to_owned(),
+        kind: ClusterKind::Existing {
+            bootstrap_servers: bootstrap.split(',').map(str::to_owned).collect(),
+        },
+        security,
+        properties: Default::default(),
+    };
+    Admin::new(Arc::new(Cluster::new(&spec, None)), "test").expect("a client")
+}
+
+#[test]
+fn why_a_cluster_is_away_is_said_until_it_answers() {
+    let directory = temp_dir("sasl-reason");
+    let user = user(&directory, "app", PASSWORDS[1]);
+    let (_, file) = user.split_once("file:").expect("the file with the password");
+    let change = |password: &str| std::fs::write(file, password).expect("write a password");
+    let mut cluster = BuiltIn::start(2, &["--user", &user]);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let admin = admin(&cluster.bootstrap(), Some(("app", PASSWORDS[1])));
+    // Each question waits for some seconds, and librdkafka tells the reason during the first one only.
+    let reasons = || {
+        (0..3)
+            .map(|_| runtime.block_on(admin.topics()).expect_err("no answer").reason)
+            .collect::<Vec<_>>()
+    };
+    runtime.block_on(admin.topics()).expect("topics");
+
+    assert!(cluster.stop().success());
+    for reason in reasons() {
+        assert!(reason.contains("Connection refused"), "{reason}");
+    }
+    change("another one");
+    cluster.restart();
+    for reason in reasons() {
+        assert!(
+            reason.starts_with("it refuses the user app with SCRAM-SHA-256: ")
+                && reason.contains("invalid credentials"),
+            "{reason}"
+        );
+    }
+    change(PASSWORDS[1]);
+    cluster.interrupt(false);
+    wait_until(LIMIT, "it answers again", || {
+        runtime.block_on(admin.topics()).is_ok()
+    });
+    assert_eq!(admin.cluster().reach().reason, None);
+}
+
+#[test]
+fn a_client_that_is_not_let_in_is_told_so_soon() {
+    let directory = temp_dir("sasl-told");
+    let arguments = [
+        "--user",
+        &user(&directory, "app", PASSWORDS[1]),
+        "--mechanism",
+        "PLAIN",
+    ];
+    let (cluster, open) = (BuiltIn::start(1, &arguments), BuiltIn::start(1, &[]));
+    let (wrong, right) = (
+        user(&directory, "app", "wrong"),
+        user(&directory, "app", PASSWORDS[1]),
+    );
+    let said = |arguments: &[&str]| {
+        let began = Instant::now();
+        let mut command = binary();
+        command.args(arguments).args(["--topic", "t"]);
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start heliostat");
+        let mut input = process.stdin.take().expect("its input");
+        // It may have given up by then.
+        let _ = input.write_all(b"hello\n");
+        drop(input);
+        let output = process.wait_with_output().expect("its end");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        // Nobody waits for what is clear: a cluster that is away is waited for 10 s.
+        assert!(began.elapsed() < Duration::from_secs(9), "{arguments:?}: {text}");
+        text
+    };
+    for command in ["produce", "consume"] {
+        for (server, more, expected) in [
+            (
+                &cluster,
+                &["--user", &wrong, "--mechanism", "PLAIN"][..],
+                "authentication failed for user app with PLAIN at ",
+            ),
+            (&cluster, &["--user", &right], " takes no SCRAM-SHA-512: "),
+            (&cluster, &[], "does it ask for SASL? try --user "),
+            (&open, &["--user", &right], " asks nobody who they are: "),
+        ] {
+            let bootstrap = server.bootstrap();
+            let text = said(&[&[command, "--bootstrap-server", &bootstrap], more].concat());
+            assert!(text.contains(expected), "{command} {more:?}: {text}");
+            conceals(command, &text);
+        }
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let nobody = runtime.block_on(admin(&cluster.bootstrap(), None).topics());
+    let reason = nobody.expect_err("no answer").reason;
+    assert!(
+        reason.contains("it may want SASL or TLS: see `security`"),
+        "{reason}"
+    );
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub(crate) struct Node {
 /// The shared part of a running cluster.
 #[derive(Debug)]
 pub(crate) struct Broker {
+    /// What the cluster is called in logs.
+    pub(crate) name: Option<String>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) directory: PathBuf,
     /// What the cluster was started with.
@@ -81,6 +83,11 @@ impl Broker {
     pub(crate) fn live_nodes<'a>(&'a self, image: &'a Image) -> impl Iterator<Item = &'a Node> {
         let nodes = self.nodes.iter();
         nodes.filter(|node| image.live().contains(&node.id))
+    }
+
+    /// What the cluster is called in logs, if it has a name.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// 22 characters, which stay as long as the data does.

@@ -27,7 +27,7 @@ use crate::{
     log::{Disk, OpenError as LogsError, StorageError},
     net::Server,
     quota::{ClientUsage, Quotas, Windows},
-    sasl::{Sasl, SaslConfig},
+    sasl::{self, Sasl, SaslConfig},
     state::{State, StateError, Topic, settings::Settings},
     storage::Storage,
     txn,
@@ -36,6 +36,8 @@ use crate::{
 /// How a cluster is to be started.
 #[derive(Debug, Clone)]
 pub struct ClusterConfig {
+    /// What the cluster is called in logs of a process that has several.
+    pub name: Option<String>,
     /// The address that every node listens on, and that clients are told, unless it is unspecified (`0.0.0.0`): then
     /// each client is told the address that it connected to.
     pub host: IpAddr,
@@ -144,6 +146,7 @@ pub enum StartError {
 impl Default for ClusterConfig {
     fn default() -> Self {
         ClusterConfig {
+            name: None,
             host: Ipv4Addr::LOCALHOST.into(),
             port: 0,
             brokers: 1,
@@ -179,6 +182,7 @@ impl Cluster {
             .map(|(address, id)| node(id, address))
             .collect();
         let parts = Opening {
+            name: config.name,
             directory,
             nodes,
             properties: config.properties,
@@ -190,6 +194,7 @@ impl Cluster {
         let broker = Arc::new(tokio::task::spawn_blocking(move || parts.open()).await??);
 
         broker.forget_left_offsets().await;
+        sasl::forget_hidden_passwords(&broker).await;
         txn::Coordinator::recover(&broker).await;
         txn::Coordinator::start_timers(&broker);
         let connections_max = file_limit / 2;
@@ -302,6 +307,7 @@ impl Drop for Cluster {
 
 /// What is needed to open the data.
 struct Opening {
+    name: Option<String>,
     directory: PathBuf,
     nodes: Vec<Node>,
     properties: BTreeMap<String, String>,
@@ -315,6 +321,7 @@ impl Opening {
     /// Blocks on the disk.
     fn open(self) -> Result<Broker, StartError> {
         let Opening {
+            name,
             directory,
             nodes,
             properties,
@@ -348,6 +355,7 @@ impl Opening {
         let quotas = quotas(&settings);
         let fetch_sessions = FetchSessions::new(settings.fetch_session_cache_slots);
         let broker = Broker {
+            name,
             nodes,
             directory,
             properties,

@@ -1,6 +1,12 @@
 //! What a running cluster tells about itself, for metrics.
 
-use crate::{cluster::ReadOnlyPartition, control::Control, log::CleanerFacts, quota::ClientUsage};
+use crate::{
+    cluster::ReadOnlyPartition,
+    control::Control,
+    log::CleanerFacts,
+    quota::ClientUsage,
+    sasl::{RefusedClients, Sasl},
+};
 
 /// A cluster as it is now.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +17,8 @@ pub struct ClusterFacts {
     pub cleaner: CleanerFacts,
     /// Partitions that take no records for the time being.
     pub read_only: Vec<ReadOnlyPartition>,
+    /// Clients that were not let in; `None` where everybody is.
+    pub refused_clients: Option<RefusedClients>,
 }
 
 impl Control {
@@ -21,6 +29,7 @@ impl Control {
             quotas: broker.quotas().usage(),
             cleaner: broker.storage().cleaner().facts(),
             read_only: broker.storage().read_only(),
+            refused_clients: broker.sasl().map(Sasl::refused_clients),
         }
     }
 }

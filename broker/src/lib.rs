@@ -37,4 +37,4 @@ pub use control::{Control, ControlError, Isolation, NodeState, NodeStatus};
 pub use facts::ClusterFacts;
 pub use fault::{Fault, FaultError, FaultKind, FaultStatus};
 pub use quota::{ClientUsage, QuotaKind};
-pub use sasl::{SaslConfig, SaslMechanism};
+pub use sasl::{RefusedClients, SaslConfig, SaslMechanism};

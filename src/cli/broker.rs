@@ -41,6 +41,7 @@ pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
     // From here on a signal is not lost, even while the cluster starts.
     let mut signals = Signals::new()?;
     let config = ClusterConfig {
+        name: None,
         host: args.host,
         port: args.port,
         brokers: args.brokers,
@@ -140,7 +141,13 @@ const OPTIONS: Settings = Settings {
 pub(super) fn explain(error: StartError, settings: &Settings) -> anyhow::Error {
     let hint = match &error {
         StartError::UnknownProperty { key } => {
-            let hint = nearest_broker_config(key).map(|meant| format!(": did you mean {meant}?"));
+            let hint = match nearest_broker_config(key) {
+                Some(meant) => Some(format!(": did you mean {meant}?")),
+                None if key.starts_with("sasl.") => {
+                    Some("; who may connect, and how, is said with --user and --mechanism".to_owned())
+                }
+                None => None,
+            };
             return usage(format!("{error}{}", hint.unwrap_or_default()));
         }
         StartError::BadProperty { .. } | StartError::NoBrokers | StartError::PortsExceeded { .. } => {

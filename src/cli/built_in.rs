@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use heliostat_broker::{ClusterFacts, Control};
 
-use crate::observe::built_in::{BuiltInFacts, BuiltInFn, CleanerFacts, QuotaFacts, ReadOnlyFacts};
+use crate::observe::built_in::{
+    BuiltInFacts, BuiltInFn, CleanerFacts, QuotaFacts, ReadOnlyFacts, RefusedFacts,
+};
 
 /// Asks these clusters, each under its name, whenever it is called.
 pub fn facts(clusters: Vec<(String, Control)>) -> BuiltInFn {
@@ -21,6 +23,7 @@ fn described(name: &str, facts: ClusterFacts) -> BuiltInFacts {
         quotas,
         cleaner,
         read_only,
+        refused_clients,
     } = facts;
     let quotas = quotas.into_iter().map(|usage| QuotaFacts {
         quota: usage.kind.key().to_owned(),
@@ -49,5 +52,9 @@ fn described(name: &str, facts: ClusterFacts) -> BuiltInFacts {
             partitions_in_progress: cleaner.partitions_in_progress,
         },
         read_only: read_only.collect(),
+        refused_clients: refused_clients.map(|clients| RefusedFacts {
+            refused: clients.refused,
+            without_credentials: clients.without_credentials,
+        }),
     }
 }

@@ -60,6 +60,9 @@ pub struct Connection {
     pub brokers: Option<usize>,
     /// How many topics it has, internal ones among them.
     pub topics: Option<usize>,
+    /// Whether it would answer, and does not believe who asks.
+    #[serde(skip)]
+    pub refused: bool,
 }
 
 /// Whether a cluster answers.
@@ -169,7 +172,11 @@ async fn ask(spec: &topology::Cluster, cluster: Arc<Cluster>, deadline: Instant)
     let questions = async { tokio::try_join!(admin.cluster_id(), admin.topics(), admin.broker_count()) };
     let (cluster_id, topics, brokers) = match timeout_at(deadline, questions).await {
         Ok(Ok(answers)) => answers,
-        Ok(Err(error)) => return unreachable(error.reason),
+        Ok(Err(error)) => {
+            let mut answer = unreachable(error.reason);
+            answer.connection.refused = admin.cluster().reach().is_refused();
+            return answer;
+        }
         Err(_) => return unreachable(format!("no answer within {} s", DEADLINE.as_secs())),
     };
     let (maps, reason) = match timeout_at(deadline, read_maps(&admin, &topics, deadline)).await {
@@ -186,6 +193,7 @@ async fn ask(spec: &topology::Cluster, cluster: Arc<Cluster>, deadline: Instant)
             cluster_id: Some(cluster_id),
             brokers: Some(brokers),
             topics: Some(topics.len()),
+            refused: false,
         },
         topics: topics
             .iter()
@@ -255,6 +263,7 @@ impl Answer {
                 cluster_id: None,
                 brokers: None,
                 topics: None,
+                refused: false,
             },
             topics: BTreeMap::new(),
             maps: None,

@@ -15,13 +15,26 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::args::{ConsumeArgs, ProduceArgs};
 use super::exit;
+use super::sasl_args::ClientSaslArgs;
 use super::text::{clean, fit};
+use crate::cluster::admin::explain;
+use crate::cluster::complaint::{Complaint, Kind};
 
 /// How long a cluster may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much longer is waited for the word that a record was given up.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// A cluster that closes the connections of a client which it has never answered, and for so long, wants another protocol.
+const CLOSED_FOR_GOOD: Duration = Duration::from_secs(2);
+
+/// How long a cluster is waited for at first, each time longer, so that it is soon seen that it does not let us in.
+const FIRST_WAITS: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 
 /// So many characters are shown of a line that cannot be taken.
 const LINE_SHOWN: usize = 60;
@@ -74,24 +87,29 @@ fn seen_enough(error: anyhow::Error) -> anyhow::Result<u8> {
 }
 
 /// What the client has heard from the cluster.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Heard {
     /// Records that were acknowledged, and records that were given up.
     arrived: AtomicU64,
     lost: AtomicU64,
     /// Why the first was given up.
     failure: Mutex<Option<String>>,
-    /// The last thing that went wrong with a connection.
-    trouble: Mutex<Option<String>>,
+    /// The last thing that went wrong with a connection, and since when connections have gone wrong in the same way.
+    trouble: Mutex<Option<(Complaint, Instant)>>,
 }
 
 impl rdkafka::ClientContext for Heard {
-    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
+    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, facility: &str, line: &str) {
+        tracing::debug!("{line}");
+        // That a cluster closes connections, as one does that wants another protocol, is told here alone.
+        if facility == "FAIL" {
+            self.note(Complaint::read(None, line));
+        }
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!("{error}: {reason}");
-        if let Ok(mut trouble) = self.trouble.lock() {
-            *trouble = Some(reason.to_owned());
-        }
+        self.note(Complaint::read(error.rdkafka_error_code(), reason));
     }
 }
 
@@ -113,16 +131,47 @@ impl ProducerContext for Heard {
 }
 
 impl Heard {
+    fn note(&self, complaint: Option<Complaint>) {
+        let (Some(complaint), Ok(mut trouble)) = (complaint, self.trouble.lock()) else {
+            return;
+        };
+        let since = match &*trouble {
+            Some((before, since)) if before.kind == complaint.kind => *since,
+            _ => Instant::now(),
+        };
+        *trouble = Some((complaint, since));
+    }
+
+    /// What went wrong last with a connection.
+    fn trouble(&self) -> Option<(Complaint, Instant)> {
+        self.trouble.lock().ok().and_then(|trouble| trouble.clone())
+    }
+
+    /// Fails if the cluster does not take this client as it is, so that waiting is of no use.
+    fn see_whether_let_in(&self, servers: &str, sasl: &ClientSaslArgs) -> anyhow::Result<()> {
+        match self.trouble() {
+            Some((complaint, since))
+                if complaint.kind == Kind::Refused
+                    || (complaint.kind == Kind::Closed && since.elapsed() > CLOSED_FOR_GOOD) =>
+            {
+                bail!(sasl.explain(servers, &complaint))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What became of all records: nothing, or why not all have arrived.
     fn outcome(&self, options: &ProduceArgs, records: u64) -> anyhow::Result<()> {
         let arrived = self.arrived.load(Ordering::Acquire);
         if arrived == records {
             return Ok(());
         }
-        let text = |of: &Mutex<Option<String>>| of.lock().ok().and_then(|text| text.clone());
-        let reason =
-            text(&self.failure).unwrap_or_else(|| format!("no answer within {} s", PATIENCE.as_secs()));
-        let trouble = text(&self.trouble).map_or(String::new(), |trouble| format!(" ({trouble})"));
+        let failure = self.failure.lock().ok().and_then(|failure| failure.clone());
+        let reason = failure.unwrap_or_else(|| format!("no answer within {} s", PATIENCE.as_secs()));
+        let trouble = self.trouble().map_or(String::new(), |(complaint, _)| {
+            let text = options.sasl.explain(&options.bootstrap_server, &complaint);
+            format!(" ({text})")
+        });
         bail!(
             "{} of {records} records were not acknowledged by {}: {reason}{trouble}",
             records - arrived,
@@ -155,6 +204,9 @@ fn produce(options: &ProduceArgs, input: impl BufRead) -> anyhow::Result<u64> {
             if let Some(key) = key {
                 record = record.key(key);
             }
+            producer
+                .context()
+                .see_whether_let_in(&options.bootstrap_server, &options.sasl)?;
             match producer.send(record) {
                 Ok(()) => break,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
@@ -170,6 +222,7 @@ fn produce(options: &ProduceArgs, input: impl BufRead) -> anyhow::Result<u64> {
     let heard = producer.context();
     let settled = || heard.arrived.load(Ordering::Acquire) + heard.lost.load(Ordering::Acquire);
     while settled() < records && Instant::now() < deadline {
+        heard.see_whether_let_in(&options.bootstrap_server, &options.sasl)?;
         match producer.flush(TICK).map_err(|error| error.rdkafka_error_code()) {
             Ok(()) => std::thread::sleep(Duration::from_millis(1)),
             Err(Some(RDKafkaErrorCode::OperationTimedOut)) => {}
@@ -248,11 +301,30 @@ fn assignment(
         Offset::End
     };
     let deadline = Instant::now() + PATIENCE;
+    let mut waits = FIRST_WAITS.into_iter();
     loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // The last question gets what is left, and those for a topic that is not there yet are answered at once.
+        let wait = waits.next().unwrap_or(left.max(TICK));
         // All topics are asked for: to ask for one by name would make it on some clusters.
-        let metadata = consumer
-            .fetch_metadata(None, PATIENCE)
-            .with_context(|| unreachable(&options.bootstrap_server))?;
+        let metadata = match consumer.fetch_metadata(None, wait) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                // What the client has heard meanwhile it says when it is asked for records. It has none yet.
+                drop(consumer.poll(Duration::ZERO));
+                let (heard, server) = (consumer.context(), &options.bootstrap_server);
+                heard.see_whether_let_in(server, &options.sasl)?;
+                if ended() || Instant::now() > deadline {
+                    let told = heard.trouble();
+                    bail!(unreachable(
+                        server,
+                        &error,
+                        told.map(|(complaint, _)| complaint.text)
+                    ));
+                }
+                continue;
+            }
+        };
         if let Some(topic) = metadata
             .topics()
             .iter()
@@ -275,8 +347,12 @@ fn assignment(
     }
 }
 
-fn unreachable(servers: &str) -> String {
-    format!("no answer from {servers}: see whether a cluster listens there")
+fn unreachable(servers: &str, error: &KafkaError, told: Option<String>) -> String {
+    let reason = told.unwrap_or_else(|| match error.rdkafka_error_code() {
+        Some(code) => explain(code),
+        None => error.to_string(),
+    });
+    format!("no answer from {servers}: {reason}; see whether a cluster listens there")
 }
 
 #[cfg(test)]

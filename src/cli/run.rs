@@ -118,7 +118,7 @@ async fn start_clusters(topology: &Topology) -> anyhow::Result<Clusters> {
         let ClusterKind::BuiltIn(built_in) = &cluster.kind else {
             continue;
         };
-        match Cluster::start(config(built_in)).await {
+        match Cluster::start(config(&cluster.alias, built_in)).await {
             Ok(running) => clusters.push((cluster.alias.clone(), running)),
             Err(error) => {
                 stop_clusters(clusters).await;
@@ -143,8 +143,9 @@ fn explain(error: StartError, alias: &str) -> anyhow::Error {
     Failure { code, message }.into()
 }
 
-fn config(built_in: &BuiltIn) -> ClusterConfig {
+fn config(alias: &str, built_in: &BuiltIn) -> ClusterConfig {
     ClusterConfig {
+        name: Some(alias.to_owned()),
         host: built_in.host,
         port: built_in.port,
         brokers: built_in.brokers,

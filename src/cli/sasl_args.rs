@@ -9,7 +9,8 @@ use heliostat_broker::{SaslConfig, SaslMechanism};
 use rdkafka::ClientConfig;
 
 use super::{Failure, exit};
-use crate::topology::Secret;
+use crate::cluster::complaint::{Complaint, Kind};
+use crate::topology::{Secret, begins_blank};
 
 /// A user, and where its password is: `NAME=env:VARIABLE` or `NAME=file:PATH`.
 #[derive(Clone, Debug)]
@@ -39,6 +40,7 @@ pub struct ClientSaslArgs {
         value_name = "WORD",
         default_value = SaslMechanism::ScramSha512.name(),
         value_parser = mechanism(),
+        requires = "user",
         hide_possible_values = true
     )]
     pub mechanism: SaslMechanism,
@@ -50,6 +52,15 @@ pub struct BrokerSaslArgs {
     /// Ask who connects (SASL_PLAINTEXT): a user, whose password is in env:VARIABLE or file:PATH; may be repeated
     #[arg(long = "user", value_name = "NAME=SOURCE", value_parser = user)]
     pub users: Vec<UserArg>,
+    /// How users may prove their passwords: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; may be repeated, and is all of them otherwise
+    #[arg(
+        long = "mechanism",
+        value_name = "WORD",
+        value_parser = mechanism(),
+        hide_possible_values = true,
+        requires = "users"
+    )]
+    pub mechanisms: Vec<SaslMechanism>,
 }
 
 /// Reads `NAME=env:VARIABLE` or `NAME=file:PATH`. Anything else may be a password, so that it is not refused here, where it
@@ -108,12 +119,53 @@ impl ClientSaslArgs {
     /// If the password cannot be read.
     pub fn apply(&self, config: &mut ClientConfig) -> anyhow::Result<()> {
         let Some(user) = &self.user else { return Ok(()) };
+        let password = user.password()?;
+        for (what, text) in [
+            ("the name", user.name.as_str()),
+            ("the password", password.expose()),
+        ] {
+            if begins_blank(text) {
+                let message = format!(
+                    "--user {}: {what} begins with a space or a line break, and the Kafka client takes those away: choose another one",
+                    user.shown()
+                );
+                let code = exit::USAGE;
+                return Err(Failure { code, message }.into());
+            }
+        }
         config
             .set("security.protocol", "SASL_PLAINTEXT")
             .set("sasl.mechanism", self.mechanism.name())
             .set("sasl.username", &user.name)
-            .set("sasl.password", user.password()?.expose());
+            .set("sasl.password", password.expose());
         Ok(())
+    }
+}
+
+impl ClientSaslArgs {
+    /// Why this client gets no answer, and what to do about it.
+    pub fn explain(&self, servers: &str, complaint: &Complaint) -> String {
+        let text = &complaint.text;
+        match (complaint.kind, &self.user) {
+            (Kind::Refused, Some(_)) if text.contains("not valid in current SASL state") => {
+                format!("{servers} asks nobody who they are: {text}; leave --user out")
+            }
+            (Kind::Refused, Some(_)) if text.contains("handshake failed") => format!(
+                "{servers} takes no {}: {text}; choose another --mechanism",
+                self.mechanism
+            ),
+            (Kind::Refused, Some(user)) => format!(
+                "authentication failed for user {} with {} at {servers}: {text}; see whether the password is the right one, and --mechanism",
+                user.name, self.mechanism
+            ),
+            (Kind::Closed, None) => format!(
+                "{servers} closed the connection: {text}; does it ask for SASL? try --user NAME=env:VARIABLE"
+            ),
+            (Kind::Closed, Some(_)) => format!(
+                "{servers} closed the connection: {text}; it may not take SASL_PLAINTEXT: see whether it works without --user"
+            ),
+            _ => text.clone(),
+        }
     }
 }
 
@@ -130,6 +182,11 @@ impl BrokerSaslArgs {
             mechanisms: SaslMechanism::ALL.to_vec(),
             users: Default::default(),
         };
+        if !self.mechanisms.is_empty() {
+            config
+                .mechanisms
+                .retain(|mechanism| self.mechanisms.contains(mechanism));
+        }
         for user in &self.users {
             let password = user.password()?.expose().to_owned();
             if config.users.insert(user.name.clone(), password).is_some() {

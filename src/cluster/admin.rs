@@ -88,7 +88,9 @@ impl Admin {
     /// A client; it connects in the background.
     pub fn new(cluster: Arc<Cluster>, client_id: &str) -> Result<Admin, ClusterError> {
         let mut config = cluster.client_config(client_id);
-        config.set_log_level(RDKafkaLogLevel::Error);
+        // A cluster that wants another protocol only closes connections, and librdkafka says so at this level.
+        config.set_log_level(RDKafkaLogLevel::Info);
+        config.set("log.connection.close", "true");
         let client =
             FromClientConfigAndContext::from_config_and_context(&config, Context).map_err(|error| {
                 ClusterError {
@@ -374,6 +376,8 @@ impl Admin {
     fn noted<T>(&self, call: &str, result: KafkaResult<T>) -> Result<T, ClusterError> {
         match result {
             Ok(value) => {
+                // What was said before is of no use any more, and nobody else takes it away.
+                native::last_complaint(&self.client);
                 self.cluster.answered();
                 Ok(value)
             }
@@ -390,9 +394,10 @@ impl Admin {
     fn error(&self, call: &str, error: &KafkaError) -> ClusterError {
         let code = error.rdkafka_error_code();
         let away = is_away(code);
-        let detail = native::last_client_error(&self.client).filter(|_| away);
-        let reason = match (detail, code) {
-            (Some(detail), _) => detail,
+        let heard = native::last_complaint(&self.client);
+        let why = away.then(|| self.cluster.why(heard)).flatten();
+        let reason = match (why, code) {
+            (Some(why), _) => why,
             (None, Some(code)) => explain(code),
             (None, None) => error.to_string(),
         };

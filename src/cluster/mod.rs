@@ -1,6 +1,7 @@
 //! One Kafka cluster as seen from here: how to connect to it, what to ask it, whether it answers.
 
 pub mod admin;
+pub mod complaint;
 pub mod native;
 pub mod offsets;
 
@@ -9,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use heliostat_wire::client as wire;
 use rdkafka::config::ClientConfig;
 
-use crate::topology::{self, ClusterKind};
+use crate::topology::{self, ClusterKind, Security};
 
 pub use admin::Admin;
+use complaint::{Complaint, Kind};
 
 /// How to connect to a cluster, and whether the last call to it succeeded. Shared by everything that talks to it.
 pub struct Cluster {
@@ -22,6 +24,7 @@ pub struct Cluster {
     bootstrap_servers: String,
     base: ClientConfig,
     own: Vec<(String, String)>,
+    security: Option<Security>,
     reach: Mutex<Reach>,
 }
 
@@ -34,6 +37,17 @@ pub struct Reach {
     pub reachable: bool,
     /// Why it did not.
     pub reason: Option<String>,
+    /// What its connections last complained of since it answered.
+    complaint: Option<Complaint>,
+}
+
+impl Reach {
+    /// Whether it does answer, and refuses us.
+    pub fn is_refused(&self) -> bool {
+        self.complaint
+            .as_ref()
+            .is_some_and(|complaint| complaint.kind == Kind::Refused)
+    }
 }
 
 /// A call to a cluster that failed.
@@ -88,6 +102,7 @@ impl Cluster {
             bootstrap_servers,
             base,
             own,
+            security: spec.security.clone(),
             reach: Mutex::default(),
         }
     }
@@ -142,6 +157,7 @@ impl Cluster {
         }
         reach.reachable = true;
         reach.reason = None;
+        reach.complaint = None;
     }
 
     /// Note the id that the cluster gives itself.
@@ -157,6 +173,41 @@ impl Cluster {
         }
         reach.reachable = false;
         reach.reason = Some(reason.to_string());
+    }
+
+    /// Why it is away, as far as its connections have told. What they said once holds until it answers.
+    fn why(&self, heard: Option<Complaint>) -> Option<String> {
+        let complaint = {
+            let mut reach = self.lock();
+            if heard.is_some() {
+                reach.complaint = heard;
+            }
+            reach.complaint.clone()?
+        };
+        let Complaint { kind, text } = complaint;
+        let sasl = self.security.as_ref().and_then(|security| security.sasl.as_ref());
+        let has_tls = self
+            .security
+            .as_ref()
+            .is_some_and(|security| security.tls.is_some());
+        Some(match (kind, sasl) {
+            (Kind::Refused, Some(_)) if text.contains("not valid in current SASL state") => {
+                format!("it asks nobody who they are: {text}; leave `security` of the cluster out")
+            }
+            (Kind::Refused, Some(sasl)) => format!(
+                "it refuses the user {} with {}: {text}; see name, password and mechanism in the topology file",
+                sasl.username, sasl.mechanism
+            ),
+            (Kind::Closed, None) if !has_tls => format!(
+                "it closes connections before it answers: {text}; it may want SASL or TLS: see `security` of the cluster"
+            ),
+            (Kind::Closed, Some(_)) if !has_tls => {
+                format!(
+                    "it closes connections before it answers: {text}; it may want TLS: see `security.protocol`"
+                )
+            }
+            _ => text,
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Reach> {

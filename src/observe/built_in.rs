@@ -16,6 +16,8 @@ pub struct BuiltInFacts {
     pub cleaner: CleanerFacts,
     /// Partitions that take no records for the time being.
     pub read_only: Vec<ReadOnlyFacts>,
+    /// Clients that were not let in; `None` where everybody is.
+    pub refused_clients: Option<RefusedFacts>,
 }
 
 /// A client, or those that share a quota, and what they use of it.
@@ -54,6 +56,15 @@ pub struct CleanerFacts {
     pub uncleanable_partitions: usize,
     /// Partitions that are cleaned right now.
     pub partitions_in_progress: usize,
+}
+
+/// Clients that were not let in since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefusedFacts {
+    /// They could not prove who they are.
+    pub refused: u64,
+    /// They did not say who they are.
+    pub without_credentials: u64,
 }
 
 /// A partition whose disk has failed or is full.

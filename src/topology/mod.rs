@@ -42,6 +42,7 @@ pub use origin::same_cluster_problem;
 pub use problem::{Problem, ProblemKind, Problems, Severity, Snippet};
 pub(crate) use properties::nearest_broker_config;
 pub use routes::{Outcome, Step};
+pub(crate) use sasl::begins_blank;
 pub use sasl::{BuiltInSasl, SaslUser};
 pub use secret::Secret;
 pub use security::{Mechanism, PropertyValue, Protocol, Sasl, Security, Tls};

@@ -126,6 +126,9 @@ pub(super) fn read_broker_properties(drafts: &mut Drafts, field: &Field<'_>) -> 
                 let message = format!("the built-in cluster has no broker config `{name}`");
                 let help = match nearest_broker_config(name) {
                     Some(meant) => format!("did you mean `{meant}`?"),
+                    None if name.starts_with("sasl.") => {
+                        "who may connect, and how, stands in `sasl` of `built_in`, not in `properties`".to_owned()
+                    }
                     None => "these are Kafka's broker configs, as far as they mean something to a built-in cluster"
                         .to_owned(),
                 };

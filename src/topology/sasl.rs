@@ -81,6 +81,45 @@ pub(super) fn settle_security(
     kind: Option<&ClusterKind>,
     written: Option<Security>,
 ) -> Option<Security> {
+    let settled = settle(drafts, cluster, kind, written)?;
+    // librdkafka, which connects, would take it away, and the cluster refuse what is left.
+    let properties = settled.client_properties();
+    let cut = properties.iter().find(|(_, value)| begins_blank(value.expose()));
+    if let Some(what) = cut.and_then(|(name, _)| described(name)) {
+        let spot = cluster
+            .key_spot("security")
+            .or_else(|| cluster.key_spot("built_in"))?;
+        let message = format!(
+            "{what} with which the daemon connects begins with a space or a line break, and its Kafka client takes those away"
+        );
+        let help = "choose another one; spaces within it and behind it are no problem";
+        drafts.error(ProblemKind::BadValue, &spot, message).help(help);
+        return None;
+    }
+    Some(settled)
+}
+
+/// Whether a text begins with something that librdkafka takes for no part of it.
+pub(crate) fn begins_blank(text: &str) -> bool {
+    text.starts_with([' ', '\t', '\n', '\x0b', '\x0c', '\r'])
+}
+
+/// What a property of a client is in the file.
+fn described(property: &str) -> Option<&'static str> {
+    match property {
+        "sasl.username" => Some("the user"),
+        "sasl.password" => Some("the password"),
+        "ssl.key.password" => Some("the password of the key"),
+        _ => None,
+    }
+}
+
+fn settle(
+    drafts: &mut Drafts,
+    cluster: &Table<'_>,
+    kind: Option<&ClusterKind>,
+    written: Option<Security>,
+) -> Option<Security> {
     let Some(ClusterKind::BuiltIn(built_in)) = kind else {
         return written;
     };

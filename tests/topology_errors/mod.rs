@@ -19,8 +19,10 @@ const CLUSTERS: &str = "name: t\nlayout: active-standby\nclusters:\n  primary: {
                         standby: { bootstrap_servers: b:9092 }\nprimary: primary\nstandby: standby\n";
 
 fn parse(text: &str) -> Result<Topology, Problems> {
-    Topology::parse_with(Path::new("t.yaml"), text, &|name| {
-        (name == "SET").then(|| "hunter2".to_owned())
+    Topology::parse_with(Path::new("t.yaml"), text, &|name| match name {
+        "SET" => Some("hunter2".to_owned()),
+        "BLANK" => Some(" hunter2".to_owned()),
+        _ => None,
     })
 }
 

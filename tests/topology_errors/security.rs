@@ -201,6 +201,37 @@ fn security_that_does_not_fit_together() {
 }
 
 #[test]
+fn what_a_client_would_cut_off_is_refused() {
+    let one = |user: &str, password: &str| {
+        format!("{{ built_in: {{ port: 19092, sasl: {{ users: {{ {user}: {{ env: {password} }} }} }} }} }}")
+    };
+    let two = "{ bootstrap_servers: b:1, security: { protocol: SASL_PLAINTEXT, mechanism: PLAIN, username: \" u\", password: { env: SET } } }";
+    check_clusters(
+        &one("app", "BLANK"),
+        two,
+        expect![[r#"
+            error: the password with which the daemon connects begins with a space or a line break, and its Kafka client takes those away
+             --> t.yaml:4:10
+              |
+            4 |   one: { built_in: { port: 19092, sasl: { users: { app: { env: BLANK } } } } }
+              |          ^^^^^^^^
+              = help: choose another one; spaces within it and behind it are no problem
+
+            error: the user with which the daemon connects begins with a space or a line break, and its Kafka client takes those away
+             --> t.yaml:5:34
+              |
+            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_PLAINTEXT, mechanism: PLAIN, username: " u", passw
+              |                                  ^^^^^^^^
+              = help: choose another one; spaces within it and behind it are no problem
+
+            2 errors
+        "#]],
+    );
+    // A blank anywhere else is part of it.
+    assert!(parse(&super::two(&one("'a b '", "SET"), "{ bootstrap_servers: b:1 }")).is_ok());
+}
+
+#[test]
 fn broker_properties() {
     check_clusters(
         "{ built_in: { port: 19092, properties: { num.partitons: 3, log.retention.hours: soon, num.partitions: 6 } } }",

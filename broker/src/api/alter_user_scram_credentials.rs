@@ -84,7 +84,12 @@ async fn alter(
         by_user.insert(user, twice.map_or(wanted, Err));
     }
     for (user, wanted) in &mut by_user {
-        if wanted.is_ok() && broker.sasl().is_some_and(|sasl| sasl.has_own(user)) {
+        // Such a user has passwords that are not among those that clients have set, and they cannot be removed either.
+        let may_be_own = match wanted {
+            Ok(_) => true,
+            Err(error) => error.code == ErrorCode::ResourceNotFound,
+        };
+        if may_be_own && broker.sasl().is_some_and(|sasl| sasl.has_own(user)) {
             let message =
                 "this user is in the configuration that the cluster was started with: change it there";
             *wanted = Err(ApiError::new(ErrorCode::PolicyViolation, message));

@@ -17,6 +17,7 @@ impl Cluster {
         let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let peer = Peer {
             address: localhost,
+            port: 0,
             local_address: localhost,
             node_id: broker.nodes().first()?.id,
             session: None,

@@ -12,7 +12,13 @@ mod reply;
 mod resource;
 mod throttle;
 
-use std::{fmt, net::IpAddr, ops::RangeInclusive, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    pin::Pin,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use heliostat_wire::message::{ApiKey, RequestHeader};
@@ -33,12 +39,21 @@ pub(crate) use reply::{Later, Reply};
 pub(crate) struct Peer {
     /// The client's address.
     pub(crate) address: IpAddr,
+    /// The client's port.
+    pub(crate) port: u16,
     /// The address that the client connected to.
     pub(crate) local_address: IpAddr,
     /// The node that it connected to.
     pub(crate) node_id: i32,
     /// Whether it is known who the client is; `None` where nobody is asked.
     pub(crate) session: Option<Arc<Session>>,
+}
+
+impl Peer {
+    /// The client's address and port.
+    pub(crate) fn socket_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
 }
 
 /// What a handler knows besides the request.
@@ -325,6 +340,13 @@ fn turn_away(
 ) -> Option<Reply> {
     let answer = match session.admit(api.key) {
         Admission::Handled => return None,
+        Admission::Unknown(reason) => {
+            if let Some(sasl) = broker.sasl() {
+                let client_id = header.client_id.as_deref().unwrap_or_default();
+                sasl.note_without_credentials(broker, peer, client_id, &reason);
+            }
+            return Some(Reply::Close(reason));
+        }
         Admission::Closed(reason) => return Some(Reply::Close(reason)),
         Admission::Refused => fault::illegal_sasl_state(broker, peer, api.key, header, body.clone()),
     };

@@ -10,7 +10,9 @@ use super::Context;
 
 pub(super) async fn handle(context: Context, request: SaslHandshakeRequest) -> SaslHandshakeResponse {
     let (error, mechanisms) = match context.sasl() {
-        Some((sasl, session)) => session.handshake(sasl, context.api_version, &request.mechanism),
+        Some((sasl, session)) => {
+            session.handshake(sasl, &context.client_id, context.api_version, &request.mechanism)
+        }
         None => (ErrorCode::IllegalSaslState, Vec::new()),
     };
     SaslHandshakeResponse {

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, future::poll_fn, io, sync::Arc, task::Poll, tim
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::{
     frame::{FrameReader, Pieces},
@@ -155,8 +155,9 @@ impl Connection {
         reason: String,
         stream: &mut impl Transport,
     ) -> io::Result<()> {
-        let address = self.peer.address;
-        info!(%address, node = self.peer.node_id, reason, "authentication failed");
+        if let Some(sasl) = self.broker.sasl() {
+            sasl.note_refused(&self.broker, &self.peer, &reason);
+        }
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = self.drain.cancelled() => {}

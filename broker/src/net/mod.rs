@@ -199,6 +199,7 @@ fn peer_of(
     let local = socket.local_addr().ok()?;
     Some(Peer {
         address: address.ip(),
+        port: address.port(),
         local_address: local.ip(),
         node_id,
         session,

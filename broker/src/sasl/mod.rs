@@ -4,16 +4,25 @@
 //! was started with. With SCRAM there are also those that clients have added since (KIP-554).
 
 mod plain;
+mod refusals;
 mod scram;
 mod session;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use tracing::warn;
+
 use crate::{
+    api::Peer,
     broker::Broker,
     state::credentials::{Credentials, ScramCredential, ScramMechanism},
 };
+use refusals::Refusals;
+pub use refusals::RefusedClients;
 pub(crate) use session::{Admission, Session};
+
+/// So many characters are shown of a name that a client gives.
+const SHOWN_CHARS_MAX: usize = 64;
 
 /// How the listeners of a cluster ask who connects.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,6 +52,7 @@ pub(crate) struct Sasl {
     own: Credentials,
     /// Makes up salts for users that do not exist, so that a client cannot tell.
     decoy: [u8; 32],
+    refusals: Refusals,
 }
 
 /// The exchange of tokens on one connection, as far as it has come.
@@ -144,7 +154,29 @@ impl Sasl {
             passwords: plain::Passwords::new(&config.users),
             own: own.collect(),
             decoy: rand::random(),
+            refusals: Refusals::default(),
         }
+    }
+
+    /// How many clients were not let in.
+    pub(crate) fn refused_clients(&self) -> RefusedClients {
+        self.refusals.counts()
+    }
+
+    /// Counts and logs a client that could not prove who it is.
+    pub(crate) fn note_refused(&self, broker: &Broker, peer: &Peer, reason: &str) {
+        self.refusals.refused(broker, peer, reason);
+    }
+
+    /// Counts and logs a client that asked for something without having said who it is.
+    pub(crate) fn note_without_credentials(
+        &self,
+        broker: &Broker,
+        peer: &Peer,
+        client_id: &str,
+        reason: &str,
+    ) {
+        self.refusals.without_credentials(broker, peer, client_id, reason);
     }
 
     /// The names of the mechanisms, as clients are told.
@@ -190,6 +222,14 @@ impl Exchange {
         }
     }
 
+    /// The name that a token begins with, if it is one that does.
+    fn claimed(&self, token: &[u8]) -> Option<String> {
+        match self {
+            Exchange::Plain => plain::claimed(token),
+            Exchange::Scram(exchange) => exchange.claimed(token),
+        }
+    }
+
     fn step(&mut self, broker: &Broker, sasl: &Sasl, token: &[u8]) -> Result<Step, Mistrust> {
         match self {
             Exchange::Plain => sasl.passwords.check(token).map(|user| Step::Done {
@@ -210,6 +250,46 @@ impl fmt::Debug for Exchange {
             Exchange::Scram(_) => "Scram",
         })
     }
+}
+
+/// Removes passwords that clients have set for users of the configuration. While the configuration has such a user they could not be
+/// used, seen or changed; they must not open the door again to one that is taken out of it.
+pub(crate) async fn forget_hidden_passwords(broker: &Broker) {
+    let Some(sasl) = broker.sasl() else { return };
+    let mut change = broker.state().begin().await;
+    let stored = change.image().credentials().iter();
+    let hidden: Vec<_> = stored
+        .filter(|(user, _)| sasl.has_own(user))
+        .flat_map(|(user, of_user)| of_user.keys().map(|mechanism| (user.clone(), *mechanism)))
+        .collect();
+    if hidden.is_empty() {
+        return;
+    }
+    for (user, mechanism) in &hidden {
+        change.put_credential(user, *mechanism, None);
+    }
+    let mut users: Vec<String> = hidden.iter().map(|(user, _)| shown(user)).collect();
+    users.dedup();
+    let (cluster, users) = (broker.name(), users.join(", "));
+    match change.commit().await {
+        Ok(_) => warn!(
+            cluster,
+            users,
+            "these users are in the configuration now: passwords that clients had set for them before are removed"
+        ),
+        Err(error) => warn!(
+            cluster,
+            users,
+            %error,
+            "passwords that clients had set for these users, who are in the configuration now, could not be removed; it is \
+             tried again at the next start"
+        ),
+    }
+}
+
+/// A name that a client gives, as a log can take it.
+fn shown(name: &str) -> String {
+    name.escape_debug().take(SHOWN_CHARS_MAX).collect()
 }
 
 /// For how long a connection is good after its client said who it is; `None` for good.

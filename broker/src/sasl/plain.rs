@@ -60,6 +60,13 @@ impl Passwords {
     }
 }
 
+/// The user that a message names. One of another form may have a password in that place.
+pub(super) fn claimed(message: &[u8]) -> Option<String> {
+    let parts: Vec<&[u8]> = message.splitn(4, |byte| *byte == 0).collect();
+    let [_, user, _] = parts[..] else { return None };
+    Some(std::str::from_utf8(user).ok()?.to_owned())
+}
+
 fn code(key: &[u8; 32], password: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key may have any length");
     mac.update(password);
@@ -101,5 +108,13 @@ mod tests {
             assert!(refused.ends_with(reason), "{message:?}: {refused}");
         }
         assert!(check(b"\0\xff\xfe\0x").is_err());
+    }
+
+    #[test]
+    fn a_name_is_taken_from_whole_messages_only() {
+        assert_eq!(claimed(b"\0alice\0secret").as_deref(), Some("alice"));
+        for message in [&b"alice\0secret"[..], b"secret", b"\0a\0b\0c", b"\0\xff\0x"] {
+            assert_eq!(claimed(message), None);
+        }
     }
 }

@@ -64,6 +64,14 @@ impl Exchange {
         }
     }
 
+    /// The user that a client's first message names.
+    pub(super) fn claimed(&self, token: &[u8]) -> Option<String> {
+        match &self.begun {
+            None => Some(First::parse(std::str::from_utf8(token).ok()?)?.user),
+            Some(_) => None,
+        }
+    }
+
     /// Takes the client's next message. `find` gives what a user has to prove, and whether that user exists.
     pub(super) fn step(
         &mut self,

@@ -7,7 +7,7 @@ use std::{
 
 use heliostat_wire::{ErrorCode, message::ApiKey};
 
-use super::{Exchange, Mistrust, Sasl, SaslMechanism, Step, lifetime};
+use super::{Exchange, Mistrust, Sasl, SaslMechanism, Step, lifetime, shown};
 use crate::broker::Broker;
 
 /// How often a client may say anew who it is.
@@ -34,6 +34,17 @@ struct State {
     restarted: Option<Instant>,
     /// When requests are no longer taken.
     expires: Option<Instant>,
+    /// Who the client says it is.
+    claim: Claim,
+}
+
+/// Who a client says it is, as a log can take it; nobody has proven it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Claim {
+    /// The user.
+    pub(crate) user: Option<String>,
+    /// The name that the client gives itself.
+    pub(crate) client_id: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +72,8 @@ pub(crate) enum Admission {
     Handled,
     /// It is refused with ILLEGAL_SASL_STATE, and the connection closed: see [`Session::failure`].
     Refused,
+    /// The client has not said who it is, and the connection is closed at once.
+    Unknown(String),
     /// The connection is closed at once.
     Closed(String),
 }
@@ -69,6 +82,11 @@ impl Session {
     /// The user, once it is known.
     pub(crate) fn user(&self) -> Option<&str> {
         self.user.get().map(|user| user.name.as_str())
+    }
+
+    /// Who the client says it is.
+    pub(crate) fn claim(&self) -> Claim {
+        self.state().claim.clone()
     }
 
     /// Whether it is known who the client is, and it is not saying so anew.
@@ -98,7 +116,7 @@ impl Session {
             (Stage::New, ApiKey::ApiVersions | ApiKey::SaslHandshake)
             | (Stage::Greeted, ApiKey::SaslHandshake)
             | (Stage::Tokens { .. }, ApiKey::SaslAuthenticate) => Admission::Handled,
-            (Stage::New | Stage::Greeted, _) => Admission::Closed(unexpected("handshake")),
+            (Stage::New | Stage::Greeted, _) => Admission::Unknown(unexpected("handshake")),
             (Stage::Tokens { .. }, _) => {
                 state.stage = Stage::Failed(unexpected("authentication"));
                 Admission::Refused
@@ -123,8 +141,18 @@ impl Session {
     }
 
     /// Answers a SaslHandshake of this version with an error or none, and the mechanisms that there are.
-    pub(crate) fn handshake(&self, sasl: &Sasl, version: i16, mechanism: &str) -> (ErrorCode, Vec<String>) {
+    pub(crate) fn handshake(
+        &self,
+        sasl: &Sasl,
+        client_id: &str,
+        version: i16,
+        mechanism: &str,
+    ) -> (ErrorCode, Vec<String>) {
         let mut state = self.state();
+        state.claim = Claim {
+            user: None,
+            client_id: (!client_id.is_empty()).then(|| shown(client_id)),
+        };
         if let Stage::Open = state.stage {
             let is_early = |began: Instant| began.elapsed() < REAUTHENTICATION_PAUSE;
             if state.expires.is_none() || state.restarted.is_some_and(is_early) {
@@ -155,14 +183,18 @@ impl Session {
         token: &[u8],
     ) -> Result<(Vec<u8>, i64), (ErrorCode, String)> {
         let mut state = self.state();
+        let State { stage, claim, .. } = &mut *state;
         let Stage::Tokens {
             mechanism, exchange, ..
-        } = &mut state.stage
+        } = stage
         else {
             let message = "SaslAuthenticate request received after successful authentication";
             return Err((ErrorCode::IllegalSaslState, message.to_owned()));
         };
         let mechanism = *mechanism;
+        if let Some(user) = exchange.claimed(token) {
+            claim.user = Some(shown(&user));
+        }
         let step = exchange.step(broker, sasl, token).and_then(|step| {
             if let Step::Done { user, .. } = &step {
                 self.identify(user, mechanism)?;

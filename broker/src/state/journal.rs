@@ -34,8 +34,9 @@
 //! A file much larger than its live content is rewritten: a new file beside it, `fsync`, rename, `fsync` of the directory.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -134,6 +135,9 @@ const SMALLEST_REWRITE: u64 = 1 << 20;
 /// A rewrite starts a new group when the current one has reached this size.
 const REWRITE_BODY: usize = 1 << 20;
 
+/// The owner reads and writes.
+const PRIVATE: u32 = 0o600;
+
 const REMOVE: u8 = 0;
 const SET: u8 = 1;
 
@@ -165,6 +169,13 @@ impl Journal {
             .write(true)
             .open(path)
             .map_err(|e| io_error("open", path, e))?;
+        // Earlier versions made it readable for everybody.
+        let mode = file.metadata().map(|found| found.permissions().mode());
+        if mode.is_ok_and(|mode| mode & !PRIVATE & 0o777 != 0)
+            && let Err(error) = file.set_permissions(Permissions::from_mode(PRIVATE))
+        {
+            warn!(journal = %path.display(), %error, "others can read this file, and it cannot be kept from them");
+        }
         let mut journal = Self::new(path, file, end, live.clone(), disk);
         journal.suspect = torn_mark || content.starts_with(MAGIC_1);
         journal.torn = content.len() as u64 - end;
@@ -338,7 +349,7 @@ fn sync_directory_of(path: &Path) -> Result<(), JournalError> {
 fn write_file(path: &Path, live: &Content, disk: &Disk) -> Result<(File, u64), JournalError> {
     let failed = |e| io_error("write", path, e);
     disk.allow(DiskOperation::Create { path }).map_err(failed)?;
-    let file = File::create(path).map_err(failed)?;
+    let file = create_private(path).map_err(failed)?;
     let mut end = FILE_HEADER as u64;
     let mut entries = live.iter().peekable();
     while entries.peek().is_some() {
@@ -359,6 +370,16 @@ fn write_file(path: &Path, live: &Content, disk: &Disk) -> Result<(File, u64), J
         .map_err(failed)?;
     disk.sync(&file, path).map_err(|e| io_error("flush", path, e))?;
     Ok((file, end))
+}
+
+/// A new file that nobody else can read: among the keys are the salted passwords of users.
+fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(PRIVATE)
+        .open(path)
 }
 
 /// What a file begins with whose groups end at `mark` or behind it.

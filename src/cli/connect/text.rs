@@ -39,6 +39,7 @@ fn describe_connection(cluster: &Connection, file: &str) -> String {
             }
             text
         }
+        Reachable::Unreachable if cluster.refused => format!("does not let us in: {reason}"),
         Reachable::Unreachable => format!("does not answer: {reason}"),
         Reachable::NotRunning => {
             format!("does not run: {reason}; `heliostat run {file}` starts it")

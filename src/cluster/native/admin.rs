@@ -9,6 +9,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::{Event, Queue, c_name, code, millis, text};
+use crate::cluster::complaint::Complaint;
 
 /// Which offset of a partition is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,24 +329,19 @@ impl Drop for Call {
     }
 }
 
-/// What an admin client's connections last complained of, such as a refused connection. Nobody else reads the client's log and error
-/// events, so they are cleared away here.
-pub fn last_client_error<C: ClientContext>(client: &AdminClient<C>) -> Option<String> {
+/// What an admin client's connections last complained of, such as a refused connection, if that tells why. Nobody else reads the client's log
+/// and error events, so they are cleared away here.
+pub fn last_complaint<C: ClientContext>(client: &AdminClient<C>) -> Option<Complaint> {
     // SAFETY: the client is alive; the queue handle is ours to destroy.
     let main = Queue(unsafe { rd::rd_kafka_queue_get_main(client.inner().native_ptr()) });
     let mut last = None;
     while let Some(event) = main.poll(Duration::ZERO) {
-        match event.kind() {
-            rd::RD_KAFKA_EVENT_ERROR => last = Some(plain(&event.error_text()).to_string()),
-            rd::RD_KAFKA_EVENT_LOG => last = event.log_text().map(|line| plain(&line).to_string()).or(last),
-            _ => {}
-        }
+        let complaint = match event.kind() {
+            rd::RD_KAFKA_EVENT_ERROR => Complaint::read(event.error_code(), &event.error_text()),
+            rd::RD_KAFKA_EVENT_LOG => event.failure().and_then(|line| Complaint::read(None, &line)),
+            _ => None,
+        };
+        last = complaint.or(last);
     }
     last
-}
-
-/// A log line without the name of the thread that wrote it, and without the count of lines that librdkafka swallowed.
-fn plain(line: &str) -> &str {
-    let line = line.split_once("]: ").map_or(line, |(_, rest)| rest);
-    line.split_once(" (after ").map_or(line, |(text, _)| text)
 }

@@ -24,6 +24,11 @@ pub use admin::{OffsetSpec, PartitionOffset, TopicDescription};
 pub use consumer::{Consumed, Consumer, Record, SourceTopic};
 pub use producer::{Delivery, Producer, TargetTopic};
 
+use super::complaint::Complaint;
+
+/// How syslog numbers errors, and librdkafka after it; what is worse has a lower number.
+const LOG_ERROR: i32 = 3;
+
 /// A client whose logs and errors go to `tracing` under the cluster's alias, and that remembers its last error for people to read.
 struct Native {
     // Field order is drop order: the queue must go before the client.
@@ -79,7 +84,10 @@ impl Native {
                 rd::RD_KAFKA_EVENT_ERROR => {
                     let text = event.error_text();
                     tracing::debug!(cluster = %self.client.context().cluster, "{text}");
-                    *lock(&self.client.context().last_error) = Some(text);
+                    // That all brokers are down is no reason, and must not stand in front of one.
+                    if Complaint::read(event.error_code(), &text).is_some() {
+                        *lock(&self.client.context().last_error) = Some(text);
+                    }
                 }
                 _ => return Some(event),
             }
@@ -175,11 +183,22 @@ impl Event {
     }
 
     fn log_text(&self) -> Option<String> {
+        self.log().map(|(_, _, line)| line)
+    }
+
+    /// The line of a log event that says what became of a connection, or that is an error.
+    fn failure(&self) -> Option<String> {
+        let (level, facility, line) = self.log()?;
+        (facility == "FAIL" || level <= LOG_ERROR).then_some(line)
+    }
+
+    /// Level, facility and line of a log event.
+    fn log(&self) -> Option<(i32, String, String)> {
         let (mut facility, mut line, mut level) = (std::ptr::null(), std::ptr::null(), 0);
         // SAFETY: the event is alive and a log event; the texts are copied before it goes.
         unsafe {
             let failed = rd::rd_kafka_event_log(self.0, &mut facility, &mut line, &mut level);
-            (failed == 0).then(|| text(line))
+            (failed == 0).then(|| (level, text(facility), text(line)))
         }
     }
 }

@@ -29,6 +29,7 @@ const CLUSTER: &[&str] = &["cluster"];
 const CLUSTER_INFO: &[&str] = &["cluster", "cluster_id", "built_in"];
 const QUOTA: &[&str] = &["cluster", "quota", "user", "client_id"];
 const CLUSTER_PARTITION: &[&str] = &["cluster", "topic", "partition"];
+const CLUSTER_REASON: &[&str] = &["cluster", "reason"];
 const FLOW: &[&str] = &["flow", "source", "target"];
 const FLOW_INFO: &[&str] = &["flow", "source", "target", "engine", "delivery"];
 const FLOW_STATE: &[&str] = &["flow", "source", "target", "state"];
@@ -152,6 +153,8 @@ catalogue! {
         "Partitions of a built-in cluster that take no records because their disk is full or has failed.";
     ReadOnlySince: Gauge "heliostat_broker_partition_read_only_since_seconds" CLUSTER_PARTITION
         "Since when such a partition takes no records, in seconds since 1970; absent for all others.";
+    FailedAuthentications: Counter "heliostat_broker_failed_authentications_total" CLUSTER_REASON
+        "Connections that a built-in cluster with SASL has closed because its client could not prove who it is, or did not say it.";
 
     BuildInfo: Gauge "heliostat_build_info" VERSION
         "Always 1; the label is the version of the program.";

@@ -198,6 +198,15 @@ impl<'a> Series<'a> {
         for (id, count) in counts {
             self.add(id, &[name], count as f64);
         }
+        if let Some(clients) = &facts.refused_clients {
+            let counts = [
+                ("refused", clients.refused),
+                ("no-credentials", clients.without_credentials),
+            ];
+            for (reason, count) in counts {
+                self.add(Id::FailedAuthentications, &[name, reason], count as f64);
+            }
+        }
         for partition in &facts.read_only {
             let number = partition.partition.to_string();
             let labels = [name, partition.topic.as_str(), &number];

@@ -8,7 +8,7 @@ use expect_test::expect;
 use regex::Regex;
 
 use super::*;
-use crate::observe::built_in::{CleanerFacts, QuotaFacts, ReadOnlyFacts};
+use crate::observe::built_in::{CleanerFacts, QuotaFacts, ReadOnlyFacts, RefusedFacts};
 use crate::observe::samples;
 use crate::observe::status::{Lag, State};
 
@@ -50,6 +50,10 @@ fn built_in() -> BuiltInFacts {
             partition: 7,
             since_ms: samples::NOW_MS - 1_500,
         }],
+        refused_clients: Some(RefusedFacts {
+            refused: 4,
+            without_credentials: 5,
+        }),
     }
 }
 
@@ -319,6 +323,8 @@ fn a_built_in_cluster_without_a_daemon() {
         heliostat_broker_cleaner_partitions_in_progress{cluster="primary"} 2
         heliostat_broker_read_only_partitions{cluster="primary"} 1
         heliostat_broker_partition_read_only_since_seconds{cluster="primary",topic="orders",partition="7"} 999998.5
+        heliostat_broker_failed_authentications_total{cluster="primary",reason="refused"} 4
+        heliostat_broker_failed_authentications_total{cluster="primary",reason="no-credentials"} 5
         heliostat_build_info{version="VERSION"} 1
         heliostat_process_start_time_seconds 900000.5
         heliostat_process_cpu_seconds_total 1.25

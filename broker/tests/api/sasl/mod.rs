@@ -4,6 +4,7 @@ mod hostile;
 mod login;
 mod reauthentication;
 mod scram;
+mod stored;
 
 use std::time::{Duration, Instant};
 
