@@ -295,6 +295,7 @@ fn what_a_source_has_where_its_log_was_cut_back_is_copied_once_by_two_owners() {
         let_pass(Duration::from_secs(8));
         quick.process().kill();
         forget_members(&target.bootstrap());
+        eprintln!("{}", slow.log());
         let exact = super::finish(&sides, vec![slow]);
         expect_both(&before, &exact, cut);
     }
