@@ -556,7 +556,13 @@ mod tests {
                 all += &format!("after {seconds} s: {reason}\n");
             }
         }
-        expect![[r#""#]].assert_eq(&all);
+        expect![[r#"
+            after 0 s: the topics are being looked for
+            after 4 s: invalid credentials
+            after 60 s: 1 attempt
+            after 64 s: 5 attempts
+        "#]]
+        .assert_eq(&all);
     }
 
     #[test]

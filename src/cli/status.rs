@@ -157,7 +157,9 @@ impl Asker<'_, '_> {
                     }
                     return Ok((status, notes));
                 }
-                Err(error @ FetchError::Url { .. }) if self.from_clusters.is_none() => return Err(error.into()),
+                Err(error @ FetchError::Url { .. }) if self.from_clusters.is_none() => {
+                    return Err(error.into());
+                }
                 Err(error) if self.from_clusters.is_none() => {
                     bail!("{error}; name a topology file, and its clusters are asked instead");
                 }

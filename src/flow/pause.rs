@@ -88,7 +88,11 @@ pub async fn pause(site: &Site<'_>, scope: Scope, wish: Wish) -> Result<Outcome,
         );
         return Err(PauseError::Unknown(message));
     }
-    if wish.reason.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
+    if wish
+        .reason
+        .as_ref()
+        .is_some_and(|reason| reason.trim().is_empty())
+    {
         let message = "a reason is not empty: write why, or leave it out".to_owned();
         return Err(PauseError::Unknown(message));
     }

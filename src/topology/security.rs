@@ -268,7 +268,9 @@ fn existing_file(drafts: &mut Drafts, field: &Field<'_>) -> Option<PathBuf> {
             field.spot.path
         );
         let help = "put what stands there into a file of its own, and write the path of that file";
-        drafts.error(ProblemKind::PlainSecret, &field.spot, message).help(help);
+        drafts
+            .error(ProblemKind::PlainSecret, &field.spot, message)
+            .help(help);
         return None;
     }
     let reason = match Path::new(path).metadata() {

@@ -319,7 +319,8 @@ impl Secrets {
         let is_like_a_key = below == Below::Users
             || is_known(text)
             || (below == Below::Open && text.chars().all(|c| c.is_ascii_lowercase() || "._-".contains(c)));
-        let is_secret = next.is_secret() && matches!(value.value, Value::Text(_) | Value::Int(_) | Value::Float(_));
+        let is_secret =
+            next.is_secret() && matches!(value.value, Value::Text(_) | Value::Int(_) | Value::Float(_));
         let has_more = below == Below::Users && is_secret && text.contains(char::is_whitespace);
         let is_shown = is_shown && !has_more && (is_like_a_key || !is_after_secret);
         // A name without a value is rather a value without a name, unless a topology has it.

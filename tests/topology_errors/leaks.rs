@@ -203,14 +203,20 @@ fn nor_is_it_where_a_second_mistake_is_next_to_the_first() {
     let is_inner = |c: char| c.is_alphanumeric() || "._-".contains(c);
     let mut leaks = String::new();
     // What lets a secret be seen in a value of any other kind stands within a word: one slip more, and it is a text like others.
-    for row in ROWS.iter().filter(|row| row.contains(SECRET) && !row.contains(['=', '@'])) {
+    for row in ROWS
+        .iter()
+        .filter(|row| row.contains(SECRET) && !row.contains(['=', '@']))
+    {
         let text = topology(row);
         let start = text.find("  primary:").expect("the cluster") + "  primary:".len();
         for (at, c) in text.char_indices().skip_while(|(at, _)| *at < start) {
             if is_inner(c) && text[..at].ends_with(is_inner) {
                 continue;
             }
-            for slip in slips.iter().filter(|slip| !slip.is_empty() || "{}[],\"'".contains(c)) {
+            for slip in slips
+                .iter()
+                .filter(|slip| !slip.is_empty() || "{}[],\"'".contains(c))
+            {
                 let rest = if slip.is_empty() { at + c.len_utf8() } else { at };
                 let slipped = format!("{}{slip}{}", &text[..at], &text[rest..]);
                 let Err(problems) = Topology::parse_with(Path::new("t.yaml"), &slipped, &|_| None) else {
@@ -223,5 +229,9 @@ fn nor_is_it_where_a_second_mistake_is_next_to_the_first() {
             }
         }
     }
-    assert!(leaks.is_empty(), "{} leaks: {leaks}", leaks.matches(" in\n").count());
+    assert!(
+        leaks.is_empty(),
+        "{} leaks: {leaks}",
+        leaks.matches(" in\n").count()
+    );
 }
