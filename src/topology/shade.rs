@@ -316,8 +316,7 @@ impl Secrets {
             return false;
         }
         let (next, is_shown) = below.key(text);
-        let is_like_a_key = below == Below::Users
-            || is_known(text)
+        let is_like_a_key = is_known(text)
             || (below == Below::Open && text.chars().all(|c| c.is_ascii_lowercase() || "._-".contains(c)));
         let is_secret =
             next.is_secret() && matches!(value.value, Value::Text(_) | Value::Int(_) | Value::Float(_));
@@ -331,7 +330,9 @@ impl Secrets {
             self.key(text);
         }
         self.collect(value, next);
-        is_secret
+        // Users are often several, each with a password in the file.
+        let is_missing = next.is_secret() && matches!(value.value, Value::Null);
+        is_missing || (is_secret && below != Below::Users)
     }
 }
 

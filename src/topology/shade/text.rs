@@ -184,7 +184,9 @@ impl Reader {
             current = self.token(&mut line, start, current);
             line.skip_blanks();
         }
-        self.current = Some(current);
+        // What goes on in the next line is no single word.
+        let goes_on = current == Below::Word && !text.trim_end().ends_with([',', '[', '{']);
+        self.current = Some(if goes_on { Below::Secret } else { current });
         line.hidden
     }
 
