@@ -59,7 +59,12 @@ pub(super) fn hidden_key(text: &str, position: Position) -> Option<Hidden> {
     let rest = line.get(column..)?;
     let key: String = rest[..token_width(rest).min(rest.len())].iter().collect();
     let key = key.trim_matches(['"', '\'']);
-    (!key.is_empty() && !is_known(key)).then(|| Hidden {
+    // Properties have such names, and passwords hardly.
+    let is_property = key.contains('.')
+        && key
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || matches!(c, '.' | '_' | '-'));
+    (!key.is_empty() && !is_known(key) && !is_property).then(|| Hidden {
         text: key.to_owned(),
         everywhere: false,
     })

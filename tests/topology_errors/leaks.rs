@@ -202,11 +202,9 @@ fn nor_is_it_where_a_second_mistake_is_next_to_the_first() {
     let slips = ["", "\n", "{", "}", "[", ",", "\""];
     let is_inner = |c: char| c.is_alphanumeric() || "._-".contains(c);
     let mut leaks = String::new();
-    // What lets a secret be seen in a value of any other kind stands within a word: one slip more, and it is a text like others.
-    for row in ROWS
-        .iter()
-        .filter(|row| row.contains(SECRET) && !row.contains(['=', '@']))
-    {
+    // Where nothing but a `=` or a `@` tells that it is a secret, or it looks like a key itself, one slip more hides even that.
+    let rows = ROWS.iter().filter(|row| row.contains(SECRET));
+    for row in rows.filter(|row| !row.contains(['=', '@']) && !row.contains("HUNTER2: x")) {
         let text = topology(row);
         let start = text.find("  primary:").expect("the cluster") + "  primary:".len();
         for (at, c) in text.char_indices().skip_while(|(at, _)| *at < start) {

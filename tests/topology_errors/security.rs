@@ -60,21 +60,22 @@ fn secrets() {
             error: `clusters.one.security.password` does not say where it is
              --> t.yaml:4:107
               |
-            4 |   one: { bootstrap_servers: a:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
-              |                                                                                                           ^^^
+            4 | ol: SASL_SSL, mechanism: PLAIN, username: u, password: {} } }
+              |                                                        ^
               = help: write `password: { env: NAME }` or `password: { file: PATH }`
 
             error: `clusters.two.security.password` does not say where it is
              --> t.yaml:5:107
               |
-            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
-              |                                                                                                           ^^^
+            5 | ol: SASL_SSL, mechanism: PLAIN, username: u, password: { ***
+              |                                                        ^
               = help: write `password: { env: NAME }` or `password: { file: PATH }`
 
-            error: unknown key `variable` in `clusters.two.security.password`
+            error: unknown key `***` in `clusters.two.security.password`
              --> t.yaml:5:109
               |
-            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
+            5 | : SASL_SSL, mechanism: PLAIN, username: u, password: { ***
+              |                                                        ^^^
               = help: the keys here are `env`, `file`
 
             3 errors
@@ -84,15 +85,15 @@ fn secrets() {
         &security("\n      hunter2"),
         &security("{ env: SET }").replace("a:1", "b:1"),
         expect![[r#"
-        error: `clusters.one.security.password` is written in the file, where everybody who reads the file reads it
-         --> t.yaml:5:7
-          |
-        5 |       *** } }
-          |       ^^^
-          = help: write `password: { env: NAME }` for an environment variable, or `password: { file: PATH }` for a file with nothing else
+            error: `clusters.one.security.password` is written in the file, where everybody who reads the file reads it
+             --> t.yaml:5:7
+              |
+            5 |       ***
+              |       ^^^
+              = help: write `password: { env: NAME }` for an environment variable, or `password: { file: PATH }` for a file with nothing else
 
-        1 error
-    "#]],
+            1 error
+        "#]],
     );
 }
 
@@ -284,7 +285,7 @@ fn a_place_behind_a_secret_has_no_carets() {
               |                                                ^^^^^^^^^^^^^
               = help: write `security: { password: { env: NAME } }` in the cluster
 
-            error: `group.id` is not for `properties`: heliostat sets it itself
+            error: `***` is not for `properties`: heliostat sets it itself
              --> t.yaml:4:72
               |
             4 |   one: { bootstrap_servers: a:1, properties: { sasl.password: ***
@@ -336,29 +337,27 @@ fn users_of_a_built_in_cluster() {
             error: `clusters.two.built_in.sasl.mechanisms[0]` cannot be `GSSAPI`
              --> t.yaml:5:52
               |
-            5 |   two: { built_in: { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***, "": { env: SET } }, realm: x } }
+            5 |   two: { built_in: { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***
               |                                                    ^^^^^^
               = help: write `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`
 
             error: `clusters.two.built_in.sasl.users.u` is written in the file, where everybody who reads the file reads it
              --> t.yaml:5:73
               |
-            5 | : { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***, "": { env: SET } }, realm: x } } }
-              |                                                        ^^^
+            5 |   two: { built_in: { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***
+              |                                                                         ^^^
               = help: write `u: { env: NAME }` for an environment variable, or `u: { file: PATH }` for a file with nothing else
 
             error: `clusters.two.built_in.sasl.users` has a user whose name is not possible
              --> t.yaml:5:82
               |
-            5 | ort: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***, "": { env: SET } }, realm: x } } }
-              |                                                        ^^
+            5 |   two: { built_in: { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***
               = help: a name has 1 to 1024 bytes, without control characters: `mirror`
 
-            error: unknown key `realm` in `clusters.two.built_in.sasl`
+            error: unknown key `***` in `clusters.two.built_in.sasl`
              --> t.yaml:5:102
               |
-            5 | anisms: [GSSAPI], users: { u: ***, "": { env: SET } }, realm: x } } }
-              |                                                        ^^^^^
+            5 |   two: { built_in: { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***
               = help: the keys here are `mechanisms`, `users`
 
             6 errors
