@@ -285,7 +285,7 @@ fn a_place_behind_a_secret_has_no_carets() {
               |                                                ^^^^^^^^^^^^^
               = help: write `security: { password: { env: NAME } }` in the cluster
 
-            error: `***` is not for `properties`: heliostat sets it itself
+            error: `group.id` is not for `properties`: heliostat sets it itself
              --> t.yaml:4:72
               |
             4 |   one: { bootstrap_servers: a:1, properties: { sasl.password: ***
