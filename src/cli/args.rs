@@ -424,17 +424,17 @@ impl From<LogFormatArg> for LogFormat {
     }
 }
 
-/// Says what is wrong with the arguments, or what was asked for, and ends the process.
-pub fn refuse(error: &clap::Error) -> ! {
+/// Says what is wrong with the arguments, or what was asked for, and gives the exit code for it.
+pub fn refuse(error: &clap::Error) -> u8 {
+    // Whoever closed the output has seen enough.
+    drop(error.print());
     let is_named = error.get(ContextKind::SuggestedSubcommand).is_some();
     if error.kind() == ErrorKind::InvalidSubcommand && !is_named {
-        drop(error.print());
         let command = Cli::command();
         let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
         eprintln!("\nThe commands of heliostat are: {}", names.join(", "));
-        std::process::exit(error.exit_code());
     }
-    error.exit()
+    u8::try_from(error.exit_code()).unwrap_or(super::exit::USAGE)
 }
 
 fn topic_help() -> String {

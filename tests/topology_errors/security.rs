@@ -436,3 +436,12 @@ fn an_engine_that_does_not_speak_what_a_cluster_asks_for() {
         "#]],
     );
 }
+
+#[test]
+fn keys_of_secrets_in_the_wrong_place_are_told_theirs() {
+    check_clusters(
+        "{ built_in: { port: 1, users: { u: { env: SET } } }, sasl: {} }",
+        "{ bootstrap_servers: b:1, protocol: SSL, mechanisms: [PLAIN] }",
+        expect![[r#""#]],
+    );
+}
