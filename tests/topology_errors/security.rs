@@ -442,6 +442,36 @@ fn keys_of_secrets_in_the_wrong_place_are_told_theirs() {
     check_clusters(
         "{ built_in: { port: 1, users: { u: { env: SET } } }, sasl: {} }",
         "{ bootstrap_servers: b:1, protocol: SSL, mechanisms: [PLAIN] }",
-        expect![[r#""#]],
+        expect![[r#"
+            error: unknown key `users` in `clusters.one.built_in`
+             --> t.yaml:4:31
+              |
+            4 |   one: { built_in: { port: 1, users: { u: { env: SET } } }, sasl: {} }
+              |                               ^^^^^
+              = help: `users` belongs in `sasl`: write `sasl: { users: { mirror: { env: NAME } } }`
+
+            error: unknown key `sasl` in `clusters.one`
+             --> t.yaml:4:61
+              |
+            4 |   one: { built_in: { port: 1, users: { u: { env: SET } } }, sasl: {} }
+              |                                                             ^^^^
+              = help: `sasl` belongs in `built_in`: write `built_in: { port: 19092, … }`
+
+            error: unknown key `protocol` in `clusters.two`
+             --> t.yaml:5:34
+              |
+            5 |   two: { bootstrap_servers: b:1, protocol: SSL, mechanisms: [PLAIN] }
+              |                                  ^^^^^^^^
+              = help: `protocol` belongs in `security`: write `security: { protocol: SASL_SSL, … }`
+
+            error: unknown key `mechanisms` in `clusters.two`
+             --> t.yaml:5:49
+              |
+            5 |   two: { bootstrap_servers: b:1, protocol: SSL, mechanisms: [PLAIN] }
+              |                                                 ^^^^^^^^^^
+              = help: `mechanisms` belongs in `sasl` of `built_in`: write `built_in: { port: 19092, sasl: { users: { mirror: { env: NAME } } } }`
+
+            4 errors
+        "#]],
     );
 }
