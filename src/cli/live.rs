@@ -401,8 +401,8 @@ mod tests {
             WARN something
             INFO something else
 
-            FLOW          STATE                 LAG RECORDS  LAG TIME  REASON
-            primary->st…  waiting  ≥ 120 (unknown for 12 s)      16 s  primary cannot be reached: connection r…
+            FLOW              STATE                 LAG RECORDS  REASON
+            primary->standby  waiting  ≥ 120 (unknown for 12 s)  primary cannot be reached: connection refused
             CLUSTER  KIND      REACHABLE  BOOTSTRAP        REASON
             primary  built-in  no         127.0.0.1:19092  connection refused
         "#]]
