@@ -14,7 +14,10 @@ const RUNTIME_END: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     heliostat::memory::share();
     // Wrong arguments end here with exit code 2, help and version with 0.
-    let arguments = Cli::parse();
+    let arguments = match Cli::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return cli::args::refuse(&error).into(),
+    };
     if let Err(error) = logging::init(arguments.log.format.into(), &arguments.log.level, Live::writer()) {
         eprintln!("error: {error:#}");
         return exit::USAGE.into();

@@ -26,7 +26,7 @@ fn heliostat(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(arguments: &[&str]) -> Output {
+pub fn run(arguments: &[&str]) -> Output {
     heliostat(arguments)
         .stdin(Stdio::null())
         .output()
@@ -34,7 +34,7 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 /// Exit code, standard output and standard error.
-fn text(output: &Output) -> (Option<i32>, String, String) {
+pub fn text(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
@@ -45,7 +45,7 @@ fn expect_stdout(arguments: &[&str], expected: Expect) {
     expected.assert_eq(&stdout);
 }
 
-fn file(content: &str) -> (tempfile::TempDir, String) {
+pub fn file(content: &str) -> (tempfile::TempDir, String) {
     let directory = temp_dir("cli");
     let path = directory.path().join("t.yaml");
     std::fs::write(&path, content).expect("write a topology");

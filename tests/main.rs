@@ -1,6 +1,7 @@
 //! Integration tests, one module per capability, in one binary.
 
 mod apache_kafka;
+mod arguments;
 mod built_in_metrics;
 mod check_connect;
 mod cli;

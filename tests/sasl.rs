@@ -190,6 +190,25 @@ fn secured_built_in_clusters_are_mirrored_and_keep_others_out() {
     daemon.stop(LIMIT);
     conceals("the log", &daemon.log());
     conceals("the output", &daemon.output());
+    // What it says to try works as it stands there.
+    let path = secured.directory.path().join("mirror");
+    for said in [
+        "(built-in, SASL_PLAINTEXT with PLAIN or SCRAM-SHA-256 or SCRAM-SHA-512, data gone when it ends)",
+        &format!(
+            "--user mirror=file:{} --mechanism SCRAM-SHA-512\n",
+            path.display()
+        ),
+        &format!(
+            "--user mirror=file:{} --mechanism SCRAM-SHA-256\n",
+            path.display()
+        ),
+    ] {
+        assert!(
+            daemon.output().contains(said),
+            "{said:?} is not in {}",
+            daemon.output()
+        );
+    }
     drop(secured.directory);
 }
 

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::check::EXAMPLE_TOPIC;
@@ -11,6 +12,7 @@ use super::cluster_args::{CLUSTER_EXAMPLES, ClusterArgs, FAULT_EXAMPLES, FaultAr
 use super::logging::LogFormat;
 use super::offsets_args::{OFFSETS_EXAMPLES, OffsetsArgs};
 use super::sasl_args::{BrokerSaslArgs, ClientSaslArgs};
+use super::typed;
 use super::view::PARTITIONS_SHOWN;
 use crate::VERSION;
 use crate::observe::events::EventKind;
@@ -93,6 +95,7 @@ Examples:
   heliostat broker --port 19092 --data ./data    On another port, with data that stays
   heliostat broker --brokers 3                   Three brokers, on 9092, 9093 and 9094
   heliostat broker --config log.retention.hours=1 --config num.partitions=6
+  heliostat broker --user app=env:APP_PASSWORD    Asks who connects
   heliostat broker --brokers 3 --http 127.0.0.1:8080    For heliostat cluster and heliostat fault";
 
 const PRODUCE_EXAMPLES: &str = "\
@@ -136,7 +139,7 @@ pub struct LogArgs {
         global = true
     )]
     pub format: LogFormatArg,
-    /// What to log: error, warn, info, debug, or filters such as info,heliostat::flow=debug
+    /// What to log: off, error, warn, info, debug, trace, or filters such as info,heliostat::flow=debug
     #[arg(
         long = "log-level",
         value_name = "LEVEL",
@@ -221,7 +224,7 @@ pub struct CheckArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Show what becomes of this topic; may be repeated
-    #[arg(long = "topic", value_name = "NAME", help = topic_help())]
+    #[arg(long = "topic", value_name = "NAME", help = topic_help(), value_parser = typed::topic)]
     pub topics: Vec<String>,
     /// Ask every cluster too: whether it answers, and what becomes of the topics that it has
     #[arg(long)]
@@ -253,7 +256,7 @@ pub struct StatusArgs {
     #[arg(long)]
     pub check: bool,
     /// How many partitions of each flow to show
-    #[arg(long, value_name = "COUNT", default_value_t = PARTITIONS_SHOWN)]
+    #[arg(long, value_name = "COUNT", default_value_t = PARTITIONS_SHOWN, value_parser = typed::whole::<usize>)]
     pub partitions: usize,
     /// For people or programs
     #[arg(short, long, value_name = "FORMAT", default_value = "human")]
@@ -276,7 +279,7 @@ pub struct EventsArgs {
     #[arg(long = "kind", value_name = "KIND", value_parser = event_kind)]
     pub kinds: Vec<EventKind>,
     /// Only events from this number on
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = typed::whole::<u64>)]
     pub since: u64,
     /// Go on with what happens, until Ctrl-C
     #[arg(long)]
@@ -310,7 +313,7 @@ pub struct PauseArgs {
     #[command(flatten)]
     pub what: PauseWhat,
     /// Why, for whoever looks at the status
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = typed::reason)]
     pub reason: Option<String>,
 }
 
@@ -329,16 +332,16 @@ pub struct ResumeArgs {
 #[derive(Debug, Args)]
 pub struct BrokerArgs {
     /// The port of the first broker; the others follow. 0 picks free ones
-    #[arg(long, default_value_t = 9092)]
+    #[arg(long, default_value_t = 9092, value_parser = typed::port)]
     pub port: u16,
     /// How many brokers the cluster shows
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = typed::brokers)]
     pub brokers: u16,
     /// Where the data is kept; without it nothing outlives the process
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// The address to listen on; 0.0.0.0 is every address of this machine
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = typed::host)]
     pub host: IpAddr,
     /// A broker config under Kafka's name; may be repeated
     #[arg(long = "config", value_name = "KEY=VALUE", value_parser = key_value)]
@@ -348,7 +351,7 @@ pub struct BrokerArgs {
     pub sasl: BrokerSaslArgs,
 
     /// Listen here for metrics, heliostat cluster and heliostat fault
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = typed::address)]
     pub http: Option<SocketAddr>,
 
     /// Let other machines stop and break the cluster too
@@ -386,7 +389,7 @@ pub struct ConsumeArgs {
     #[arg(long)]
     pub from_beginning: bool,
     /// End after so many records
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = typed::whole::<u64>)]
     pub max_messages: Option<u64>,
     /// Show partition, offset and key of each record
     #[arg(long)]
@@ -421,6 +424,19 @@ impl From<LogFormatArg> for LogFormat {
     }
 }
 
+/// Says what is wrong with the arguments, or what was asked for, and gives the exit code for it.
+pub fn refuse(error: &clap::Error) -> u8 {
+    // Whoever closed the output has seen enough.
+    drop(error.print());
+    let is_named = error.get(ContextKind::SuggestedSubcommand).is_some();
+    if error.kind() == ErrorKind::InvalidSubcommand && !is_named {
+        let command = Cli::command();
+        let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        eprintln!("\nThe commands of heliostat are: {}", names.join(", "));
+    }
+    u8::try_from(error.exit_code()).unwrap_or(super::exit::USAGE)
+}
+
 fn topic_help() -> String {
     format!("Show what becomes of this topic; may be repeated [default: {EXAMPLE_TOPIC}]")
 }
@@ -442,8 +458,6 @@ fn event_kind(text: &str) -> Result<EventKind, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -5,7 +5,8 @@ mod typed;
 
 use std::time::Duration;
 
-use heliostat_broker::{Fault, FaultKind};
+use heliostat_broker::{Fault, FaultKind, supported_apis};
+use heliostat_wire::ErrorCode;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ use super::control::{ClusterView, IsolateBody, IsrBody, LeaderBody};
 use super::table::{Align, Cell, Column, Paint, Table};
 use super::text::clean;
 use super::{Failure, exit, print};
-use crate::observe::client;
+use crate::observe::client::{self, FetchError};
 use crate::observe::http::CLUSTERS_PATH;
 use crate::topology::nearest;
 
@@ -193,7 +194,13 @@ impl Target {
 async fn exchange(url: &str, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
     let path = format!("{CLUSTERS_PATH}{path}");
     let body = body.map(|body| body.to_string().into_bytes());
-    let (code, answer) = client::send(url, method, &path, body, PATIENCE).await?;
+    let sent = client::send(url, method, &path, body, PATIENCE).await;
+    let (code, answer) = sent.map_err(|error| match error {
+        FetchError::NoAnswer { .. } => anyhow::anyhow!(
+            "{error}; start it with heliostat run FILE or heliostat broker --http ADDRESS, or give its --url if it listens elsewhere"
+        ),
+        error => error.into(),
+    })?;
     let answer: Value = serde_json::from_slice(&answer).unwrap_or(Value::Null);
     if code.is_success() {
         return Ok(answer);
@@ -220,6 +227,38 @@ fn refused(code: u8, message: String) -> anyhow::Error {
     Failure { code, message }.into()
 }
 
+/// Says which error code or API was likely meant by a name that none has.
+fn check_names(args: &FaultAddArgs) -> anyhow::Result<()> {
+    let errors: Vec<&str> = ErrorCode::ALL.iter().map(|error| error.name()).collect();
+    let apis: Vec<&str> = supported_apis().iter().map(|api| api.name).collect();
+    for (name, known, what, others) in [
+        (
+            &args.error,
+            errors,
+            "Kafka has no error code",
+            "a name such as NOT_LEADER_OR_FOLLOWER, or a number",
+        ),
+        (
+            &args.api,
+            apis,
+            "the built-in cluster has no API",
+            "a name such as Produce or Fetch, or a key",
+        ),
+    ] {
+        let Some(name) = name else { continue };
+        let is_known = known.iter().any(|known| known.eq_ignore_ascii_case(name));
+        if is_known || name.parse::<i16>().is_ok() {
+            continue;
+        }
+        let help = match nearest(name, known) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("write {others}; docs/built-in-cluster.md lists the APIs"),
+        };
+        return Err(refused(exit::USAGE, format!("{what} {name:?}: {help}")));
+    }
+    Ok(())
+}
+
 fn fault(args: &FaultAddArgs) -> anyhow::Result<Fault> {
     let Some(kind) = FaultKind::ALL.into_iter().find(|kind| kind.name() == args.kind) else {
         let known: Vec<&str> = FaultKind::ALL.iter().map(|kind| kind.name()).collect();
@@ -233,6 +272,7 @@ fn fault(args: &FaultAddArgs) -> anyhow::Result<Fault> {
         );
         return Err(refused(exit::USAGE, message));
     };
+    check_names(args)?;
     let ahead = args.ahead.map(signed_millis);
     let behind = args.behind.map(|behind| -signed_millis(behind));
     Ok(Fault {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::args::OutputArg;
+use super::typed;
 use crate::topology::units::{parse_duration_text, parse_size_text};
 
 pub(super) const CLUSTER_EXAMPLES: &str = "\
@@ -72,19 +73,19 @@ pub enum ClusterAction {
     /// Stop a broker: its port is closed, and others lead what it led
     Stop {
         /// The broker's id
-        #[arg(value_name = "BROKER")]
+        #[arg(value_name = "BROKER", value_parser = typed::broker)]
         broker: i32,
     },
     /// Start a broker that was stopped, or reconnect one that was isolated
     Start {
         /// The broker's id
-        #[arg(value_name = "BROKER")]
+        #[arg(value_name = "BROKER", value_parser = typed::broker)]
         broker: i32,
     },
     /// Cut a broker off from its clients: it answers nothing until it is started
     Isolate {
         /// The broker's id
-        #[arg(value_name = "BROKER")]
+        #[arg(value_name = "BROKER", value_parser = typed::broker)]
         broker: i32,
 
         /// Cut its connections and refuse new ones, in place of answering nothing
@@ -101,10 +102,10 @@ pub enum ClusterAction {
         #[arg(value_name = "TOPIC")]
         topic: String,
         /// The partition
-        #[arg(value_name = "PARTITION")]
+        #[arg(value_name = "PARTITION", value_parser = typed::whole::<i32>)]
         partition: i32,
         /// The broker's id
-        #[arg(value_name = "BROKER")]
+        #[arg(value_name = "BROKER", value_parser = typed::broker)]
         broker: i32,
     },
     /// Take a replica out of the in-sync replicas of a partition, as if it had fallen behind
@@ -113,10 +114,10 @@ pub enum ClusterAction {
         #[arg(value_name = "TOPIC")]
         topic: String,
         /// The partition
-        #[arg(value_name = "PARTITION")]
+        #[arg(value_name = "PARTITION", value_parser = typed::whole::<i32>)]
         partition: i32,
         /// The broker's id
-        #[arg(value_name = "BROKER")]
+        #[arg(value_name = "BROKER", value_parser = typed::broker)]
         broker: i32,
     },
     /// Let all replicas of a partition be in sync again
@@ -125,7 +126,7 @@ pub enum ClusterAction {
         #[arg(value_name = "TOPIC")]
         topic: String,
         /// The partition
-        #[arg(value_name = "PARTITION")]
+        #[arg(value_name = "PARTITION", value_parser = typed::whole::<i32>)]
         partition: i32,
     },
 }
@@ -160,7 +161,7 @@ pub enum FaultAction {
     /// Remove a fault
     Remove {
         /// The fault's number
-        #[arg(value_name = "ID", required_unless_present = "all")]
+        #[arg(value_name = "ID", required_unless_present = "all", value_parser = typed::whole::<u64>)]
         id: Option<u64>,
 
         /// Remove all of them
@@ -213,15 +214,15 @@ pub struct FaultAddArgs {
     pub topic: Option<String>,
 
     /// Only requests to this broker
-    #[arg(long, value_name = "BROKER")]
+    #[arg(long, value_name = "BROKER", value_parser = typed::broker)]
     pub broker: Option<i32>,
 
     /// Let so many pass first
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = typed::whole::<u64>)]
     pub skip: Option<u64>,
 
     /// Strike so many times, and no more
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = typed::whole::<u64>)]
     pub count: Option<u64>,
 
     /// Strike this share of them, from 0 to 1
@@ -229,7 +230,7 @@ pub struct FaultAddArgs {
     pub fraction: Option<f64>,
 
     /// What the share is drawn with, to hit the same ones again
-    #[arg(long, value_name = "NUMBER", requires = "fraction")]
+    #[arg(long, value_name = "NUMBER", requires = "fraction", value_parser = typed::whole::<u64>)]
     pub seed: Option<u64>,
 }
 

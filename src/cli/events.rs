@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::args::{EventsArgs, OutputArg};
 use super::status::{DEFAULT_URL, the_flow, url_of};
 use super::text::{clean, utc};
-use super::{exit, load};
+use super::{exit, load_without_secrets};
 use crate::observe::client::{FetchError, fetch_events, fetch_status};
 use crate::observe::told::{Told, ToldList};
 
@@ -22,15 +22,16 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 /// If no daemon answers, or if it has no such flow. With `--follow` only if none answers at first.
 pub async fn run(args: EventsArgs) -> anyhow::Result<u8> {
     let listens_at = match &args.file {
-        Some(file) => Some(url_of(load(file)?.http.listen)),
+        Some(file) => Some(url_of(load_without_secrets(file)?.http.listen)),
         None => None,
     };
     let url = args.url.clone().or(listens_at);
     let url = url.unwrap_or_else(|| DEFAULT_URL.to_owned());
     if let Some(flow) = &args.flow {
-        the_flow(flow, &fetch_status(&url, PATIENCE).await?)?;
+        let status = fetch_status(&url, PATIENCE).await.map_err(explain)?;
+        the_flow(flow, &status)?;
     }
-    let list = fetch_events(&url, args.since, PATIENCE).await?;
+    let list = fetch_events(&url, args.since, PATIENCE).await.map_err(explain)?;
     if !show(&args, &list)? {
         return Ok(exit::OK);
     }
@@ -40,6 +41,16 @@ pub async fn run(args: EventsArgs) -> anyhow::Result<u8> {
     tokio::select! {
         result = follow(&args, &url, list) => result.map(|()| exit::OK),
         _ = tokio::signal::ctrl_c() => Ok(exit::INTERRUPTED),
+    }
+}
+
+/// Says what to do where no daemon answers.
+fn explain(error: FetchError) -> anyhow::Error {
+    match error {
+        FetchError::NoAnswer { .. } => anyhow::anyhow!(
+            "{error}; start it with heliostat run FILE, or name its topology file or its --url if it listens elsewhere"
+        ),
+        error => error.into(),
     }
 }
 

@@ -16,7 +16,7 @@ use super::rates::Rates;
 use super::screen::{Ability, Screen};
 use super::view::{self, Layout};
 use crate::observe::http::StatusFn;
-use crate::observe::status::{State, Status};
+use crate::observe::status::{FlowStatus, State, Status};
 
 /// How often a change may show.
 const TICK: Duration = Duration::from_millis(250);
@@ -35,6 +35,9 @@ const LINE_APART: Duration = Duration::from_secs(1);
 
 /// The longest pause between two lines on a flow that goes on changing between copying and caught up.
 const LINE_APART_MAX: Duration = Duration::from_secs(60);
+
+/// Between two looks at why flows are not healthy, where their states do not change: a look may cost some time.
+const REASONS_APART: Duration = Duration::from_secs(2);
 
 /// Tells the state of each flow, by name.
 pub type StatesFn = Arc<dyn Fn() -> Vec<(String, State)> + Send + Sync>;
@@ -118,8 +121,11 @@ impl Live {
             loop {
                 let last = stop.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout);
                 // The whole status is made only where something is to be said of it.
-                if last || changes.are_due(&states(), Instant::now()) {
-                    for line in changes.lines(&source(), Instant::now()) {
+                let before = Instant::now();
+                if last || changes.are_due(&states(), before) {
+                    let status = source();
+                    changes.look_again_at = before + (before.elapsed() * WORTH).max(REASONS_APART);
+                    for line in changes.lines(&status, Instant::now()) {
                         // Standard output may be closed, which is no reason to end.
                         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
                     }
@@ -203,16 +209,27 @@ impl TableState {
 }
 
 /// Which lines to write where there is no terminal.
-#[derive(Default)]
 struct Changes {
     flows: BTreeMap<String, Said>,
+    /// When to see whether there are other reasons.
+    look_again_at: Instant,
 }
 
 /// What was said of a flow, when, and how long nothing more is said.
 struct Said {
     state: State,
+    reason: Option<String>,
     at: Instant,
     pause: Duration,
+}
+
+impl Default for Changes {
+    fn default() -> Changes {
+        Changes {
+            flows: BTreeMap::new(),
+            look_again_at: Instant::now(),
+        }
+    }
 }
 
 impl Changes {
@@ -221,11 +238,13 @@ impl Changes {
         states.len() != self.flows.len()
             || states.iter().any(|(name, state)| {
                 let said = self.flows.get(name);
-                said.is_none_or(|said| said.is_over(*state, now))
+                let is_over = |said: &Said| said.is_over(*state, now);
+                let may_be_over = |said: &Said| !said.state.is_healthy() && now >= self.look_again_at;
+                said.is_none_or(|said| is_over(said) || may_be_over(said))
             })
     }
 
-    /// A line for each flow whose state is another than the one last written.
+    /// A line for each flow whose state is another than the one last written, or why it is not healthy.
     ///
     /// A flow with a trickle of records changes between copying and caught up all the time. Such lines become rarer,
     /// so that they do not flood a log, until something else happens or the flow has been calm for a while.
@@ -236,11 +255,12 @@ impl Changes {
         for flow in &status.flows {
             let mut pause = LINE_APART;
             if let Some(said) = self.flows.get(&flow.name) {
-                if !said.is_over(flow.state, now) {
+                let is_over = said.is_over(flow.state, now);
+                if !is_over && !said.has_other_reason(flow, now) {
                     continue;
                 }
                 let since = now.saturating_duration_since(said.at);
-                if said.is_usual(flow.state) && since < LINE_APART_MAX {
+                if (said.is_usual(flow.state) || !is_over) && since < LINE_APART_MAX {
                     pause = (said.pause * 2).min(LINE_APART_MAX);
                 }
             }
@@ -249,6 +269,7 @@ impl Changes {
                 flow.name.clone(),
                 Said {
                     state: flow.state,
+                    reason: flow.reason.clone(),
                     at: now,
                     pause,
                 },
@@ -272,6 +293,13 @@ impl Said {
             LINE_APART
         };
         self.state != state && now.saturating_duration_since(self.at) >= wait
+    }
+
+    /// Whether it is time to say that a flow is not healthy for another reason. One with numbers in it changes all the time.
+    fn has_other_reason(&self, flow: &FlowStatus, now: Instant) -> bool {
+        let is_another = flow.reason.is_some() && flow.reason != self.reason;
+        let is_due = now.saturating_duration_since(self.at) >= self.pause;
+        self.state == flow.state && !flow.state.is_healthy() && is_another && is_due
     }
 }
 
@@ -373,8 +401,8 @@ mod tests {
             WARN something
             INFO something else
 
-            FLOW          STATE                 LAG RECORDS  LAG TIME  REASON
-            primary->st…  waiting  ≥ 120 (unknown for 12 s)      16 s  primary cannot be reached: connection r…
+            FLOW              STATE                 LAG RECORDS  REASON
+            primary->standby  waiting  ≥ 120 (unknown for 12 s)  primary cannot be reached: connection refused
             CLUSTER  KIND      REACHABLE  BOOTSTRAP        REASON
             primary  built-in  no         127.0.0.1:19092  connection refused
         "#]]
@@ -501,6 +529,38 @@ mod tests {
             after 31 s: flow primary->standby: caught-up
             after 100 s: flow primary->standby: copying, 12,345 records behind, 1.7 s
             after 101 s: flow primary->standby: caught-up
+        "#]]
+        .assert_eq(&all);
+    }
+
+    #[test]
+    fn another_reason_of_trouble_is_a_line() {
+        let mut changes = Changes::default();
+        let start = Instant::now();
+        let mut status = samples::source_unreachable();
+        let mut all = String::new();
+        for (seconds, reason) in [
+            (0, "the topics are being looked for"),
+            (2, "the topics are being looked for"),
+            (4, "invalid credentials"),
+            (6, "invalid credentials"),
+            (60, "1 attempt"),
+            (61, "2 attempts"),
+            (62, "3 attempts"),
+            (63, "4 attempts"),
+            (64, "5 attempts"),
+        ] {
+            status.flows[0].reason = Some(reason.to_owned());
+            for line in changes.lines(&status, start + Duration::from_secs(seconds)) {
+                let reason = line.rsplit(": ").next().unwrap_or_default();
+                all += &format!("after {seconds} s: {reason}\n");
+            }
+        }
+        expect![[r#"
+            after 0 s: the topics are being looked for
+            after 4 s: invalid credentials
+            after 60 s: 1 attempt
+            after 64 s: 5 attempts
         "#]]
         .assert_eq(&all);
     }

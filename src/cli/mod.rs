@@ -24,11 +24,11 @@ pub mod signal;
 pub mod status;
 pub mod table;
 pub mod text;
+mod typed;
 pub mod view;
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use self::args::{Command, OutputArg, StatusArgs};
 use crate::flow::survey::survey;
@@ -105,10 +105,24 @@ pub fn explain(error: &anyhow::Error) -> u8 {
 /// All that is wrong with the file, which [`explain`] prints.
 pub fn load(file: &Path) -> Result<Topology, Problems> {
     let topology = Topology::load(file)?;
+    warn(&topology);
+    Ok(topology)
+}
+
+/// Reads a topology file without its secrets, which nobody needs who asks a daemon, and prints its warnings.
+///
+/// # Errors
+/// All that is wrong with the file, which [`explain`] prints.
+pub fn load_without_secrets(file: &Path) -> Result<Topology, Problems> {
+    let topology = Topology::load_without_secrets(file)?;
+    warn(&topology);
+    Ok(topology)
+}
+
+fn warn(topology: &Topology) {
     for warning in &topology.warnings {
         complain(&format!("{warning}\n\n"));
     }
-    Ok(topology)
 }
 
 /// Writes to standard output. Whoever closed it, `head` for example, has seen enough, and that is no failure.
@@ -130,7 +144,8 @@ fn complain(text: &str) {
 
 async fn status(args: StatusArgs) -> anyhow::Result<u8> {
     let topology = match &args.file {
-        Some(file) => Some(Arc::new(load(file)?)),
+        Some(file) if args.clusters => Some(load(file)?),
+        Some(file) => Some(load_without_secrets(file)?),
         None => None,
     };
     let listens_at = topology
@@ -156,10 +171,13 @@ async fn status(args: StatusArgs) -> anyhow::Result<u8> {
         check: args.check,
         partitions: args.partitions,
     };
-    let from_clusters = topology.map(|topology| -> status::FromClusters<'static> {
+    let from_clusters = args.file.map(|file| -> status::FromClusters<'static> {
         Box::new(move || {
-            let topology = topology.clone();
-            Box::pin(async move { Ok(survey(&topology, crate::VERSION.to_owned()).await) })
+            let file = file.clone();
+            Box::pin(async move {
+                let topology = Topology::load(&file)?;
+                Ok(survey(&topology, crate::VERSION.to_owned()).await)
+            })
         })
     });
     status::run(&options, from_clusters).await

@@ -40,11 +40,11 @@ pub struct OffsetsArgs {
     pub topics: Vec<String>,
 
     /// The partition of --offset
-    #[arg(long, value_name = "NUMBER", requires = "offset", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "NUMBER", requires = "offset", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Option<i32>,
 
     /// One offset; needs --topic and --partition
-    #[arg(long, value_name = "OFFSET", requires = "partition", requires = "topics", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "OFFSET", requires = "partition", requires = "topics", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     pub offset: Option<i64>,
 
     /// All offsets that this consumer group has committed

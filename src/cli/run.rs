@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live::Live;
 use super::signal::{Signals, Stop};
-use super::text::clean;
+use super::text::{clean, quoted};
 use super::{Failure, broker, built_in, control, exit, pause};
 use crate::flow::daemon::{Daemon, Fleet};
 use crate::memory;
@@ -198,9 +198,14 @@ fn announcement(file: &Path, topology: &Topology, clusters: &Clusters, http: Soc
             ClusterKind::BuiltIn(built_in) => {
                 let running = clusters.iter().find(|(alias, _)| *alias == cluster.alias);
                 let data = match &built_in.data {
-                    Some(data) => format!("built-in, data in {}", data.display()),
-                    None => "built-in, data gone when it ends".to_string(),
+                    Some(data) => format!("data in {}", data.display()),
+                    None => "data gone when it ends".to_string(),
                 };
+                let sasl = built_in.sasl.as_ref().map_or_else(String::new, |sasl| {
+                    let mechanisms: Vec<String> = sasl.mechanisms.iter().map(ToString::to_string).collect();
+                    format!(", SASL_PLAINTEXT with {}", mechanisms.join(" or "))
+                });
+                let data = format!("built-in{sasl}, {data}");
                 (
                     running
                         .map(|(_, running)| running.bootstrap_servers())
@@ -227,7 +232,7 @@ fn announcement(file: &Path, topology: &Topology, clusters: &Clusters, http: Soc
                 _ => String::new(),
             })
         };
-        // Its password is where the file says; the variable is one to set.
+        // Its password is where the file says.
         let user = |alias: &str| {
             let security = topology
                 .cluster(alias)
@@ -235,8 +240,9 @@ fn announcement(file: &Path, topology: &Topology, clusters: &Clusters, http: Soc
             let plaintext = security.filter(|security| security.protocol == Protocol::SaslPlaintext);
             let sasl = plaintext.and_then(|security| security.sasl.as_ref());
             sasl.map_or_else(String::new, |sasl| {
-                let name = clean(&sasl.username);
-                format!(" --user {name}=env:PASSWORD --mechanism {}", sasl.mechanism)
+                let source = sasl.password.source().unwrap_or("env:PASSWORD");
+                let user = clean(&format!("{}={source}", sasl.username)).into_owned();
+                format!(" --user {} --mechanism {}", quoted(&user), sasl.mechanism)
             })
         };
         let program = std::env::args().next().unwrap_or_else(|| "heliostat".to_string());

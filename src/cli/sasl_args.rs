@@ -24,8 +24,8 @@ pub struct UserArg {
 enum Source {
     Environment(String),
     File(PathBuf),
-    /// It is not said.
-    Unknown,
+    /// It is not said; what to write.
+    Unknown(&'static str),
 }
 
 /// As whom a client connects.
@@ -40,8 +40,7 @@ pub struct ClientSaslArgs {
         value_name = "WORD",
         default_value = SaslMechanism::ScramSha512.name(),
         value_parser = mechanism(),
-        requires = "user",
-        hide_possible_values = true
+        requires = "user"
     )]
     pub mechanism: SaslMechanism,
 }
@@ -76,8 +75,21 @@ fn user(text: &str) -> Result<UserArg, Infallible> {
         let name = Some(&text[..at]).filter(|name| !name.is_empty());
         Some((name?.to_owned(), source(&text[at + 1..])?))
     });
-    let (name, source) = parts.unwrap_or((String::new(), Source::Unknown));
+    let (name, source) = parts.unwrap_or_else(|| (String::new(), Source::Unknown(what_is_missing(text))));
     Ok(UserArg { name, source })
+}
+
+/// What to say to a user that cannot be read, without anything of it.
+fn what_is_missing(text: &str) -> &'static str {
+    let (name, source) = text.split_once('=').unwrap_or((text, ""));
+    match (name, source) {
+        ("", source) if source.starts_with("env:") || source.starts_with("file:") => {
+            "the name is missing: write NAME=env:VARIABLE or NAME=file:PATH"
+        }
+        (_, "env:") => "the variable is missing: write NAME=env:VARIABLE",
+        (_, "file:") => "the path is missing: write NAME=file:PATH",
+        _ => "write NAME=env:VARIABLE or NAME=file:PATH, not the password itself",
+    }
 }
 
 /// The names of the mechanisms, as clients and topology files have them.
@@ -92,7 +104,7 @@ impl UserArg {
         match &self.source {
             Source::Environment(name) => format!("{}=env:{name}", self.name),
             Source::File(path) => format!("{}=file:{}", self.name, path.display()),
-            Source::Unknown => String::new(),
+            Source::Unknown(_) => String::new(),
         }
     }
 
@@ -100,9 +112,7 @@ impl UserArg {
         let read = match &self.source {
             Source::Environment(name) => Secret::from_environment(name),
             Source::File(path) => Secret::from_file(path),
-            Source::Unknown => {
-                Err("write NAME=env:VARIABLE or NAME=file:PATH, not the password itself".to_owned())
-            }
+            Source::Unknown(missing) => Err((*missing).to_owned()),
         };
         let usage = |reason| Failure {
             code: exit::USAGE,
@@ -208,9 +218,20 @@ mod tests {
         for text in ["u=env:P", "u=file:/p", "a=b=env:P", "u=env:a=env:b"] {
             assert_eq!(user(text).unwrap().shown(), text);
         }
-        for text in ["", "u", "u=", "=env:P", "u=env:", "u=hunter2", "u:env:P"] {
+        for (text, expected) in [
+            ("", "write NAME=env:VARIABLE or"),
+            ("u", "write NAME=env:VARIABLE or"),
+            ("u=", "write NAME=env:VARIABLE or"),
+            ("u=hunter2", "write NAME=env:VARIABLE or"),
+            ("u:env:P", "write NAME=env:VARIABLE or"),
+            ("=env:P", "the name is missing"),
+            ("=file:/p", "the name is missing"),
+            ("u=env:", "the variable is missing"),
+            ("u=file:", "the path is missing"),
+        ] {
             let refused = user(text).unwrap().password().unwrap_err().to_string();
-            assert!(refused.starts_with("--user: write NAME=env"), "{refused}");
+            assert!(refused.starts_with(&format!("--user: {expected}")), "{refused}");
+            assert!(!refused.contains("hunter2"), "{refused}");
         }
     }
 }

@@ -13,7 +13,7 @@ use super::rates::Rates;
 use super::screen::{Ability, Screen, stdout_size};
 use super::text::clean;
 use super::view::{self, Layout};
-use crate::observe::client::fetch_status;
+use crate::observe::client::{FetchError, fetch_status};
 use crate::observe::status::{FlowStatus, Status, StatusSource};
 
 /// Where a daemon listens unless its file says otherwise.
@@ -156,6 +156,9 @@ impl Asker<'_, '_> {
                         ));
                     }
                     return Ok((status, notes));
+                }
+                Err(error @ FetchError::Url { .. }) if self.from_clusters.is_none() => {
+                    return Err(error.into());
                 }
                 Err(error) if self.from_clusters.is_none() => {
                     bail!("{error}; name a topology file, and its clusters are asked instead");

@@ -281,7 +281,7 @@ fn cluster_table<'a>(clusters: impl Iterator<Item = &'a ClusterStatus>, layout: 
 
 fn flow_table(status: &Status, rates: &Rates, layout: Layout) -> Vec<String> {
     let columns = vec![
-        text_column("FLOW", 12, 0),
+        text_column("FLOW", 20, 0),
         text_column("STATE", 0, 0),
         number_column("FOR", 2),
         number_column("PARTITIONS", 1),

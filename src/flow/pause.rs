@@ -82,7 +82,18 @@ pub async fn pause(site: &Site<'_>, scope: Scope, wish: Wish) -> Result<Outcome,
     if let Some(reason) = &wish.reason
         && reason.chars().count() > REASON_CHARS_MAX
     {
-        let message = format!("a reason has {REASON_CHARS_MAX} characters at most");
+        let message = format!(
+            "a reason has {REASON_CHARS_MAX} characters at most, and this one has {}",
+            reason.chars().count()
+        );
+        return Err(PauseError::Unknown(message));
+    }
+    if wish
+        .reason
+        .as_ref()
+        .is_some_and(|reason| reason.trim().is_empty())
+    {
+        let message = "a reason is not empty: write why, or leave it out".to_owned();
         return Err(PauseError::Unknown(message));
     }
     let desk = Desk::open(site, true).await?;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::problem::{Problem, ProblemKind, Problems, Severity};
-use super::snippet::{presentable, snippet};
+use super::shade::Hidden;
+use super::snippet::{hidden_key, presentable, snippet};
 use super::yaml::{NodeId, locate};
 
 /// Each problem costs a pass over the file, and nobody reads more.
@@ -35,7 +36,7 @@ pub(super) struct Drafts {
     spare: Draft,
     left_out: usize,
     /// Texts that must not be shown.
-    secrets: Vec<String>,
+    secrets: Vec<Hidden>,
 }
 
 impl Draft {
@@ -53,6 +54,14 @@ impl Draft {
 }
 
 impl Drafts {
+    /// Problems of a file that has texts which must not be shown.
+    pub(super) fn new(secrets: Vec<Hidden>) -> Drafts {
+        Drafts {
+            secrets,
+            ..Drafts::default()
+        }
+    }
+
     /// Notes an error.
     pub(super) fn error(&mut self, kind: ProblemKind, spot: &Spot, message: impl Into<String>) -> &mut Draft {
         self.note(Severity::Error, kind, spot, message.into())
@@ -66,11 +75,6 @@ impl Drafts {
         message: impl Into<String>,
     ) -> &mut Draft {
         self.note(Severity::Warning, kind, spot, message.into())
-    }
-
-    /// Keeps a text out of everything that is shown.
-    pub(super) fn secret(&mut self, text: &str) {
-        self.secrets.push(text.to_owned());
     }
 
     /// Whether any error was noted.
@@ -135,8 +139,11 @@ impl Drafts {
     }
 }
 
-fn place(draft: Draft, file: &Path, text: &str, secrets: &[String]) -> Problem {
+fn place(draft: Draft, file: &Path, text: &str, secrets: &[Hidden]) -> Problem {
     let position = locate(text, draft.spot.at);
+    let here = position.and_then(|position| hidden_key(text, position));
+    let secrets: Vec<Hidden> = here.into_iter().chain(secrets.iter().cloned()).collect();
+    let secrets = secrets.as_slice();
     let first = draft.first.and_then(|first| locate(text, first));
     let help = match first {
         Some(first) => {
@@ -162,6 +169,6 @@ fn place(draft: Draft, file: &Path, text: &str, secrets: &[String]) -> Problem {
         path: presentable(&draft.spot.path, secrets),
         message: presentable(&draft.message, secrets),
         help: help.map(|help| presentable(&help, secrets)),
-        snippet: position.and_then(|position| snippet(text, position, secrets)),
+        snippet: position.and_then(|position| snippet(text, position, Some(secrets))),
     }
 }

@@ -23,6 +23,7 @@ mod sasl;
 mod secret;
 mod security;
 mod settings;
+mod shade;
 mod snippet;
 mod suggest;
 pub(crate) mod units;
@@ -67,6 +68,18 @@ impl Topology {
     /// # Errors
     /// Everything that is wrong with it, in the order of the file.
     pub fn load(path: &Path) -> Result<Topology, Problems> {
+        Topology::load_with(path, Some(&|name| std::env::var(name).ok()))
+    }
+
+    /// Reads a file, and none of its secrets: for whoever wants to know something of it, and asks no cluster. They are empty.
+    ///
+    /// # Errors
+    /// What else is wrong with it, in the order of the file.
+    pub fn load_without_secrets(path: &Path) -> Result<Topology, Problems> {
+        Topology::load_with(path, None)
+    }
+
+    fn load_with(path: &Path, environment: Environment<'_>) -> Result<Topology, Problems> {
         let bytes = read_file(path).map_err(|error| {
             let message = format!("the file cannot be read: {}", secret::describe(&error));
             let help = "give the path of a topology file, such as topologies/active-standby.yaml";
@@ -75,7 +88,7 @@ impl Topology {
             }
         })?;
         match std::str::from_utf8(&bytes) {
-            Ok(text) => Topology::parse(path, text),
+            Ok(text) => Topology::parse_in(path, text, environment),
             Err(error) => {
                 let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
                 let line = valid.matches('\n').count() + 1;
@@ -109,6 +122,10 @@ impl Topology {
         text: &str,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Topology, Problems> {
+        Topology::parse_in(file, text, Some(environment))
+    }
+
+    fn parse_in(file: &Path, text: &str, environment: Environment<'_>) -> Result<Topology, Problems> {
         if text.len() as u64 > FILE_BYTES_MAX {
             let message = format!("the file has more than {FILE_BYTES_MAX} bytes");
             let problem = problem(
@@ -120,7 +137,7 @@ impl Topology {
             return Err(Problems { list: vec![problem] });
         }
         let root = yaml::read(text).map_err(|error| unreadable(file, text, error))?;
-        let mut drafts = Drafts::default();
+        let mut drafts = Drafts::new(shade::secrets(&root));
         let field = Field {
             node: &root,
             spot: Spot {
@@ -249,6 +266,11 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 fn unreadable(file: &Path, text: &str, error: ReadError) -> Problems {
+    // What stands before a second document was read, and is YAML.
+    let secrets: Option<&[shade::Hidden]> = match error {
+        ReadError::SecondDocument { .. } => Some(&[]),
+        _ => None,
+    };
     let (kind, message, help, position) = match error {
         ReadError::Empty => {
             let help =
@@ -266,7 +288,7 @@ fn unreadable(file: &Path, text: &str, error: ReadError) -> Problems {
         }
         ReadError::Syntax { message, position } => {
             let line = position
-                .and_then(|position| text.lines().nth(position.line - 1))
+                .and_then(|position| shade::lines(text).nth(position.line.checked_sub(1)?))
                 .unwrap_or_default();
             let help = syntax_help(&message, line);
             (
@@ -280,7 +302,7 @@ fn unreadable(file: &Path, text: &str, error: ReadError) -> Problems {
     let mut problem = problem(file, kind, message, help);
     if let Some(Position { line, column }) = position {
         (problem.line, problem.column) = (Some(line), Some(column));
-        problem.snippet = snippet::snippet(text, Position { line, column }, &[]);
+        problem.snippet = snippet::snippet(text, Position { line, column }, secrets);
     }
     Problems { list: vec![problem] }
 }

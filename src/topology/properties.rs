@@ -73,13 +73,14 @@ pub(super) fn read_client_properties(drafts: &mut Drafts, field: &Field<'_>) -> 
             drafts.error(ProblemKind::BadProperty, &key, message).help(*help);
             continue;
         }
-        if ["password", "secret", "token"]
-            .iter()
-            .any(|word| name.contains(word))
-            || name.starts_with("sasl.oauthbearer.")
-        {
+        if is_secret(name) {
             let message = format!("`{name}` is not for `properties`: these are shown, and it is a secret");
-            let help = "only what `security` has can hold secrets: leave it out";
+            let help = match name {
+                "sasl.jaas.config" => {
+                    "write `security: { protocol: …, mechanism: …, username: …, password: { env: NAME } }` in the cluster"
+                }
+                _ => "only what `security` has can hold secrets: leave it out",
+            };
             drafts.error(ProblemKind::PlainSecret, &key, message).help(help);
             continue;
         }
@@ -106,6 +107,13 @@ pub(super) fn read_client_properties(drafts: &mut Drafts, field: &Field<'_>) -> 
         properties.insert(name.to_owned(), value);
     }
     properties
+}
+
+/// Whether a property is a secret, or may have one inside.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let words = ["password", "secret", "token", "jaas", "passphrase", "credential"];
+    words.iter().any(|word| name.contains(word)) || name.starts_with("sasl.oauthbearer.")
 }
 
 /// Reads `properties` of a built-in cluster: broker configs under Kafka's names.

@@ -20,31 +20,51 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// A text that is never printed, logged or serialised.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret {
+    text: String,
+    /// Where it was read, as `--user` takes it: `env:VARIABLE` or `file:PATH`.
+    source: Option<String>,
+}
 
-/// Where the names of environment variables are looked up.
-pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
+/// Where the names of environment variables are looked up; `None` leaves secrets unread, those in files too.
+pub(super) type Environment<'e> = Option<&'e dyn Fn(&str) -> Option<String>>;
 
 impl Secret {
     /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
+        Secret {
+            text: text.into(),
+            source: None,
+        }
     }
 
     /// Reads an environment variable; why it could not, otherwise.
     pub fn from_environment(name: &str) -> Result<Secret, String> {
-        read_variable(name, &|name| std::env::var(name).ok())
+        read_variable(name, Some(&|name| std::env::var(name).ok()))
     }
 
     /// Reads a file that holds nothing else; why it could not, otherwise.
     pub fn from_file(path: &Path) -> Result<Secret, String> {
         read_file(path)
+            .map(|secret| secret.from(format!("file:{}", path.display())))
             .map_err(|reason| format!("the secret cannot be read from `{}`: {reason}", path.display()))
     }
 
     /// The text itself, to hand to a client.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Where it was read, as `--user` takes it: `env:VARIABLE` or `file:PATH`.
+    pub fn source(&self) -> Option<&str> {
+        self.source.as_deref()
+    }
+
+    fn from(self, source: String) -> Secret {
+        Secret {
+            source: Some(source),
+            ..self
+        }
     }
 }
 
@@ -73,18 +93,7 @@ pub(super) fn read_secret(
     environment: Environment<'_>,
 ) -> Option<Secret> {
     let key = field.spot.path.rsplit('.').next().unwrap_or_default();
-    let plain = match &field.node.value {
-        Value::Text(text) => Some(text.clone()),
-        Value::Int(number) => Some(number.to_string()),
-        Value::Float(number) => Some(number.to_string()),
-        Value::Bool(value) => Some(value.to_string()),
-        _ => None,
-    };
-    if let Some(plain) = plain {
-        // Very short texts stand everywhere in a file; the line with the key itself is masked anyway.
-        if plain.len() > 3 {
-            drafts.secret(&plain);
-        }
+    if let Value::Text(_) | Value::Int(_) | Value::Float(_) | Value::Bool(_) = &field.node.value {
         let message = format!(
             "`{}` is written in the file, where everybody who reads the file reads it",
             field.spot.path
@@ -102,7 +111,7 @@ pub(super) fn read_secret(
     let file = drafts.optional(&table, "file", "file: /run/secrets/standby");
     match (variable, file) {
         (Some(variable), None) => from_environment(drafts, &variable, environment),
-        (None, Some(file)) => from_file(drafts, &file),
+        (None, Some(file)) => from_file(drafts, &file, environment),
         (Some(_), Some(_)) => {
             let message = format!("`{}` has both `env` and `file`", field.spot.path);
             drafts
@@ -134,8 +143,11 @@ fn from_environment(drafts: &mut Drafts, field: &Field<'_>, environment: Environ
     read_variable(name, environment).map_err(missing).ok()
 }
 
-fn from_file(drafts: &mut Drafts, field: &Field<'_>) -> Option<Secret> {
+fn from_file(drafts: &mut Drafts, field: &Field<'_>, environment: Environment<'_>) -> Option<Secret> {
     let path = drafts.text(field)?;
+    if environment.is_none() {
+        return Some(Secret::new(""));
+    }
     let help = "the file holds the secret and nothing else; a relative path begins at the working directory";
     let missing = |message| {
         drafts
@@ -146,8 +158,11 @@ fn from_file(drafts: &mut Drafts, field: &Field<'_>) -> Option<Secret> {
 }
 
 fn read_variable(name: &str, environment: Environment<'_>) -> Result<Secret, String> {
+    let Some(environment) = environment else {
+        return Ok(Secret::new(""));
+    };
     match environment(name) {
-        Some(value) if !value.is_empty() => Ok(Secret(value)),
+        Some(value) if !value.is_empty() => Ok(Secret::new(value).from(format!("env:{name}"))),
         Some(_) => Err(format!("the environment variable `{name}` is empty")),
         None => Err(format!("the environment variable `{name}` is not set")),
     }
@@ -172,7 +187,8 @@ fn read_file(path: &Path) -> Result<Secret, String> {
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     match secret {
         "" => Err("it is empty".to_owned()),
-        secret => Ok(Secret(secret.to_owned())),
+        secret if secret.contains(['\n', '\r']) => Err("it has more than one line".to_owned()),
+        secret => Ok(Secret::new(secret)),
     }
 }
 
@@ -200,20 +216,23 @@ mod tests {
     }
 
     #[test]
-    fn a_file_gives_its_first_line_and_only_regular_files_are_read() {
+    fn a_file_gives_its_one_line_and_only_regular_files_are_read() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("secret");
         for (content, secret) in [
             ("s3 cret\n", "s3 cret"),
             ("x\r\n", "x"),
             ("no newline", "no newline"),
-            ("a\n\n", "a\n"),
         ] {
             std::fs::write(&file, content).unwrap();
             assert_eq!(read_file(&file), Ok(Secret::new(secret)));
         }
         std::fs::write(&file, "\n").unwrap();
         assert_eq!(read_file(&file), Err("it is empty".to_owned()));
+        for content in ["a\nb\n", "a\n\n", "\na", "a\rb"] {
+            std::fs::write(&file, content).unwrap();
+            assert_eq!(read_file(&file), Err("it has more than one line".to_owned()));
+        }
         std::fs::write(&file, vec![b'x'; 70_000]).unwrap();
         assert_eq!(read_file(&file), Err("it is longer than 65536 bytes".to_owned()));
         assert_eq!(

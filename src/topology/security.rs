@@ -262,6 +262,17 @@ fn read_tls(drafts: &mut Drafts, table: &Table<'_>, environment: Environment<'_>
 
 fn existing_file(drafts: &mut Drafts, field: &Field<'_>) -> Option<PathBuf> {
     let path = drafts.text(field)?;
+    if path.contains("-----BEGIN") {
+        let message = format!(
+            "`{}` is written in the file, and what belongs there is the path of a PEM file",
+            field.spot.path
+        );
+        let help = "put what stands there into a file of its own, and write the path of that file";
+        drafts
+            .error(ProblemKind::PlainSecret, &field.spot, message)
+            .help(help);
+        return None;
+    }
     let reason = match Path::new(path).metadata() {
         Ok(metadata) if metadata.is_file() => return Some(PathBuf::from(path)),
         Ok(_) => "it is not a regular file".to_owned(),

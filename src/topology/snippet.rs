@@ -1,22 +1,11 @@
 //! The line of a file that a problem is about, with secrets masked.
 
-use std::sync::LazyLock;
-
-use regex::Regex;
-
 use super::problem::Snippet;
+use super::shade::{Hidden, MASK, hidden_from, is_known, lines, without_secrets};
 use super::yaml::Position;
 
 /// How much of a long line is shown, in characters.
 const SHOWN_CHARS_MAX: usize = 110;
-
-/// What stands in place of a secret.
-const MASK: &str = "***";
-
-/// A key that names a secret: all that follows on the line may be one. `{ env: X }` and `{ file: X }` hold none.
-static SECRET_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#"(?i)[\w.-]*(?:password|passwd|secret|jaas|token|passphrase)[\w.-]*["']?\s*:\s*"#).ok()
-});
 
 /// Where a column is after masking.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +16,17 @@ enum Place {
 }
 
 /// Cuts the line at a position out of a text. `secrets` are masked wherever they stand.
-pub(super) fn snippet(text: &str, position: Position, secrets: &[String]) -> Option<Snippet> {
-    let line = text.lines().nth(position.line.checked_sub(1)?)?;
-    let (masked, place) = mask_line(line, position.column.saturating_sub(1), secrets);
+/// `None`: it is not YAML, so that nobody knows them.
+pub(super) fn snippet(text: &str, position: Position, secrets: Option<&[Hidden]>) -> Option<Snippet> {
+    let index = position.line.checked_sub(1)?;
+    let line = lines(text).nth(index)?;
+    let hidden_from = hidden_from(text, index, secrets.is_some());
+    let (masked, place) = mask_line(
+        line,
+        position.column.saturating_sub(1),
+        hidden_from,
+        secrets.unwrap_or_default(),
+    );
     let (Place::Shown(column) | Place::Hidden(column)) = place;
     let chars: Vec<char> = presentable(&masked, &[]).chars().collect();
     let column = column.min(chars.len());
@@ -51,65 +48,69 @@ pub(super) fn snippet(text: &str, position: Position, secrets: &[String]) -> Opt
     })
 }
 
+/// The key that stands at a position which must not be shown: what comes behind a secret may be a part of it.
+pub(super) fn hidden_key(text: &str, position: Position) -> Option<Hidden> {
+    let index = position.line.checked_sub(1)?;
+    let column = position.column.checked_sub(1)?;
+    if column < hidden_from(text, index, true)? {
+        return None;
+    }
+    let line: Vec<char> = lines(text).nth(index)?.chars().collect();
+    let rest = line.get(column..)?;
+    let key: String = rest[..token_width(rest).min(rest.len())].iter().collect();
+    let key = key.trim_matches(['"', '\'']);
+    // Properties have such names, and passwords hardly.
+    let is_property = key.contains('.')
+        && key
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || matches!(c, '.' | '_' | '-'));
+    (!key.is_empty() && !is_known(key) && !is_property).then(|| Hidden {
+        text: key.to_owned(),
+        everywhere: false,
+    })
+}
+
 /// Makes a text fit to be shown: without secrets, and without characters that move a cursor or turn the writing round.
-pub(super) fn presentable(text: &str, secrets: &[String]) -> String {
+pub(super) fn presentable(text: &str, secrets: &[Hidden]) -> String {
     let turns =
         |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let unwanted = |c: char| (c.is_control() && c != '\n') || turns(c);
-    mask(text, secrets).replace(unwanted, " ")
-}
-
-fn mask(text: &str, secrets: &[String]) -> String {
-    let mut masked = text.to_owned();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        masked = masked.replace(secret.as_str(), MASK);
-    }
-    masked
+    without_secrets(text, secrets).replace(unwanted, " ")
 }
 
 /// Masks a line. A column at what was masked stands at the mask afterwards.
-fn mask_line(line: &str, column: usize, secrets: &[String]) -> (String, Place) {
-    let mut text = mask(line, secrets);
-    let mut place = moved(line, &text, column, secrets);
-    let keys = SECRET_KEY.as_ref().map(|key| key.find_iter(&text));
-    // What a secret's place names is no secret, and one may follow.
-    let start = keys.into_iter().flatten().map(|key| key.end()).find(|end| {
-        let value = &text[*end..];
-        !value.is_empty() && !names_a_source(value)
-    });
-    if let Some(start) = start {
-        let masked_from = text[..start].chars().count();
-        if let Place::Shown(column) | Place::Hidden(column) = place
-            && column > masked_from
-        {
-            place = Place::Hidden(masked_from);
+fn mask_line(line: &str, column: usize, hidden_from: Option<usize>, secrets: &[Hidden]) -> (String, Place) {
+    let mask = |text: &str| {
+        let everywhere = secrets.iter().filter(|hidden| hidden.everywhere);
+        everywhere.fold(text.to_owned(), |text, hidden| {
+            text.replace(hidden.text.as_str(), MASK)
+        })
+    };
+    let split = |text: &str, at: usize| {
+        let at = text.char_indices().nth(at).map_or(text.len(), |(at, _)| at);
+        let (head, tail) = text.split_at(at);
+        (head.to_owned(), tail.to_owned())
+    };
+    let (shown, mut text) = match hidden_from {
+        Some(from) => (split(line, from).0, mask(&split(line, from).0) + MASK),
+        None => (line.to_owned(), mask(line)),
+    };
+    if hidden_from.is_some_and(|from| column > from) {
+        text.truncate(text.len() - MASK.len());
+        let place = Place::Hidden(text.chars().count());
+        return (text + MASK, place);
+    }
+    let (head, tail) = split(&shown, column);
+    let (head, tail) = (mask(&head), mask(&tail));
+    let place = match text.starts_with(&format!("{head}{tail}")) {
+        true => Place::Shown(head.chars().count()),
+        // The column is within a secret.
+        false => {
+            let same = shown.chars().zip(text.chars()).take_while(|(a, b)| a == b);
+            Place::Hidden(head.chars().count().min(same.count()))
         }
-        text.truncate(start);
-        text.push_str(MASK);
-    }
+    };
     (text, place)
-}
-
-fn names_a_source(value: &str) -> bool {
-    let inner = value.trim_start_matches(['{', ' ']);
-    value.starts_with('{') && (inner.starts_with("env:") || inner.starts_with("file:"))
-}
-
-/// Where a column is after secrets were masked.
-fn moved(before: &str, after: &str, column: usize, secrets: &[String]) -> Place {
-    let at = before
-        .char_indices()
-        .nth(column)
-        .map_or(before.len(), |(at, _)| at);
-    let (head, tail) = before.split_at(at);
-    let (head, tail) = (mask(head, secrets), mask(tail, secrets));
-    let column = head.chars().count();
-    if format!("{head}{tail}") == after {
-        return Place::Shown(column);
-    }
-    // The column is within a secret.
-    let same = before.chars().zip(after.chars());
-    Place::Hidden(column.min(same.take_while(|(a, b)| a == b).count()))
 }
 
 /// How many characters the value or key that begins here has on this line.
@@ -137,8 +138,13 @@ mod tests {
     use super::*;
 
     fn shown(line: &str, column: usize, secrets: &[&str]) -> String {
-        let secrets: Vec<String> = secrets.iter().map(|secret| (*secret).to_owned()).collect();
-        let Snippet { text, indent, width } = snippet(line, Position { line: 1, column }, &secrets).unwrap();
+        let hidden = |secret: &&str| Hidden {
+            text: (*secret).to_owned(),
+            everywhere: true,
+        };
+        let secrets: Vec<Hidden> = secrets.iter().map(hidden).collect();
+        let Snippet { text, indent, width } =
+            snippet(line, Position { line: 1, column }, Some(&secrets)).unwrap();
         format!("{text}\n{:indent$}{:^<width$}", "", "")
     }
 
@@ -191,14 +197,15 @@ mod tests {
     #[test]
     fn a_long_line_is_cut_around_the_place() {
         let line = format!("{}HERE: 1, {}", "x".repeat(300), "y".repeat(300));
-        let Snippet { text, indent, width } = snippet(&line, Position { line: 1, column: 301 }, &[]).unwrap();
+        let Snippet { text, indent, width } =
+            snippet(&line, Position { line: 1, column: 301 }, Some(&[])).unwrap();
         assert_eq!(text.chars().skip(indent).take(width).collect::<String>(), "HERE");
         assert!(text.len() <= 110);
     }
 
     #[test]
     fn a_position_outside_the_text_is_harmless() {
-        assert_eq!(snippet("a", Position { line: 9, column: 1 }, &[]), None);
+        assert_eq!(snippet("a", Position { line: 9, column: 1 }, Some(&[])), None);
         assert_eq!(shown("a", 99, &[]), "a\n ^");
     }
 }

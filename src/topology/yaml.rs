@@ -132,6 +132,12 @@ fn syntax(error: &serde_yaml::Error) -> ReadError {
     // The crate appends its own positions, which count otherwise than ours where a path comes first.
     let message = text.split(" at line ").next().unwrap_or(&text);
     let message = message.split(" at position ").next().unwrap_or(message);
+    // It puts a path before what this module says, and quotes a value that does not fit its tag: both may be secrets.
+    let message = match (message.find("the file means"), message.find("invalid ")) {
+        (Some(own), _) => &message[own..],
+        (None, Some(_)) => "a value is not what its tag says",
+        (None, None) => message,
+    };
     ReadError::Syntax {
         message: message.to_owned(),
         position: position(error),

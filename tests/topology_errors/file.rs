@@ -94,7 +94,7 @@ fn not_yaml() {
             error: this is not YAML: did not find expected node content
              --> t.yaml:1:35
               |
-            1 | security: { password: ***
+            1 | security: ***
               = help: look at brackets, quotes and the indentation around this place
 
             1 error

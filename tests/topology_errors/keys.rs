@@ -369,8 +369,8 @@ fn a_wrong_type() {
             error: `layout` must be a text, not a value with a tag
              --> t.yaml:2:9
               |
-            2 | layout: !secret x
-              |         ^^^^^^^^^
+            2 | layout: ***
+              |         ^^^
               = help: leave the tag `!secret` out: write `layout: active-standby`
 
             error: `clusters` must be a map, not a list

@@ -9,6 +9,7 @@ mod clusters;
 mod file;
 mod flows;
 mod keys;
+mod leaks;
 mod policies;
 mod right;
 mod security;

@@ -60,21 +60,22 @@ fn secrets() {
             error: `clusters.one.security.password` does not say where it is
              --> t.yaml:4:107
               |
-            4 |   one: { bootstrap_servers: a:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
-              |                                                                                                           ^^^
+            4 | ol: SASL_SSL, mechanism: PLAIN, username: u, password: {} } }
+              |                                                        ^
               = help: write `password: { env: NAME }` or `password: { file: PATH }`
 
             error: `clusters.two.security.password` does not say where it is
              --> t.yaml:5:107
               |
-            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
-              |                                                                                                           ^^^
+            5 | ol: SASL_SSL, mechanism: PLAIN, username: u, password: { ***
+              |                                                        ^
               = help: write `password: { env: NAME }` or `password: { file: PATH }`
 
-            error: unknown key `variable` in `clusters.two.security.password`
+            error: unknown key `***` in `clusters.two.security.password`
              --> t.yaml:5:109
               |
-            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_SSL, mechanism: PLAIN, username: u, password: ***
+            5 | : SASL_SSL, mechanism: PLAIN, username: u, password: { ***
+              |                                                        ^^^
               = help: the keys here are `env`, `file`
 
             3 errors
@@ -84,15 +85,15 @@ fn secrets() {
         &security("\n      hunter2"),
         &security("{ env: SET }").replace("a:1", "b:1"),
         expect![[r#"
-        error: `clusters.one.security.password` is written in the file, where everybody who reads the file reads it
-         --> t.yaml:5:7
-          |
-        5 |       *** } }
-          |       ^^^
-          = help: write `password: { env: NAME }` for an environment variable, or `password: { file: PATH }` for a file with nothing else
+            error: `clusters.one.security.password` is written in the file, where everybody who reads the file reads it
+             --> t.yaml:5:7
+              |
+            5 |       ***
+              |       ^^^
+              = help: write `password: { env: NAME }` for an environment variable, or `password: { file: PATH }` for a file with nothing else
 
-        1 error
-    "#]],
+            1 error
+        "#]],
     );
 }
 
@@ -367,29 +368,27 @@ fn users_of_a_built_in_cluster() {
             error: `clusters.two.built_in.sasl.mechanisms[0]` cannot be `GSSAPI`
              --> t.yaml:5:52
               |
-            5 |   two: { built_in: { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***, "": { env: SET } }, realm: x } }
+            5 |   two: { built_in: { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***
               |                                                    ^^^^^^
               = help: write `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`
 
             error: `clusters.two.built_in.sasl.users.u` is written in the file, where everybody who reads the file reads it
              --> t.yaml:5:73
               |
-            5 | : { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***, "": { env: SET } }, realm: x } } }
-              |                                                        ^^^
+            5 |   two: { built_in: { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***
+              |                                                                         ^^^
               = help: write `u: { env: NAME }` for an environment variable, or `u: { file: PATH }` for a file with nothing else
 
             error: `clusters.two.built_in.sasl.users` has a user whose name is not possible
              --> t.yaml:5:82
               |
-            5 | ort: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***, "": { env: SET } }, realm: x } } }
-              |                                                        ^^
+            5 |   two: { built_in: { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***
               = help: a name has 1 to 1024 bytes, without control characters: `mirror`
 
-            error: unknown key `realm` in `clusters.two.built_in.sasl`
+            error: unknown key `***` in `clusters.two.built_in.sasl`
              --> t.yaml:5:102
               |
-            5 | anisms: [GSSAPI], users: { u: ***, "": { env: SET } }, realm: x } } }
-              |                                                        ^^^^^
+            5 |   two: { built_in: { port: 2, sasl: { mechanisms: [GSSAPI], users: { u: ***
               = help: the keys here are `mechanisms`, `users`
 
             6 errors
@@ -465,6 +464,45 @@ fn an_engine_that_does_not_speak_what_a_cluster_asks_for() {
               = help: write `engine: librdkafka`, or leave the key out
 
             1 error
+        "#]],
+    );
+}
+
+#[test]
+fn keys_of_secrets_in_the_wrong_place_are_told_theirs() {
+    check_clusters(
+        "{ built_in: { port: 1, users: { u: { env: SET } } }, sasl: {} }",
+        "{ bootstrap_servers: b:1, protocol: SSL, mechanisms: [PLAIN] }",
+        expect![[r#"
+            error: unknown key `users` in `clusters.one.built_in`
+             --> t.yaml:4:31
+              |
+            4 |   one: { built_in: { port: 1, users: { u: { env: SET } } }, sasl: {} }
+              |                               ^^^^^
+              = help: `users` belongs in `sasl`: write `sasl: { users: { mirror: { env: NAME } } }`
+
+            error: unknown key `sasl` in `clusters.one`
+             --> t.yaml:4:61
+              |
+            4 |   one: { built_in: { port: 1, users: { u: { env: SET } } }, sasl: {} }
+              |                                                             ^^^^
+              = help: `sasl` belongs in `built_in`: write `built_in: { port: 19092, … }`
+
+            error: unknown key `protocol` in `clusters.two`
+             --> t.yaml:5:34
+              |
+            5 |   two: { bootstrap_servers: b:1, protocol: SSL, mechanisms: [PLAIN] }
+              |                                  ^^^^^^^^
+              = help: `protocol` belongs in `security`: write `security: { protocol: SASL_SSL, … }`
+
+            error: unknown key `mechanisms` in `clusters.two`
+             --> t.yaml:5:49
+              |
+            5 |   two: { bootstrap_servers: b:1, protocol: SSL, mechanisms: [PLAIN] }
+              |                                                 ^^^^^^^^^^
+              = help: `mechanisms` belongs in `sasl` of `built_in`: write `built_in: { port: 19092, sasl: { users: { mirror: { env: NAME } } } }`
+
+            4 errors
         "#]],
     );
 }

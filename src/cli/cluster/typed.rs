@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use heliostat_broker::Fault;
 
+use crate::cli::text::quoted;
 use crate::topology::units::{format_duration, format_size};
 
 /// Fields of a fault as the HTTP server names them, with their options.
@@ -65,15 +66,6 @@ pub(super) fn in_options(reason: &str) -> String {
         text = text.replace(&format!("`{field}`"), option);
     }
     text
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':');
-    match word.is_empty() || !word.chars().all(is_plain) {
-        true => format!("'{}'", word.replace('\'', r"'\''")),
-        false => word.to_owned(),
-    }
 }
 
 #[cfg(test)]

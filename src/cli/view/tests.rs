@@ -219,8 +219,8 @@ fn narrow_terminals() {
     }
     expect![[r#"
         ====================================================================================================
-        FLOW            STATE      LAG RECORDS    LAG TIME  COPIED  REASON
-        primary->stan…  recreated        5,000  1 min 30 s   3,000  payments was deleted and made again on …
+        FLOW              STATE      LAG RECORDS    LAG TIME  REASON
+        primary->standby  recreated        5,000  1 min 30 s  payments was deleted and made again on primary
 
         primary->standby
           TOPIC     PARTITION  STATE      LAG RECORDS    LAG TIME  REASON
@@ -230,11 +230,10 @@ fn narrow_terminals() {
           left out: standby.orders: it comes from standby, and would go back there
 
         REASONS IN FULL
-          payments was deleted and made again on primary
           offsets 1000 to 4999 were deleted on primary before they were copied
         ================================================================================
-        FLOW            STATE      LAG RECORDS  REASON
-        primary->stan…  recreated        5,000  payments was deleted and made again on …
+        FLOW              STATE      LAG RECORDS
+        primary->standby  recreated        5,000
 
         primary->standby
           TOPIC     PARTITION  STATE      REASON
@@ -277,8 +276,8 @@ fn narrow_terminals() {
           offsets 1000 to 4999 were deleted on
           primary before they were copied
         ====================
-        FLOW          STATE
-        primary->st…  recrea
+        FLOW              ST
+        primary->standby  re
 
         primary->standby
           TOPIC     STATE
