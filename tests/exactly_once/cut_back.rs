@@ -260,7 +260,8 @@ fn what_a_source_has_where_its_log_was_cut_back_is_copied_once_by_two_owners() {
         sides.source.create_topic(TOPIC, 1, &[]);
         write(&sides.source, "before", BEFORE);
         let file = topology(&source.bootstrap(), &target.bootstrap(), "");
-        let mut slow = Daemon::start(&file);
+        let mut slow = Daemon::spawn(&file, &super::log());
+        slow.wait_ready();
         wait_copied(&sides, &slow);
         wait_until(LIMIT, "what was copied is on record", || {
             Some(Exact::read(&sides).positions[&0].0) == sides.source.end_offsets(TOPIC).first().copied()
@@ -295,7 +296,6 @@ fn what_a_source_has_where_its_log_was_cut_back_is_copied_once_by_two_owners() {
         let_pass(Duration::from_secs(8));
         quick.process().kill();
         forget_members(&target.bootstrap());
-        eprintln!("{}", slow.log());
         let exact = super::finish(&sides, vec![slow]);
         expect_both(&before, &exact, cut);
     }

@@ -156,6 +156,7 @@ fn finish(sides: &Sides, mut daemons: Vec<Daemon>) -> Exact {
     for daemon in &mut daemons {
         let status = daemon.stop(END);
         assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+        eprintln!("{}", tail(&daemon.log()));
     }
     let exact = Exact::read(sides);
     eprintln!(
