@@ -306,8 +306,15 @@ impl Supervisor {
         }
         let discovery = self.discovery.clone();
         let lost = Report::Prepared(asked.clone(), Err(self.lost("prepare partitions")));
+        let reports = self.reports.0.clone();
         self.beside(lost, async move {
-            Report::Prepared(asked, prepare(discovery, wanted).await)
+            let report = |(places, found): Found| {
+                let keys = places.into_iter().map(|place| asked[place].clone());
+                Report::Prepared(keys.collect(), found)
+            };
+            // Nobody waits for it any more only when the flow has ended.
+            let tell = |found| drop(reports.send(report(found)));
+            report(prepare(discovery, wanted, tell).await)
         });
     }
 

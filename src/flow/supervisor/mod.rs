@@ -35,7 +35,7 @@ use crate::flow::member::{
 };
 use crate::flow::now_ms;
 use crate::flow::partition::{Mine, Phase, backoff, due};
-use crate::flow::prepare::{Decision, Prepared, Wanted, deleted, prepare};
+use crate::flow::prepare::{Decision, Found, Prepared, Wanted, deleted, prepare};
 use crate::flow::view::{Problem, View};
 use crate::observe::events::{Event as Happened, EventKind};
 use crate::observe::status::State;
