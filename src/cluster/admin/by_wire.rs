@@ -23,10 +23,23 @@ const SET_ON_TOPIC: i8 = 1;
 /// How long a question may take that any broker can answer: a client waits for a silent one for half of that before it asks another.
 const ANY_BROKER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long it may take to see whether anybody answers: a cluster that has fallen silent is said to be away before its log ends count as unknown.
+const ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The configs of so many topics are asked for at once: a broker answers with some 5 KB for each.
 const CONFIGS_AT_ONCE: usize = 100;
 
 impl Admin {
+    pub(super) async fn cluster_id_by_wire(&self, client: &Client) -> Result<String, ClusterError> {
+        let call = "ask for the cluster id";
+        let id = self
+            .in_time(call, ANY_BROKER_TIMEOUT, client.cluster_id())
+            .await?;
+        let id = id.ok_or_else(|| self.is_away(call, "its brokers tell none".to_owned()))?;
+        self.cluster.identified(&id);
+        Ok(id)
+    }
+
     pub(super) async fn topics_by_wire(&self, client: &Client) -> Result<Vec<TopicListing>, ClusterError> {
         let answer = self
             .in_time("list topics", ANY_BROKER_TIMEOUT, client.metadata_of_all())
@@ -139,9 +152,9 @@ pub(crate) fn as_librdkafka_writes(id: Uuid) -> String {
     id.to_string().replace('-', "+").replace('_', "/")
 }
 
-/// Whether any broker of a cluster answers.
+/// Whether any broker of a cluster answers. Which of them do is known by then, from looking for leaders.
 async fn answers(client: &Client) -> bool {
-    let asked = tokio::time::timeout(ANY_BROKER_TIMEOUT, client.metadata(&[])).await;
+    let asked = tokio::time::timeout(ANSWERS_TIMEOUT, client.metadata(&[])).await;
     asked.is_ok_and(|answer| answer.is_ok())
 }
 
