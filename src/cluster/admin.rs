@@ -121,6 +121,9 @@ impl Admin {
 
     /// The id that the cluster gives itself.
     pub async fn cluster_id(&self) -> Result<String, ClusterError> {
+        if let Some(client) = &self.wire {
+            return self.cluster_id_by_wire(client).await;
+        }
         let id = self
             .blocking("ask for the cluster id", |client| {
                 client
@@ -205,8 +208,8 @@ impl Admin {
 
     /// How many members a consumer group has now.
     pub async fn group_members(&self, group: &str) -> Result<usize, ClusterError> {
-        let group = group.to_string();
-        self.blocking("describe the group", move |client| {
+        let (client, group) = (self.client.clone(), group.to_string());
+        let asked = tokio::task::spawn_blocking(move || {
             let list = client.inner().fetch_group_list(Some(&group), CALL_TIMEOUT)?;
             Ok(list
                 .groups()
@@ -214,8 +217,10 @@ impl Admin {
                 .filter(|found| found.name() == group)
                 .map(|found| found.members().len())
                 .sum())
-        })
-        .await
+        });
+        let members = asked.await.unwrap_or(Err(KafkaError::Canceled));
+        // Each broker is asked: that one of them does not answer says nothing of the cluster.
+        members.map_err(|error| self.error("describe the group", &error))
     }
 
     /// The offsets that a consumer group has committed, by topic and partition.

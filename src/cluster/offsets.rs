@@ -2,6 +2,7 @@
 //! thousands of partitions.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use heliostat_wire::ErrorCode;
 use heliostat_wire::client::{Client, Error, Lane};
@@ -12,6 +13,7 @@ use heliostat_wire::message::{ListOffsetsRequest, ListOffsetsResponse};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::native::{OffsetSpec, PartitionOffset};
 
@@ -20,6 +22,12 @@ const LANE: Lane = Lane(50);
 
 /// Only what is committed counts, up to the last stable offset.
 const READ_COMMITTED: i8 = 1;
+
+/// How long a node may take: offsets are asked for every second, and a node that is silent holds up nobody but those whose partitions it leads.
+const NODE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long it may take to hear who leads a partition: twice what a client waits for a silent node before it asks another one.
+const LEADER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// No log comes to an offset beyond this one: a larger number was not counted by anyone. Two of them can be added.
 pub const OFFSET_MAX: i64 = i64::MAX / 2;
@@ -30,7 +38,7 @@ pub fn is_offset(number: i64) -> bool {
     (0..=OFFSET_MAX).contains(&number)
 }
 
-/// What was found of each partition, in no order. A partition that fails does so alone.
+/// What was found of each partition, in no order. A partition that fails does so alone, with those that its leader leads.
 pub(super) async fn list(
     client: &Client,
     partitions: Vec<(String, i32)>,
@@ -38,8 +46,7 @@ pub(super) async fn list(
 ) -> Vec<(PartitionOffset, Option<String>)> {
     let mut found = Vec::with_capacity(partitions.len());
     let (by_node, not_led) = by_leader(client, partitions).await;
-    let not_led = not_led.into_iter();
-    found.extend(not_led.map(|(topic, partition, error)| failed(topic, partition, &error)));
+    found.extend(not_led);
     let mut questions = JoinSet::new();
     for (node, asked) in by_node {
         let client = client.clone();
@@ -58,12 +65,15 @@ pub(super) async fn which_are_there(
 ) -> HashSet<(String, i32)> {
     let mut there = HashSet::new();
     let (by_node, _) = by_leader(client, partitions).await;
+    let mut questions = JoinSet::new();
     for (node, asked) in by_node {
+        let client = client.clone();
         let partitions = asked.iter().map(|asked| (asked.topic.as_str(), asked.partition));
         let request = question(partitions, OffsetSpec::LatestCommitted);
-        let Ok(answer) = client.to(node, LANE, request).await else {
-            continue;
-        };
+        questions.spawn(async move { answer(&client, node, request).await });
+    }
+    while let Some(Ok(answered)) = questions.join_next().await {
+        let Ok(answer) = answered else { continue };
         let told = by_partition(&answer).into_iter();
         let told = told.filter(|(_, told)| ErrorCode::from_code(told.error_code).is_none());
         there.extend(told.map(|((topic, partition), _)| (topic.to_owned(), partition)));
@@ -73,8 +83,11 @@ pub(super) async fn which_are_there(
 
 type ByNode = BTreeMap<i32, Vec<Asked>>;
 
-/// Partitions by the node that leads them, and those of which nobody knows who does.
-async fn by_leader(client: &Client, partitions: Vec<(String, i32)>) -> (ByNode, Vec<(String, i32, Error)>) {
+/// Partitions by the node that leads them, and those of which nobody says who does.
+async fn by_leader(
+    client: &Client,
+    partitions: Vec<(String, i32)>,
+) -> (ByNode, Vec<(PartitionOffset, Option<String>)>) {
     let (mut by_node, mut not_led) = (ByNode::new(), Vec::new());
     let mut looked_up = JoinSet::new();
     for (topic, partition) in partitions {
@@ -90,18 +103,30 @@ async fn by_leader(client: &Client, partitions: Vec<(String, i32)>) -> (ByNode, 
         // Whoever asks at the same time is answered by the same request.
         let client = client.clone();
         looked_up.spawn(async move {
-            let leader = client.leader(&topic, partition).await;
+            let leader = timeout(LEADER_PATIENCE, client.leader(&topic, partition)).await;
             (topic, partition, leader)
         });
     }
     while let Some(Ok((topic, partition, leader))) = looked_up.join_next().await {
         match leader {
-            Ok(leader) => by_node.entry(leader.node).or_default().push(Asked {
+            Ok(Ok(leader)) => by_node.entry(leader.node).or_default().push(Asked {
                 topic,
                 partition,
                 epoch: leader.epoch,
             }),
-            Err(error) => not_led.push((topic, partition, error)),
+            Ok(Err(error)) => not_led.push(failed(topic, partition, &error)),
+            Err(_elapsed) => {
+                let reason = format!(
+                    "no broker says who leads it within {} s",
+                    LEADER_PATIENCE.as_secs()
+                );
+                let found = PartitionOffset {
+                    topic,
+                    partition,
+                    offset: Err(RDKafkaErrorCode::RequestTimedOut),
+                };
+                not_led.push((found, Some(reason)));
+            }
         }
     }
     (by_node, not_led)
@@ -122,7 +147,7 @@ async fn ask(
 ) -> Vec<(PartitionOffset, Option<String>)> {
     let partitions = asked.iter().map(|asked| (asked.topic.as_str(), asked.partition));
     let request = question(partitions, spec);
-    let answer = match client.to(node, LANE, request).await {
+    let answer = match answer(client, node, request).await {
         Ok(answer) => answer,
         Err(error) => {
             let failed = |asked: Asked| {
@@ -154,6 +179,23 @@ async fn ask(
         (checked(found), None)
     };
     asked.into_iter().map(outcome).collect()
+}
+
+/// What a node answers, if it does so in time.
+async fn answer(
+    client: &Client,
+    node: i32,
+    request: ListOffsetsRequest,
+) -> Result<ListOffsetsResponse, Error> {
+    match timeout(NODE_PATIENCE, client.to(node, LANE, request)).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => Err(Error::TimedOut {
+            node,
+            api: "ListOffsets",
+            after: NODE_PATIENCE,
+            sent: true,
+        }),
+    }
 }
 
 fn question<'a>(partitions: impl Iterator<Item = (&'a str, i32)>, spec: OffsetSpec) -> ListOffsetsRequest {
@@ -210,10 +252,14 @@ pub(super) fn checked(mut found: PartitionOffset) -> PartitionOffset {
 }
 
 fn failed(topic: String, partition: i32, error: &Error) -> (PartitionOffset, Option<String>) {
+    let code = match error {
+        Error::TimedOut { .. } => RDKafkaErrorCode::RequestTimedOut,
+        error => rdkafka_code(error.code()),
+    };
     let found = PartitionOffset {
         topic,
         partition,
-        offset: Err(rdkafka_code(error.code())),
+        offset: Err(code),
     };
     (found, Some(error.to_string()))
 }

@@ -41,8 +41,22 @@ pub async fn connect(
     target: &Arc<Cluster>,
     fleet: &Fleet,
 ) -> Result<Discovery, ConnectError> {
-    let source_admin = Admin::new(source.clone(), &format!("heliostat/{}/source-admin", flow.name))?;
-    let target_admin = Admin::new(target.clone(), &format!("heliostat/{}/target-admin", flow.name))?;
+    let name = |role: &str| format!("heliostat/{}/{role}", flow.name);
+    let source_admin = Admin::new(source.clone(), &name("source-admin"))?;
+    let target_admin = Admin::new(target.clone(), &name("target-admin"))?;
+    let wire = (flow.engine == Engine::Batches).then(|| {
+        (
+            source.wire_client(&name("reader")),
+            target.wire_client(&name("writer")),
+        )
+    });
+    let (source_admin, target_admin) = match &wire {
+        Some((from, to)) => (
+            source_admin.with_wire(from.clone()),
+            target_admin.with_wire(to.clone()),
+        ),
+        None => (source_admin, target_admin),
+    };
     let (source_cluster, target_cluster) = tokio::join!(source_admin.cluster_id(), target_admin.cluster_id());
     let (source_cluster, target_cluster) = (source_cluster?, target_cluster?);
     for (cluster, id) in [(source, &source_cluster), (target, &target_cluster)] {
@@ -55,13 +69,6 @@ pub async fn connect(
     }
     let map_topic = record::topic_name(&flow.source);
     map_topic::make(&target_admin, &map_topic, flow.replication_factor).await?;
-    let name = |role: &str| format!("heliostat/{}/{role}", flow.name);
-    let wire = (flow.engine == Engine::Batches).then(|| {
-        (
-            source.wire_client(&name("reader")),
-            target.wire_client(&name("writer")),
-        )
-    });
     let claim_period = match &wire {
         Some((_, client)) if flow.delivery == Delivery::ExactlyOnce => {
             see_whether_it_fences(flow, &target.wire_client(&name("probe")), &map_topic).await?;
@@ -77,13 +84,6 @@ pub async fn connect(
     )?);
     target_maps.follow(&map_topic);
     let writer = Arc::new(MapWriter::start(target, &name("map-writer"), &map_topic)?);
-    let (source_admin, target_admin) = match &wire {
-        Some((from, to)) => (
-            source_admin.with_wire(from.clone()),
-            target_admin.with_wire(to.clone()),
-        ),
-        None => (source_admin, target_admin),
-    };
     Ok(Discovery {
         flow: flow.clone(),
         source: source_admin,

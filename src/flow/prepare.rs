@@ -1,34 +1,30 @@
 //! Where to begin with a partition: what the offset map knows, held against what both clusters have now.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use heliostat_wire::convert::Options;
-use tokio::task::{Id, JoinError, JoinSet};
 
 use super::discover::{Discovery, Mirror, read_maps};
 use super::engine::Side;
 use super::exactly_once::{Anchor, Claim, Lease, NotTaken, Sides, take, transactional_id};
-use super::facts::{self, Beginning};
 use crate::cluster::ClusterError;
 use crate::cluster::admin::{as_librdkafka_writes, explain};
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
 use crate::observe::status::State;
 use crate::offsets::epochs::Epochs;
 use crate::offsets::segments::Segment;
-use crate::topology::{Delivery, OnGap, OnRecreated};
+use crate::topology::{Delivery, Flow, OnGap, OnRecreated};
 
 mod decide;
 mod known;
 mod limits;
 mod still_there;
+mod together;
 
 use decide::{decide, other};
 pub(super) use decide::{deleted, gap_reason};
 pub use known::Known;
 use known::{from_map, with_segments};
-use limits::{batch_limits, codec};
 use still_there::{Source, still_there};
+pub(super) use together::{Found, prepare};
 
 /// A partition that is to be copied.
 #[derive(Clone, Debug)]
@@ -144,165 +140,13 @@ impl Prepared {
     }
 }
 
-/// Decide for many partitions at once.
-pub async fn prepare(discovery: Arc<Discovery>, wanted: Vec<Wanted>) -> Result<Vec<Prepared>, ClusterError> {
-    if wanted.iter().any(|wanted| wanted.known.is_none()) {
-        read_map(&discovery).await?;
-    }
-    // Before the ends are asked for: whoever copies until now goes on, and what is on record must not lie beyond them.
-    let known = |wanted: &Wanted| match &wanted.known {
-        Some(known) => Some(with_segments(known, from_map(&discovery, wanted))),
-        None => from_map(&discovery, wanted),
+/// A partition that cannot be taken yet, for what is wrong on one of the sides.
+fn halted_where(flow: &Flow, error: &NotTaken) -> Prepared {
+    let (side, cluster) = match error.side {
+        Side::Source => ("read from", &flow.source),
+        Side::Target => ("written to", &flow.target),
     };
-    let known: Vec<Option<Known>> = wanted.iter().map(known).collect();
-    let partitions: Vec<(String, i32)> = wanted
-        .iter()
-        .map(|wanted| (wanted.mirror.topic.clone(), wanted.partition))
-        .collect();
-    let mirrors: Vec<(String, i32)> = wanted
-        .iter()
-        .map(|wanted| (wanted.mirror.target_topic.clone(), wanted.partition))
-        .collect();
-    // A leader that has only just been named may refuse the first batch of a producer and take the second, and then it never takes the
-    // first. Nothing is written to a partition before its leader knows it, which it shows by giving its offsets.
-    let (starts, ends, on_target) = tokio::try_join!(
-        discovery.source.offsets(partitions.clone(), OffsetSpec::Earliest),
-        discovery.source.offsets(partitions, OffsetSpec::LatestCommitted),
-        discovery.target.offsets(mirrors, OffsetSpec::LatestCommitted)
-    )?;
-    let limits = batch_limits(&discovery, &wanted).await;
-    let mut work = Work::default();
-    for (wanted, known) in wanted.iter().zip(&known) {
-        let source = |offsets| find(offsets, &wanted.mirror.topic, wanted.partition);
-        let on_target = find(&on_target, &wanted.mirror.target_topic, wanted.partition);
-        let mirror_end = on_target.as_ref().ok().copied();
-        let range = match (source(&starts), source(&ends), on_target) {
-            (Ok(start), Ok(end), Ok(_)) => Ok((start, end)),
-            (Err(reason), _, _) | (_, Err(reason), _) => Err(("source", reason)),
-            (_, _, Err(reason)) => Err(("target", reason)),
-        };
-        let options = Options {
-            max_batch_bytes: limits
-                .get(&wanted.mirror.target_topic)
-                .copied()
-                .unwrap_or(Options::default().max_batch_bytes),
-            compression: codec(discovery.flow.compression),
-            ..Options::default()
-        };
-        let (discovery, wanted, known) = (discovery.clone(), wanted.clone(), known.clone());
-        work.spawn(async move {
-            let _place = discovery.places.acquire().await;
-            match range {
-                Ok(range) => one(&discovery, &wanted, known, (range, mirror_end), options).await,
-                Err((side, reason)) => Prepared {
-                    is_awaited: side == "target" && known.is_none(),
-                    ..Prepared::halted(
-                        State::Waiting,
-                        format!("the {side} does not give its offsets: {reason}"),
-                    )
-                },
-            }
-        });
-    }
-    let mut prepared = work
-        .end(|error| {
-            tracing::error!(flow = %discovery.flow.name, "a partition's preparation has failed: {error}");
-            Prepared::halted(State::Stalled, format!("an error in heliostat itself: {error}"))
-        })
-        .await;
-    for (wanted, prepared) in wanted.iter().zip(&mut prepared) {
-        prepared.mirror = Some(wanted.mirror.clone());
-        if let Decision::Copy { target_position, .. } = &mut prepared.decision {
-            // Also where nothing is copied for long: what is there already is not what is copied from here on.
-            let end = find(&on_target, &wanted.mirror.target_topic, wanted.partition).ok();
-            *target_position = target_position.or(end);
-        }
-    }
-    if prepared.iter().any(Prepared::is_unfenced) {
-        see_who_has_copied_meanwhile(&discovery, &wanted, &known, &mut prepared).await?;
-    }
-    let beginnings = wanted.iter().zip(&prepared);
-    let beginnings: Vec<Beginning> = beginnings
-        .filter_map(|(wanted, prepared)| beginning(wanted, prepared))
-        .collect();
-    let written = facts::begin(&discovery.writer, beginnings).await;
-    written.map_err(|error| discovery.not_written(&error))?;
-    Ok(prepared)
-}
-
-/// Tasks whose results come in the order in which they were begun. One that panics has a result as well: it takes nobody else with it.
-struct Work<T> {
-    tasks: JoinSet<T>,
-    order: HashMap<Id, usize>,
-}
-
-impl<T> Default for Work<T> {
-    fn default() -> Work<T> {
-        Work {
-            tasks: JoinSet::new(),
-            order: HashMap::new(),
-        }
-    }
-}
-
-impl<T: Send + 'static> Work<T> {
-    fn spawn(&mut self, task: impl Future<Output = T> + Send + 'static) {
-        let place = self.order.len();
-        self.order.insert(self.tasks.spawn(task).id(), place);
-    }
-
-    async fn end(mut self, lost: impl Fn(JoinError) -> T) -> Vec<T> {
-        let mut results = Vec::with_capacity(self.order.len());
-        while let Some(ended) = self.tasks.join_next_with_id().await {
-            let (id, result) = ended.unwrap_or_else(|error| (error.id(), lost(error)));
-            results.push((self.order.get(&id).copied(), result));
-        }
-        results.sort_by_key(|(place, _)| *place);
-        results.into_iter().map(|(_, result)| result).collect()
-    }
-}
-
-/// Where nobody is fenced, who was assigned a partition while this daemon slept has copied it perhaps: what is prepared for it is old then.
-async fn see_who_has_copied_meanwhile(
-    discovery: &Discovery,
-    wanted: &[Wanted],
-    known: &[Option<Known>],
-    prepared: &mut [Prepared],
-) -> Result<(), ClusterError> {
-    read_map(discovery).await?;
-    for ((wanted, known), prepared) in wanted.iter().zip(known).zip(prepared) {
-        if prepared.is_unfenced() && wanted.known.is_none() && from_map(discovery, wanted) != *known {
-            *prepared = Prepared::halted(
-                State::Waiting,
-                "another daemon has copied it meanwhile".to_owned(),
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Where a partition begins of which nothing is on record, or where one of the logs has lost its end. It is on record before the first record is copied: whoever comes after a crash
-/// knows from where on the mirror's records count, and which were gone before they were copied. Where nobody is fenced, it is on record a little later, and only if
-/// the partition is this daemon's then: nobody could tell that what it says is old.
-fn beginning(wanted: &Wanted, prepared: &Prepared) -> Option<Beginning> {
-    if !prepared.is_to_be_stated || prepared.is_unfenced() {
-        return None;
-    }
-    let (position, target_position) = match &prepared.decision {
-        Decision::Copy { target_position, .. } => (prepared.decision.begins_at()?, (*target_position)?),
-        Decision::Halt { .. } => prepared.held_at?,
-    };
-    Some(Beginning {
-        mirror: wanted.mirror.clone(),
-        partition: wanted.partition,
-        position,
-        target_position,
-        claim: prepared.claim,
-        epochs: prepared.epochs.clone(),
-        found: prepared.found.clone(),
-        from: prepared.from,
-        released: prepared.held_at.is_some(),
-    })
+    Prepared::halted(State::Waiting, format!("cannot be {side} {cluster} yet: {error}"))
 }
 
 /// Whether nothing that is on record is about this mirror.
@@ -357,13 +201,7 @@ async fn one(
             ..options
         },
     };
-    let waiting = |error: NotTaken| {
-        let (side, cluster) = match error.side {
-            Side::Source => ("read from", &discovery.flow.source),
-            Side::Target => ("written to", &discovery.flow.target),
-        };
-        Prepared::halted(State::Waiting, format!("cannot be {side} {cluster} yet: {error}"))
-    };
+    let waiting = |error: NotTaken| halted_where(&discovery.flow, &error);
     let Source {
         known,
         replaced,

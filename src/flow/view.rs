@@ -4,7 +4,7 @@ mod deleted;
 mod events;
 mod partition;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use crate::cluster::Cluster;
@@ -177,6 +177,13 @@ impl View {
         if let Some(view) = self.lock().partitions.get_mut(&(topic.to_owned(), partition)) {
             view.no_end = Some(reason);
         }
+    }
+
+    /// The partitions of which the source did not tell the log end when it was last asked.
+    pub fn without_end(&self) -> HashSet<(String, i32)> {
+        let inner = self.lock();
+        let without = inner.partitions.iter().filter(|(_, view)| view.no_end.is_some());
+        without.map(|(place, _)| place.clone()).collect()
     }
 
     /// All partitions that are known.

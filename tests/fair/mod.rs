@@ -4,6 +4,7 @@ mod memory;
 mod neighbours;
 mod pace;
 mod quick;
+mod starts;
 
 use std::time::Duration;
 

@@ -11,8 +11,7 @@ use heliostat_wire::message::describe_configs::{DescribeConfigsResource, Describ
 use heliostat_wire::{ErrorCode, Uuid};
 
 use super::{
-    Admin, CALL_TIMEOUT, ConfigValue, EFFECTIVE_CONFIGS, Listed, OFFSETS_TIMEOUT, TopicConfigs, TopicListing,
-    is_away,
+    Admin, CALL_TIMEOUT, ConfigValue, EFFECTIVE_CONFIGS, Listed, TopicConfigs, TopicListing, is_away,
 };
 use crate::cluster::ClusterError;
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
@@ -24,17 +23,33 @@ pub(crate) const TOPIC_RESOURCE: i8 = 2;
 /// Where a value comes from that is set on the topic itself.
 const SET_ON_TOPIC: i8 = 1;
 
+/// How long a question may take that any broker can answer: a client waits for a silent one for half of that before it asks another.
+const ANY_BROKER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long it may take to see whether anybody answers: a cluster that has fallen silent is said to be away before its log ends count as unknown.
+const ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The configs of so many topics are asked for at once: a broker answers with some 5 KB for each.
 const CONFIGS_AT_ONCE: usize = 100;
 
 impl Admin {
+    pub(super) async fn cluster_id_by_wire(&self, client: &Client) -> Result<String, ClusterError> {
+        let call = "ask for the cluster id";
+        let id = self
+            .in_time(call, ANY_BROKER_TIMEOUT, client.cluster_id())
+            .await?;
+        let id = id.ok_or_else(|| self.is_away(call, "its brokers tell none".to_owned()))?;
+        self.cluster.identified(&id);
+        Ok(id)
+    }
+
     pub(super) async fn topics_by_wire(
         &self,
         client: &Client,
     ) -> Result<Arc<Vec<TopicListing>>, ClusterError> {
         let last = self.listed().clone();
         let question = client.metadata_of_all(last.as_ref().map(|(answer, _)| answer));
-        let told = self.in_time("list topics", CALL_TIMEOUT, question).await?;
+        let told = self.in_time("list topics", ANY_BROKER_TIMEOUT, question).await?;
         let (raw, answer) = match (told, last) {
             (Some(told), _) => told,
             (None, Some((_, topics))) => return Ok(topics),
@@ -98,13 +113,13 @@ impl Admin {
         spec: OffsetSpec,
     ) -> Result<Vec<PartitionOffset>, ClusterError> {
         let call = "list offsets";
-        let found = tokio::time::timeout(OFFSETS_TIMEOUT, offsets::list(client, partitions, spec)).await;
-        let found = found.map_err(|_elapsed| self.is_away(call, no_answer(OFFSETS_TIMEOUT)))?;
+        let found = offsets::list(client, partitions, spec).await;
         let failed = |(found, _): &&(PartitionOffset, _)| {
             found.offset.as_ref().is_err_and(|code| is_away(Some(*code)))
         };
-        // Where not one partition was answered, it is the cluster that is away.
-        if !found.is_empty() && found.iter().filter(failed).count() == found.len() {
+        // Where not one partition was answered, their leaders may be away, or the cluster: then nobody answers anything.
+        let is_unanswered = !found.is_empty() && found.iter().filter(failed).count() == found.len();
+        if is_unanswered && !answers(client).await {
             let reason = found.into_iter().find_map(|(_, reason)| reason);
             let reason = reason.unwrap_or_else(|| "no broker answers".into());
             return Err(self.is_away(call, reason));
@@ -117,12 +132,7 @@ impl Admin {
     /// partitions that were made a moment ago the leader is known before its log is there.
     pub async fn which_are_there(&self, partitions: Vec<(String, i32)>) -> HashSet<(String, i32)> {
         match &self.wire {
-            Some(client) => {
-                let there = offsets::which_are_there(client, partitions);
-                tokio::time::timeout(OFFSETS_TIMEOUT, there)
-                    .await
-                    .unwrap_or_default()
-            }
+            Some(client) => offsets::which_are_there(client, partitions).await,
             None => partitions.into_iter().collect(),
         }
     }
@@ -158,6 +168,12 @@ impl Admin {
 /// An id as librdkafka writes it, in the standard alphabet of base64 where Java has the one for URLs: offset maps hold ids so.
 pub(crate) fn as_librdkafka_writes(id: Uuid) -> String {
     id.to_string().replace('-', "+").replace('_', "/")
+}
+
+/// Whether any broker of a cluster answers. Which of them do is known by then, from looking for leaders.
+async fn answers(client: &Client) -> bool {
+    let asked = tokio::time::timeout(ANSWERS_TIMEOUT, client.metadata(&[])).await;
+    asked.is_ok_and(|answer| answer.is_ok())
 }
 
 fn no_answer(timeout: Duration) -> String {

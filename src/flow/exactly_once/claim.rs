@@ -1,9 +1,10 @@
 //! A producer id with an epoch that is newer than that of any owner before, and the marker that fences them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use heliostat_wire::ErrorCode;
-use heliostat_wire::client::{Client, CoordinatorType, Error, Lane, Manner};
+use heliostat_wire::client::{Client, Connection, CoordinatorType, Error, Lane, Manner};
 use heliostat_wire::message::add_partitions_to_txn::AddPartitionsToTxnTopic;
 use heliostat_wire::message::{AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest, Request};
 use tokio::time::{Instant, sleep};
@@ -117,6 +118,24 @@ fn refused(code: ErrorCode, id: &str) -> Error {
     }
 }
 
+/// Waits until the coordinator of a transactional id can be connected to. Who waits for it takes no place from those whose coordinators are there.
+pub async fn reach(client: &Client, id: &str) -> Result<(), Error> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let error = match connection(client, id).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        again(client, id, error, until).await?;
+    }
+}
+
+/// The connection to the coordinator of a transactional id on which it is asked about it.
+pub(super) async fn connection(client: &Client, id: &str) -> Result<Arc<Connection>, Error> {
+    let node = client.coordinator(CoordinatorType::Transaction, id).await?;
+    client.connection(node, lane_of(id, 0, FIRST_LANE, LANES)).await
+}
+
 /// Asks the coordinator of a transactional id until it answers without an error that passes. To ask twice does no harm: an epoch
 /// more is taken, or a transaction ended that has ended.
 async fn ask<R: Request>(
@@ -129,7 +148,6 @@ async fn ask<R: Request>(
 where
     R::Response: Send + 'static,
 {
-    let lane = lane_of(id, 0, FIRST_LANE, LANES);
     let manner = Manner {
         version_max: Some(version_max),
         ..Default::default()
@@ -137,8 +155,7 @@ where
     let until = Instant::now() + PATIENCE;
     loop {
         let attempt = async {
-            let node = client.coordinator(CoordinatorType::Transaction, id).await?;
-            let connection = client.connection(node, lane).await?;
+            let connection = connection(client, id).await?;
             connection.start_as(request.clone(), manner).await?.await
         };
         let error = match attempt.await {
@@ -148,14 +165,20 @@ where
             },
             Err(error) => error,
         };
-        if !passes(&error) || Instant::now() > until {
-            return Err(error);
-        }
-        if error.code() != Some(ErrorCode::ConcurrentTransactions) {
-            client.stale_coordinator(CoordinatorType::Transaction, id);
-        }
-        sleep(PAUSE).await;
+        again(client, id, error, until).await?;
     }
+}
+
+/// Whether it is worth another attempt: pauses before it, or gives the error back.
+async fn again(client: &Client, id: &str, error: Error, until: Instant) -> Result<(), Error> {
+    if !passes(&error) || Instant::now() > until {
+        return Err(error);
+    }
+    if error.code() != Some(ErrorCode::ConcurrentTransactions) {
+        client.stale_coordinator(CoordinatorType::Transaction, id);
+    }
+    sleep(PAUSE).await;
+    Ok(())
 }
 
 fn passes(error: &Error) -> bool {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use heliostat_wire::client::{Client, Error, Lane};
 use heliostat_wire::message::DescribeConfigsRequest;
 use heliostat_wire::message::describe_configs::DescribeConfigsResource;
+use tokio::time::timeout;
 
 /// What a target has that does not say: Kafka's defaults, in milliseconds.
 const EXPIRATIONS: [(&str, u64); 2] = [
@@ -30,6 +31,9 @@ const BROKER_RESOURCE: i8 = 4;
 
 /// The lane of questions about the cluster.
 const LANE: Lane = Lane(99);
+
+/// How long a broker may take to tell before another one is asked.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The time that a claim has.
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +82,27 @@ pub async fn period(target: &Client) -> Duration {
     (Duration::from_millis(shortest) / PART).max(PERIOD_MIN)
 }
 
+/// What the first broker tells that answers.
 async fn ask(target: &Client) -> Result<Vec<(String, u64)>, Error> {
-    let brokers = target.metadata(&[]).await?.brokers;
-    let node = brokers.first().ok_or(Error::UnknownNode { node: -1 })?.node_id;
+    let mut last = Error::UnknownNode { node: -1 };
+    for broker in target.metadata(&[]).await?.brokers {
+        match timeout(PATIENCE, ask_node(target, broker.node_id)).await {
+            Ok(Ok(told)) => return Ok(told),
+            Ok(Err(error)) => last = error,
+            Err(_elapsed) => {
+                last = Error::TimedOut {
+                    node: broker.node_id,
+                    api: "DescribeConfigs",
+                    after: PATIENCE,
+                    sent: true,
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
+async fn ask_node(target: &Client, node: i32) -> Result<Vec<(String, u64)>, Error> {
     let names = EXPIRATIONS.map(|(name, _)| name.to_owned());
     let request = DescribeConfigsRequest {
         resources: vec![DescribeConfigsResource {

@@ -17,7 +17,7 @@ mod survival;
 mod tail;
 mod take;
 
-pub use claim::{Claim, transactional_id};
+pub use claim::{Claim, reach, transactional_id};
 pub use lease::{Lease, period};
 pub use probe::{Fences, probe};
 pub use survival::{Agreement, Told};

@@ -5,7 +5,7 @@ use heliostat_wire::builder::{BatchBuilder, NewRecord};
 use heliostat_wire::client::{Client, Error, Lane, Manner};
 use heliostat_wire::message::ProduceRequest;
 use heliostat_wire::message::produce::{PartitionProduceData, TopicProduceData};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::claim::{self, Claim, PAUSE};
 use crate::flow::now_ms;
@@ -13,6 +13,12 @@ use crate::offsets::record::{Key, bytes};
 
 /// How long the leader of the topic may take to be there: it may only just have been made.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The coordinators of so many ids are tried: with half of the nodes away one of them is there all the same.
+const IDS: usize = 8;
+
+/// How long one of them may take to be connected to.
+const COORDINATOR_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What a broker waits for its replicas.
 const REPLICAS_MS: i32 = 5_000;
@@ -32,7 +38,9 @@ pub enum Fences {
 /// Tries it on a topic of our own: a producer takes its id twice and writes with the newer epoch, and then with the older one. What is written
 /// is one record that takes back what nobody has said, and is compacted away.
 pub async fn probe(client: &Client, source: &str, topic: &str) -> Result<Fences, Error> {
-    let id = format!("heliostat.{source}.probe");
+    // Whoever is silent among those that any question may go to is found out by this one, sooner than by others.
+    client.metadata(&[topic.to_owned()]).await?;
+    let id = with_coordinator(client, source).await;
     let older = match claim::claim(client, Some(&id)).await {
         Err(Error::Unsupported { .. }) => {
             return Ok(Fences::No("it knows no transactional ids".to_owned()));
@@ -63,6 +71,22 @@ pub async fn probe(client: &Client, source: &str, topic: &str) -> Result<Fences,
         code if is_fenced(code) => Ok(Fences::Yes),
         code => Err(refused(code, topic)),
     }
+}
+
+/// A transactional id whose coordinator is there. What is tried is the same with each, and whether the flow can start must not depend on one node.
+async fn with_coordinator(client: &Client, source: &str) -> String {
+    let first = format!("heliostat.{source}.probe");
+    let others = (1..IDS).map(|number| format!("{first}.{number}"));
+    for id in std::iter::once(first.clone()).chain(others) {
+        match timeout(COORDINATOR_PATIENCE, claim::connection(client, &id)).await {
+            Ok(Ok(_)) => return id,
+            // It has answered, or nobody knows yet who it is: that passes, or there is no way around it.
+            Ok(Err(error)) if error.code().is_some() => return first,
+            Ok(Err(error)) => tracing::debug!(id, "the coordinator cannot be connected to: {error}"),
+            Err(_elapsed) => tracing::debug!(id, "the coordinator does not answer"),
+        }
+    }
+    first
 }
 
 fn is_fenced(code: ErrorCode) -> bool {

@@ -160,15 +160,25 @@ impl Supervisor {
         let asks_starts = self.beats % STARTS_EVERY == 1;
         let everything = asks_starts || std::mem::take(&mut self.asks_for_all);
         let partitions = self.partitions_to_ask(everything);
-        if partitions.is_empty() {
-            return;
+        // Their leaders may be silent: those of others need not be waited for that long.
+        let without_end = self.view.without_end();
+        let is_apart = |partition: &(String, i32)| without_end.contains(partition);
+        let (apart, partitions): (Vec<_>, Vec<_>) = partitions.into_iter().partition(is_apart);
+        if !partitions.is_empty() {
+            self.asking_offsets = true;
+            self.ask(partitions, asks_starts, false);
         }
-        self.asking_offsets = true;
+        if !apart.is_empty() && !std::mem::replace(&mut self.asking_apart, true) {
+            self.ask(apart, asks_starts, true);
+        }
+    }
+
+    fn ask(&self, partitions: Vec<(String, i32)>, asks_starts: bool, is_apart: bool) {
         let ask = |spec: OffsetSpec, partitions: Vec<(String, i32)>| {
             let discovery = self.discovery.clone();
-            let lost = Report::Offsets(spec, Err(self.lost("ask for offsets")));
+            let lost = Report::Offsets(spec, is_apart, Err(self.lost("ask for offsets")));
             self.beside(lost, async move {
-                Report::Offsets(spec, discovery.source.offsets(partitions, spec).await)
+                Report::Offsets(spec, is_apart, discovery.source.offsets(partitions, spec).await)
             });
         };
         if asks_starts {
@@ -300,8 +310,15 @@ impl Supervisor {
         }
         let discovery = self.discovery.clone();
         let lost = Report::Prepared(asked.clone(), Err(self.lost("prepare partitions")));
+        let reports = self.reports.0.clone();
         self.beside(lost, async move {
-            Report::Prepared(asked, prepare(discovery, wanted).await)
+            let report = |(places, found): Found| {
+                let keys = places.into_iter().map(|place| asked[place].clone());
+                Report::Prepared(keys.collect(), found)
+            };
+            // Nobody waits for it any more only when the flow has ended.
+            let tell = |found| drop(reports.send(report(found)));
+            report(prepare(discovery, wanted, tell).await)
         });
     }
 

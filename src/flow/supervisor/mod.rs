@@ -35,7 +35,7 @@ use crate::flow::member::{
 };
 use crate::flow::now_ms;
 use crate::flow::partition::{Mine, Phase, backoff, due};
-use crate::flow::prepare::{Decision, Prepared, Wanted, deleted, prepare};
+use crate::flow::prepare::{Decision, Found, Prepared, Wanted, deleted, prepare};
 use crate::flow::view::{Problem, View};
 use crate::observe::events::{Event as Happened, EventKind};
 use crate::observe::status::State;
@@ -127,7 +127,8 @@ enum Report {
     Nobody(bool),
     Looked(Vec<MirrorPartition>, HashSet<MirrorPartition>),
     Prepared(Vec<Preparation>, Result<Vec<Prepared>, ClusterError>),
-    Offsets(OffsetSpec, Result<Vec<PartitionOffset>, ClusterError>),
+    /// Whether it was asked apart, for those that had not been told.
+    Offsets(OffsetSpec, bool, Result<Vec<PartitionOffset>, ClusterError>),
     /// Whether they are.
     FactsWritten(bool),
     Expired(bool),
@@ -180,6 +181,8 @@ struct Supervisor {
     expiring: bool,
     more_expired: bool,
     asking_offsets: bool,
+    /// Those that were not told are asked for.
+    asking_apart: bool,
     /// The last question for offsets was not answered for all, or not within a beat: the next one is for all.
     asks_for_all: bool,
     /// No ages are read before this beat.
@@ -281,6 +284,7 @@ impl Supervisor {
             expiring: false,
             more_expired: false,
             asking_offsets: false,
+            asking_apart: false,
             asks_for_all: false,
             ages_again_at: 0,
             was_away: false,
@@ -354,7 +358,7 @@ impl Supervisor {
             }
             Report::Looked(keys, there) => self.on_looked(&keys, &there),
             Report::Prepared(keys, result) => self.on_prepared(keys, result),
-            Report::Offsets(spec, result) => self.on_offsets(spec, result),
+            Report::Offsets(spec, is_apart, result) => self.on_offsets(spec, is_apart, result),
             Report::FactsWritten(written) => (self.writing_facts, self.facts_failed) = (false, !written),
             Report::Expired(more) => (self.expiring, self.more_expired) = (false, more),
             Report::Marked(keys, written) => self.on_marked(&keys, written),
@@ -501,9 +505,16 @@ impl Supervisor {
         }
     }
 
-    fn on_offsets(&mut self, spec: OffsetSpec, result: Result<Vec<PartitionOffset>, ClusterError>) {
-        if spec == OffsetSpec::LatestCommitted {
-            self.asking_offsets = false;
+    fn on_offsets(
+        &mut self,
+        spec: OffsetSpec,
+        is_apart: bool,
+        result: Result<Vec<PartitionOffset>, ClusterError>,
+    ) {
+        match spec {
+            OffsetSpec::LatestCommitted if is_apart => self.asking_apart = false,
+            OffsetSpec::LatestCommitted => self.asking_offsets = false,
+            OffsetSpec::Earliest => {}
         }
         let offsets = match result {
             Ok(offsets) => offsets,
@@ -518,7 +529,7 @@ impl Supervisor {
             match found.offset {
                 Ok(offset) => drop(known.insert((found.topic, found.partition), offset)),
                 Err(code) => {
-                    self.asks_for_all = true;
+                    self.asks_for_all |= !is_apart;
                     self.view.no_end(&found.topic, found.partition, explain(code));
                 }
             }

@@ -90,6 +90,8 @@ struct Partition {
     stale: Option<Instant>,
     /// How often that was said in a row.
     complaints: u32,
+    /// How many answers in a row told of an older epoch after what is known was said to be wrong.
+    older: u32,
 }
 
 /// As many topics as are remembered; beyond that the ones that nobody has asked for lately are forgotten.
@@ -103,6 +105,10 @@ const REFRESH_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// After this time a complaint is not one of a row any more.
 const COMPLAINTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
+
+/// So many answers in a row that tell of an older epoch, each to a question that was asked because what is known is wrong, are not those of a
+/// node that lags behind: the topic was made again, where nodes tell no ids, or the epoch that is known never was.
+const OLDER_BELIEVED: u32 = 5;
 
 impl Metadata {
     /// What is known of a partition's leader.
@@ -366,21 +372,26 @@ impl Partition {
     fn after(before: Option<Partition>, told: &MetadataResponsePartition, asked: Instant) -> Partition {
         let node = Some(told.leader_id).filter(|node| *node >= 0);
         let epoch = told.leader_epoch;
-        match before {
-            Some(mut before) if before.node.is_some() && epoch >= 0 && epoch < before.epoch => {
-                before.stale = before.stale.filter(|stale| *stale > asked);
-                before
+        let new = Partition {
+            node,
+            epoch,
+            ..Default::default()
+        };
+        let Some(mut before) = before else { return new };
+        let is_older = before.node.is_some() && epoch >= 0 && epoch < before.epoch;
+        if is_older {
+            let is_after_complaint = before.stale.is_some_and(|stale| stale <= asked);
+            before.older += u32::from(is_after_complaint);
+            if before.older >= OLDER_BELIEVED {
+                return new;
             }
-            Some(before) if before.node == node && before.epoch == epoch => Partition {
-                stale: before.stale.filter(|stale| *stale > asked),
-                ..before
-            },
-            _ => Partition {
-                node,
-                epoch,
-                ..Default::default()
-            },
+        } else if before.node == node && before.epoch == epoch {
+            before.older = 0;
+        } else {
+            return new;
         }
+        before.stale = before.stale.filter(|stale| *stale > asked);
+        before
     }
 }
 
@@ -498,5 +509,32 @@ mod tests {
             "{waits:?}"
         );
         assert!(waits[7] >= Duration::from_millis(800), "{waits:?}");
+    }
+
+    #[tokio::test]
+    async fn an_older_epoch_is_believed_when_what_is_known_goes_on_being_wrong() {
+        let metadata = Metadata::default();
+        let topics = ["t".to_owned()];
+        let take = |leader, epoch| metadata.take(&answer(0, leader, epoch), &topics, Instant::now());
+        // The topic was deleted and made again, and nobody tells ids.
+        take(1, 5);
+        for _ in 1..OLDER_BELIEVED {
+            metadata.stale("t", 0, 5);
+            take(2, 0);
+            take(2, 0);
+            assert_eq!(leader_of(&metadata), Some((1, 5)), "the node may lag behind");
+        }
+        metadata.stale("t", 0, 5);
+        take(2, 0);
+        assert_eq!(leader_of(&metadata), Some((2, 0)));
+        // Who tells of what is known in between has not lagged behind.
+        take(1, 5);
+        for _ in 0..2 * OLDER_BELIEVED {
+            metadata.stale("t", 0, 5);
+            take(2, 0);
+            metadata.stale("t", 0, 5);
+            take(1, 5);
+        }
+        assert_eq!(leader_of(&metadata), Some((1, 5)));
     }
 }

@@ -461,12 +461,18 @@ impl Client {
         let mut last = None;
         for (link, node, endpoint) in self.candidates() {
             let asked = async {
-                let connection = self.dial(&link, node, &endpoint).await?;
-                self.ask_coordinators_of(&connection, kind, &keys).await
+                let dialled = timeout(METADATA_PATIENCE, self.dial(&link, node, &endpoint)).await;
+                let connection = dialled.map_err(|_elapsed| silent(node, ApiKey::FindCoordinator))??;
+                self.ask_coordinators_of(&connection, node, kind, &keys).await
             };
             match asked.await {
                 Ok(()) => return Ok(()),
-                Err(error) => last = Some(error),
+                Err(error) => {
+                    if matches!(error, Error::TimedOut { .. }) {
+                        link.suspect();
+                    }
+                    last = Some(error);
+                }
             }
         }
         Err(last.unwrap_or(Error::UnknownNode { node: -1 }))
@@ -475,6 +481,7 @@ impl Client {
     async fn ask_coordinators_of(
         &self,
         connection: &Connection,
+        node: i32,
         kind: CoordinatorType,
         keys: &[String],
     ) -> Result<(), Error> {
@@ -490,7 +497,8 @@ impl Client {
                 key_type: kind as i8,
                 coordinator_keys: keys.to_vec(),
             };
-            let response = connection.send(request).await?;
+            let answered = timeout(METADATA_PATIENCE, connection.send(request)).await;
+            let response = answered.map_err(|_elapsed| silent(node, ApiKey::FindCoordinator))??;
             let only = coordinator::only(&keys[0], &response);
             let told = if batched {
                 &response.coordinators
@@ -523,6 +531,16 @@ fn is_answered(response: &MetadataResponse) -> Result<(), Error> {
     match ErrorCode::from_code(response.error_code).is_none() {
         true => Ok(()),
         false => Err(Error::broker(response.error_code, "asked for metadata")),
+    }
+}
+
+/// A node has not answered a question that any other can answer as well.
+fn silent(node: i32, api: ApiKey) -> Error {
+    Error::TimedOut {
+        node,
+        api: api.name(),
+        after: METADATA_PATIENCE,
+        sent: true,
     }
 }
 

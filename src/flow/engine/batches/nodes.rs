@@ -79,6 +79,16 @@ impl Nodes {
         }
     }
 
+    /// It has become known which node leads a slot that has nothing on its way: it waits in the lists of none before it.
+    pub(super) fn move_to(&mut self, id: NodeId, slot: u32, now: Instant) {
+        if let Some(node) = self.nodes.get_mut(&None) {
+            node.crowded.retain(|other| *other != slot);
+            node.parked.retain(|other| *other != slot);
+        }
+        self.leave(None);
+        self.join(id, now);
+    }
+
     /// Whether a batch of this size may go to a node now. One may always be on its way.
     pub(super) fn may_send(&self, id: NodeId, bytes: usize) -> bool {
         let Some(node) = self.nodes.get(&id).filter(|_| self.nodes.len() > 1) else {
@@ -253,6 +263,26 @@ mod tests {
         nodes.sent(Some(1), BATCH, later);
         assert_eq!(nodes.fall_silent(later + PATIENCE * 3 / 2), []);
         assert_eq!(nodes.fall_silent(later + PATIENCE * 2), [Some(1)]);
+    }
+
+    #[test]
+    fn who_moves_to_its_node_waits_for_that_one_alone() {
+        let now = Instant::now();
+        let mut nodes = nodes([1], now);
+        nodes.join(None, now);
+        nodes.join(None, now);
+        nodes.sent(None, BATCH, now);
+        nodes.sent(Some(1), MAX / 10 * 9, now);
+        for slot in [7, 8] {
+            nodes.crowd(None, slot);
+            nodes.park(None, slot);
+        }
+        nodes.move_to(Some(1), 7, now);
+        nodes.crowd(Some(1), 7);
+        assert_eq!(nodes.no_longer_crowded(), [8], "node 1 has too much on its way");
+        assert_eq!(nodes.settled(None, BATCH, true, now), [8]);
+        nodes.settled(Some(1), MAX / 10 * 9, true, now);
+        assert_eq!(nodes.no_longer_crowded(), [7]);
     }
 
     #[test]

@@ -248,9 +248,13 @@ impl Pump {
         slot.turn = slot.turn.max(self.turn);
         if slot.node.is_none() && slot.is_idle() {
             // The sender finds out with the first batch, if it was not known when the slot began.
-            self.nodes.leave(None);
             slot.look_up_node(&self.target);
-            self.nodes.join(slot.node, Instant::now());
+            self.nodes.move_to(slot.node, id, Instant::now());
+            // It waits for another node from here on, if at all.
+            slot.is_crowded = false;
+            if std::mem::take(&mut slot.is_parked) && !std::mem::replace(&mut slot.is_waiting, true) {
+                self.waiting.push_back(id);
+            }
         }
         let (mut is_given_up, mut is_over_budget) = (false, false);
         while slot.has_queued() {
