@@ -58,6 +58,8 @@ pub struct Prepared {
     pub epochs: Epochs,
     /// The source offsets that were copied, and are gone from the source's log or hold something else now: first, and after the last.
     pub replaced: Option<(i64, i64)>,
+    /// Another daemon has copied it since this one looked: the books that it had say nothing of that.
+    pub is_by_another: bool,
     /// Nothing was copied to this mirror yet, and its leader does not give its offsets: its log is still to be made.
     pub is_awaited: bool,
     /// Nothing that was copied before counts: the mirror's log begins with it.
@@ -117,6 +119,7 @@ impl Prepared {
             from: None,
             epochs: Epochs::default(),
             replaced: None,
+            is_by_another: false,
             is_awaited: false,
             begins_anew: false,
             is_to_be_stated: false,
@@ -266,7 +269,11 @@ async fn one(
     if let (Some(then), true) = (&known, is_uncounted && id.is_some()) {
         match stated_meanwhile(discovery, wanted, then).await {
             Ok(Some((known, range))) => {
-                return Box::pin(one(discovery, wanted, Some(known), (range, None), options)).await;
+                let prepared = Box::pin(one(discovery, wanted, Some(known), (range, None), options)).await;
+                return Prepared {
+                    is_by_another: true,
+                    ..prepared
+                };
             }
             Ok(None) => {}
             Err(reason) => {
@@ -326,6 +333,7 @@ async fn one(
         is_to_be_stated: is_new || replaced.is_some() || taken.is_loss || held_at.is_some(),
         held_at,
         replaced,
+        is_by_another: false,
     }
 }
 

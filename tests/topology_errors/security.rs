@@ -221,7 +221,7 @@ fn what_a_client_would_cut_off_is_refused() {
             error: the user with which the daemon connects begins with a space or a line break, and its Kafka client takes those away
              --> t.yaml:5:34
               |
-            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_PLAINTEXT, mechanism: PLAIN, username: " u", passw
+            5 |   two: { bootstrap_servers: b:1, security: { protocol: SASL_PLAINTEXT, mechanism: PLAIN, username: ***
               |                                  ^^^^^^^^
               = help: choose another one; spaces within it and behind it are no problem
 

@@ -86,7 +86,7 @@ impl Mine {
             }
             self.mirror = mirror.clone();
         }
-        if std::mem::take(&mut self.is_replaced) {
+        if std::mem::take(&mut self.is_replaced) || prepared.is_by_another {
             self.close_books();
         }
         let account = match (&self.account, note) {
