@@ -121,7 +121,10 @@ async fn what_has_no_leader_is_told_and_not_asked_for_all_the_time() {
     cluster.control().remove_fault(id).unwrap();
     soon(client.leader("u", 0)).await.unwrap();
     // Nothing is created by asking.
-    let all = soon(client.metadata_of_all()).await.unwrap();
+    let told = soon(client.metadata_of_all(None)).await.unwrap();
+    let (answer, all) = told.expect("nothing was told before");
+    let again = soon(client.metadata_of_all(Some(&answer))).await.unwrap();
+    assert!(again.is_none(), "it has not changed: {again:?}");
     let mut names: Vec<_> = all
         .topics
         .iter()
