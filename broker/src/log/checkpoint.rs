@@ -61,11 +61,6 @@ impl OffsetCheckpoint {
         })
     }
 
-    /// Replaces all entries, and writes the file if that changes anything.
-    pub(crate) fn set_all(&self, new: BTreeMap<TopicPartition, i64>) -> Result<(), StorageError> {
-        self.update(|offsets| *offsets = new)
-    }
-
     /// Changes entries, and writes the file if that changes anything.
     pub(crate) fn update(
         &self,

@@ -325,16 +325,31 @@ impl LogManager {
 
     /// Writes down where recovery must begin and where logs start.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
-        let logs = self.logs();
         let key = |log: &Log| (log.topic().to_owned(), log.partition());
-        self.recovery_points
-            .set_all(logs.iter().map(|log| (key(log), log.recovery_point())).collect())?;
-        let starts: Vec<_> = logs
-            .iter()
-            .map(|log| (key(log), log.start_and_first_segment()))
-            .collect();
+        let of_all = |found: fn(&Log) -> (i64, i64)| -> Vec<_> {
+            let logs = self.logs().into_iter();
+            logs.map(|log| (key(&log), found(&log), log)).collect()
+        };
+        // A topic may be deleted meanwhile, and another one made of its name: what is true of the one before must not be said of that.
+        let is_there = |log: &Arc<Log>| {
+            let there = self.get(log.topic(), log.partition());
+            there.is_some_and(|there| Arc::ptr_eq(&there, log))
+        };
+        let points = of_all(|log| (log.recovery_point(), 0));
+        self.recovery_points.update(|kept| {
+            kept.clear();
+            for (key, (point, _), log) in points {
+                if is_there(&log) {
+                    kept.insert(key, point);
+                }
+            }
+        })?;
+        let starts = of_all(Log::start_and_first_segment);
         self.options.start_offsets.update(|kept| {
-            for (key, (start, first_segment)) in starts {
+            for (key, (start, first_segment), log) in starts {
+                if !is_there(&log) {
+                    continue;
+                }
                 // DeleteRecords may have written a later start since we asked.
                 let start = kept.get(&key).map_or(start, |kept| start.max(*kept));
                 if start > first_segment {

@@ -68,3 +68,35 @@ fn each_batch_is_written_once_and_read_once_whatever_goes_on_beside() {
         assert_eq!(bench.log().log_end_offset(), WRITERS * i64::from(BATCHES));
     }
 }
+
+#[test]
+fn a_log_that_is_made_again_begins_anew_whatever_is_written_down_meanwhile() {
+    const ROUNDS: u8 = 200;
+    let bench = Bench::in_memory(small());
+    let (manager, done) = (bench.manager(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let chores = scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                manager.checkpoint().unwrap();
+            }
+        });
+        for round in 0..ROUNDS {
+            let log = manager.get(TOPIC, 0).unwrap();
+            log.append(&produced(1, 0, 0, 5), 0, NOW).unwrap();
+            log.delete_records(3).unwrap();
+            manager.delete(TOPIC, 0, NOW).unwrap();
+            let id = Uuid::from_bytes([8 + round % 200; 16]);
+            manager.create(TOPIC, 0, id, small(), NOW).unwrap();
+            // What was under way when it was made is over after the first.
+            (0..2).for_each(|_| manager.checkpoint().unwrap());
+            let [starts, points, _] = manager.checkpoints();
+            assert_eq!(starts.get(TOPIC, 0), None, "round {round}");
+            assert!(
+                points.get(TOPIC, 0).is_none_or(|point| point == 0),
+                "round {round}"
+            );
+        }
+        done.store(true, Ordering::SeqCst);
+        chores.join().unwrap();
+    });
+}
