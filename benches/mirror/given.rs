@@ -1,7 +1,7 @@
 //! What a cluster itself takes to be given topics and records, without anybody who reads them elsewhere: no copier can be faster.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use heliostat_wire::builder::{BatchBuilder, NewRecord};
 use heliostat_wire::client::{Client, Config, Lane, Manner, Tcp};
@@ -74,9 +74,12 @@ async fn write<'a>(
     records: u64,
 ) -> Vec<(&'a String, i32)> {
     let mut batch = BatchBuilder::new();
+    // Old ones would soon be deleted.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let timestamp = now.map_or(0, |now| now.as_millis() as i64);
     for _ in 0..records {
         batch.push(NewRecord {
-            timestamp: 0,
+            timestamp,
             key: None,
             value: Some(&super::topics::VALUE),
             headers: &[],

@@ -19,6 +19,10 @@ const RECORDS: u64 = 10;
 pub(crate) const VALUE: [u8; 256] = [b'.'; 256];
 /// After all is copied and before the idle time counts: facts are written, connections settle.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Brokers are quiet that use less than this share of a core for so long; after the limit they are taken as they are.
+const QUIET_SHARE: f64 = 0.1;
+const QUIET_FOR: Duration = Duration::from_secs(2);
+const QUIET_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs and prints.
 pub fn run(topics: u32, idle: Duration, copiers: &[Kind]) -> Vec<Line> {
@@ -82,9 +86,23 @@ fn target(topics: usize) -> Kafka {
     target
 }
 
+/// Waits until brokers have nothing left to compile of what they were just made to do.
+fn wait_quiet(brokers: &[&Kafka]) {
+    let used = || -> Duration { brokers.iter().map(|broker| usage::of(broker.pid()).cpu).sum() };
+    let started = Instant::now();
+    while started.elapsed() < QUIET_LIMIT {
+        let before = used();
+        std::thread::sleep(QUIET_FOR);
+        if used() - before < QUIET_FOR.mul_f64(QUIET_SHARE) {
+            return;
+        }
+    }
+}
+
 /// A cluster that is given the same by a client that has it: what is left to a copier is the difference.
 fn without_a_copier(names: &[String]) -> Vec<String> {
     let target = target(names.len());
+    wait_quiet(&[&target]);
     let each = RECORDS / PARTITIONS as u64;
     let took = give(&target.bootstrap(), names, PARTITIONS, each, LIMIT);
     let took = format!("{:.1} s", took.as_secs_f64());
@@ -111,6 +129,7 @@ fn copy(kind: Kind, source: &Kafka, names: &[String], idle: Duration) -> Vec<Str
         .map(|name| format!("{}.{name}", kind.alias()))
         .collect();
     let directory = temp_dir("bench");
+    wait_quiet(&[source, &target]);
     let mut ends = Ends::new(&to, mirrors, PARTITIONS);
     let started = Instant::now();
     let running = kind.start(flow, directory.path());

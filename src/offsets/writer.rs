@@ -18,6 +18,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long a record may be on its way to the map topic before the write counts as failed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// So many records are on their way to the map topic at a time: fewer than a producer's queue has places for (`queue.buffering.max.messages`).
+const PORTION: usize = 20_000;
+
 /// Writes to one map topic. Each write is on the target when it returns.
 pub struct MapWriter {
     commands: mpsc::Sender<Command>,
@@ -169,6 +172,11 @@ struct Scribe<'a> {
 
 impl Scribe<'_> {
     fn write(&mut self, records: &[Pair]) -> Result<(), String> {
+        let mut portions = records.chunks(PORTION);
+        portions.try_for_each(|portion| self.write_portion(portion))
+    }
+
+    fn write_portion(&mut self, records: &[Pair]) -> Result<(), String> {
         let until = Instant::now() + WRITE_TIMEOUT;
         let mut left: Vec<&Pair> = records.iter().collect();
         loop {

@@ -22,6 +22,7 @@ mod versions;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -93,26 +94,37 @@ impl Client {
         &self.0.config
     }
 
-    /// Asks any broker that answers. A request that may have been sent is not sent again.
+    /// Asks any broker that answers; after some seconds another one as well, which may know more of who is there. It is for questions that may be
+    /// asked twice.
     ///
     /// # Errors
-    /// If nobody can be connected to, or as [`Connection::send`].
-    pub async fn any<R: Request>(&self, request: R) -> Result<R::Response, Error> {
+    /// If nobody answers, as [`Connection::send`] of the last that was asked.
+    pub async fn any<R: Request>(&self, request: R) -> Result<R::Response, Error>
+    where
+        R::Response: Send + 'static,
+    {
         self.until_closed(async {
-            let mut last = None;
-            for (link, node, endpoint) in self.candidates() {
-                let asked = async {
-                    self.dial(&link, node, &endpoint)
-                        .await?
-                        .send(request.clone())
-                        .await
-                };
-                match asked.await {
-                    Err(error) if !error.may_have_been_sent() => last = Some(error),
-                    outcome => return outcome,
+            let mut candidates = self.candidates().into_iter();
+            let mut asked = JoinSet::new();
+            let mut last = Error::UnknownNode { node: -1 };
+            loop {
+                let candidate = candidates.next();
+                let suspect = candidate.as_ref().map(|(link, ..)| link.clone());
+                if let Some((link, node, endpoint)) = candidate {
+                    let (client, request) = (self.clone(), request.clone());
+                    asked.spawn(async move {
+                        let connection = client.dial(&link, node, &endpoint).await?;
+                        connection.send(request).await
+                    });
+                }
+                match timeout(METADATA_PATIENCE, asked.join_next()).await {
+                    Ok(Some(Ok(Ok(answer)))) => return Ok(answer),
+                    Ok(Some(Ok(Err(error)))) => last = error,
+                    Ok(Some(Err(ended))) => tracing::error!("a question to a broker has failed: {ended}"),
+                    Ok(None) => return Err(last),
+                    Err(_elapsed) => suspect.iter().for_each(|link| link.suspect()),
                 }
             }
-            Err(last.unwrap_or(Error::UnknownNode { node: -1 }))
         })
         .await
     }

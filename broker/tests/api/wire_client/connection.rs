@@ -1,6 +1,12 @@
 //! Connections: order, ends, time-outs, versions, throttling.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use heliostat_broker::{Fault, FaultKind};
 use heliostat_wire::{
@@ -190,6 +196,32 @@ async fn dropping_connection_and_client_ends_the_tasks() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn where_any_broker_will_do_another_one_is_asked_after_one_that_says_nothing() {
+    let was_asked = Arc::new(AtomicBool::new(false));
+    let node = || {
+        let was_asked = was_asked.clone();
+        Fake::start(move |asked| {
+            if asks_versions(asked) {
+                return good(asked, &versions(&[(ApiKey::Metadata, None)]));
+            }
+            match was_asked.swap(true, Ordering::Relaxed) {
+                true => good(asked, &MetadataResponse::default()),
+                false => (Vec::new(), true),
+            }
+        })
+    };
+    let (one, other) = (node().await, node().await);
+    // Long before the first of them counts as gone.
+    let patience = Config {
+        request_timeout: Duration::from_secs(3_600),
+        ..config(&[one.address, other.address])
+    };
+    soon(made(patience).any(MetadataRequest::default()))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
