@@ -371,11 +371,12 @@ impl Account {
     }
 
     /// The records of these segments are on the target already: an owner before this one has copied them, and the offset map does not know
-    /// it yet. Only while nothing is on its way.
+    /// it yet. What lies on the mirror behind them, up to the target position, is of no use. Only while nothing is on its way.
     pub fn recovered(&self, found: &[Segment], position: i64) {
         let mut inner = self.lock();
         for segment in found {
-            inner.target_position = Some(inner.ledger.push_run(*segment));
+            let end = inner.ledger.push_run(*segment);
+            inner.target_position = inner.target_position.max(Some(end));
         }
         inner.ledger.moved |= position > inner.position;
         inner.position = inner.position.max(position);

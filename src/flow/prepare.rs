@@ -105,6 +105,14 @@ impl Decision {
             Decision::Halt { .. } => None,
         }
     }
+
+    /// The source offsets that are passed over: first, and after the last.
+    pub fn gap(&self) -> Option<(i64, i64)> {
+        match self {
+            Decision::Copy { gap, .. } => *gap,
+            Decision::Halt { .. } => None,
+        }
+    }
 }
 
 impl Prepared {
@@ -130,6 +138,11 @@ impl Prepared {
     /// Whether it is copied without keeping others out.
     pub fn is_unfenced(&self) -> bool {
         self.lease.is_none()
+    }
+
+    /// The positions on both sides, if nothing is copied and it was claimed all the same to see where it stands.
+    pub fn held_at(&self) -> Option<(i64, i64)> {
+        self.held_at
     }
 
     fn halted(state: State, reason: String) -> Prepared {
@@ -263,10 +276,12 @@ async fn one(
         Ok(taken) => taken,
         Err(error) => return waiting(error),
     };
-    // Then what lies behind the last fact is not counted: whoever has gone on behind it has said so before.
+    // Then what lies behind the last fact is not counted: whoever has gone on behind it has said so before. So has whoever has passed a gap since.
     let is_lost = known.as_ref().is_some_and(|known| known.lost_from.is_some());
     let is_uncounted = is_other_mirror || replaced.is_some() || is_lost;
-    if let (Some(then), true) = (&known, is_uncounted && id.is_some()) {
+    let before = Some((taken.claim.producer_id, taken.claim.epoch.saturating_sub(1)));
+    let is_overtaken = known.as_ref().is_some_and(|known| known.producer != before);
+    if let (Some(then), true) = (&known, (is_uncounted || is_overtaken) && id.is_some()) {
         match stated_meanwhile(discovery, wanted, then).await {
             Ok(Some((known, range))) => {
                 let prepared = Box::pin(one(discovery, wanted, Some(known), (range, None), options)).await;
@@ -305,6 +320,8 @@ async fn one(
     let mut decision = decide(position, mirror, (start, end), None, policies);
     let held_at = taken.position.zip(taken.target_position);
     let held_at = held_at.filter(|_| matches!(decision, Decision::Halt { .. }));
+    // What is copied behind a gap is looked for behind it.
+    let has_gap = id.is_some() && decision.gap().is_some();
     if let Decision::Copy {
         note,
         target_position,
@@ -330,7 +347,7 @@ async fn one(
         epochs,
         is_awaited: false,
         begins_anew,
-        is_to_be_stated: is_new || replaced.is_some() || taken.is_loss || held_at.is_some(),
+        is_to_be_stated: is_new || replaced.is_some() || taken.is_loss || held_at.is_some() || has_gap,
         held_at,
         replaced,
         is_by_another: false,

@@ -40,9 +40,7 @@ pub(super) fn write(client: &Client, name: &str, count: i64) {
     let records: Vec<Rec> = (0..count)
         .map(|number| Rec::new(0, Some(b"key"), Some(format!("{name} {number}").as_bytes())))
         .collect();
-    for batch in records.chunks(BATCH) {
-        client.produce(TOPIC, batch, Producing::default());
-    }
+    client.produce_in_batches(TOPIC, &records, BATCH, Producing::default());
 }
 
 /// Two clusters whose logs can be cut.

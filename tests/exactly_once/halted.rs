@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use heliostat::observe::status::State;
 
+use serde_json::json;
+
+use super::cut_back::write;
+use super::refused::add;
 use super::{END, FLOW, LIMIT, MIRROR, TOPIC, let_pass, topology, wait_copied};
 use crate::support::built_in::InProcess;
 use crate::support::clients::{Client, Producing};
 use crate::support::daemon::Daemon;
 use crate::support::rec::Rec;
-use crate::support::wait_for;
+use crate::support::{wait_for, wait_until};
 
 /// It is looked at again and again, but claimed only until it is known where it stands: each claim costs an offset of the mirror's log.
 #[test]
@@ -43,4 +47,40 @@ fn a_gap_that_halts_its_partition_is_claimed_once() {
     daemon.restart();
     let_pass(Duration::from_secs(2));
     assert_eq!(sides.target.end_offsets(MIRROR), end, "who comes next knows it");
+}
+
+/// The same where it was copied until then, and a batch was lost on the way of which nobody knows whether it has arrived.
+#[test]
+fn a_gap_that_halts_a_partition_in_the_middle_is_claimed_once() {
+    let source = InProcess::start(1, &[]);
+    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
+    let sides = super::sides(Client::new(source.bootstrap()), Client::new(target.bootstrap()));
+    sides.source.create_topic(TOPIC, 1, &[]);
+    write(&sides.source, "before", 20);
+    let file = topology(&source.bootstrap(), &target.bootstrap(), ", on_gap: halt");
+    let mut daemon = Daemon::start(&file);
+    wait_copied(&sides, &daemon);
+    let cut = add(
+        &target,
+        json!({ "kind": "cut", "api": "Produce", "topic": MIRROR, "takes_effect": false }),
+    );
+    write(&sides.source, "cut off", 20);
+    let control = target.cluster().control();
+    wait_until(LIMIT, "a batch is lost on its way", || {
+        let faults = control.faults();
+        faults.iter().any(|fault| fault.id == cut && fault.hit > 0)
+    });
+    sides.source.delete_records(TOPIC, 0, 30);
+    control.clear_faults();
+    wait_for(LIMIT, "it halts", || match daemon.flow(FLOW).partitions.first() {
+        Some(partition) if partition.state == State::Gap && partition.position == Some(20) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let end = sides.target.end_offsets(MIRROR);
+    // It is tried again after one, two and four seconds.
+    let_pass(Duration::from_secs(8));
+    assert_eq!(sides.target.end_offsets(MIRROR), end);
+    let partition = daemon.flow(FLOW).partitions.remove(0);
+    assert_eq!((partition.state, partition.position), (State::Gap, Some(20)));
+    assert_eq!(daemon.stop(END).code(), Some(0));
 }

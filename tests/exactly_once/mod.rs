@@ -10,6 +10,7 @@ mod halted;
 mod held_up;
 mod kafka;
 mod killed;
+mod late;
 mod leaders;
 mod line;
 mod map_cut_back;

@@ -78,3 +78,41 @@ fn a_mirror_that_lost_its_last_batch_gets_that_again_and_no_more_though_its_daem
     daemon.stop(END);
     assert_eq!(sides.target.read(MIRROR).len(), had);
 }
+
+/// What was copied behind a gap is looked for behind it, from the first record on.
+#[test]
+fn a_daemon_that_is_killed_right_behind_a_gap_repeats_nothing() {
+    let source = InProcess::start(1, &[]);
+    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
+    let sides = sides(Client::new(source.bootstrap()), Client::new(target.bootstrap()));
+    sides.source.create_topic(TOPIC, 1, &[]);
+    write(&sides.source, "before", 100);
+    let file = topology(&source.bootstrap(), &target.bootstrap(), ", on_gap: record");
+    let mut daemon = Daemon::spawn(&file, &log());
+    daemon.wait_ready();
+    wait_copied(&sides, &daemon);
+    assert_eq!(daemon.stop(END).code(), Some(0));
+    let mut expected = 100;
+    for _ in 0..3 {
+        write(&sides.source, "deleted before they could be copied", 400);
+        let end = sides.source.end_offsets(TOPIC)[0];
+        sides.source.delete_records(TOPIC, 0, end);
+        write(&sides.source, "behind the gap", 200);
+        expected += 200;
+        daemon.restart();
+        wait_until(LIMIT, "some of it is on the mirror", || {
+            sides.target.end_offsets(MIRROR)[0] > expected - 200
+        });
+        daemon.process().kill();
+        forget_members(&target.bootstrap());
+        daemon.restart();
+        wait_copied(&sides, &daemon);
+        assert_eq!(daemon.stop(END).code(), Some(0));
+        assert_eq!(
+            sides.target.read(MIRROR).len() as i64,
+            expected,
+            "{}",
+            daemon.process().stderr_tail()
+        );
+    }
+}

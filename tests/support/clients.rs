@@ -261,7 +261,19 @@ impl Client {
     /// Produces records, in order, each to its own partition, and waits until all are acknowledged.
     #[track_caller]
     pub fn produce(&self, topic: &str, records: &[Rec], how: Producing) -> Vec<(i32, i64)> {
-        let delivered = self.try_produce(topic, records, how);
+        self.produce_in_batches(topic, records, usize::MAX, how)
+    }
+
+    /// The same, so many records at a time: those that follow are sent when these are acknowledged.
+    #[track_caller]
+    pub fn produce_in_batches(
+        &self,
+        topic: &str,
+        records: &[Rec],
+        size: usize,
+        how: Producing,
+    ) -> Vec<(i32, i64)> {
+        let delivered = self.try_produce_in_batches(topic, records, size, how);
         let all: Result<Vec<(i32, i64)>, RDKafkaErrorCode> = delivered.into_iter().collect();
         all.unwrap_or_else(|error| panic!("produce {} records to {topic}: {error}", records.len()))
     }
@@ -269,6 +281,16 @@ impl Client {
     /// Produces records, and returns what became of each.
     #[track_caller]
     pub fn try_produce(&self, topic: &str, records: &[Rec], how: Producing) -> Vec<Delivered> {
+        self.try_produce_in_batches(topic, records, usize::MAX, how)
+    }
+
+    fn try_produce_in_batches(
+        &self,
+        topic: &str,
+        records: &[Rec],
+        size: usize,
+        how: Producing,
+    ) -> Vec<Delivered> {
         let deliveries = Deliveries::default();
         let producer: BaseProducer<Deliveries> = self
             .config()
@@ -281,6 +303,11 @@ impl Client {
             .expect("create a producer");
         let _ = producer.client().fetch_metadata(Some(topic), LIMIT);
         for (index, record) in records.iter().enumerate() {
+            if index > 0 && index % size == 0 {
+                producer
+                    .flush(LIMIT)
+                    .unwrap_or_else(|error| panic!("produce to {topic}: {error}"));
+            }
             let mut next = to_send(topic, record, index);
             while let Err((error, again)) = producer.send(next) {
                 let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);

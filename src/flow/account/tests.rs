@@ -251,3 +251,13 @@ proptest! {
         prop_assert_eq!(said, expected);
     }
 }
+
+#[test]
+fn what_was_found_again_does_not_bring_back_what_lies_behind_it_on_the_mirror() {
+    // Two of five records were found on the source; the other three come again behind them.
+    let account = Account::new(97, Some(101), Some((95, 95)));
+    account.recovered(&[segment(95, 95, 2)], 97);
+    let facts = account.take_facts().unwrap();
+    assert_eq!((facts.position, facts.target_position), (97, 101));
+    assert_eq!(facts.blocks[0].segments, vec![segment(95, 95, 2)]);
+}

@@ -62,17 +62,24 @@ impl Log<'_> {
                 partition_indexes: vec![self.partition],
             }],
         };
-        let answer = connection.send(asked).await?;
-        let mut found = answer.topics.into_iter().flat_map(|topic| topic.partitions);
-        let found = found.next().ok_or_else(|| self.nonsense("DescribeProducers"))?;
-        self.check(found.error_code)?;
-        let known = found
-            .active_producers
-            .iter()
-            .find(|producer| producer.producer_id == producer_id);
-        if known.is_some_and(|known| known.producer_epoch >= i32::from(LAST_EPOCH)) {
-            return Ok(());
-        }
+        let coordinator_epoch = match connection.send(asked).await {
+            Ok(answer) => {
+                let mut found = answer.topics.into_iter().flat_map(|topic| topic.partitions);
+                let found = found.next().ok_or_else(|| self.nonsense("DescribeProducers"))?;
+                self.check(found.error_code)?;
+                let known = found
+                    .active_producers
+                    .iter()
+                    .find(|producer| producer.producer_id == producer_id);
+                if known.is_some_and(|known| known.producer_epoch >= i32::from(LAST_EPOCH)) {
+                    return Ok(());
+                }
+                known.map_or(0, |known| known.coordinator_epoch.max(0))
+            }
+            // Kafka before 2.8. What a log knows of coordinators it knows for each producer id, and of this one no coordinator speaks again.
+            Err(Error::Unsupported { .. }) => i32::MAX,
+            Err(error) => return Err(error),
+        };
         let marker = WritableTxnMarker {
             producer_id,
             producer_epoch: LAST_EPOCH,
@@ -82,7 +89,7 @@ impl Log<'_> {
                 partition_indexes: vec![self.partition],
             }],
             // An older coordinator than the one that the log has heard of would be refused.
-            coordinator_epoch: known.map_or(0, |known| known.coordinator_epoch.max(0)),
+            coordinator_epoch,
         };
         let request = WriteTxnMarkersRequest {
             markers: vec![marker],

@@ -16,6 +16,9 @@ pub(super) struct Count {
     segments: Vec<Segment>,
     /// The source offset after the last record that was paired.
     position: i64,
+    /// How many segments are kept, and whether there were more.
+    segments_max: usize,
+    is_cut: bool,
 }
 
 /// What a walk has found.
@@ -36,7 +39,19 @@ impl Count {
             open: (0, 0),
             segments: Vec::new(),
             position: source,
+            segments_max: usize::MAX,
+            is_cut: false,
         }
+    }
+
+    /// If there are more segments than so many, only the last is kept.
+    pub(super) fn of_at_most(self, segments_max: usize) -> Count {
+        Count { segments_max, ..self }
+    }
+
+    /// Whether there were more segments than are kept.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Whether the walk is over.
@@ -97,6 +112,10 @@ impl Count {
                 length,
             };
             segments::push(&mut self.segments, run);
+            if self.segments.len() > self.segments_max {
+                self.segments.drain(..self.segments.len() - 1);
+                self.is_cut = true;
+            }
             source += length;
             count -= length;
             self.open = (self.open.0 + length, self.open.1 - length);

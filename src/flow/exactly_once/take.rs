@@ -61,6 +61,9 @@ pub struct Anchor {
     pub lost_from: Option<i64>,
 }
 
+/// Where the records of a whole log landed is told for so many segments at most.
+const SEGMENTS_MAX: usize = 100_000;
+
 /// All that was copied is known of a mirror that has nothing.
 const NOTHING_BEFORE: Option<(i64, i64)> = Some((0, 0));
 
@@ -198,11 +201,19 @@ pub async fn take(sides: &Sides<'_>, id: Option<&str>, anchor: Option<Anchor>) -
     }
     let Some(last) = tail.last.filter(|_| tail.records > 0) else {
         let target_position = anchor.as_ref().map_or(tail.end, |anchor| anchor.target);
-        let known = as_known(anchor.as_ref(), note);
+        let is_of_others = anchor.is_none() && tail.foreign > 0;
+        let others = is_of_others.then(|| {
+            format!(
+                "the mirror holds {} records of which nobody knows who wrote them: what is copied comes behind them",
+                tail.foreign
+            )
+        });
+        let known = as_known(anchor.as_ref(), note.or(others));
         return Ok(Taken {
             is_loss,
             target_position: Some(target_position),
-            from: known.from.or(NOTHING_BEFORE),
+            // Of what is there nothing can be told.
+            from: known.from.or(NOTHING_BEFORE.filter(|_| !is_of_others)),
             ..known
         });
     };
@@ -372,7 +383,7 @@ impl Recovery<'_> {
         })
         .await?;
         let start = self.sides.source_start().await?;
-        let mut count = Count::new(start, tail.runs.clone());
+        let mut count = Count::new(start, tail.runs.clone()).of_at_most(SEGMENTS_MAX);
         let can_be_counted = start == 0 && !tail.has_holes;
         let (mut found, mut proven) = (None, false);
         if !last.is_empty() {
@@ -395,7 +406,7 @@ impl Recovery<'_> {
             })
             .await?;
         }
-        let is_complete = count.is_done();
+        let (is_complete, is_cut) = (count.is_done(), count.is_cut());
         let counted = count.end();
         let counted_to = counted.segments.last().map(Segment::source_end);
         if proven && can_be_counted && !self.is_compacted() {
@@ -417,7 +428,7 @@ impl Recovery<'_> {
             );
             return Ok((counted, Some(note)));
         };
-        let segments = if is_each_known {
+        let segments = if is_each_known && !is_cut {
             counted.segments
         } else {
             Vec::new()

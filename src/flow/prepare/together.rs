@@ -8,10 +8,12 @@ use heliostat_wire::convert::Options;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::limits::{batch_limits, codec};
-use super::{Decision, Known, Prepared, Wanted, find, from_map, halted_where, one, read_map, with_segments};
+use super::{
+    Decision, Known, Prepared, Wanted, deleted, find, from_map, halted_where, one, read_map, with_segments,
+};
 use crate::cluster::ClusterError;
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
-use crate::flow::discover::Discovery;
+use crate::flow::discover::{Discovery, Mirror};
 use crate::flow::engine::Side;
 use crate::flow::exactly_once::{NotTaken, reach, transactional_id};
 use crate::flow::facts::{self, Beginning};
@@ -161,12 +163,20 @@ async fn settle(
             *target_position = target_position.or(end);
         }
     }
-    if prepared.iter().any(Prepared::is_unfenced) {
+    if prepared.iter().any(is_copied_unfenced) {
         let ready = places
             .iter()
             .map(|place| (&wanted[*place], &looked.known[*place]));
         let ready = ready.zip(&mut prepared);
         see_who_has_copied_meanwhile(discovery, ready).await?;
+    }
+    for (place, prepared) in places.iter().zip(&prepared) {
+        if let Some((from, to)) = prepared.decision.gap() {
+            let Mirror { topic, .. } = &wanted[*place].mirror;
+            let (flow, partition) = (&discovery.flow.name, wanted[*place].partition);
+            // A daemon that ends in the middle of it has told whoever reads its log.
+            tracing::info!(%flow, topic, partition, "it is copied from {to} on: {}", deleted(from, to));
+        }
     }
     let beginnings = places.iter().zip(&prepared);
     let beginnings: Vec<Beginning> = beginnings
@@ -177,6 +187,10 @@ async fn settle(
     Ok(prepared)
 }
 
+fn is_copied_unfenced(prepared: &Prepared) -> bool {
+    prepared.is_unfenced() && matches!(prepared.decision, Decision::Copy { .. })
+}
+
 /// Where nobody is fenced, who was assigned a partition while this daemon slept has copied it perhaps: what is prepared for it is old then.
 async fn see_who_has_copied_meanwhile<'a>(
     discovery: &Discovery,
@@ -184,7 +198,7 @@ async fn see_who_has_copied_meanwhile<'a>(
 ) -> Result<(), ClusterError> {
     read_map(discovery).await?;
     for ((wanted, known), prepared) in ready {
-        if prepared.is_unfenced() && wanted.known.is_none() && from_map(discovery, wanted) != *known {
+        if is_copied_unfenced(prepared) && wanted.known.is_none() && from_map(discovery, wanted) != *known {
             *prepared = Prepared::halted(
                 State::Waiting,
                 "another daemon has copied it meanwhile".to_owned(),
@@ -202,7 +216,10 @@ fn beginning(wanted: &Wanted, prepared: &Prepared) -> Option<Beginning> {
         return None;
     }
     let (position, target_position) = match &prepared.decision {
-        Decision::Copy { target_position, .. } => (prepared.decision.begins_at()?, (*target_position)?),
+        // Behind a gap, which nobody else needs to enter then.
+        Decision::Copy {
+            at, target_position, ..
+        } => (*at, (*target_position)?),
         Decision::Halt { .. } => prepared.held_at?,
     };
     Some(Beginning {

@@ -218,6 +218,11 @@ impl Supervisor {
                     partition.retry_at()
                 };
                 partition.phase = Phase::Due(at);
+                // Where it was claimed to see how far it is copied, that is on record now, with a release mark: nobody needs to see it again.
+                let held_at = prepared.held_at();
+                if held_at.is_some() {
+                    partition.close_books();
+                }
                 let (topic, number) = (partition.mirror.topic.clone(), partition.partition);
                 let clears = halt_clears(state, &partition.mirror.target_topic);
                 self.view.partition(&topic, number, now_ms(), |view| {
@@ -228,7 +233,10 @@ impl Supervisor {
                         offsets,
                     });
                     // The lag counts from what was copied, also where nothing is copied now.
-                    view.elsewhere = on_record;
+                    if held_at.is_some() {
+                        view.set_account(None);
+                    }
+                    view.elsewhere = held_at.or(on_record);
                 });
             }
             Decision::Copy {
