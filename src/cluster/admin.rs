@@ -9,8 +9,7 @@ use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
     TopicResult,
 };
-use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::native::admin as native;
@@ -18,8 +17,10 @@ use super::native::{OffsetSpec, PartitionOffset, TopicDescription};
 use super::{Cluster, ClusterError, offsets};
 
 mod by_wire;
+mod on_demand;
 
 pub(crate) use by_wire::{TOPIC_RESOURCE, as_librdkafka_writes};
+use on_demand::{Context, OnDemand};
 
 /// How long one call may take before the cluster counts as away.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,7 +35,7 @@ const OFFSETS_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Admin {
     cluster: Arc<Cluster>,
-    client: Arc<AdminClient<Context>>,
+    client: Arc<OnDemand>,
     /// For what is asked often and of many partitions, where the cluster can be reached so.
     wire: Option<Client>,
     /// The topics that it told last.
@@ -43,10 +44,6 @@ pub struct Admin {
 
 /// What a cluster has told of its topics, as it came, and what was read from that.
 type Listed = (AllTopics, Arc<Vec<TopicListing>>);
-
-struct Context;
-
-impl ClientContext for Context {}
 
 /// A topic and the number of its partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,15 +88,13 @@ impl Admin {
         // A cluster that wants another protocol only closes connections, and librdkafka says so at this level.
         config.set_log_level(RDKafkaLogLevel::Info);
         config.set("log.connection.close", "true");
-        let client =
-            FromClientConfigAndContext::from_config_and_context(&config, Context).map_err(|error| {
-                ClusterError {
-                    cluster: cluster.alias.clone(),
-                    call: "make a client".into(),
-                    reason: error.to_string(),
-                    away: false,
-                }
-            })?;
+        let client = OnDemand::new(config);
+        client.get().map_err(|error| ClusterError {
+            cluster: cluster.alias.clone(),
+            call: "make a client".into(),
+            reason: error.to_string(),
+            away: false,
+        })?;
         Ok(Admin {
             cluster,
             client: Arc::new(client),
@@ -112,6 +107,13 @@ impl Admin {
     pub fn with_wire(mut self, client: Client) -> Admin {
         self.wire = Some(client);
         self
+    }
+
+    /// Nothing is asked just now: a client that is not needed any more is given up.
+    pub fn rest(&self) {
+        if self.wire.is_some() {
+            self.client.give_up_unused();
+        }
     }
 
     /// The cluster that it asks.
@@ -210,6 +212,7 @@ impl Admin {
     pub async fn group_members(&self, group: &str) -> Result<usize, ClusterError> {
         let (client, group) = (self.client.clone(), group.to_string());
         let asked = tokio::task::spawn_blocking(move || {
+            let client = client.get()?;
             let list = client.inner().fetch_group_list(Some(&group), CALL_TIMEOUT)?;
             Ok(list
                 .groups()
@@ -246,10 +249,11 @@ impl Admin {
             .iter()
             .map(|topic| ResourceSpecifier::Topic(topic))
             .collect();
-        let described = self.noted(
-            "describe configs",
-            self.client.describe_configs(&resources, &options()).await,
-        )?;
+        let described = match self.client.get() {
+            Ok(client) => client.describe_configs(&resources, &options()).await,
+            Err(error) => Err(error),
+        };
+        let described = self.noted("describe configs", described)?;
         let mut configs = TopicConfigs::new();
         for resource in described {
             let Ok(resource) = resource else { continue };
@@ -307,7 +311,11 @@ impl Admin {
             .collect();
         let call = |name: &str| format!("create topic {name}");
         let first = topics.first().map_or("", |topic| &topic.name);
-        let results = self.noted(&call(first), self.client.create_topics(&new, &options()).await)?;
+        let made = match self.client.get() {
+            Ok(client) => client.create_topics(&new, &options()).await,
+            Err(error) => Err(error),
+        };
+        let results = self.noted(&call(first), made)?;
         let outcome = |result: TopicResult| match result {
             Ok(name) => (name, Ok(true)),
             Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => (name, Ok(false)),
@@ -333,7 +341,11 @@ impl Admin {
     pub async fn create_partitions(&self, name: &str, partitions: usize) -> Result<(), ClusterError> {
         let call = format!("raise topic {name} to {partitions} partitions");
         let request = NewPartitions::new(name, partitions);
-        let results = self.noted(&call, self.client.create_partitions([&request], &options()).await)?;
+        let made = match self.client.get() {
+            Ok(client) => client.create_partitions([&request], &options()).await,
+            Err(error) => Err(error),
+        };
+        let results = self.noted(&call, made)?;
         self.each(
             &call,
             results.into_iter().map(|result| result.map_err(|(_, code)| code)),
@@ -372,7 +384,7 @@ impl Admin {
         work: impl FnOnce(&AdminClient<Context>) -> KafkaResult<T> + Send + 'static,
     ) -> Result<T, ClusterError> {
         let client = self.client.clone();
-        let result = tokio::task::spawn_blocking(move || work(&client)).await;
+        let result = tokio::task::spawn_blocking(move || work(&*client.get()?)).await;
         let result = result.unwrap_or(Err(KafkaError::Canceled));
         self.noted(call, result)
     }
@@ -382,7 +394,7 @@ impl Admin {
         match result {
             Ok(value) => {
                 // What was said before is of no use any more, and nobody else takes it away.
-                native::last_complaint(&self.client);
+                self.client.last_complaint();
                 self.cluster.answered();
                 Ok(value)
             }
@@ -399,7 +411,7 @@ impl Admin {
     fn error(&self, call: &str, error: &KafkaError) -> ClusterError {
         let code = error.rdkafka_error_code();
         let away = is_away(code);
-        let heard = native::last_complaint(&self.client);
+        let heard = self.client.last_complaint();
         let why = away.then(|| self.cluster.why(heard)).flatten();
         let reason = match (why, code) {
             (Some(why), _) => why,

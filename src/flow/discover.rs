@@ -140,6 +140,8 @@ impl Discovery {
     /// One look at both clusters. Creates mirror topics and partitions that are missing. None if all is as it was at the last look. Of partitions that
     /// are `idle` here nobody keeps books, and nobody else's they are.
     pub async fn look(&self, idle: &[MirrorPartition]) -> Result<Option<Discovered>, ClusterError> {
+        self.source.rest();
+        self.target.rest();
         let (on_source, mut on_target) = tokio::try_join!(self.source.topics(), self.target.topics())?;
         let (map_is_new, map_id) = self.look_at_map(&mut on_target, idle).await?;
         let source_topics = on_source.iter().map(|topic| topic.name.as_str());

@@ -34,7 +34,7 @@ const ASKED_TIMES: u32 = 20;
 const ASKING: Duration = Duration::from_secs(2);
 
 /// How often the thread looks whether the subscription has changed.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(200);
 
 /// A partition of a mirror topic.
 pub type MirrorPartition = (String, i32);

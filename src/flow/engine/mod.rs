@@ -106,6 +106,12 @@ pub trait Engine: Send + Sync {
     /// What the connections to one side last complained of.
     fn last_error(&self, side: Side) -> Option<String>;
 
+    /// Where the log of a source partition begins and ends for readers of committed records, if its leader has said so lately and would say so if it were
+    /// otherwise by now: then nobody needs to ask.
+    fn log_ends(&self, _id: u32) -> Option<(i64, i64)> {
+        None
+    }
+
     /// Whether it sends again by itself what was refused, so that [`Engine::refused`] may have something to say.
     fn sends_again(&self) -> bool {
         true

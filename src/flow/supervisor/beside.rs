@@ -187,23 +187,36 @@ impl Supervisor {
         ask(OffsetSpec::LatestCommitted, partitions);
     }
 
-    /// Those whose log ends are to be asked for now: partitions of which nothing moves take turns.
+    /// Those whose log ends are to be asked for now: partitions of which nothing moves take turns, and where readers hear of every change nobody asks.
     fn partitions_to_ask(&self, everything: bool) -> Vec<(String, i32)> {
         let mut partitions = Vec::new();
-        let mut turn = self.beats;
+        let (mut turn, now) = (self.beats, now_ms());
         let mut mirrors = self.mirrors.iter().peekable();
         self.view.each(|(topic, partition), view| {
             // A topic's name is said once for all that are asked for together.
             turn = turn.wrapping_add(u64::from(partition % TURN_TOGETHER == 0));
-            if !everything && !turn.is_multiple_of(QUIET_EVERY) && view.is_quiet() {
+            let is_quiet = view.is_quiet();
+            if !everything && !turn.is_multiple_of(QUIET_EVERY) && is_quiet {
                 return;
             }
             let mirror = of_topic(&mut mirrors, topic);
-            if mirror.is_some_and(|mirror| (*partition as usize) < mirror.partitions) {
-                partitions.push((topic.clone(), *partition));
+            let Some(mirror) = mirror.filter(|mirror| (*partition as usize) < mirror.partitions) else {
+                return;
+            };
+            if is_quiet && let Some((start, end)) = self.heard(mirror, *partition) {
+                view.ends.note_start(start);
+                view.note_end(now, end);
+                return;
             }
+            partitions.push((topic.clone(), *partition));
         });
         partitions
+    }
+
+    /// What the source has told of a log without being asked.
+    fn heard(&self, mirror: &Mirror, partition: i32) -> Option<(i64, i64)> {
+        let key = (mirror.target_topic.clone(), partition);
+        self.engine.log_ends(self.mine.get(&key)?.engine_id?)
     }
 
     /// Prepare what is due.

@@ -30,7 +30,7 @@ pub use config::Config;
 pub use connection::{Connection, Lane, Manner, Pending};
 pub use coordinator::CoordinatorType;
 pub use error::Error;
-pub use fetch::{Data, FetchFailure, Fetched, Fetcher, FetcherConfig};
+pub use fetch::{Data, FetchFailure, Fetched, Fetcher, FetcherConfig, LogEnds};
 pub use metadata::Leader;
 pub use produce::{Acked, Failure, Outgoing, Report, Sender, SenderConfig};
 pub use topics::AllTopics;

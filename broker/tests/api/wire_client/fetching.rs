@@ -442,6 +442,47 @@ async fn idle_partitions_cost_nothing() {
     );
 }
 
+/// How soon a test's node has to have answered for what it told to count.
+const LATELY: Duration = Duration::from_secs(1);
+
+/// Waits until the log of partition 0 is known to end there, or until it is not known.
+async fn ends(reading: &Reading, expected: Option<i64>) {
+    soon(async {
+        let told = || reading.fetcher.log_ends(0, LATELY);
+        while told().map(|ends| ends.high_watermark) != expected {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_logs_end_is_known_without_a_question_as_long_as_their_leader_answers() {
+    let cluster = cluster_with(1, 2).await;
+    let config = FetcherConfig {
+        max_wait: Duration::from_millis(100),
+        ..FetcherConfig::default()
+    };
+    let mut reading = Reading::new(client_of(&cluster), config);
+    assert_eq!(reading.fetcher.log_ends(0, LATELY), None, "nobody reads it");
+    reading.want(0, 0);
+    ends(&reading, Some(0)).await;
+    write(&cluster, 0, &["a", "b"]).await;
+    let (slot, data) = reading.records().await;
+    assert_eq!((slot, end(&data)), (0, 2));
+    assert_eq!(reading.fetcher.log_ends(0, LATELY), None, "nobody waits for more");
+    reading.want(0, 2);
+    ends(&reading, Some(2)).await;
+    cluster
+        .control()
+        .add_fault(Fault {
+            delay_ms: Some(3_600_000),
+            ..fault(FaultKind::Delay, "Fetch")
+        })
+        .unwrap();
+    ends(&reading, None).await;
+}
+
 #[tokio::test]
 async fn who_does_not_take_what_was_read_gets_no_more() {
     let cluster = cluster_with(1, 50).await;

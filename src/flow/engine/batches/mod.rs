@@ -10,13 +10,17 @@ mod pump;
 mod slot;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use heliostat_wire::client::Client;
+use heliostat_wire::client::{Client, Fetcher};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Engine, Event, Side, Start};
 use pump::Pump;
+
+/// A leader that has answered within this time would have said where its log ends if that were not as before: it is polled twice a second.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the engine needs to know of its flow.
 #[derive(Clone, Debug)]
@@ -32,6 +36,7 @@ pub struct Settings {
 /// The engine.
 pub struct Batches {
     commands: mpsc::UnboundedSender<Command>,
+    fetcher: Arc<Fetcher>,
     complaints: Arc<Complaints>,
     stop: CancellationToken,
 }
@@ -64,6 +69,7 @@ impl Batches {
         let complaints = Arc::new(Complaints::default());
         let stop = CancellationToken::new();
         let pump = Pump::new(settings, source, target, events.clone(), complaints.clone());
+        let fetcher = pump.fetcher.clone();
         let work = tokio::spawn(pump.run(inbox, stop.clone()));
         tokio::spawn(async move {
             // Its panic has been reported; the flow gets a new engine, and claims its partitions anew.
@@ -73,6 +79,7 @@ impl Batches {
         });
         Batches {
             commands,
+            fetcher,
             complaints,
             stop,
         }
@@ -95,6 +102,12 @@ impl Engine for Batches {
 
     fn last_error(&self, side: Side) -> Option<String> {
         self.complaints.of(side).clone()
+    }
+
+    fn log_ends(&self, id: u32) -> Option<(i64, i64)> {
+        let ends = self.fetcher.log_ends(id, HEARD_WITHIN)?;
+        let is_told = ends.log_start_offset >= 0 && ends.last_stable_offset >= 0;
+        is_told.then_some((ends.log_start_offset, ends.last_stable_offset))
     }
 
     fn sends_again(&self) -> bool {

@@ -54,7 +54,7 @@ pub(super) struct Pump {
     pub(super) settings: Settings,
     target: Client,
     sender: Sender,
-    pub(super) fetcher: Fetcher,
+    pub(super) fetcher: Arc<Fetcher>,
     reports: mpsc::Receiver<Vec<Report>>,
     fetched: mpsc::Receiver<Vec<Fetched>>,
     events: mpsc::UnboundedSender<Event>,
@@ -93,7 +93,7 @@ impl Pump {
         let fetcher = fetching(&settings);
         Pump {
             sender: Sender::new(target.clone(), SenderConfig::default(), reported),
-            fetcher: Fetcher::new(source, fetcher, answered),
+            fetcher: Arc::new(Fetcher::new(source, fetcher, answered)),
             target,
             reports,
             fetched,

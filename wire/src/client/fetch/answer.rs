@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    Data, FetchFailure, Fetched, Inner,
+    Data, FetchFailure, Fetched, Inner, LogEnds,
     session::Session,
     wants::{Item, Step, Wants},
 };
@@ -173,11 +173,11 @@ fn judge(wants: &mut Wants, asked: &Item, data: PartitionData, patience: Duratio
         };
         return Verdict::Failed(error, Some(diverging));
     }
-    let is_news = want.is_news((
-        data.high_watermark,
-        data.last_stable_offset,
-        data.log_start_offset,
-    ));
+    let is_news = want.is_news(LogEnds {
+        high_watermark: data.high_watermark,
+        last_stable_offset: data.last_stable_offset,
+        log_start_offset: data.log_start_offset,
+    });
     let records = match data.records {
         Payload::Memory(records) => records,
         Payload::File(_) => Bytes::new(),

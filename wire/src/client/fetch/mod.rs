@@ -79,6 +79,17 @@ pub struct FetchFailure {
     pub diverging: Option<(i32, i64)>,
 }
 
+/// Where a log begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogEnds {
+    /// The first offset that is not on all in-sync replicas.
+    pub high_watermark: i64,
+    /// The first offset of a transaction that is open; -1 if it is not told.
+    pub last_stable_offset: i64,
+    /// The first offset that the log has; -1 if it is not told.
+    pub log_start_offset: i64,
+}
+
 /// Reads partitions. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Fetcher {
@@ -140,6 +151,12 @@ impl Fetcher {
         };
         let step = self.inner.wants().want(slot, wish);
         self.inner.follow(slot, step);
+    }
+
+    /// Where the log of a slot's partition begins and ends, as its leader has told it last, if that has answered within this time and would have said
+    /// that it is otherwise by now.
+    pub fn log_ends(&self, slot: u32, within: Duration) -> Option<LogEnds> {
+        self.inner.wants().log_ends(slot, within)
     }
 
     /// Forgets a slot. What comes of it from now on is dropped, except what has been handed over already.

@@ -105,7 +105,9 @@ async fn poll(inner: &Arc<Inner>, node: i32, wake: &Notify) {
                 refusals = 0;
                 distance.note(asked.elapsed());
                 session.answered(&response);
-                answer::read(inner, &session, response)
+                let outcome = answer::read(inner, &session, response);
+                inner.wants().node(node).hear();
+                outcome
             }
             Ok((code, _)) if is_of_sessions(code) => {
                 // The next poll begins another one: at once, unless that does not help either.

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{FetchFailure, Fetched};
+use super::{FetchFailure, Fetched, LogEnds};
 use crate::{
     Uuid,
     client::{Error, Leader},
@@ -52,9 +52,6 @@ pub(super) struct Item {
     pub(super) leader_epoch: i32,
 }
 
-/// The ends of a log, as they were told last.
-pub(super) type Ends = (i64, i64, i64);
-
 #[derive(Debug)]
 pub(super) struct Want {
     wish: Wish,
@@ -64,7 +61,7 @@ pub(super) struct Want {
     /// Whether the wish is still open.
     open: bool,
     route: Route,
-    told: Option<Ends>,
+    told: Option<LogEnds>,
     /// Since when it goes wrong.
     failing_since: Option<Instant>,
     /// Whether the topic was not known before, and was asked for again.
@@ -93,6 +90,8 @@ pub(super) struct Node {
     awaited: HashSet<u32>,
     main_out: bool,
     side_out: bool,
+    /// When it last answered a long poll, which tells all that has changed.
+    heard: Option<Instant>,
     /// Whether anything was asked aside since the long poll went out.
     asked_aside: bool,
     pub(super) wake_main: Arc<Notify>,
@@ -238,6 +237,15 @@ impl Wants {
             .filter(|want| want.open && want.number == number)
     }
 
+    /// What is known of the log of a slot that waits for records, if its node has answered within this time.
+    pub(super) fn log_ends(&self, slot: u32, within: Duration) -> Option<LogEnds> {
+        let want = self.slots.get(&slot)?;
+        let node = self.nodes.get(&want.node()?)?;
+        let is_new = node.heard.is_some_and(|heard| heard.elapsed() <= within);
+        want.told
+            .filter(|_| is_new && want.open && want.failing_since.is_none())
+    }
+
     pub(super) fn node(&mut self, node: i32) -> &mut Node {
         self.nodes.entry(node).or_default()
     }
@@ -287,7 +295,7 @@ impl Want {
     }
 
     /// Takes note of what was told of the log's ends; whether that is news.
-    pub(super) fn is_news(&mut self, ends: Ends) -> bool {
+    pub(super) fn is_news(&mut self, ends: LogEnds) -> bool {
         self.failing_since = None;
         self.asked_again = false;
         self.told.replace(ends) != Some(ends)
@@ -336,6 +344,11 @@ impl Node {
     /// A long poll is back.
     pub(super) fn end_main(&mut self) {
         self.main_out = false;
+    }
+
+    /// It has brought an answer.
+    pub(super) fn hear(&mut self) {
+        self.heard = Some(Instant::now());
     }
 
     /// Whether somebody came too late for the long poll.
