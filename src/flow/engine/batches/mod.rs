@@ -8,6 +8,7 @@ mod neighbours;
 mod nodes;
 mod pump;
 mod slot;
+mod spare;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use heliostat_wire::ErrorCode;
 use heliostat_wire::client::{
     Acked, Client, Data, Failure, FetchFailure, Fetched, Fetcher, FetcherConfig, Report, Sender, SenderConfig,
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::nodes::Nodes;
 use super::slot::Slot;
+use super::spare::Spare;
 use super::{Command, Complaints, Settings};
 use crate::cluster::admin::explain;
 use crate::cluster::offsets::{OFFSET_MAX, is_offset, rdkafka_code};
@@ -35,9 +35,8 @@ const AHEAD_BYTES: usize = 1 << 20;
 /// No partition's share of the bytes in flight is smaller than this, or small batches would make it slow.
 const SHARE_MIN: usize = 256 * 1024;
 
-/// The memory of so many batches is kept, of none that is larger than this.
-const SPARE: usize = 8;
-const SPARE_BYTES_MAX: usize = 2 << 20;
+/// The memory of this part of what may be in flight is kept also where nothing is left: what is sent next needs it at once.
+const SPARE_SHARE: u64 = 4;
 
 /// How often is looked whether the budget allows more.
 const TICK: Duration = Duration::from_millis(2);
@@ -77,7 +76,7 @@ pub(super) struct Pump {
     pub(super) buffered: usize,
     budget: Budget,
     /// Memory of batches that have arrived, for those that come: the system would have to clear new memory first.
-    spare: Vec<BytesMut>,
+    spare: Spare,
 }
 
 impl Pump {
@@ -111,7 +110,7 @@ impl Pump {
             buffered: 0,
             budget: Budget::new(settings.bytes_per_second),
             settings,
-            spare: Vec::new(),
+            spare: Spare::default(),
         }
     }
 
@@ -426,8 +425,9 @@ impl Pump {
             let before = slot.in_flight_bytes;
             let free = slot.settle(report.tag, target);
             self.buffered += slot.buffered();
-            self.spare
-                .extend(free.filter(|free| free.capacity() <= SPARE_BYTES_MAX));
+            if let Some(free) = free {
+                self.spare.keep(free);
+            }
             let is_answer = matches!(report.result, Ok(_) | Err(Failure::Refused { .. }));
             let settled = before - slot.in_flight_bytes;
             parked.extend(self.nodes.settled(slot.node, settled, is_answer, now));
@@ -503,14 +503,11 @@ impl Pump {
         let _ = self.events.send(failed);
     }
 
-    /// Memory that is kept for batches to come is part of what may be in flight, so that it is not held on top of that.
+    /// Memory that is kept for batches to come is part of what may be in flight, and little is held on top of that.
     fn bound_spare(&mut self) {
-        self.spare.truncate(SPARE);
-        let mut kept: usize = self.spare.iter().map(BytesMut::capacity).sum();
-        while (self.buffered + kept) as u64 > self.settings.in_flight_bytes {
-            let Some(first) = self.spare.pop() else { return };
-            kept -= first.capacity();
-        }
+        let most = self.settings.in_flight_bytes;
+        let left = most.saturating_sub(self.buffered as u64).max(most / SPARE_SHARE);
+        self.spare.bound(usize::try_from(left).unwrap_or(usize::MAX));
     }
 
     pub(super) fn has_room(&self) -> bool {

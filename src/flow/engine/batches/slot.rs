@@ -9,6 +9,7 @@ use heliostat_wire::client::{Client, Outgoing};
 use heliostat_wire::convert::{ConvertError, Converter, Options, Ready, RunList, merge};
 
 use super::nodes::NodeId;
+use super::spare::Spare;
 use crate::flow::account::Account;
 use crate::flow::engine::Start;
 use crate::flow::exactly_once::Claim;
@@ -254,10 +255,10 @@ impl Slot {
     }
 
     /// Enters a batch into the books and makes it this owner's. None if it must not be sent any more.
-    pub(super) fn send(&mut self, ready: &Ready, spare: &mut Vec<BytesMut>) -> Option<Outgoing> {
+    pub(super) fn send(&mut self, ready: &Ready, spare: &mut Spare) -> Option<Outgoing> {
         let tag = self.account.sending_batch(self.id, ready)?;
         let batch = ready.seal_in(
-            spare.pop().unwrap_or_default(),
+            spare.take(ready.size()),
             self.claim.producer_id,
             self.claim.epoch,
             self.next_sequence,
