@@ -94,6 +94,8 @@ struct Model {
     /// supersede others, and on the markers that decide on them.
     settled: i64,
     now_ms: i64,
+    /// It was cut back to before its start, in the middle of a batch that began there.
+    ends_before_start: bool,
 }
 
 impl Model {
@@ -403,7 +405,14 @@ fn apply(bench: &mut Bench, model: &mut Model, step: &Step) {
             drop(log);
             die_compacting(bench, model, *step);
         }
-        Step::Restart => bench.restart(),
+        Step::Restart => {
+            drop(log);
+            bench.restart();
+            // Such a log begins anew, as Kafka's does, also where it was closed in peace. Any other one forgets nobody.
+            if model.ends_before_start {
+                model.forget(&bench.log());
+            }
+        }
         Step::Kill { lost } => {
             drop(log);
             kill(bench, model, *lost);
@@ -427,6 +436,8 @@ fn apply(bench: &mut Bench, model: &mut Model, step: &Step) {
             let offset = offset(permille).max(model.settled);
             let end = log.truncate_to(offset, NOW).unwrap();
             model.cut(end);
+            let left = model.events.last();
+            model.ends_before_start |= left.is_some_and(|last| last.next < model.start);
         }
     }
 }
@@ -455,6 +466,35 @@ proptest! {
     }
 }
 
+fn expect_history(steps: &[Step]) {
+    let mut bench = Bench::in_memory(config());
+    let mut model = Model::default();
+    for step in steps {
+        apply(&mut bench, &mut model, step);
+        model.check(&bench.log());
+    }
+}
+
+#[test]
+fn a_log_that_was_cut_back_to_before_its_start_knows_no_transaction_after_a_restart() {
+    let append = |producer, count| Step::Append {
+        producer,
+        records: vec![(0, false); count],
+    };
+    expect_history(&[
+        append(3, 1),
+        append(0, 2),
+        // In the middle of the second batch.
+        Step::DeleteRecords { permille: 667 },
+        Step::Truncate { permille: 0 },
+        Step::Restart,
+        Step::End {
+            producer: 4,
+            commit: false,
+        },
+    ]);
+}
+
 #[test]
 fn a_transaction_whose_marker_was_compacted_away_is_not_open_again_after_a_crash() {
     let some = |producer, count| Step::Append {
@@ -466,7 +506,7 @@ fn a_transaction_whose_marker_was_compacted_away_is_not_open_again_after_a_crash
         commit: false,
     };
     let compact = |later_ms| Step::Compact { keys: 1, later_ms };
-    let steps = [
+    expect_history(&[
         some(0, 2),
         some(0, 3),
         end(3),
@@ -485,11 +525,5 @@ fn a_transaction_whose_marker_was_compacted_away_is_not_open_again_after_a_crash
         Step::Roll,
         compact(1_107),
         Step::Kill { lost: 271 },
-    ];
-    let mut bench = Bench::in_memory(config());
-    let mut model = Model::default();
-    for step in &steps {
-        apply(&mut bench, &mut model, step);
-        model.check(&bench.log());
-    }
+    ]);
 }
