@@ -15,7 +15,7 @@ use crate::usage;
 /// How long it may take until all is copied.
 const LIMIT: Duration = Duration::from_secs(300);
 /// Brokers do the same so often with other topics before it counts: their JVMs compile what they have never done, and take half of both cores for it.
-const WARM_UPS: u32 = 3;
+const WARM_UPS: u32 = 2;
 /// What the topics are called that count.
 const COUNTED: &str = "t";
 const PARTITIONS: i32 = 2;
