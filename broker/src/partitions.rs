@@ -8,7 +8,7 @@ use heliostat_wire::{ErrorCode, Uuid};
 use crate::{
     broker::{Broker, Node},
     log::Log,
-    state::{Image, Partition, Topic},
+    state::{Image, Partition, Topic, partition::NO_LEADER},
 };
 
 /// A partition that the asked node leads.
@@ -113,7 +113,9 @@ fn check_leader(node: i32, partition: &Partition, leader_epoch: i32, epoch: i32)
         _ if epoch > leader_epoch => ErrorCode::UnknownLeaderEpoch,
         _ => return Ok(()),
     };
-    let helps = error != ErrorCode::UnknownLeaderEpoch;
+    // That there is no leader helps nobody, and librdkafka (2.12) reads memory that it has not filled when an answer
+    // says so beside the leaders of other partitions.
+    let helps = error != ErrorCode::UnknownLeaderEpoch && partition.leader != NO_LEADER;
     Err(NotServed {
         error,
         leader: helps.then_some((partition.leader, leader_epoch)),

@@ -10,7 +10,9 @@ use heliostat_wire::{
         FindCoordinatorRequest, HeartbeatRequest, MetadataRequest,
         create_topics::CreatableTopic,
         describe_topic_partitions::{DescribeTopicPartitionsResponsePartition, TopicRequest},
+        fetch::LeaderIdAndEpoch as FetchedLeader,
         metadata::MetadataResponsePartition,
+        produce::LeaderIdAndEpoch as ProducedLeader,
     },
 };
 use tokio::{net::TcpStream, time::timeout};
@@ -152,8 +154,15 @@ async fn a_partition_without_another_replica_goes_offline() {
         )
         .await;
     assert!(version_0.topics[0].partitions[0].replica_nodes.is_empty());
+    // Clients do not survive an answer that names nobody as the leader beside another partition's leader.
     let refused = produce(&mut client, "t", 0, batch(&["b"])).await;
     assert_eq!(refused.error_code, ErrorCode::NotLeaderOrFollower.code());
+    assert_eq!(refused.current_leader, ProducedLeader::default());
+    let id = id_of(&mut client, "t").await;
+    let fetched = client.send(&fetch_request(id, vec![from_offset(0, 0)])).await;
+    let refused = &fetched.responses[0].partitions[0];
+    assert_eq!(refused.error_code, ErrorCode::NotLeaderOrFollower.code());
+    assert_eq!(refused.current_leader, FetchedLeader::default());
 
     cluster.control().start_node(1).await.unwrap();
     let partition = seen(&mut client, "t", 0).await;
