@@ -46,6 +46,8 @@ struct World {
     group: ConsumerGroup,
     journal: BTreeMap<Vec<u8>, Vec<u8>>,
     image: Arc<Image>,
+    /// The names of all topics that there ever were. No topic has the id of one that was deleted.
+    made: BTreeMap<Uuid, String>,
     disk_fine: bool,
     now: i64,
     consumers: Vec<Consumer>,
@@ -94,12 +96,13 @@ fn name(number: u8) -> String {
     format!("t{number}")
 }
 
-fn image(topics: &BTreeMap<u8, i32>) -> Arc<Image> {
+/// Topics by their numbers, with their ids and how many partitions they have.
+fn image(topics: &BTreeMap<u8, (Uuid, i32)>) -> Arc<Image> {
     let mut image = Image::default();
-    for (&number, &count) in topics {
+    for (&number, &(id, count)) in topics {
         image.insert(Topic {
             name: name(number),
-            id: Uuid::from_bytes([number + 1; 16]),
+            id,
             created_in: 0,
             partitions: (0..count).map(|_| Partition::new(vec![1])).collect(),
             configs: BTreeMap::new(),
@@ -135,14 +138,18 @@ impl World {
             classic: index >= 4,
             ..Consumer::default()
         };
-        Self {
+        let mut world = Self {
             group: ConsumerGroup::new("g", GroupConfig::default()),
             journal: BTreeMap::new(),
-            image: image(&[(0, 6), (1, 3)].into()),
+            image: Arc::default(),
+            made: BTreeMap::new(),
             disk_fine: true,
             now: 0,
             consumers: (0..6).map(consumer).collect(),
-        }
+        };
+        world.change_topic(0, 6);
+        world.change_topic(1, 3);
+        world
     }
 
     fn step(&mut self, step: &Step) {
@@ -172,24 +179,31 @@ impl World {
                 self.consumers[*who].life += 1;
             }
             Step::Wait { ms } => self.wait(*ms),
-            Step::Topic { number, partitions } => {
-                let mut topics: BTreeMap<u8, i32> = BTreeMap::new();
-                for topic in self.image.topics() {
-                    topics.insert(topic.name[1..].parse().unwrap(), topic.partitions.len() as i32);
-                }
-                match partitions {
-                    0 => drop(topics.remove(number)),
-                    _ => {
-                        let count = topics.entry(*number).or_default();
-                        *count = (*count).max(*partitions);
-                    }
-                }
-                self.image = image(&topics);
-            }
+            Step::Topic { number, partitions } => self.change_topic(*number, *partitions),
             Step::Restart => self.restart(),
             Step::Disk { fine } => self.disk_fine = *fine,
         }
         self.check();
+    }
+
+    /// Makes a topic or gives it more partitions, or deletes it if it shall have none.
+    fn change_topic(&mut self, number: u8, partitions: i32) {
+        let mut topics: BTreeMap<u8, (Uuid, i32)> = BTreeMap::new();
+        for topic in self.image.topics() {
+            let count = topic.partitions.len() as i32;
+            topics.insert(topic.name[1..].parse().unwrap(), (topic.id, count));
+        }
+        if partitions == 0 {
+            topics.remove(&number);
+        } else {
+            let (_, count) = topics.entry(number).or_insert_with(|| {
+                let id = Uuid::from_bytes((self.made.len() as u128 + 1).to_be_bytes());
+                self.made.insert(id, name(number));
+                (id, 0)
+            });
+            *count = partitions.max(*count);
+        }
+        self.image = image(&topics);
     }
 
     /// Makes the changes if the disk takes them.

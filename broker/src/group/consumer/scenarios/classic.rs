@@ -147,13 +147,11 @@ impl World {
         bytes.put_i32(consumer.topics.len() as i32);
         consumer.topics.iter().for_each(|topic| string(&mut bytes, topic));
         bytes.put_i32(-1);
-        let reads = consumer.reads.topics();
-        let known: Vec<_> = reads
-            .filter_map(|(topic, partitions)| Some((&self.image.topic_by_id(topic)?.name, partitions)))
-            .collect();
-        bytes.put_i32(known.len() as i32);
-        for (topic, partitions) in known {
-            string(&mut bytes, topic);
+        // It knows topics by their names only, so that what it read of one that was deleted counts for the next one of its name.
+        let reads: Vec<_> = consumer.reads.topics().collect();
+        bytes.put_i32(reads.len() as i32);
+        for (topic, partitions) in reads {
+            string(&mut bytes, &self.made[&topic]);
             bytes.put_i32(partitions.len() as i32);
             partitions.iter().for_each(|&partition| bytes.put_i32(partition));
         }
