@@ -20,6 +20,8 @@ const WARM_UPS: u32 = 2;
 const COUNTED: &str = "t";
 const PARTITIONS: i32 = 2;
 const RECORDS: u64 = 10;
+/// Of them in each partition.
+const EACH: u64 = RECORDS / PARTITIONS as u64;
 pub(crate) const VALUE: [u8; 256] = [b'.'; 256];
 /// After all is copied and before the idle time counts: facts are written, connections settle.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -41,9 +43,8 @@ pub fn run(topics: u32, idle: Duration, copiers: &[Kind]) -> Vec<Line> {
         .map(|prefix| (prefix.clone(), of(&prefix)))
         .collect();
     let names = of(COUNTED);
-    let each = RECORDS / PARTITIONS as u64;
     for names in warm_up.iter().map(|(_, names)| names).chain([&names]) {
-        give(&source.bootstrap(), names, PARTITIONS, each, LIMIT);
+        give(&source.bootstrap(), names, PARTITIONS, EACH, LIMIT);
     }
     let mut rows: Vec<Vec<String>> = copiers
         .iter()
@@ -106,6 +107,10 @@ pub fn run(topics: u32, idle: Duration, copiers: &[Kind]) -> Vec<Line> {
     ]
 }
 
+fn seconds(took: Duration) -> String {
+    format!("{:.1} s", took.as_secs_f64())
+}
+
 /// A cluster of each copier's own, which has as many other topics already: a JVM compiles while it runs, and a broker that has just begun is no
 /// cluster that anyone mirrors to.
 fn target(topics: usize) -> Kafka {
@@ -131,12 +136,10 @@ fn wait_quiet(brokers: &[&Kafka]) {
 /// A cluster that is given the same by a client that has it: what is left to a copier is the difference.
 fn without_a_copier(warm_up: &[(String, Vec<String>)], names: &[String]) -> Vec<String> {
     let target = target(names.len());
-    let each = RECORDS / PARTITIONS as u64;
     let take = |names: &[String]| {
         wait_quiet(&[&target]);
-        give(&target.bootstrap(), names, PARTITIONS, each, LIMIT)
+        give(&target.bootstrap(), names, PARTITIONS, EACH, LIMIT)
     };
-    let seconds = |took: Duration| format!("{:.1} s", took.as_secs_f64());
     let rounds: Vec<String> = warm_up.iter().map(|(_, names)| seconds(take(names))).collect();
     let took = seconds(take(names));
     vec![
@@ -181,7 +184,7 @@ fn copy(
     let after = usage::of(pid);
     let share = (after.cpu - before.cpu).as_secs_f64() / since.elapsed().as_secs_f64();
     [
-        format!("{:.1} s", took.as_secs_f64()),
+        seconds(took),
         format!("{:.1} %", 100.0 * share),
         format!("{:.0} MB", after.memory as f64 / 1e6),
         format!("{:.0} MB", after.peak_memory as f64 / 1e6),

@@ -249,10 +249,7 @@ impl Admin {
             .iter()
             .map(|topic| ResourceSpecifier::Topic(topic))
             .collect();
-        let described = match self.client.get() {
-            Ok(client) => client.describe_configs(&resources, &options()).await,
-            Err(error) => Err(error),
-        };
+        let described = async { self.client.get()?.describe_configs(&resources, &options()).await }.await;
         let described = self.noted("describe configs", described)?;
         let mut configs = TopicConfigs::new();
         for resource in described {
@@ -311,10 +308,7 @@ impl Admin {
             .collect();
         let call = |name: &str| format!("create topic {name}");
         let first = topics.first().map_or("", |topic| &topic.name);
-        let made = match self.client.get() {
-            Ok(client) => client.create_topics(&new, &options()).await,
-            Err(error) => Err(error),
-        };
+        let made = async { self.client.get()?.create_topics(&new, &options()).await }.await;
         let results = self.noted(&call(first), made)?;
         let outcome = |result: TopicResult| match result {
             Ok(name) => (name, Ok(true)),
@@ -341,10 +335,7 @@ impl Admin {
     pub async fn create_partitions(&self, name: &str, partitions: usize) -> Result<(), ClusterError> {
         let call = format!("raise topic {name} to {partitions} partitions");
         let request = NewPartitions::new(name, partitions);
-        let made = match self.client.get() {
-            Ok(client) => client.create_partitions([&request], &options()).await,
-            Err(error) => Err(error),
-        };
+        let made = async { self.client.get()?.create_partitions([&request], &options()).await }.await;
         let results = self.noted(&call, made)?;
         self.each(
             &call,

@@ -67,7 +67,7 @@ pub struct Prepared {
     /// What is on record is of no use, or there is nothing: from where on it is copied has to be there before anything is.
     pub is_to_be_stated: bool,
     /// Nothing is copied, and it was claimed to see where it stands: the positions on both sides.
-    held_at: Option<(i64, i64)>,
+    pub held_at: Option<(i64, i64)>,
 }
 
 /// How to go on with a partition.
@@ -137,12 +137,7 @@ impl Prepared {
 
     /// Whether it is copied without keeping others out.
     pub fn is_unfenced(&self) -> bool {
-        self.lease.is_none()
-    }
-
-    /// The positions on both sides, if nothing is copied and it was claimed all the same to see where it stands.
-    pub fn held_at(&self) -> Option<(i64, i64)> {
-        self.held_at
+        self.lease.is_none() && matches!(self.decision, Decision::Copy { .. })
     }
 
     fn halted(state: State, reason: String) -> Prepared {

@@ -9,7 +9,9 @@ use heliostat_wire::ErrorCode;
 use heliostat_wire::client::{Client as Wire, Config, CoordinatorType, Lane, Manner, Tcp};
 use heliostat_wire::message::add_partitions_to_txn::AddPartitionsToTxnTopic;
 use heliostat_wire::message::{AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest};
+use serde_json::json;
 
+use super::pair::{QUICK_GROUPS, add, wait_hit};
 use super::raw::Raw;
 use super::{
     END, FLOW, LIMIT, MIRROR, Rig, SOURCE, TARGET, TOPIC, forget_members, let_pass, random, topology,
@@ -253,7 +255,7 @@ fn what_a_source_has_where_its_log_was_cut_back_is_copied_once_by_two_owners() {
     for has_books in [false, true] {
         eprintln!("with books of its own: {has_books}");
         let mut source = BuiltIn::start(1, SOURCE);
-        let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
+        let target = InProcess::start(1, QUICK_GROUPS);
         let sides = super::sides(Client::new(source.bootstrap()), Client::new(target.bootstrap()));
         sides.source.create_topic(TOPIC, 1, &[]);
         write(&sides.source, "before", BEFORE);
@@ -268,23 +270,18 @@ fn what_a_source_has_where_its_log_was_cut_back_is_copied_once_by_two_owners() {
         if !has_books {
             slow.stop(END);
         }
-        let delay = serde_json::json!({
-            "kind": "delay", "api": "InitProducerId", "client_id": "heliostat/source->target/writer",
-            "delay_ms": 6000, "count": 1,
-        });
-        let control = target.cluster().control();
-        control
-            .add_fault(serde_json::from_value(delay).expect("a fault"))
-            .expect("a fault");
+        let delay = add(
+            &target,
+            json!({ "kind": "delay", "api": "InitProducerId", "client_id": "heliostat/source->target/writer",
+                    "delay_ms": 6000, "count": 1 }),
+        );
         let end = sides.source.end_offsets(TOPIC)[0];
         let cut = cut_built_in(&mut source, TOPIC, end - LOST);
         write(&sides.source, "after", LOST + 40);
         if !has_books {
             slow.respawn();
         }
-        wait_until(LIMIT, "it claims", || {
-            control.faults().iter().any(|fault| fault.hit > 0)
-        });
+        wait_hit(&target, delay);
         forget_members(&target.bootstrap());
         let mut quick = Daemon::start(&file);
         wait_copied(&sides, &quick);

@@ -3,34 +3,28 @@
 use std::time::Duration;
 
 use heliostat::observe::status::State;
-
 use serde_json::json;
 
 use super::cut_back::write;
-use super::refused::add;
-use super::{END, FLOW, LIMIT, MIRROR, TOPIC, let_pass, topology, wait_copied};
-use crate::support::built_in::InProcess;
-use crate::support::clients::{Client, Producing};
+use super::pair::{Pair, add, wait_hit};
+use super::{END, FLOW, LIMIT, MIRROR, TOPIC, let_pass, wait_copied};
+use crate::support::clients::Producing;
 use crate::support::daemon::Daemon;
 use crate::support::rec::Rec;
-use crate::support::{wait_for, wait_until};
+use crate::support::wait_for;
 
 /// It is looked at again and again, but claimed only until it is known where it stands: each claim costs an offset of the mirror's log.
 #[test]
 fn a_gap_that_halts_its_partition_is_claimed_once() {
-    let source = InProcess::start(1, &[]);
-    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
-    let sides = super::sides(Client::new(source.bootstrap()), Client::new(target.bootstrap()));
-    sides.source.create_topic(TOPIC, 1, &[]);
+    let (pair, sides) = Pair::with_topic(1);
     let records: Vec<Rec> = (0..40)
         .map(|number: i32| Rec::new(0, Some(b"key"), Some(&number.to_be_bytes())))
         .collect();
     sides.source.produce(TOPIC, &records[..20], Producing::default());
-    let file = topology(&source.bootstrap(), &target.bootstrap(), ", on_gap: halt");
-    let mut daemon = Daemon::start(&file);
+    let mut daemon = Daemon::start(&pair.topology(", on_gap: halt"));
     wait_copied(&sides, &daemon);
     daemon.process().kill();
-    super::forget_members(&target.bootstrap());
+    pair.forget_members();
     sides.source.produce(TOPIC, &records[20..], Producing::default());
     sides.source.delete_records(TOPIC, 0, 30);
     daemon.restart();
@@ -52,26 +46,18 @@ fn a_gap_that_halts_its_partition_is_claimed_once() {
 /// The same where it was copied until then, and a batch was lost on the way of which nobody knows whether it has arrived.
 #[test]
 fn a_gap_that_halts_a_partition_in_the_middle_is_claimed_once() {
-    let source = InProcess::start(1, &[]);
-    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
-    let sides = super::sides(Client::new(source.bootstrap()), Client::new(target.bootstrap()));
-    sides.source.create_topic(TOPIC, 1, &[]);
+    let (pair, sides) = Pair::with_topic(1);
     write(&sides.source, "before", 20);
-    let file = topology(&source.bootstrap(), &target.bootstrap(), ", on_gap: halt");
-    let mut daemon = Daemon::start(&file);
+    let mut daemon = Daemon::start(&pair.topology(", on_gap: halt"));
     wait_copied(&sides, &daemon);
     let cut = add(
-        &target,
+        &pair.target,
         json!({ "kind": "cut", "api": "Produce", "topic": MIRROR, "takes_effect": false }),
     );
     write(&sides.source, "cut off", 20);
-    let control = target.cluster().control();
-    wait_until(LIMIT, "a batch is lost on its way", || {
-        let faults = control.faults();
-        faults.iter().any(|fault| fault.id == cut && fault.hit > 0)
-    });
+    wait_hit(&pair.target, cut);
     sides.source.delete_records(TOPIC, 0, 30);
-    control.clear_faults();
+    pair.target.cluster().control().clear_faults();
     wait_for(LIMIT, "it halts", || match daemon.flow(FLOW).partitions.first() {
         Some(partition) if partition.state == State::Gap && partition.position == Some(20) => Ok(()),
         other => Err(format!("{other:?}")),

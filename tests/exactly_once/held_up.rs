@@ -4,7 +4,8 @@ use heliostat::observe::status::State;
 use heliostat::offsets::record::{MapRecord, topic_name};
 use serde_json::json;
 
-use super::refused::{Pair, add, sides_of};
+use super::pair::{Pair, add};
+use super::refused::sides_of;
 use super::{FLOW, LIMIT, finish, log, topology};
 use crate::support::built_in::InProcess;
 use crate::support::clients::{Client, Producing};

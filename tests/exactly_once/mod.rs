@@ -17,6 +17,7 @@ mod map_cut_back;
 mod model;
 mod no_ids;
 mod owners;
+mod pair;
 mod raw;
 mod recovered;
 mod refused;

@@ -5,14 +5,16 @@ use std::time::Duration;
 use heliostat::offsets::record::Block;
 use heliostat_wire::ErrorCode;
 use rand::RngExt as _;
+use serde_json::json;
 
+use super::pair::{Pair, add};
 use super::raw::Raw;
 use super::{
     END, FLOW, LIMIT, MAP, MIRROR, Rig, SOURCE, TARGET, TOPIC, let_pass, random, topology, wait_mirrored,
     wait_more,
 };
-use crate::support::built_in::{BuiltIn, InProcess};
-use crate::support::clients::{Client, Producing};
+use crate::support::built_in::BuiltIn;
+use crate::support::clients::Producing;
 use crate::support::daemon::Daemon;
 use crate::support::exact::Exact;
 use crate::support::rec::Rec;
@@ -227,23 +229,21 @@ fn work_that_moves_between_daemons_as_planned_keeps_the_offsets_of_the_source() 
 
 #[test]
 fn a_partition_that_is_taken_while_its_owner_still_copies_is_no_log_that_moved_backwards() {
-    let source = InProcess::start(1, &[]);
-    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
-    let clients = [&source, &target].map(|cluster| Client::new(cluster.bootstrap()));
-    clients[0].create_topic(TOPIC, 4, &[]);
-    let file = topology(&source.bootstrap(), &target.bootstrap(), ", on_recreated: follow");
+    let (pair, sides) = Pair::with_topic(4);
+    let file = pair.topology(", on_recreated: follow");
     let mut daemons = vec![Daemon::start(&file), Daemon::start(&file)];
-    let load = super::load(&clients[0], 4, RATE);
-    wait_mirrored(&clients[1], 16);
+    let load = super::load(&sides.source, 4, RATE);
+    wait_mirrored(&sides.target, 16);
     // From asking for offsets to the claim it takes so long that the owner before copies on beyond them.
-    let slow = serde_json::json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 300 });
-    let slow = serde_json::from_value(slow).expect("a fault");
-    target.cluster().control().add_fault(slow).expect("a fault");
+    add(
+        &pair.target,
+        json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 300 }),
+    );
     for turn in 0..4 {
         wait_shared([&daemons[0], &daemons[1]], 4);
         if turn % 2 == 0 {
             // The group takes all from everybody, and nobody has heard of it yet.
-            super::forget_members(&target.bootstrap());
+            pair.forget_members();
         } else {
             daemons[0].process().pause();
             wait_owns_all(&daemons[1], 4);
@@ -251,7 +251,6 @@ fn a_partition_that_is_taken_while_its_owner_still_copies_is_no_log_that_moved_b
         }
     }
     load.stop();
-    let sides = super::sides(clients[0].clone(), clients[1].clone());
     daemons.iter_mut().for_each(Daemon::wait_ready);
     let exact = super::finish(&sides, daemons);
     exact.expect_equal().expect_whole_map();
@@ -261,15 +260,13 @@ fn a_partition_that_is_taken_while_its_owner_still_copies_is_no_log_that_moved_b
 #[test]
 fn a_planned_end_while_partitions_are_prepared_costs_no_offset() {
     let mut random = random("end while preparing");
-    let source = InProcess::start(1, &[]);
-    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
-    let clients = [&source, &target].map(|cluster| Client::new(cluster.bootstrap()));
-    clients[0].create_topic(TOPIC, 4, &[]);
-    let slow = serde_json::json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 700 });
-    let slow = serde_json::from_value(slow).expect("a fault");
-    target.cluster().control().add_fault(slow).expect("a fault");
-    let file = topology(&source.bootstrap(), &target.bootstrap(), "");
-    let load = super::load(&clients[0], 4, RATE);
+    let (pair, sides) = Pair::with_topic(4);
+    add(
+        &pair.target,
+        json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 700 }),
+    );
+    let file = pair.topology("");
+    let load = super::load(&sides.source, 4, RATE);
     let mut daemon = Daemon::start(&file);
     for _ in 0..6 {
         let_pass(Duration::from_millis(random.random_range(0..1_200)));
@@ -278,7 +275,6 @@ fn a_planned_end_while_partitions_are_prepared_costs_no_offset() {
         daemon.restart();
     }
     load.stop();
-    let sides = super::sides(clients[0].clone(), clients[1].clone());
     let exact = super::finish(&sides, vec![daemon]);
     exact.expect_equal().expect_same_offsets().expect_whole_map();
 }
@@ -286,28 +282,25 @@ fn a_planned_end_while_partitions_are_prepared_costs_no_offset() {
 /// Without exactly-once nobody is fenced: who slept while a partition was prepared for it must not set back what is on record of it.
 #[test]
 fn who_wakes_up_while_it_prepares_sets_nothing_back_without_exactly_once() {
-    let source = InProcess::start(1, &[]);
-    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
-    let clients = [&source, &target].map(|cluster| Client::new(cluster.bootstrap()));
-    clients[0].create_topic(TOPIC, 1, &[]);
+    let (pair, sides) = Pair::with_topic(1);
     let records: Vec<Rec> = (0..300)
         .map(|number: i32| Rec::new(0, None, Some(&number.to_be_bytes())))
         .collect();
-    clients[0].produce(TOPIC, &records, Producing::default());
-    let slow = serde_json::json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 2000, "count": 1 });
-    let slow = serde_json::from_value(slow).expect("a fault");
-    target.cluster().control().add_fault(slow).expect("a fault");
+    sides.source.produce(TOPIC, &records, Producing::default());
+    add(
+        &pair.target,
+        json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 2000, "count": 1 }),
+    );
     let settings = ", delivery: at-least-once";
-    let file = topology(&source.bootstrap(), &target.bootstrap(), settings);
+    let file = pair.topology(settings);
     let mut asleep = Daemon::start(&file);
     wait_for(LIMIT, "the mirror is there", || {
-        clients[1].partitions(MIRROR).map(drop).ok_or("it is not")
+        sides.target.partitions(MIRROR).map(drop).ok_or("it is not")
     });
     let_pass(Duration::from_millis(500));
     asleep.process().pause();
-    super::forget_members(&target.bootstrap());
+    pair.forget_members();
     let awake = Daemon::start(&file);
-    let sides = super::sides(clients[0].clone(), clients[1].clone());
     super::wait_copied(&sides, &awake);
     let copied = || Exact::read(&sides).positions.get(&0).map(|position| position.0);
     wait_for(LIMIT, "it is on record", || match copied() {
@@ -318,5 +311,5 @@ fn who_wakes_up_while_it_prepares_sets_nothing_back_without_exactly_once() {
     asleep.wait_ready();
     let_pass(Duration::from_millis(3_000));
     assert_eq!(copied(), Some(300), "{}", asleep.log());
-    assert_eq!(clients[1].read(MIRROR).len(), 300, "{}", asleep.log());
+    assert_eq!(sides.target.read(MIRROR).len(), 300, "{}", asleep.log());
 }

@@ -3,12 +3,10 @@
 use serde_json::json;
 
 use super::cut_back::{cut_built_in, write};
-use super::refused::add;
-use super::{
-    END, LIMIT, MAP, MIRROR, Rig, SOURCE, TARGET, TOPIC, forget_members, log, sides, topology, wait_copied,
-};
-use crate::support::built_in::{BuiltIn, InProcess};
-use crate::support::clients::{Client, Producing};
+use super::pair::{Pair, add};
+use super::{END, LIMIT, MAP, MIRROR, Rig, SOURCE, TARGET, TOPIC, wait_copied};
+use crate::support::built_in::BuiltIn;
+use crate::support::clients::Producing;
 use crate::support::daemon::Daemon;
 use crate::support::exact::Exact;
 use crate::support::rec::Rec;
@@ -16,20 +14,15 @@ use crate::support::wait_until;
 
 #[test]
 fn records_that_are_equal_to_each_other_are_all_copied_though_the_source_lost_some_meanwhile() {
-    let source = InProcess::start(1, &[]);
-    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
-    let sides = sides(Client::new(source.bootstrap()), Client::new(target.bootstrap()));
-    sides.source.create_topic(TOPIC, 1, &[]);
+    let (pair, sides) = Pair::with_topic(1);
     write(&sides.source, "before", 16);
-    let file = topology(&source.bootstrap(), &target.bootstrap(), ", on_gap: record");
-    let mut daemon = Daemon::spawn(&file, &log());
-    daemon.wait_ready();
+    let mut daemon = pair.daemon(", on_gap: record");
     wait_copied(&sides, &daemon);
     wait_until(LIMIT, "on record", || {
         Exact::read(&sides).positions.get(&0).map(|found| found.0) == Some(16)
     });
     add(
-        &target,
+        &pair.target,
         json!({ "kind": "error", "api": "Produce", "error": "TOPIC_AUTHORIZATION_FAILED", "topic": MAP }),
     );
     let equal: Vec<Rec> = (0..20)
@@ -38,8 +31,8 @@ fn records_that_are_equal_to_each_other_are_all_copied_though_the_source_lost_so
     sides.source.produce(TOPIC, &equal, Producing::default());
     wait_copied(&sides, &daemon);
     daemon.process().kill();
-    target.cluster().control().clear_faults();
-    forget_members(&target.bootstrap());
+    pair.target.cluster().control().clear_faults();
+    pair.forget_members();
     // Ten of those that are copied and not on record are gone, and ten that are equal to them follow.
     sides.source.delete_records(TOPIC, 0, 26);
     sides.source.produce(TOPIC, &equal[..10], Producing::default());
@@ -82,14 +75,9 @@ fn a_mirror_that_lost_its_last_batch_gets_that_again_and_no_more_though_its_daem
 /// What was copied behind a gap is looked for behind it, from the first record on.
 #[test]
 fn a_daemon_that_is_killed_right_behind_a_gap_repeats_nothing() {
-    let source = InProcess::start(1, &[]);
-    let target = InProcess::start(1, &[("group.min.session.timeout.ms", "1000")]);
-    let sides = sides(Client::new(source.bootstrap()), Client::new(target.bootstrap()));
-    sides.source.create_topic(TOPIC, 1, &[]);
+    let (pair, sides) = Pair::with_topic(1);
     write(&sides.source, "before", 100);
-    let file = topology(&source.bootstrap(), &target.bootstrap(), ", on_gap: record");
-    let mut daemon = Daemon::spawn(&file, &log());
-    daemon.wait_ready();
+    let mut daemon = pair.daemon(", on_gap: record");
     wait_copied(&sides, &daemon);
     assert_eq!(daemon.stop(END).code(), Some(0));
     let mut expected = 100;
@@ -104,7 +92,7 @@ fn a_daemon_that_is_killed_right_behind_a_gap_repeats_nothing() {
             sides.target.end_offsets(MIRROR)[0] > expected - 200
         });
         daemon.process().kill();
-        forget_members(&target.bootstrap());
+        pair.forget_members();
         daemon.restart();
         wait_copied(&sides, &daemon);
         assert_eq!(daemon.stop(END).code(), Some(0));

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use heliostat_broker::Fault;
 use rand::RngExt as _;
 use serde_json::{Value, json};
 
-use super::{finish, let_pass, load, log, random, sides, topology, topology_from, wait_mirrored, write_odd};
-use crate::support::built_in::InProcess;
+use super::pair::{Pair, add};
+use super::{finish, let_pass, load, log, random, sides, topology_from, wait_mirrored, write_odd};
 use crate::support::clients::{Client, Producing};
 use crate::support::daemon::Daemon;
 use crate::support::exact::{Exact, Sides};
@@ -53,49 +52,6 @@ const FATAL: &[&str] = &[
 
 /// Batches of a topic that the copier does not merge.
 const BATCHES: usize = 24;
-
-const QUICK_GROUPS: &[(&str, &str)] = &[("group.min.session.timeout.ms", "1000")];
-
-/// Two clusters within the test, whose requests can be made to fail.
-pub(super) struct Pair {
-    pub(super) source: InProcess,
-    pub(super) target: InProcess,
-}
-
-impl Pair {
-    #[track_caller]
-    fn start() -> Pair {
-        Pair {
-            source: InProcess::start(1, &[]),
-            target: InProcess::start(1, QUICK_GROUPS),
-        }
-    }
-
-    pub(super) fn clients(&self) -> (Client, Client) {
-        (
-            Client::new(self.source.bootstrap()),
-            Client::new(self.target.bootstrap()),
-        )
-    }
-
-    #[track_caller]
-    fn daemon(&self) -> Daemon {
-        let mut daemon = Daemon::spawn(
-            &topology(&self.source.bootstrap(), &self.target.bootstrap(), ""),
-            &log(),
-        );
-        daemon.wait_ready();
-        daemon
-    }
-}
-
-#[track_caller]
-pub(super) fn add(cluster: &InProcess, fault: Value) -> u64 {
-    let text = fault.to_string();
-    let fault: Fault = serde_json::from_value(fault).expect("a fault");
-    let added = cluster.cluster().control().add_fault(fault);
-    added.unwrap_or_else(|error| panic!("{error}: {text}"))
-}
 
 /// Fills a topic with batches that are too large to be merged.
 #[track_caller]
@@ -182,7 +138,7 @@ fn nothing_overtakes_the_first_batch_of_all_when_it_is_refused() {
         json!({ "kind": "error", "api": "Produce", "error": "NOT_LEADER_OR_FOLLOWER",
                 "topic": format!("source.{TOPIC_OF_FIRST}"), "count": 1 }),
     );
-    let daemon = pair.daemon();
+    let daemon = pair.daemon("");
     let sides = sides_of(&clients, TOPIC_OF_FIRST);
     finish(&sides, vec![daemon]).expect_equal().expect_whole_map();
 }
@@ -324,7 +280,7 @@ fn any_step_may_fail_in_any_way_while_daemons_are_killed() {
     let clients = pair.clients();
     clients.0.create_topic(super::TOPIC, 4, &[]);
     write_odd(&clients.0, 4);
-    let mut daemon = pair.daemon();
+    let mut daemon = pair.daemon("");
     let load = load(&clients.0, 4, 4_000);
     wait_mirrored(&clients.1, 16);
     let rounds = super::kills(12);
@@ -358,7 +314,7 @@ fn a_partition_is_not_given_up_as_clear_while_something_may_yet_arrive() {
     let clients = pair.clients();
     clients.0.create_topic(super::TOPIC, 1, &[]);
     write_odd(&clients.0, 1);
-    let mut daemon = pair.daemon();
+    let mut daemon = pair.daemon("");
     let sides = sides(clients.0.clone(), clients.1.clone());
     super::wait_copied(&sides, &daemon);
     // The broker may have it all the same, or append it later.

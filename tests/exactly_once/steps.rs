@@ -6,8 +6,8 @@
 
 use serde_json::json;
 
+use super::pair::{Pair, add};
 use super::raw::Raw;
-use super::refused::{Pair, add};
 use super::{
     LIMIT, MAP, MIRROR, TOPIC, finish, forget_members, load, log, sides, tail, topology, topology_from,
     wait_mirrored, write_odd,

@@ -326,30 +326,35 @@ impl LogManager {
     /// Writes down where recovery must begin and where logs start.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
         let key = |log: &Log| (log.topic().to_owned(), log.partition());
-        let of_all = |found: fn(&Log) -> (i64, i64)| -> Vec<_> {
-            let logs = self.logs().into_iter();
-            logs.map(|log| (key(&log), found(&log), log)).collect()
-        };
         // A topic may be deleted meanwhile, and another one made of its name: what is true of the one before must not be said of that.
         let is_there = |log: &Arc<Log>| {
             let there = self.get(log.topic(), log.partition());
             there.is_some_and(|there| Arc::ptr_eq(&there, log))
         };
-        let points = of_all(|log| (log.recovery_point(), 0));
+        let points: Vec<_> = self
+            .logs()
+            .into_iter()
+            .map(|log| (log.recovery_point(), log))
+            .collect();
         self.recovery_points.update(|kept| {
             kept.clear();
-            for (key, (point, _), log) in points {
+            for (point, log) in points {
                 if is_there(&log) {
-                    kept.insert(key, point);
+                    kept.insert(key(&log), point);
                 }
             }
         })?;
-        let starts = of_all(Log::start_and_first_segment);
+        let starts: Vec<_> = self
+            .logs()
+            .into_iter()
+            .map(|log| (log.start_and_first_segment(), log))
+            .collect();
         self.options.start_offsets.update(|kept| {
-            for (key, (start, first_segment), log) in starts {
+            for ((start, first_segment), log) in starts {
                 if !is_there(&log) {
                     continue;
                 }
+                let key = key(&log);
                 // DeleteRecords may have written a later start since we asked.
                 let start = kept.get(&key).map_or(start, |kept| start.max(*kept));
                 if start > first_segment {

@@ -10,9 +10,7 @@ use heliostat_wire::message::DescribeConfigsRequest;
 use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResourceResult};
 use heliostat_wire::{ErrorCode, Uuid};
 
-use super::{
-    Admin, CALL_TIMEOUT, ConfigValue, EFFECTIVE_CONFIGS, Listed, TopicConfigs, TopicListing, is_away,
-};
+use super::{Admin, ConfigValue, EFFECTIVE_CONFIGS, Listed, TopicConfigs, TopicListing, is_away};
 use crate::cluster::ClusterError;
 use crate::cluster::native::{OffsetSpec, PartitionOffset};
 use crate::cluster::offsets;
@@ -94,7 +92,7 @@ impl Admin {
                 ..Default::default()
             };
             let answer = self
-                .in_time("describe configs", CALL_TIMEOUT, client.any(request))
+                .in_time("describe configs", ANY_BROKER_TIMEOUT, client.any(request))
                 .await?;
             // A topic whose configs nobody tells is one without.
             let told = answer.results.into_iter().filter(|topic| topic.error_code == 0);

@@ -5,8 +5,8 @@
 //! partition's log as well: with a marker that is written past the coordinator, as Kafka's tool for transactions that hang does it (KIP-664).
 
 use heliostat_wire::ErrorCode;
-use heliostat_wire::client::{Client, Error};
-use heliostat_wire::message::describe_producers::TopicRequest;
+use heliostat_wire::client::{Client, Connection, Error};
+use heliostat_wire::message::describe_producers::{ProducerState, TopicRequest};
 use heliostat_wire::message::write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic};
 use heliostat_wire::message::{DescribeProducersRequest, WriteTxnMarkersRequest};
 use tokio::time::{Instant, sleep};
@@ -56,26 +56,9 @@ impl Log<'_> {
         let leader = self.client.leader(self.topic, self.partition).await?;
         let lane = lane_of(self.topic, self.partition, FIRST_LANE, LANES);
         let connection = self.client.connection(leader.node, lane).await?;
-        let asked = DescribeProducersRequest {
-            topics: vec![TopicRequest {
-                name: self.topic.to_owned(),
-                partition_indexes: vec![self.partition],
-            }],
-        };
-        let coordinator_epoch = match connection.send(asked).await {
-            Ok(answer) => {
-                let mut found = answer.topics.into_iter().flat_map(|topic| topic.partitions);
-                let found = found.next().ok_or_else(|| self.nonsense("DescribeProducers"))?;
-                self.check(found.error_code)?;
-                let known = found
-                    .active_producers
-                    .iter()
-                    .find(|producer| producer.producer_id == producer_id);
-                if known.is_some_and(|known| known.producer_epoch >= i32::from(LAST_EPOCH)) {
-                    return Ok(());
-                }
-                known.map_or(0, |known| known.coordinator_epoch.max(0))
-            }
+        let coordinator_epoch = match self.known(&connection, producer_id).await {
+            Ok(Some(known)) if known.producer_epoch >= i32::from(LAST_EPOCH) => return Ok(()),
+            Ok(known) => known.map_or(0, |known| known.coordinator_epoch.max(0)),
             // Kafka before 2.8. What a log knows of coordinators it knows for each producer id, and of this one no coordinator speaks again.
             Err(Error::Unsupported { .. }) => i32::MAX,
             Err(error) => return Err(error),
@@ -99,6 +82,22 @@ impl Log<'_> {
         let mut written = topics.flat_map(|topic| topic.partitions);
         let written = written.next().ok_or_else(|| self.nonsense("WriteTxnMarkers"))?;
         self.check(written.error_code)
+    }
+
+    /// What the log knows of the producer id.
+    async fn known(&self, leader: &Connection, producer_id: i64) -> Result<Option<ProducerState>, Error> {
+        let request = DescribeProducersRequest {
+            topics: vec![TopicRequest {
+                name: self.topic.to_owned(),
+                partition_indexes: vec![self.partition],
+            }],
+        };
+        let answer = leader.send(request).await?;
+        let mut found = answer.topics.into_iter().flat_map(|topic| topic.partitions);
+        let found = found.next().ok_or_else(|| self.nonsense("DescribeProducers"))?;
+        self.check(found.error_code)?;
+        let mut known = found.active_producers.into_iter();
+        Ok(known.find(|producer| producer.producer_id == producer_id))
     }
 
     fn check(&self, code: i16) -> Result<(), Error> {

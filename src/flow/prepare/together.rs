@@ -163,7 +163,7 @@ async fn settle(
             *target_position = target_position.or(end);
         }
     }
-    if prepared.iter().any(is_copied_unfenced) {
+    if prepared.iter().any(Prepared::is_unfenced) {
         let ready = places
             .iter()
             .map(|place| (&wanted[*place], &looked.known[*place]));
@@ -187,10 +187,6 @@ async fn settle(
     Ok(prepared)
 }
 
-fn is_copied_unfenced(prepared: &Prepared) -> bool {
-    prepared.is_unfenced() && matches!(prepared.decision, Decision::Copy { .. })
-}
-
 /// Where nobody is fenced, who was assigned a partition while this daemon slept has copied it perhaps: what is prepared for it is old then.
 async fn see_who_has_copied_meanwhile<'a>(
     discovery: &Discovery,
@@ -198,7 +194,7 @@ async fn see_who_has_copied_meanwhile<'a>(
 ) -> Result<(), ClusterError> {
     read_map(discovery).await?;
     for ((wanted, known), prepared) in ready {
-        if is_copied_unfenced(prepared) && wanted.known.is_none() && from_map(discovery, wanted) != *known {
+        if prepared.is_unfenced() && wanted.known.is_none() && from_map(discovery, wanted) != *known {
             *prepared = Prepared::halted(
                 State::Waiting,
                 "another daemon has copied it meanwhile".to_owned(),

@@ -219,7 +219,7 @@ impl Supervisor {
                 };
                 partition.phase = Phase::Due(at);
                 // Where it was claimed to see how far it is copied, that is on record now, with a release mark: nobody needs to see it again.
-                let held_at = prepared.held_at();
+                let held_at = prepared.held_at;
                 if held_at.is_some() {
                     partition.close_books();
                 }

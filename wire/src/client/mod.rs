@@ -457,12 +457,7 @@ impl Client {
                 Ok(Err(error)) => last = Some(error),
                 Err(_elapsed) => {
                     link.suspect();
-                    last = Some(Error::TimedOut {
-                        node,
-                        api: ApiKey::Metadata.name(),
-                        after: METADATA_PATIENCE,
-                        sent: true,
-                    });
+                    last = Some(silent(node, ApiKey::Metadata));
                 }
             }
         }
