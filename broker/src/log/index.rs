@@ -13,6 +13,9 @@ use heliostat_wire::batch::NO_TIMESTAMP;
 use super::error::{AtPath, StorageError};
 use super::files::{Disk, open_or_create, remove_if_there};
 
+/// So many entries or fewer are read at once: a call of the system for each costs more.
+const READ_TOGETHER: u64 = 512;
+
 /// Where a batch starts in its segment: (its last offset, its position).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OffsetEntry {
@@ -57,8 +60,7 @@ impl OffsetIndex {
             last: None,
         };
         if let Some(place) = index.file.entries.checked_sub(1) {
-            let file = index.file.handle()?;
-            let last = index.entry(&file, place)?;
+            let last = index.decode(index.file.read(&*index.file.handle()?, place)?);
             if last.offset < base_offset || last.position >= log_size {
                 return Ok(None);
             }
@@ -81,22 +83,18 @@ impl OffsetIndex {
         match self.last {
             None => Ok(None),
             Some(last) if last.offset <= offset => Ok(Some(last)),
-            Some(_) => {
-                let file = self.file.handle()?;
-                self.file
-                    .floor(|place| Ok(self.entry(&file, place)?.offset <= offset))?
-                    .map_or(Ok(None), |place| self.entry(&file, place).map(Some))
-            }
+            Some(_) => self.last_where(|entry| entry.offset <= offset),
         }
     }
 
     /// The last entry whose position is not beyond `position`.
     pub(crate) fn floor_of_position(&self, position: u64) -> Result<Option<OffsetEntry>, StorageError> {
-        let file = self.file.handle()?;
-        let found = self
-            .file
-            .floor(|place| Ok(self.entry(&file, place)?.position <= position))?;
-        found.map_or(Ok(None), |place| self.entry(&file, place).map(Some))
+        self.last_where(|entry| entry.position <= position)
+    }
+
+    fn last_where(&self, wanted: impl Fn(OffsetEntry) -> bool) -> Result<Option<OffsetEntry>, StorageError> {
+        let found = self.file.last_where(|bytes| wanted(self.decode(bytes)))?;
+        Ok(found.map(|(_, bytes)| self.decode(bytes)))
     }
 
     pub(crate) fn is_full(&self, max_bytes: u64) -> bool {
@@ -105,12 +103,11 @@ impl OffsetIndex {
 
     /// Removes the entries behind the one of this offset.
     pub(crate) fn truncate_after(&mut self, offset: i64) -> Result<(), StorageError> {
-        let file = self.file.handle()?;
         let last = self
             .file
-            .floor(|place| Ok(self.entry(&file, place)?.offset <= offset))?;
-        self.last = last.map_or(Ok(None), |place| self.entry(&file, place).map(Some))?;
-        self.file.cut(last.map_or(0, |place| place + 1))
+            .last_where(|bytes| self.decode(bytes).offset <= offset)?;
+        self.last = last.map(|(_, bytes)| self.decode(bytes));
+        self.file.cut(last.map_or(0, |(place, _)| place + 1))
     }
 
     /// Replaces all entries, as after a walk through the segment.
@@ -139,15 +136,14 @@ impl OffsetIndex {
         Some(bytes)
     }
 
-    fn entry(&self, file: &File, place: u64) -> Result<OffsetEntry, StorageError> {
-        let bytes: [u8; 8] = self.file.read(file, place)?;
+    fn decode(&self, bytes: [u8; 8]) -> OffsetEntry {
         let [a, b, c, d, e, f, g, h] = bytes;
-        Ok(OffsetEntry {
+        OffsetEntry {
             offset: self
                 .base_offset
                 .saturating_add(i64::from(i32::from_be_bytes([a, b, c, d]))),
             position: u64::from(u32::from_be_bytes([e, f, g, h])),
-        })
+        }
     }
 }
 
@@ -166,7 +162,8 @@ impl TimeIndex {
         };
         if let Some(place) = index.file.entries.checked_sub(1) {
             let file = index.file.handle()?;
-            let (first, last) = (index.entry(&file, 0)?, index.entry(&file, place)?);
+            let entry = |place| index.file.read(&file, place).map(|bytes| index.decode(bytes));
+            let (first, last) = (entry(0)?, entry(place)?);
             if last.offset < base_offset || last.timestamp < first.timestamp {
                 return Ok(None);
             }
@@ -197,10 +194,10 @@ impl TimeIndex {
         if self.last.is_none() {
             return Ok(None);
         }
-        let file = self.file.handle()?;
-        self.file
-            .floor(|place| Ok(self.entry(&file, place)?.timestamp <= timestamp))?
-            .map_or(Ok(None), |place| self.entry(&file, place).map(Some))
+        let found = self
+            .file
+            .last_where(|bytes| self.decode(bytes).timestamp <= timestamp)?;
+        Ok(found.map(|(_, bytes)| self.decode(bytes)))
     }
 
     /// The last slot is kept free for the entry that is added when the segment is closed.
@@ -210,12 +207,11 @@ impl TimeIndex {
 
     /// Removes the entries behind the last one that is not beyond this offset.
     pub(crate) fn truncate_after(&mut self, offset: i64) -> Result<(), StorageError> {
-        let file = self.file.handle()?;
         let last = self
             .file
-            .floor(|place| Ok(self.entry(&file, place)?.offset <= offset))?;
-        self.last = last.map_or(Ok(None), |place| self.entry(&file, place).map(Some))?;
-        self.file.cut(last.map_or(0, |place| place + 1))
+            .last_where(|bytes| self.decode(bytes).offset <= offset)?;
+        self.last = last.map(|(_, bytes)| self.decode(bytes));
+        self.file.cut(last.map_or(0, |(place, _)| place + 1))
     }
 
     /// Replaces all entries, as after a walk through the segment.
@@ -243,15 +239,14 @@ impl TimeIndex {
         Some(bytes)
     }
 
-    fn entry(&self, file: &File, place: u64) -> Result<TimeEntry, StorageError> {
-        let bytes: [u8; 12] = self.file.read(file, place)?;
+    fn decode(&self, bytes: [u8; 12]) -> TimeEntry {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
-        Ok(TimeEntry {
+        TimeEntry {
             timestamp: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
             offset: self
                 .base_offset
                 .saturating_add(i64::from(i32::from_be_bytes([i, j, k, l]))),
-        })
+        }
     }
 }
 
@@ -310,21 +305,28 @@ impl EntryFile {
         Ok(bytes)
     }
 
-    /// The last place for which `at_or_before` holds; it must hold for a prefix of all places.
-    fn floor(
+    /// The last entry for which `wanted` holds, and its place; it must hold for a prefix of all entries.
+    fn last_where<const N: usize>(
         &self,
-        at_or_before: impl Fn(u64) -> Result<bool, StorageError>,
-    ) -> Result<Option<u64>, StorageError> {
-        let (mut low, mut high) = (0, self.entries);
-        while low < high {
+        wanted: impl Fn([u8; N]) -> bool,
+    ) -> Result<Option<(u64, [u8; N])>, StorageError> {
+        let file = self.handle()?;
+        let (mut low, mut high, mut last) = (0, self.entries, None);
+        while high - low > READ_TOGETHER {
             let middle = low + (high - low) / 2;
-            if at_or_before(middle)? {
-                low = middle + 1
+            let bytes = self.read(&file, middle)?;
+            if wanted(bytes) {
+                (low, last) = (middle + 1, Some((middle, bytes)));
             } else {
-                high = middle
+                high = middle;
             }
         }
-        Ok(low.checked_sub(1))
+        let mut rest = vec![[0; N]; usize::try_from(high - low).unwrap_or(0)];
+        file.read_exact_at(rest.as_flattened_mut(), low * self.entry_size)
+            .at("read", &self.path)?;
+        let count = rest.partition_point(|bytes| wanted(*bytes));
+        let found = (low..).zip(rest).take(count).last();
+        Ok(found.or(last))
     }
 
     fn rebuild(&mut self, disk: &Disk, entries: &[u8]) -> Result<(), StorageError> {
@@ -379,7 +381,7 @@ mod tests {
         let disk = Disk::default();
         let mut index = OffsetIndex::open(&path, 100, u64::MAX).unwrap().unwrap();
         assert_eq!(index.floor(1000).unwrap(), None);
-        let entries: Vec<_> = (1..50)
+        let entries: Vec<_> = (1..50 + 2 * READ_TOGETHER as i64)
             .map(|i| OffsetEntry {
                 offset: 100 + 10 * i,
                 position: 77 * i.unsigned_abs(),
@@ -390,8 +392,9 @@ mod tests {
         }
         index.file().release();
         let again = OffsetIndex::open(&path, 100, u64::MAX).unwrap().unwrap();
-        for offset in 90..700 {
-            let expected = entries.iter().rev().find(|entry| entry.offset <= offset).copied();
+        for offset in 90..700 + 20 * READ_TOGETHER as i64 {
+            let count = entries.partition_point(|entry| entry.offset <= offset);
+            let expected = entries[..count].last().copied();
             assert_eq!(index.floor(offset).unwrap(), expected);
             assert_eq!(again.floor(offset).unwrap(), expected);
         }

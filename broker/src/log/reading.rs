@@ -293,7 +293,6 @@ impl Log {
             len,
             keeps: None,
         };
-        // The disk, where it is needed at all, begins now to read what is sent in a moment.
         read_ahead(&slice);
         Ok(Some((Payload::File(slice), end_offset)))
     }
@@ -438,10 +437,25 @@ fn whole_until(place: &Place, from: u64, end: u64, limit: i64) -> Result<(u64, i
     Ok((whole, end_offset))
 }
 
+/// The disk, where it is needed at all, begins now to read what is sent in a moment.
 fn read_ahead(slice: &FileSlice) {
     #[cfg(target_os = "linux")]
     {
+        use rustix::io::{ReadWriteFlags, preadv2};
+
         let len = std::num::NonZeroU64::new(slice.len as u64);
+        let last = slice.position + len.map_or(0, |len| len.get() - 1);
+        // Advice about what is in memory already costs a sixth of what sending it does. The beginning has just been looked at.
+        let mut byte = [0];
+        let there = preadv2(
+            &*slice.file,
+            &mut [std::io::IoSliceMut::new(&mut byte)],
+            last,
+            ReadWriteFlags::NOWAIT,
+        );
+        if there == Ok(1) {
+            return;
+        }
         // It is advice: if it is not taken, sending waits for the disk.
         let _ = rustix::fs::fadvise(&*slice.file, slice.position, len, rustix::fs::Advice::WillNeed);
     }
