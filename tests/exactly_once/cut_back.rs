@@ -11,7 +11,7 @@ use heliostat_wire::message::add_partitions_to_txn::AddPartitionsToTxnTopic;
 use heliostat_wire::message::{AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest};
 use serde_json::json;
 
-use super::pair::{QUICK_GROUPS, add, wait_hit};
+use super::pair::{QUICK_GROUPS, wait_hit};
 use super::raw::Raw;
 use super::{
     END, FLOW, LIMIT, MIRROR, Rig, SOURCE, TARGET, TOPIC, forget_members, let_pass, random, topology,
@@ -270,8 +270,7 @@ fn what_a_source_has_where_its_log_was_cut_back_is_copied_once_by_two_owners() {
         if !has_books {
             slow.stop(END);
         }
-        let delay = add(
-            &target,
+        let delay = target.add_fault(
             json!({ "kind": "delay", "api": "InitProducerId", "client_id": "heliostat/source->target/writer",
                     "delay_ms": 6000, "count": 1 }),
         );

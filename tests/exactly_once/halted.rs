@@ -6,7 +6,7 @@ use heliostat::observe::status::State;
 use serde_json::json;
 
 use super::cut_back::write;
-use super::pair::{Pair, add, wait_hit};
+use super::pair::{Pair, wait_hit};
 use super::{END, FLOW, LIMIT, MIRROR, TOPIC, let_pass, wait_copied};
 use crate::support::clients::Producing;
 use crate::support::daemon::Daemon;
@@ -50,10 +50,9 @@ fn a_gap_that_halts_a_partition_in_the_middle_is_claimed_once() {
     write(&sides.source, "before", 20);
     let mut daemon = Daemon::start(&pair.topology(", on_gap: halt"));
     wait_copied(&sides, &daemon);
-    let cut = add(
-        &pair.target,
-        json!({ "kind": "cut", "api": "Produce", "topic": MIRROR, "takes_effect": false }),
-    );
+    let cut = pair
+        .target
+        .add_fault(json!({ "kind": "cut", "api": "Produce", "topic": MIRROR, "takes_effect": false }));
     write(&sides.source, "cut off", 20);
     wait_hit(&pair.target, cut);
     sides.source.delete_records(TOPIC, 0, 30);

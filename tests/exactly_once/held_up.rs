@@ -4,12 +4,11 @@ use heliostat::observe::status::State;
 use heliostat::offsets::record::{MapRecord, topic_name};
 use serde_json::json;
 
-use super::pair::{Pair, add};
+use super::pair::{Pair, QUICK_GROUPS};
 use super::refused::sides_of;
-use super::{FLOW, LIMIT, finish, log, topology};
+use super::{FLOW, LIMIT, finish};
 use crate::support::built_in::InProcess;
 use crate::support::clients::{Client, Producing};
-use crate::support::daemon::Daemon;
 use crate::support::rec::Rec;
 use crate::support::{wait_for, wait_still};
 
@@ -69,30 +68,21 @@ fn wait_begun(target: &Client, mirror: &str) {
 }
 
 fn held_up(engine: &str) {
-    let source = InProcess::start(1, &[]);
-    let target = InProcess::start(
-        1,
-        &[
-            ("group.min.session.timeout.ms", "1000"),
-            ("log.cleaner.enable", "false"),
-        ],
-    );
-    let pair = Pair { source, target };
+    let keeps_all = [QUICK_GROUPS, &[("log.cleaner.enable", "false")]].concat();
+    let pair = Pair {
+        source: InProcess::start(1, &[]),
+        target: InProcess::start(1, &keeps_all),
+    };
     let clients = pair.clients();
     fill(&pair.source, &clients.0);
     clients.0.create_topic(PLAIN, 1, &[]);
-    add(
-        &pair.source,
-        json!({ "kind": "error", "api": "Fetch", "error": "NOT_LEADER_OR_FOLLOWER" }),
-    );
-    let file = topology(&pair.source.bootstrap(), &pair.target.bootstrap(), engine);
-    let mut daemon = Daemon::spawn(&file, &log());
-    daemon.wait_ready();
+    pair.source
+        .add_fault(json!({ "kind": "error", "api": "Fetch", "error": "NOT_LEADER_OR_FOLLOWER" }));
+    let daemon = pair.daemon(engine);
     for topic in [HOLEY, PLAIN] {
         wait_begun(&clients.1, &format!("source.{topic}"));
     }
-    add(
-        &pair.target,
+    pair.target.add_fault(
         json!({ "kind": "error", "api": "Produce", "error": "TOPIC_AUTHORIZATION_FAILED",
                 "topic": topic_name("source") }),
     );

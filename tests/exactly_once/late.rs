@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::cut_back::write;
-use super::pair::{Pair, add, wait_hit};
+use super::pair::{Pair, wait_hit};
 use super::{END, MIRROR, let_pass, wait_copied};
 use crate::support::exact::Exact;
 
@@ -18,8 +18,7 @@ fn a_batch_that_a_broker_gets_to_after_its_owner_was_killed_is_there_once() {
     let mut daemon = pair.daemon("");
     wait_copied(&sides, &daemon);
     for delay in [100, 700, 1_500, 3_000] {
-        let late = add(
-            &pair.target,
+        let late = pair.target.add_fault(
             json!({ "kind": "delay", "api": "Produce", "delay_ms": delay, "topic": MIRROR, "count": 1 }),
         );
         write(&sides.source, &format!("late by {delay}"), 40);

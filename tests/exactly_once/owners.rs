@@ -7,7 +7,7 @@ use heliostat_wire::ErrorCode;
 use rand::RngExt as _;
 use serde_json::json;
 
-use super::pair::{Pair, add};
+use super::pair::Pair;
 use super::raw::Raw;
 use super::{
     END, FLOW, LIMIT, MAP, MIRROR, Rig, SOURCE, TARGET, TOPIC, let_pass, random, topology, wait_mirrored,
@@ -235,10 +235,8 @@ fn a_partition_that_is_taken_while_its_owner_still_copies_is_no_log_that_moved_b
     let load = super::load(&sides.source, 4, RATE);
     wait_mirrored(&sides.target, 16);
     // From asking for offsets to the claim it takes so long that the owner before copies on beyond them.
-    add(
-        &pair.target,
-        json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 300 }),
-    );
+    pair.target
+        .add_fault(json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 300 }));
     for turn in 0..4 {
         wait_shared([&daemons[0], &daemons[1]], 4);
         if turn % 2 == 0 {
@@ -261,10 +259,8 @@ fn a_partition_that_is_taken_while_its_owner_still_copies_is_no_log_that_moved_b
 fn a_planned_end_while_partitions_are_prepared_costs_no_offset() {
     let mut random = random("end while preparing");
     let (pair, sides) = Pair::with_topic(4);
-    add(
-        &pair.target,
-        json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 700 }),
-    );
+    pair.target
+        .add_fault(json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 700 }));
     let file = pair.topology("");
     let load = super::load(&sides.source, 4, RATE);
     let mut daemon = Daemon::start(&file);
@@ -287,10 +283,8 @@ fn who_wakes_up_while_it_prepares_sets_nothing_back_without_exactly_once() {
         .map(|number: i32| Rec::new(0, None, Some(&number.to_be_bytes())))
         .collect();
     sides.source.produce(TOPIC, &records, Producing::default());
-    add(
-        &pair.target,
-        json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 2000, "count": 1 }),
-    );
+    pair.target
+        .add_fault(json!({ "kind": "delay", "api": "InitProducerId", "delay_ms": 2000, "count": 1 }));
     let settings = ", delivery: at-least-once";
     let file = pair.topology(settings);
     let mut asleep = Daemon::start(&file);

@@ -1,8 +1,5 @@
 //! Two clusters within the test, whose requests can be made to fail, late, or lost.
 
-use heliostat_broker::Fault;
-use serde_json::Value;
-
 use super::{LIMIT, TOPIC, forget_members, log, sides, topology};
 use crate::support::built_in::InProcess;
 use crate::support::clients::Client;
@@ -60,15 +57,6 @@ impl Pair {
     pub(super) fn forget_members(&self) {
         forget_members(&self.target.bootstrap());
     }
-}
-
-/// Adds a fault, and tells its id.
-#[track_caller]
-pub(super) fn add(cluster: &InProcess, fault: Value) -> u64 {
-    let text = fault.to_string();
-    let fault: Fault = serde_json::from_value(fault).expect("a fault");
-    let added = cluster.cluster().control().add_fault(fault);
-    added.unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// Waits until a request was met by a fault.

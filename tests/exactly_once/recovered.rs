@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::cut_back::{cut_built_in, write};
-use super::pair::{Pair, add};
+use super::pair::Pair;
 use super::{END, LIMIT, MAP, MIRROR, Rig, SOURCE, TARGET, TOPIC, wait_copied};
 use crate::support::built_in::BuiltIn;
 use crate::support::clients::Producing;
@@ -21,8 +21,7 @@ fn records_that_are_equal_to_each_other_are_all_copied_though_the_source_lost_so
     wait_until(LIMIT, "on record", || {
         Exact::read(&sides).positions.get(&0).map(|found| found.0) == Some(16)
     });
-    add(
-        &pair.target,
+    pair.target.add_fault(
         json!({ "kind": "error", "api": "Produce", "error": "TOPIC_AUTHORIZATION_FAILED", "topic": MAP }),
     );
     let equal: Vec<Rec> = (0..20)

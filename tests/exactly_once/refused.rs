@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use serde_json::{Value, json};
 
-use super::pair::{Pair, add};
+use super::pair::Pair;
 use super::{finish, let_pass, load, log, random, sides, topology_from, wait_mirrored, write_odd};
 use crate::support::clients::{Client, Producing};
 use crate::support::daemon::Daemon;
@@ -92,9 +92,7 @@ fn each_answer_to_produce(name: &str, errors: &[&str]) {
             random.random_range(0..BATCHES as u64 / 2)
         };
         let count = random.random_range(1..=2);
-        add(
-            &pair.target,
-            json!({ "kind": "error", "api": "Produce", "error": error, "topic": mirror, "skip": skip, "count": count }),
+        pair.target.add_fault(json!({ "kind": "error", "api": "Produce", "error": error, "topic": mirror, "skip": skip, "count": count }),
         );
         let only = format!(", topics: {{ include: [{topic}] }}");
         let file = topology_from(&alias, &pair.source.bootstrap(), &pair.target.bootstrap(), &only);
@@ -133,8 +131,7 @@ fn nothing_overtakes_the_first_batch_of_all_when_it_is_refused() {
     let clients = pair.clients();
     fill(&clients.0, TOPIC_OF_FIRST);
     // A log that has never seen a producer takes a batch of it with any sequence number.
-    add(
-        &pair.target,
+    pair.target.add_fault(
         json!({ "kind": "error", "api": "Produce", "error": "NOT_LEADER_OR_FOLLOWER",
                 "topic": format!("source.{TOPIC_OF_FIRST}"), "count": 1 }),
     );
@@ -290,7 +287,8 @@ fn any_step_may_fail_in_any_way_while_daemons_are_killed() {
         }
         for _ in 0..3 {
             let (on_target, fault) = any_fault(&mut random);
-            add(if on_target { &pair.target } else { &pair.source }, fault);
+            let met = if on_target { &pair.target } else { &pair.source };
+            met.add_fault(fault);
         }
         if random.random_bool(0.8) {
             daemon.process().kill();
@@ -318,8 +316,7 @@ fn a_partition_is_not_given_up_as_clear_while_something_may_yet_arrive() {
     let sides = sides(clients.0.clone(), clients.1.clone());
     super::wait_copied(&sides, &daemon);
     // The broker may have it all the same, or append it later.
-    add(
-        &pair.target,
+    pair.target.add_fault(
         json!({ "kind": "error", "api": "Produce", "error": "REQUEST_TIMED_OUT", "topic": super::MIRROR }),
     );
     write_odd(&clients.0, 1);

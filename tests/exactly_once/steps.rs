@@ -6,11 +6,11 @@
 
 use serde_json::json;
 
-use super::pair::{Pair, add};
+use super::pair::Pair;
 use super::raw::Raw;
 use super::{
-    LIMIT, MAP, MIRROR, TOPIC, finish, forget_members, load, log, sides, tail, topology, topology_from,
-    wait_mirrored, write_odd,
+    LIMIT, MAP, MIRROR, TOPIC, finish, forget_members, load, log, sides, tail, topology_from, wait_mirrored,
+    write_odd,
 };
 use crate::support::built_in::InProcess;
 use crate::support::clients::{Client, Producing};
@@ -371,14 +371,12 @@ fn arm(pair: &Pair, steps: &[Step]) {
             if let Some(topic) = step.topic {
                 fault["topic"] = topic.into();
             }
-            add(
-                if step.on_target {
-                    &pair.target
-                } else {
-                    &pair.source
-                },
-                fault,
-            );
+            let met = if step.on_target {
+                &pair.target
+            } else {
+                &pair.source
+            };
+            met.add_fault(fault);
         }
     }
 }
@@ -429,9 +427,8 @@ fn each_answer_to_each_request_of_a_claim_costs_nothing_and_repeats_nothing() {
     let (pair, clients) = start();
     clients.0.create_topic(TOPIC, PARTITIONS, &[]);
     write_odd(&clients.0, PARTITIONS);
-    let file = topology(&pair.source.bootstrap(), &pair.target.bootstrap(), "");
     arm(&pair, FIRST);
-    let mut daemon = Daemon::spawn(&file, &log());
+    let mut daemon = Daemon::spawn(&pair.topology(""), &log());
     wait_all_hit(&pair, std::slice::from_ref(&daemon));
     daemon.wait_ready();
     let load = load(&clients.0, PARTITIONS, RATE);
@@ -446,7 +443,8 @@ fn each_answer_to_each_request_of_a_claim_costs_nothing_and_repeats_nothing() {
     wait_caught_up(&clients);
 
     daemon.process().kill();
-    add(&pair.target, json!({ "kind": "clock", "ahead_ms": 1_200_000 }));
+    pair.target
+        .add_fault(json!({ "kind": "clock", "ahead_ms": 1_200_000 }));
     let raw = Raw::new(&pair.target.bootstrap());
     wait_until(LIMIT, "the ids are forgotten", || raw.is_forgotten());
     clear(&pair);
@@ -471,9 +469,7 @@ fn each_answer_to_each_request_of_a_copy_costs_nothing_and_repeats_nothing() {
     let (pair, clients) = start();
     clients.0.create_topic(TOPIC, 2, &[]);
     write_odd(&clients.0, 2);
-    let file = topology(&pair.source.bootstrap(), &pair.target.bootstrap(), "");
-    let mut daemon = Daemon::spawn(&file, &log());
-    daemon.wait_ready();
+    let daemon = pair.daemon("");
     let load = load(&clients.0, 2, RATE);
     wait_mirrored(&clients.1, 500);
     arm(&pair, COPYING);
@@ -494,7 +490,7 @@ fn each_answer_of_the_group_costs_nothing_and_repeats_nothing() {
             let client_id = format!("heliostat/{alias}->target/member");
             let fault =
                 json!({ "kind": "error", "api": api, "error": code, "count": 1, "client_id": client_id });
-            add(&pair.target, fault);
+            pair.target.add_fault(fault);
         }
         let file = topology_from(alias, &pair.source.bootstrap(), &pair.target.bootstrap(), "");
         let mirror = format!("{alias}.{TOPIC}");

@@ -52,8 +52,7 @@ fn memory_depends_neither_on_what_waits_on_the_source_nor_on_how_slow_the_target
 
     // The target takes nothing any more.
     let fault = json!({ "kind": "delay", "api": "Produce", "topic": MIRROR, "delay_ms": 3_600_000 });
-    let fault = serde_json::from_value(fault).expect("a fault");
-    clusters[1].cluster().control().add_fault(fault).expect("a delay");
+    clusters[1].add_fault(fault);
     fill(&from, TOPIC, 0..PARTITIONS, SMALL / PARTITIONS as usize);
     let in_flight = |daemon: &mut Daemon| {
         // With what is fetched the memory stands still, too.

@@ -121,8 +121,7 @@ fn beside(
     // All partitions begin at about the same time. The target takes some megabytes at a time, and its time with each.
     let fault =
         json!({ "kind": "delay", "api": "Produce", "topic": format!("source.{backlog}"), "delay_ms": 10 });
-    let fault = serde_json::from_value(fault).expect("a fault");
-    clusters[1].cluster().control().add_fault(fault).expect("a delay");
+    clusters[1].add_fault(fault);
     ping.ping();
 
     let is_behind = || {
@@ -192,8 +191,7 @@ fn small_batches_that_are_merged_arrive_soon() {
     ping.ping();
     // So many requests are under way at a time that what comes meanwhile is worth merging.
     let fault = json!({ "kind": "delay", "api": "Produce", "topic": "source.orders", "delay_ms": 20 });
-    let fault = serde_json::from_value(fault).expect("a fault");
-    clusters[1].cluster().control().add_fault(fault).expect("a delay");
+    clusters[1].add_fault(fault);
     let alone = from.with(&[("batch.num.messages", "1")]);
     let shape = Shape {
         rate: Some(RATE),

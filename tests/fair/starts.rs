@@ -209,14 +209,12 @@ fn a_partition_that_takes_long_to_prepare_holds_up_no_other() {
         write(&from, topic, 1, "two");
     }
     let fault = json!({ "kind": "delay", "api": "Fetch", "topic": "source.late", "delay_ms": 60_000 });
-    let fault = serde_json::from_value(fault).expect("a fault");
-    let control = clusters[1].cluster().control();
-    control.add_fault(fault).expect("a delay");
+    clusters[1].add_fault(fault);
     daemon.restart();
     wait_copied(&daemon, START, "orders", &ends(&from, "orders"));
     let late = partitions(&daemon, "late");
     assert!(late.iter().all(|found| found.position < Some(2)), "{late:?}");
-    control.clear_faults();
+    clusters[1].cluster().control().clear_faults();
     wait_copied(&daemon, LIMIT, "late", &ends(&from, "late"));
     assert_eq!(daemon.stop(LIMIT).code(), Some(0));
     for topic in TOPICS {

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heliostat::observe::events::{EventKind, EventList};
 use heliostat::observe::status::{PartitionStatus, State};
-use heliostat_broker::{Fault, Isolation};
+use heliostat_broker::Isolation;
 use serde_json::json;
 
 use crate::support::built_in::InProcess;
@@ -143,16 +143,13 @@ fn each_state_says_why_since_when_and_what_would_clear_it_and_that_does() {
 
     // Stalled: the target refuses the daemon.
     let stalled = now_ms();
-    let fault: Fault = serde_json::from_value(json!({
+    clusters[1].add_fault(json!({
         "kind": "error", "api": "Produce", "error": "TOPIC_AUTHORIZATION_FAILED", "topic": "primary.orders"
-    }))
-    .expect("a fault");
-    let control = clusters[1].cluster().control();
-    control.add_fault(fault).expect("a fault that can be");
+    }));
     write_numbers(&primary, "orders", 1, 100..200);
     let found = wait_state(&daemon, State::Stalled, stalled, "what the reason says is mended");
     assert_printed_whole(&daemon, found.reason.as_deref().expect("a reason"));
-    control.clear_faults();
+    clusters[1].cluster().control().clear_faults();
     wait_state(&daemon, State::CaughtUp, found.since_ms, "");
 
     // Paused, and then a gap: records are gone when it is resumed.

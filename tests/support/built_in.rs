@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use heliostat_broker::{Cluster, ClusterConfig};
+use heliostat_broker::{Cluster, ClusterConfig, Fault};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -255,6 +256,15 @@ impl InProcess {
     /// The cluster's own handle.
     pub fn cluster(&self) -> &Cluster {
         self.cluster.as_ref().expect("it is taken only on drop")
+    }
+
+    /// Adds a fault, and tells its id.
+    #[track_caller]
+    pub fn add_fault(&self, fault: Value) -> u64 {
+        let text = fault.to_string();
+        let fault: Fault = serde_json::from_value(fault).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let added = self.cluster().control().add_fault(fault);
+        added.unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 }
 

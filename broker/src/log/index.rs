@@ -30,47 +30,108 @@ pub(crate) struct TimeEntry {
     pub(crate) offset: i64,
 }
 
-/// `.index`: relative offset (i32) and position (i32), ascending.
-#[derive(Debug)]
-pub(crate) struct OffsetIndex {
-    file: EntryFile,
-    base_offset: i64,
-    last: Option<OffsetEntry>,
+/// What an entry is in the file: `N` bytes, with offsets relative to the first one of the segment.
+pub(crate) trait Entry<const N: usize>: Copy {
+    fn offset(self) -> i64;
+
+    /// `None` if it cannot be told in so few bytes.
+    fn encode(self, base_offset: i64) -> Option<[u8; N]>;
+
+    fn decode(bytes: [u8; N], base_offset: i64) -> Self;
 }
 
-/// `.timeindex`: timestamp (i64) and relative offset (i32), ascending.
+/// An index of a segment, whose entries ascend.
 #[derive(Debug)]
-pub(crate) struct TimeIndex {
+pub(crate) struct Index<E, const N: usize> {
     file: EntryFile,
     base_offset: i64,
-    last: Option<TimeEntry>,
+    last: Option<E>,
 }
 
-impl OffsetIndex {
-    const ENTRY_SIZE: u64 = 8;
+/// `.index`: relative offset (i32) and position (i32).
+pub(crate) type OffsetIndex = Index<OffsetEntry, 8>;
 
-    /// Opens or creates the file. `None` if its content cannot be an index of this segment: it must be rebuilt.
-    pub(crate) fn open(path: &Path, base_offset: i64, log_size: u64) -> Result<Option<Self>, StorageError> {
+/// `.timeindex`: timestamp (i64) and relative offset (i32).
+pub(crate) type TimeIndex = Index<TimeEntry, 12>;
+
+impl Entry<8> for OffsetEntry {
+    fn offset(self) -> i64 {
+        self.offset
+    }
+
+    fn encode(self, base_offset: i64) -> Option<[u8; 8]> {
+        let relative = i32::try_from(self.offset - base_offset).ok()?;
+        let position = i32::try_from(self.position).ok()?;
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&relative.to_be_bytes());
+        bytes[4..].copy_from_slice(&position.to_be_bytes());
+        Some(bytes)
+    }
+
+    fn decode([a, b, c, d, e, f, g, h]: [u8; 8], base_offset: i64) -> Self {
+        OffsetEntry {
+            offset: base_offset.saturating_add(i64::from(i32::from_be_bytes([a, b, c, d]))),
+            position: u64::from(u32::from_be_bytes([e, f, g, h])),
+        }
+    }
+}
+
+impl Entry<12> for TimeEntry {
+    fn offset(self) -> i64 {
+        self.offset
+    }
+
+    fn encode(self, base_offset: i64) -> Option<[u8; 12]> {
+        let relative = i32::try_from(self.offset - base_offset).ok()?;
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        bytes[8..].copy_from_slice(&relative.to_be_bytes());
+        Some(bytes)
+    }
+
+    fn decode([a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12], base_offset: i64) -> Self {
+        TimeEntry {
+            timestamp: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            offset: base_offset.saturating_add(i64::from(i32::from_be_bytes([i, j, k, l]))),
+        }
+    }
+}
+
+impl<E: Entry<N>, const N: usize> Index<E, N> {
+    const ENTRY_SIZE: u64 = N as u64;
+
+    /// Opens or creates the file. `None` if its content cannot be an index of this segment: it must be rebuilt. What
+    /// `is_sound` is asked about are the first and the last entry.
+    fn open_if(
+        path: &Path,
+        base_offset: i64,
+        is_sound: impl FnOnce(E, E) -> bool,
+    ) -> Result<Option<Self>, StorageError> {
         let Some(file) = EntryFile::open(path, Self::ENTRY_SIZE)? else {
             return Ok(None);
         };
-        let mut index = OffsetIndex {
-            file,
-            base_offset,
-            last: None,
-        };
-        if let Some(place) = index.file.entries.checked_sub(1) {
-            let last = index.decode(index.file.read(&*index.file.handle()?, place)?);
-            if last.offset < base_offset || last.position >= log_size {
+        let mut last = None;
+        if let Some(place) = file.entries.checked_sub(1) {
+            let handle = file.handle()?;
+            let entry = |place| {
+                file.read(&handle, place)
+                    .map(|bytes| E::decode(bytes, base_offset))
+            };
+            let (first, found) = (entry(0)?, entry(place)?);
+            if found.offset() < base_offset || !is_sound(first, found) {
                 return Ok(None);
             }
-            index.last = Some(last);
+            last = Some(found);
         }
-        Ok(Some(index))
+        Ok(Some(Index {
+            file,
+            base_offset,
+            last,
+        }))
     }
 
-    pub(crate) fn append(&mut self, disk: &Disk, entry: OffsetEntry) -> Result<(), StorageError> {
-        let Some(bytes) = self.encode(entry) else {
+    pub(crate) fn append(&mut self, disk: &Disk, entry: E) -> Result<(), StorageError> {
+        let Some(bytes) = entry.encode(self.base_offset) else {
             return Ok(());
         };
         self.file.append(disk, &bytes)?;
@@ -78,41 +139,24 @@ impl OffsetIndex {
         Ok(())
     }
 
-    /// The last entry at or before `offset`.
-    pub(crate) fn floor(&self, offset: i64) -> Result<Option<OffsetEntry>, StorageError> {
-        match self.last {
-            None => Ok(None),
-            Some(last) if last.offset <= offset => Ok(Some(last)),
-            Some(_) => self.last_where(|entry| entry.offset <= offset),
-        }
+    /// The last entry for which `wanted` holds, and its place; it must hold for a prefix of all entries.
+    fn last_where(&self, wanted: impl Fn(E) -> bool) -> Result<Option<(u64, E)>, StorageError> {
+        let decode = |bytes| E::decode(bytes, self.base_offset);
+        let found = self.file.last_where(|bytes| wanted(decode(bytes)))?;
+        Ok(found.map(|(place, bytes)| (place, decode(bytes))))
     }
 
-    /// The last entry whose position is not beyond `position`.
-    pub(crate) fn floor_of_position(&self, position: u64) -> Result<Option<OffsetEntry>, StorageError> {
-        self.last_where(|entry| entry.position <= position)
-    }
-
-    fn last_where(&self, wanted: impl Fn(OffsetEntry) -> bool) -> Result<Option<OffsetEntry>, StorageError> {
-        let found = self.file.last_where(|bytes| wanted(self.decode(bytes)))?;
-        Ok(found.map(|(_, bytes)| self.decode(bytes)))
-    }
-
-    pub(crate) fn is_full(&self, max_bytes: u64) -> bool {
-        self.file.entries >= max_bytes / Self::ENTRY_SIZE
-    }
-
-    /// Removes the entries behind the one of this offset.
+    /// Removes the entries behind the last one that is not beyond this offset.
     pub(crate) fn truncate_after(&mut self, offset: i64) -> Result<(), StorageError> {
-        let last = self
-            .file
-            .last_where(|bytes| self.decode(bytes).offset <= offset)?;
-        self.last = last.map(|(_, bytes)| self.decode(bytes));
+        let last = self.last_where(|entry| entry.offset() <= offset)?;
+        self.last = last.map(|(_, entry)| entry);
         self.file.cut(last.map_or(0, |(place, _)| place + 1))
     }
 
     /// Replaces all entries, as after a walk through the segment.
-    pub(crate) fn rebuild(&mut self, disk: &Disk, entries: &[OffsetEntry]) -> Result<(), StorageError> {
-        let encoded: Vec<_> = entries.iter().filter_map(|entry| self.encode(*entry)).collect();
+    pub(crate) fn rebuild(&mut self, disk: &Disk, entries: &[E]) -> Result<(), StorageError> {
+        let encode = |entry: &E| entry.encode(self.base_offset);
+        let encoded: Vec<_> = entries.iter().filter_map(encode).collect();
         self.last = None;
         self.file.rebuild(disk, &encoded.concat())?;
         self.last = entries.last().copied();
@@ -126,50 +170,39 @@ impl OffsetIndex {
     pub(crate) fn handle(&self) -> Result<Arc<File>, StorageError> {
         self.file.handle()
     }
+}
 
-    fn encode(&self, entry: OffsetEntry) -> Option<[u8; 8]> {
-        let relative = i32::try_from(entry.offset - self.base_offset).ok()?;
-        let position = i32::try_from(entry.position).ok()?;
-        let mut bytes = [0; 8];
-        bytes[..4].copy_from_slice(&relative.to_be_bytes());
-        bytes[4..].copy_from_slice(&position.to_be_bytes());
-        Some(bytes)
+impl OffsetIndex {
+    /// Opens or creates the file. `None` if its content cannot be an index of this segment: it must be rebuilt.
+    pub(crate) fn open(path: &Path, base_offset: i64, log_size: u64) -> Result<Option<Self>, StorageError> {
+        Self::open_if(path, base_offset, |_, last| last.position < log_size)
     }
 
-    fn decode(&self, bytes: [u8; 8]) -> OffsetEntry {
-        let [a, b, c, d, e, f, g, h] = bytes;
-        OffsetEntry {
-            offset: self
-                .base_offset
-                .saturating_add(i64::from(i32::from_be_bytes([a, b, c, d]))),
-            position: u64::from(u32::from_be_bytes([e, f, g, h])),
+    /// The last entry at or before `offset`.
+    pub(crate) fn floor(&self, offset: i64) -> Result<Option<OffsetEntry>, StorageError> {
+        match self.last {
+            Some(last) if last.offset > offset => Ok(self
+                .last_where(|entry| entry.offset <= offset)?
+                .map(|(_, entry)| entry)),
+            last => Ok(last),
         }
+    }
+
+    /// The last entry whose position is not beyond `position`.
+    pub(crate) fn floor_of_position(&self, position: u64) -> Result<Option<OffsetEntry>, StorageError> {
+        let found = self.last_where(|entry| entry.position <= position)?;
+        Ok(found.map(|(_, entry)| entry))
+    }
+
+    pub(crate) fn is_full(&self, max_bytes: u64) -> bool {
+        self.file.entries >= max_bytes / Self::ENTRY_SIZE
     }
 }
 
 impl TimeIndex {
-    const ENTRY_SIZE: u64 = 12;
-
     /// Opens or creates the file. `None` if its content cannot be an index of this segment: it must be rebuilt.
     pub(crate) fn open(path: &Path, base_offset: i64) -> Result<Option<Self>, StorageError> {
-        let Some(file) = EntryFile::open(path, Self::ENTRY_SIZE)? else {
-            return Ok(None);
-        };
-        let mut index = TimeIndex {
-            file,
-            base_offset,
-            last: None,
-        };
-        if let Some(place) = index.file.entries.checked_sub(1) {
-            let file = index.file.handle()?;
-            let entry = |place| index.file.read(&file, place).map(|bytes| index.decode(bytes));
-            let (first, last) = (entry(0)?, entry(place)?);
-            if last.offset < base_offset || last.timestamp < first.timestamp {
-                return Ok(None);
-            }
-            index.last = Some(last);
-        }
-        Ok(Some(index))
+        Self::open_if(path, base_offset, |first, last| last.timestamp >= first.timestamp)
     }
 
     pub(crate) fn last(&self) -> Option<TimeEntry> {
@@ -181,12 +214,10 @@ impl TimeIndex {
         let (timestamp, offset) = self
             .last
             .map_or((NO_TIMESTAMP, i64::MIN), |last| (last.timestamp, last.offset));
-        let news = entry.timestamp > timestamp && entry.offset >= offset;
-        if let (true, Some(bytes)) = (news, self.encode(entry)) {
-            self.file.append(disk, &bytes)?;
-            self.last = Some(entry);
+        match entry.timestamp > timestamp && entry.offset >= offset {
+            true => self.append(disk, entry),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// The last entry whose timestamp is not beyond `timestamp`.
@@ -194,59 +225,13 @@ impl TimeIndex {
         if self.last.is_none() {
             return Ok(None);
         }
-        let found = self
-            .file
-            .last_where(|bytes| self.decode(bytes).timestamp <= timestamp)?;
-        Ok(found.map(|(_, bytes)| self.decode(bytes)))
+        let found = self.last_where(|entry| entry.timestamp <= timestamp)?;
+        Ok(found.map(|(_, entry)| entry))
     }
 
     /// The last slot is kept free for the entry that is added when the segment is closed.
     pub(crate) fn is_full(&self, max_bytes: u64) -> bool {
         self.file.entries + 1 >= max_bytes / Self::ENTRY_SIZE
-    }
-
-    /// Removes the entries behind the last one that is not beyond this offset.
-    pub(crate) fn truncate_after(&mut self, offset: i64) -> Result<(), StorageError> {
-        let last = self
-            .file
-            .last_where(|bytes| self.decode(bytes).offset <= offset)?;
-        self.last = last.map(|(_, bytes)| self.decode(bytes));
-        self.file.cut(last.map_or(0, |(place, _)| place + 1))
-    }
-
-    /// Replaces all entries, as after a walk through the segment.
-    pub(crate) fn rebuild(&mut self, disk: &Disk, entries: &[TimeEntry]) -> Result<(), StorageError> {
-        let encoded: Vec<_> = entries.iter().filter_map(|entry| self.encode(*entry)).collect();
-        self.last = None;
-        self.file.rebuild(disk, &encoded.concat())?;
-        self.last = entries.last().copied();
-        Ok(())
-    }
-
-    pub(crate) fn file(&mut self) -> &mut EntryFile {
-        &mut self.file
-    }
-
-    pub(crate) fn handle(&self) -> Result<Arc<File>, StorageError> {
-        self.file.handle()
-    }
-
-    fn encode(&self, entry: TimeEntry) -> Option<[u8; 12]> {
-        let relative = i32::try_from(entry.offset - self.base_offset).ok()?;
-        let mut bytes = [0; 12];
-        bytes[..8].copy_from_slice(&entry.timestamp.to_be_bytes());
-        bytes[8..].copy_from_slice(&relative.to_be_bytes());
-        Some(bytes)
-    }
-
-    fn decode(&self, bytes: [u8; 12]) -> TimeEntry {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
-        TimeEntry {
-            timestamp: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            offset: self
-                .base_offset
-                .saturating_add(i64::from(i32::from_be_bytes([i, j, k, l]))),
-        }
     }
 }
 
