@@ -2,13 +2,18 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::ValueEnum;
+use rustix::process::Signal;
 
 use crate::support::daemon;
 use crate::support::kafka::mirror_maker;
 use crate::support::ports::Ports;
 use crate::support::process::Process;
+
+/// How long a copier may take to end when it is told to.
+const END: Duration = Duration::from_secs(60);
 
 /// A copier and its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -42,6 +47,14 @@ pub struct Running {
     /// Its process.
     pub process: Process,
     _ports: Option<Ports>,
+}
+
+impl Running {
+    /// Ends it as an operator does, so that nobody who comes next has to wait until its group misses it.
+    pub fn end(mut self) {
+        self.process.signal(Signal::TERM);
+        self.process.wait(END);
+    }
 }
 
 impl Flow<'_> {

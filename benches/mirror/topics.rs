@@ -182,6 +182,7 @@ fn copy(
     let (before, since) = (usage::of(pid), Instant::now());
     std::thread::sleep(idle);
     let after = usage::of(pid);
+    running.end();
     let share = (after.cpu - before.cpu).as_secs_f64() / since.elapsed().as_secs_f64();
     [
         seconds(took),

@@ -1,6 +1,6 @@
 //! What is asked of a cluster besides records: topics, configs, offsets, who is in a group.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -159,6 +159,22 @@ impl Admin {
             Ok(Arc::new(topics))
         })
         .await
+    }
+
+    /// Those of these topics that are there. For a client that asks by wire all others cost nothing.
+    pub async fn topics_named(&self, names: &[String]) -> Result<Vec<TopicListing>, ClusterError> {
+        if let Some(client) = &self.wire {
+            return self.topics_named_by_wire(client, names).await;
+        }
+        let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let all = self.topics().await?;
+        let named = all.iter().filter(|topic| names.contains(topic.name.as_str()));
+        Ok(named.cloned().collect())
+    }
+
+    /// Whether a topic is there.
+    pub async fn has_topic(&self, name: &str) -> Result<bool, ClusterError> {
+        Ok(!self.topics_named(&[name.to_owned()]).await?.is_empty())
     }
 
     /// How many brokers the cluster has.

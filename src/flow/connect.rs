@@ -99,6 +99,7 @@ pub async fn connect(
         places: Arc::new(Semaphore::new(CLAIMS_AT_ONCE)),
         claim_period,
         settled: Mutex::default(),
+        awaited: Mutex::default(),
         seen_map: Mutex::default(),
     })
 }

@@ -21,6 +21,10 @@ use crate::offsets::writer::{MapWriter, WriteError};
 use crate::policy;
 use crate::topology::Flow;
 
+mod awaited;
+
+pub(super) use awaited::Awaited;
+
 /// How long the map topics may take to be read to their end.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -88,6 +92,8 @@ pub struct Discovery {
     pub claim_period: Duration,
     /// What the last look has seen, if it left nothing to do.
     pub(super) settled: Mutex<Option<Seen>>,
+    /// What the last look has made and could not see yet.
+    pub(super) awaited: Mutex<Option<Awaited>>,
     /// The id of the map topic, as the last look has seen it.
     pub(super) seen_map: Mutex<Option<String>>,
 }
@@ -129,6 +135,7 @@ struct Made {
 }
 
 /// A topic that is to be mirrored, on its way through discovery.
+#[derive(Debug)]
 struct Candidate {
     topic: String,
     target_topic: String,
@@ -140,6 +147,9 @@ impl Discovery {
     /// One look at both clusters. Creates mirror topics and partitions that are missing. None if all is as it was at the last look. Of partitions that
     /// are `idle` here nobody keeps books, and nobody else's they are.
     pub async fn look(&self, idle: &[MirrorPartition]) -> Result<Option<Discovered>, ClusterError> {
+        if let Some(awaited) = self.take_awaited() {
+            return self.look_for(awaited).await.map(Some);
+        }
         self.source.rest();
         self.target.rest();
         let (on_source, mut on_target) = tokio::try_join!(self.source.topics(), self.target.topics())?;
@@ -185,20 +195,26 @@ impl Discovery {
             .collect();
         let made = self.make(&candidates, &existing).await?;
         let found = if self.wire.is_some() {
-            let on_target = match made.anything {
-                true => &self.target.topics().await?,
-                false => on_target,
-            };
-            let described = (described(on_source), described(on_target));
-            finish(found, candidates, made.problems, &described)
+            let sides = (described(on_source), described(on_target));
+            match made.anything {
+                true => {
+                    let awaited = Awaited::new(found, (candidates, made.problems), sides);
+                    self.look_for(awaited).await?
+                }
+                false => finish(found, &candidates, &made.problems, (&sides.0, &sides.1)),
+            }
         } else {
-            let described = self.describe(&candidates).await?;
-            finish(found, candidates, made.problems, &described)
+            let (on_source, on_target) = self.describe(&candidates).await?;
+            finish(found, &candidates, &made.problems, (&on_source, &on_target))
         };
         self.settle(seen, &found, made.anything);
         // Not before: who is to tell a new map what is copied hears of it by this look alone.
         *self.map_id() = map_id;
         Ok(Some(found))
+    }
+
+    fn awaited(&self) -> MutexGuard<'_, Option<Awaited>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn map_id(&self) -> MutexGuard<'_, Option<String>> {
@@ -410,9 +426,9 @@ fn described(listed: &[TopicListing]) -> Described {
 /// The ids of both sides, and the partitions that are on both.
 fn finish(
     mut found: Discovered,
-    candidates: Vec<Candidate>,
-    mut problems: HashMap<String, String>,
-    (on_source, on_target): &(Described, Described),
+    candidates: &[Candidate],
+    problems: &HashMap<String, String>,
+    (on_source, on_target): (&Described, &Described),
 ) -> Discovered {
     let id = |side: &Described, name: &str| side.get(name).and_then(|(_, id)| id.clone());
     found.is_whole = true;
@@ -426,11 +442,11 @@ fn finish(
             partitions: on_both,
             source_id: id(on_source, &candidate.topic),
             target_id: id(on_target, &candidate.target_topic),
-            problem: problems.remove(&candidate.topic),
+            problem: problems.get(&candidate.topic).cloned(),
             topic: candidate.topic.clone(),
-            target_topic: candidate.target_topic,
+            target_topic: candidate.target_topic.clone(),
         };
-        found.mirrors.insert(candidate.topic, mirror);
+        found.mirrors.insert(candidate.topic.clone(), mirror);
     }
     found
 }

@@ -23,7 +23,7 @@ pub(super) async fn make(
     topic: &str,
     replication_factor: Option<i16>,
 ) -> Result<(), ClusterError> {
-    if !target.topics().await?.iter().any(|listing| listing.name == topic) {
+    if !target.has_topic(topic).await? {
         let map = TopicSpec {
             name: topic.to_owned(),
             partitions: 1,

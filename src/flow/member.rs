@@ -26,6 +26,10 @@ pub const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
 /// asked for at once.
 const REFRESH: Duration = Duration::from_secs(30);
 
+/// What a subscription names the client asks for by itself. What has come of that is looked at after this time: an answer tells all topics of the
+/// cluster, and brokers that have just made thousands of partitions have enough to do.
+const ASK_FIRST: Duration = Duration::from_secs(2);
+
 /// A broker may not have heard yet of what another one has told: it is asked again after this time, so many times.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 const ASKED_TIMES: u32 = 20;
@@ -190,7 +194,7 @@ impl Unheard {
         let has_grown = |(topic, count): &(String, usize)| before.get(topic).is_some_and(|then| then < count);
         let wait = match topics.iter().any(has_grown) {
             true => Duration::ZERO,
-            false => ASK_AGAIN,
+            false => ASK_FIRST,
         };
         Unheard {
             topics: topics.iter().cloned().collect(),

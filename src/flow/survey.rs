@@ -236,7 +236,7 @@ pub(super) async fn map_reader(
     admin: &Admin,
 ) -> Result<Option<MapReader>, ClusterError> {
     let topic = record::topic_name(&flow.source);
-    if !admin.topics().await?.iter().any(|listing| listing.name == topic) {
+    if !admin.has_topic(&topic).await? {
         return Ok(None);
     }
     let reader = MapReader::start(target.clone(), "heliostat/status", Some(topic.clone()));

@@ -37,7 +37,7 @@ impl MapContents {
         topic: &str,
         partitions: HashSet<(String, i32)>,
     ) -> Result<Option<MapContents>, ClusterError> {
-        if !admin.topics().await?.iter().any(|listing| listing.name == topic) {
+        if !admin.has_topic(topic).await? {
             return Ok(None);
         }
         let is_wanted = move |key: &Key| match key.partition {

@@ -62,9 +62,7 @@ impl Pair {
 /// Waits until a request was met by a fault.
 #[track_caller]
 pub(super) fn wait_hit(cluster: &InProcess, fault: u64) {
-    let control = cluster.cluster().control();
     wait_until(LIMIT, "a request is met by the fault", || {
-        let faults = control.faults();
-        faults.iter().any(|added| added.id == fault && added.hit > 0)
+        cluster.fault(fault).hit > 0
     });
 }

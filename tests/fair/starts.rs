@@ -10,12 +10,13 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use serde_json::json;
 
-use super::{LIMIT, QUICK_GROUPS, ends, partitions, topology, wait_copied};
+use super::{FLOW, LIMIT, QUICK_GROUPS, ends, partitions, topology, wait_copied};
 use crate::support::built_in::InProcess;
 use crate::support::clients::{Client, Producing};
 use crate::support::daemon::Daemon;
 use crate::support::mirrors::wait_mirrored;
 use crate::support::rec::Rec;
+use crate::support::wait_until;
 
 const TOPIC: &str = "orders";
 const MIRROR: &str = "source.orders";
@@ -220,4 +221,41 @@ fn a_partition_that_takes_long_to_prepare_holds_up_no_other() {
     for topic in TOPICS {
         wait_mirrored(&from, topic, &to, &format!("source.{topic}"));
     }
+}
+
+#[test]
+fn what_was_made_and_is_not_shown_yet_is_asked_for_by_its_name_alone() {
+    const ASKED: u64 = 20;
+    let clusters = [InProcess::start(1, &[]), InProcess::start(1, QUICK_GROUPS)];
+    let [source, target] = clusters.each_ref().map(InProcess::bootstrap);
+    let [from, to] = [&source, &target].map(Client::new);
+    from.create_topic(TOPIC, 1, &[]);
+    write(&from, TOPIC, 1, "one");
+    // It only counts.
+    let counter = |client: &str| {
+        json!({ "kind": "delay", "api": "Metadata", "client_id": format!("heliostat/{FLOW}/{client}"),
+                "delay_ms": 1, "fraction": 1e-9 })
+    };
+    let asked = [
+        clusters[0].add_fault(counter("reader")),
+        clusters[1].add_fault(counter("writer")),
+    ];
+    let hidden = clusters[1].add_fault(json!({
+        "kind": "error", "api": "Metadata", "error": "UNKNOWN_TOPIC_OR_PARTITION", "topic": MIRROR
+    }));
+    let daemon = Daemon::start(&topology(&source, &target, ""));
+    wait_until(LIMIT, "it is asked for again and again", || {
+        clusters[1].fault(hidden).hit >= ASKED
+    });
+    let by_name = clusters[1].fault(hidden).hit;
+    let asked = [clusters[0].fault(asked[0]).seen, clusters[1].fault(asked[1]).seen];
+    // Some looks at both clusters belong to the start, and one is made every five seconds.
+    assert!(asked[0] < ASKED / 2, "{asked:?} questions");
+    assert!(
+        asked[1] - by_name < ASKED / 2,
+        "{asked:?} questions, {by_name} by its name"
+    );
+    clusters[1].cluster().control().clear_faults();
+    wait_copied(&daemon, LIMIT, TOPIC, &ends(&from, TOPIC));
+    wait_mirrored(&from, TOPIC, &to, MIRROR);
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use heliostat_broker::{Cluster, ClusterConfig, Fault};
+use heliostat_broker::{Cluster, ClusterConfig, Fault, FaultStatus};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -265,6 +265,14 @@ impl InProcess {
         let fault: Fault = serde_json::from_value(fault).unwrap_or_else(|error| panic!("{error}: {text}"));
         let added = self.cluster().control().add_fault(fault);
         added.unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// What became of a fault that was added.
+    #[track_caller]
+    pub fn fault(&self, id: u64) -> FaultStatus {
+        let faults = self.cluster().control().faults();
+        let found = faults.into_iter().find(|fault| fault.id == id);
+        found.unwrap_or_else(|| panic!("there is no fault {id}"))
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use heliostat_wire::client::{Client, Error};
-use heliostat_wire::message::DescribeConfigsRequest;
 use heliostat_wire::message::describe_configs::{DescribeConfigsResource, DescribeConfigsResourceResult};
+use heliostat_wire::message::{DescribeConfigsRequest, MetadataResponse};
 use heliostat_wire::{ErrorCode, Uuid};
 
 use super::{Admin, ConfigValue, EFFECTIVE_CONFIGS, Listed, TopicConfigs, TopicListing, is_away};
@@ -29,6 +29,9 @@ const ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The configs of so many topics are asked for at once: a broker answers with some 5 KB for each.
 const CONFIGS_AT_ONCE: usize = 100;
+
+/// So many topics are asked for by name at once.
+const NAMES_AT_ONCE: usize = 1_000;
 
 impl Admin {
     pub(super) async fn cluster_id_by_wire(&self, client: &Client) -> Result<String, ClusterError> {
@@ -54,20 +57,26 @@ impl Admin {
             // Only an answer that is the same as the last one is not told.
             (None, None) => return Ok(Arc::default()),
         };
-        let topics = answer.topics.into_iter();
-        let topics = topics.filter(|topic| ErrorCode::from_code(topic.error_code).is_none());
-        let mut topics: Vec<TopicListing> = topics
-            .filter_map(|topic| {
-                Some(TopicListing {
-                    name: topic.name?,
-                    partitions: topic.partitions.len(),
-                    id: (!topic.topic_id.is_zero()).then(|| as_librdkafka_writes(topic.topic_id)),
-                })
-            })
-            .collect();
+        let mut topics: Vec<TopicListing> = listings(answer).collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         let topics = Arc::new(topics);
         *self.listed() = Some((raw, topics.clone()));
+        Ok(topics)
+    }
+
+    pub(super) async fn topics_named_by_wire(
+        &self,
+        client: &Client,
+        names: &[String],
+    ) -> Result<Vec<TopicListing>, ClusterError> {
+        let mut topics = Vec::new();
+        for names in names.chunks(NAMES_AT_ONCE) {
+            let question = client.metadata(names);
+            let answer = self
+                .in_time("describe topics", ANY_BROKER_TIMEOUT, question)
+                .await?;
+            topics.extend(listings(answer));
+        }
         Ok(topics)
     }
 
@@ -161,6 +170,19 @@ impl Admin {
             away: true,
         }
     }
+}
+
+/// The topics that are there.
+fn listings(answer: MetadataResponse) -> impl Iterator<Item = TopicListing> {
+    let topics = answer.topics.into_iter();
+    let topics = topics.filter(|topic| ErrorCode::from_code(topic.error_code).is_none());
+    topics.filter_map(|topic| {
+        Some(TopicListing {
+            name: topic.name?,
+            partitions: topic.partitions.len(),
+            id: (!topic.topic_id.is_zero()).then(|| as_librdkafka_writes(topic.topic_id)),
+        })
+    })
 }
 
 /// An id as librdkafka writes it, in the standard alphabet of base64 where Java has the one for URLs: offset maps hold ids so.

@@ -25,7 +25,7 @@ const ASIDE_WAIT: Duration = Duration::from_millis(5);
 
 /// A broker looks at each partition of a session with each poll, of thousands for some milliseconds. While others come and go, a poll takes at least so
 /// long for each of them, so that it is not what the broker does all the time.
-const POLLED_WAIT: Duration = Duration::from_micros(25);
+const POLLED_WAIT: Duration = Duration::from_micros(100);
 
 /// A poll is longer than the one before by so much, as long as nobody had to ask aside meanwhile. The first poll of a
 /// connection is as short as what is asked aside: it tells where logs end, and those who come late can join the next.
