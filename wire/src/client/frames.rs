@@ -33,6 +33,14 @@ pub(super) enum FrameError {
     Ended,
     #[error("an answer of {size} bytes was announced, where {SIZE_MIN} to {max} are possible")]
     Size { size: i32, max: usize },
+    #[error(
+        "its answer is a text that begins with {0}, so that it is no Kafka broker: see whether the port is the right one"
+    )]
+    Text(String),
+    #[error(
+        "it speaks TLS, and was not spoken to in TLS: see whether the port and the security settings are the right ones"
+    )]
+    Tls,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -90,7 +98,7 @@ impl<S: AsyncRead + Unpin> Frames<S> {
         let max = self.max_bytes;
         let size = match usize::try_from(size) {
             Ok(size) if (SIZE_MIN..=max).contains(&size) => size,
-            _ => return Err(FrameError::Size { size, max }),
+            _ => return Err(FrameError::of(size, max)),
         };
         self.buffer.advance(size_of::<i32>());
         let mut bytes = self.kept.memory(size);
@@ -98,6 +106,21 @@ impl<S: AsyncRead + Unpin> Frames<S> {
         self.buffer.advance(bytes.len());
         self.partial = Some(Partial { bytes, size });
         Ok(true)
+    }
+}
+
+impl FrameError {
+    /// Why a size cannot be one: mostly because it is none.
+    fn of(size: i32, max: usize) -> Self {
+        match size.to_be_bytes() {
+            // A web server, say.
+            text if text.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') => {
+                FrameError::Text(String::from_utf8_lossy(&text).into_owned())
+            }
+            // An alert (RFC 8446, 5.1).
+            [21, 3, ..] => FrameError::Tls,
+            _ => FrameError::Size { size, max },
+        }
     }
 }
 
@@ -128,6 +151,26 @@ mod tests {
                 assert_eq!(reader.next().await.unwrap(), frame[..], "step {step}");
             }
             assert!(matches!(reader.next().await, Err(FrameError::Ended)));
+        }
+    }
+
+    #[tokio::test]
+    async fn other_protocols_are_named() {
+        for (answer, words) in [
+            (
+                b"HTTP/1.1 400 Bad Request\r\n".as_slice(),
+                "its answer is a text that begins with HTTP,",
+            ),
+            (b"<!DOCTYPE HTML>", "its answer is a text that begins with <!DO,"),
+            (&[21, 3, 1, 0, 2, 2, 22], "it speaks TLS"),
+        ] {
+            let (mut near, far) = tokio::io::duplex(64);
+            near.write_all(answer).await.unwrap();
+            let error = Frames::new(far, 1 << 20, Arc::default())
+                .next()
+                .await
+                .unwrap_err();
+            assert!(error.to_string().starts_with(words), "{error}");
         }
     }
 
