@@ -19,7 +19,7 @@ use super::{Cluster, ClusterError, offsets};
 mod by_wire;
 mod on_demand;
 
-pub(crate) use by_wire::{TOPIC_RESOURCE, as_librdkafka_writes};
+pub(crate) use by_wire::{TOPIC_RESOURCE, as_librdkafka_reads, as_librdkafka_writes};
 use on_demand::{Context, OnDemand};
 
 /// How long one call may take before the cluster counts as away.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use heliostat_wire::Uuid;
 use heliostat_wire::client::Client;
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::Semaphore;
@@ -11,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::map_end::read_to_end;
 use super::member::MirrorPartition;
 use super::mirror_topic;
-use crate::cluster::admin::{ConfigValue, TopicListing, TopicSpec, explain};
+use crate::cluster::admin::{ConfigValue, TopicListing, TopicSpec, as_librdkafka_reads, explain};
 use crate::cluster::native::TopicDescription;
 use crate::cluster::{Admin, ClusterError};
 use crate::observe::status::LeftOut;
@@ -47,6 +48,16 @@ pub struct Mirror {
     pub target_id: Option<String>,
     /// Why it cannot be mirrored now although it should be.
     pub problem: Option<String>,
+    /// The mirror topic is there, and the target has not shown it for a while.
+    pub is_unseen: bool,
+}
+
+impl Mirror {
+    /// The ids of both topics, as far as the clusters tell them.
+    pub(super) fn topic_ids(&self) -> (Option<Uuid>, Option<Uuid>) {
+        let read = |id: &Option<String>| id.as_deref().and_then(as_librdkafka_reads);
+        (read(&self.source_id), read(&self.target_id))
+    }
 }
 
 /// What discovery has found.
@@ -132,6 +143,8 @@ struct Made {
     problems: HashMap<String, String>,
     /// Something was missing.
     anything: bool,
+    /// Something was made that was not there: brokers may take their time to show it.
+    is_new: bool,
 }
 
 /// A topic that is to be mirrored, on its way through discovery.
@@ -148,7 +161,7 @@ impl Discovery {
     /// are `idle` here nobody keeps books, and nobody else's they are.
     pub async fn look(&self, idle: &[MirrorPartition]) -> Result<Option<Discovered>, ClusterError> {
         if let Some(awaited) = self.take_awaited() {
-            return self.look_for(awaited).await.map(Some);
+            return self.look_for(awaited, true).await.map(Some);
         }
         self.source.rest();
         self.target.rest();
@@ -199,7 +212,7 @@ impl Discovery {
             match made.anything {
                 true => {
                     let awaited = Awaited::new(found, (candidates, made.problems), sides);
-                    self.look_for(awaited).await?
+                    self.look_for(awaited, made.is_new).await?
                 }
                 false => finish(found, &candidates, &made.problems, (&sides.0, &sides.1)),
             }
@@ -291,23 +304,29 @@ impl Discovery {
             .filter(|candidate| !existing.contains_key(candidate.target_topic.as_str()))
             .collect();
         let mut anything = !missing.is_empty();
-        let mut problems = self.create(&missing).await?;
+        let (mut problems, mut is_new) = self.create(&missing).await?;
         for candidate in candidates {
             let too_few = existing
                 .get(candidate.target_topic.as_str())
                 .is_some_and(|&count| count < candidate.partitions);
             anything |= too_few;
+            is_new |= too_few;
             if too_few && let Err(error) = self.grow(candidate).await {
                 problems.insert(candidate.topic.clone(), one_topic(error)?);
             }
         }
-        Ok(Made { problems, anything })
+        Ok(Made {
+            problems,
+            anything,
+            is_new,
+        })
     }
 
-    async fn create(&self, missing: &[&Candidate]) -> Result<HashMap<String, String>, ClusterError> {
-        let mut problems = HashMap::new();
+    /// Makes topics. Returns why some could not be made, and whether any was that was not there.
+    async fn create(&self, missing: &[&Candidate]) -> Result<(HashMap<String, String>, bool), ClusterError> {
+        let (mut problems, mut is_new) = (HashMap::new(), false);
         if missing.is_empty() {
-            return Ok(problems);
+            return Ok((problems, is_new));
         }
         let names: Vec<String> = missing.iter().map(|candidate| candidate.topic.clone()).collect();
         let configs = self.source.topic_configs(&names).await?;
@@ -326,15 +345,18 @@ impl Discovery {
                 match created.remove(&spec.name).unwrap_or(Ok(false)) {
                     // The answer to the request before may have been lost, or the brokers have not heard of it yet.
                     Ok(false) => {}
-                    Ok(true) => tracing::info!(
-                        flow = %self.flow.name, topic = %candidate.topic, target_topic = %candidate.target_topic,
-                        partitions = candidate.partitions, "created mirror topic"
-                    ),
+                    Ok(true) => {
+                        is_new = true;
+                        tracing::info!(
+                            flow = %self.flow.name, topic = %candidate.topic, target_topic = %candidate.target_topic,
+                            partitions = candidate.partitions, "created mirror topic"
+                        );
+                    }
                     Err(error) => drop(problems.insert(candidate.topic.clone(), one_topic(error)?)),
                 }
             }
         }
-        Ok(problems)
+        Ok((problems, is_new))
     }
 
     /// The mirror topic that a candidate gets.
@@ -443,6 +465,7 @@ fn finish(
             source_id: id(on_source, &candidate.topic),
             target_id: id(on_target, &candidate.target_topic),
             problem: problems.get(&candidate.topic).cloned(),
+            is_unseen: false,
             topic: candidate.topic.clone(),
             target_topic: candidate.target_topic.clone(),
         };

@@ -23,7 +23,7 @@ use crate::cluster::Cluster;
 pub const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How often the member asks by itself what the mirror topics are. It goes through all of them for each of them then; what discovery has found is
-/// asked for at once.
+/// asked for soon.
 const REFRESH: Duration = Duration::from_secs(30);
 
 /// What a subscription names the client asks for by itself. What has come of that is looked at after this time: an answer tells all topics of the

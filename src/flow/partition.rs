@@ -232,6 +232,7 @@ mod tests {
             source_id: None,
             target_id: None,
             problem: None,
+            is_unseen: false,
         };
         let mut partition = Mine::new(mirror, 0);
         for _ in 0..AWAITED_TIMES {
@@ -251,6 +252,7 @@ mod tests {
             source_id: None,
             target_id: None,
             problem: None,
+            is_unseen: false,
         };
         let mut mine = Mine::new(mirror, 0);
         assert!(mine.narrow(Some(100), Some(150)));
@@ -271,6 +273,7 @@ mod tests {
             source_id: None,
             target_id: None,
             problem: None,
+            is_unseen: false,
         };
         let now = Instant::now();
         let wait = Duration::from_secs(7);

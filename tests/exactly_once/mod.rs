@@ -13,6 +13,7 @@ mod killed;
 mod late;
 mod leaders;
 mod line;
+mod made_again;
 mod map_cut_back;
 mod model;
 mod no_ids;

@@ -155,11 +155,11 @@ impl<E: Entry<N>, const N: usize> Index<E, N> {
 
     /// Replaces all entries, as after a walk through the segment.
     pub(crate) fn rebuild(&mut self, disk: &Disk, entries: &[E]) -> Result<(), StorageError> {
-        let encode = |entry: &E| entry.encode(self.base_offset);
-        let encoded: Vec<_> = entries.iter().filter_map(encode).collect();
+        let encode = |entry: &E| Some((*entry, entry.encode(self.base_offset)?));
+        let (kept, encoded): (Vec<E>, Vec<_>) = entries.iter().filter_map(encode).unzip();
         self.last = None;
         self.file.rebuild(disk, &encoded.concat())?;
-        self.last = entries.last().copied();
+        self.last = kept.last().copied();
         Ok(())
     }
 

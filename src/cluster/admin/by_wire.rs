@@ -190,6 +190,11 @@ pub(crate) fn as_librdkafka_writes(id: Uuid) -> String {
     id.to_string().replace('-', "+").replace('_', "/")
 }
 
+/// The id that is written so.
+pub(crate) fn as_librdkafka_reads(id: &str) -> Option<Uuid> {
+    id.replace('+', "-").replace('/', "_").parse().ok()
+}
+
 /// Whether any broker of a cluster answers. Which of them do is known by then, from looking for leaders.
 async fn answers(client: &Client) -> bool {
     let asked = tokio::time::timeout(ANSWERS_TIMEOUT, client.metadata(&[])).await;
@@ -224,5 +229,7 @@ mod tests {
             as_librdkafka_writes(Uuid::from_bytes(bytes)),
             "+////////////////////w"
         );
+        let read = as_librdkafka_reads("+////////////////////w");
+        assert_eq!(read, Some(Uuid::from_bytes(bytes)));
     }
 }

@@ -62,20 +62,33 @@ impl Discovery {
         awaited.filter(|awaited| Instant::now() < awaited.until)
     }
 
-    /// Asks for what is missing, and waits on for what is not there.
-    pub(super) async fn look_for(&self, mut awaited: Awaited) -> Result<Discovered, ClusterError> {
+    /// The next look is one at both clusters.
+    pub(in crate::flow) fn await_no_longer(&self) {
+        self.awaited().take();
+    }
+
+    /// Asks for what is missing, and waits on for what is not there if that is new. What has been there before is said to be missing.
+    pub(super) async fn look_for(
+        &self,
+        mut awaited: Awaited,
+        is_new: bool,
+    ) -> Result<Discovered, ClusterError> {
         let told = self.target.topics_named(&awaited.missing()).await?;
         awaited.on_target.extend(described(&told));
         let sides = (&awaited.on_source, &awaited.on_target);
-        let found = finish(
+        let mut found = finish(
             awaited.found.clone(),
             &awaited.candidates,
             &awaited.problems,
             sides,
         );
-        if !found.is_whole {
+        if !found.is_whole && is_new {
             awaited.found.map_is_new = false;
             *self.awaited() = Some(awaited);
+        } else {
+            for mirror in found.mirrors.values_mut() {
+                mirror.is_unseen = mirror.partitions == 0 && mirror.problem.is_none();
+            }
         }
         Ok(found)
     }

@@ -7,6 +7,7 @@ pub mod librdkafka;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use heliostat_wire::Uuid;
 use heliostat_wire::convert::Options;
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::mpsc;
@@ -24,6 +25,8 @@ pub struct Start {
     pub target_topic: String,
     /// The partition, the same on both sides.
     pub partition: i32,
+    /// The ids of both topics, where the clusters tell them: topics that were made again meanwhile are others.
+    pub topic_ids: (Option<Uuid>, Option<Uuid>),
     /// The source offset to begin at.
     pub at: i64,
     /// Its books.

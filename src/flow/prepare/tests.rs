@@ -11,6 +11,7 @@ fn mirror() -> Mirror {
         source_id: Some("source-1".into()),
         target_id: Some("target-1".into()),
         problem: None,
+        is_unseen: false,
     }
 }
 

@@ -62,6 +62,12 @@ impl Supervisor {
         );
     }
 
+    /// Something is not as it was seen: look at both clusters at once.
+    pub(super) fn look_at_all(&mut self) {
+        self.discovery.await_no_longer();
+        self.look();
+    }
+
     pub(super) fn beat(&mut self) {
         self.beats += 1;
         while self.releases.try_join_next().is_some() {}
@@ -370,6 +376,29 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// What hinders that a topic is mirrored at all.
+pub(super) fn mirror_problem(flow: &Flow, mirror: &Mirror) -> Option<Problem> {
+    let (state, reason, clears) = match &mirror.problem {
+        Some(reason) => (
+            State::Stalled,
+            reason.clone(),
+            "what the reason says is mended; it is tried again at every discovery_interval",
+        ),
+        None if mirror.is_unseen => (
+            State::Waiting,
+            format!("{} does not show {}", flow.target, mirror.target_topic),
+            "its brokers know the topic, or this user is allowed to describe it; it is asked for by itself",
+        ),
+        None => return None,
+    };
+    Some(Problem {
+        state,
+        reason,
+        clears: clears.to_owned(),
+        offsets: None,
+    })
 }
 
 /// The mirror of a topic; who asks goes through the topics in their order.

@@ -81,6 +81,9 @@ impl Supervisor {
         if is_not_known_yet(side, code) {
             self.engine.refresh(&key.0);
         }
+        if is_unknown(code) {
+            self.look_at_all();
+        }
         let problem = failure(&self.flow, side, code, text, position);
         tracing::warn!(flow = %self.flow.name, topic, partition = number, "{}", problem.reason);
         self.view
@@ -179,15 +182,18 @@ fn gets_further(code: RDKafkaErrorCode, offset: Option<i64>, position: Option<i6
     }
 }
 
+/// Whether a cluster does not have a topic, or has another one of its name.
+fn is_unknown(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::UnknownPartition | Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownTopicId
+    )
+}
+
 /// Whether the target may have a partition that the writer has not heard of.
 fn is_not_known_yet(side: Side, code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    let unknown = [
-        Code::UnknownPartition,
-        Code::UnknownTopic,
-        Code::UnknownTopicOrPartition,
-    ];
-    side == Side::Target && unknown.contains(&code)
+    side == Side::Target && is_unknown(code)
 }
 
 /// What a failed partition is called, and what would clear it.
@@ -198,7 +204,7 @@ fn failure(flow: &Flow, side: Side, code: RDKafkaErrorCode, text: &str, position
         .unwrap_or_default();
     let again = "it is tried again by itself, at most 40 s apart";
     let (state, reason, clears) = match (side, code) {
-        (Side::Source, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => (
+        (Side::Source, code) if is_unknown(code) => (
             State::Waiting,
             format!("the source does not have it: {text}"),
             "it is there again, or the next discovery sees that the topic was deleted".to_string(),

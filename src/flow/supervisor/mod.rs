@@ -371,13 +371,7 @@ impl Supervisor {
         let left_out: HashSet<String> = found.left_out.iter().map(|topic| topic.topic.clone()).collect();
         self.view.discovered(found.left_out);
         for mirror in found.mirrors.values() {
-            let problem = mirror.problem.as_ref().map(|reason| Problem {
-                state: State::Stalled,
-                reason: reason.clone(),
-                clears: "what the reason says is mended; it is tried again at every discovery_interval"
-                    .to_string(),
-                offsets: None,
-            });
+            let problem = beside::mirror_problem(&self.flow, mirror);
             for partition in 0..mirror.partitions.max(usize::from(problem.is_some())) as i32 {
                 self.view.partition(&mirror.topic, partition, now, |view| {
                     view.target_topic = mirror.target_topic.clone();

@@ -323,11 +323,13 @@ impl Supervisor {
             view.gap = gap_text.or(replaced_text).or(before);
         });
         let target_topic = partition.mirror.target_topic.clone();
+        let topic_ids = partition.mirror.topic_ids();
         self.engine.start(Start {
             id,
             topic,
             target_topic,
             partition: number,
+            topic_ids,
             at,
             account,
             careful,

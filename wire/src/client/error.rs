@@ -96,6 +96,12 @@ pub enum Error {
         /// The topic.
         topic: String,
     },
+    /// A topic was deleted and made again: the one of that name has another id than the one that is meant.
+    #[error("the topic {topic} was deleted, and the one that has its name now is another")]
+    OtherTopic {
+        /// The topic.
+        topic: String,
+    },
     /// A topic has no such partition.
     #[error("topic {topic} has no partition {partition}")]
     UnknownPartition {
@@ -147,6 +153,7 @@ impl Error {
             | Error::Unsupported { .. }
             | Error::NoLeader { .. }
             | Error::UnknownTopic { .. }
+            | Error::OtherTopic { .. }
             | Error::UnknownPartition { .. }
             | Error::UnknownNode { .. }
             | Error::SlotClosed { .. }
@@ -171,6 +178,7 @@ impl Error {
             | Error::Request { .. }
             | Error::Unsupported { .. }
             | Error::Diverging { .. }
+            | Error::OtherTopic { .. }
             | Error::SlotClosed { .. }
             | Error::ClientClosed => false,
         }
@@ -184,6 +192,7 @@ impl Error {
             Error::UnknownTopic { .. } | Error::UnknownPartition { .. } => {
                 Some(ErrorCode::UnknownTopicOrPartition)
             }
+            Error::OtherTopic { .. } => Some(ErrorCode::UnknownTopicId),
             Error::Unsupported { .. } => Some(ErrorCode::UnsupportedVersion),
             _ => None,
         }

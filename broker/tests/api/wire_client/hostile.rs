@@ -230,7 +230,7 @@ async fn rounds(client: Client) -> [usize; 3] {
     let fetcher = Fetcher::new(client, FetcherConfig::default(), out);
     let mut outcomes = [0; 3];
     for round in 0..4 {
-        sender.open(0);
+        sender.open(0, None);
         for tag in 0..3 {
             sender.send(Outgoing {
                 slot: 0,

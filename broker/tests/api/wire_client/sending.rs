@@ -81,7 +81,7 @@ async fn batches_of_a_slot_keep_their_order() {
     };
     let mut line = Line::new(client_of(&cluster), small);
     for slot in 0..6 {
-        line.sender.open(slot);
+        line.sender.open(slot, None);
     }
     const BATCHES: u64 = 200;
     for tag in 0..BATCHES {
@@ -118,8 +118,8 @@ async fn nothing_overtakes_what_was_refused() {
         ..fault(FaultKind::Error, "Produce")
     };
     cluster.control().add_fault(first_refused).unwrap();
-    line.sender.open(0);
-    line.sender.open(1);
+    line.sender.open(0, None);
+    line.sender.open(1, None);
     // Idempotent batches, whose sequences the broker looks at.
     let producer = |number: i32| {
         fill(
@@ -158,7 +158,7 @@ async fn nothing_overtakes_what_was_refused() {
     };
     assert_eq!(error.code(), Some(ErrorCode::NotEnoughReplicas));
     assert_eq!(offset(&reports[1]), 0);
-    line.sender.open(0);
+    line.sender.open(0, None);
     line.send(0, 0, 41, producer(3));
     assert_eq!(offset(&line.reports(1).await[0]), 3);
     line.sender.close(0);
@@ -178,7 +178,7 @@ async fn a_cut_connection_leaves_doubt_about_what_was_out_and_none_about_the_res
         ..Default::default()
     };
     let mut line = Line::new(client_of(&cluster), narrow);
-    line.sender.open(0);
+    line.sender.open(0, None);
     let cut = Fault {
         takes_effect: Some(true),
         count: Some(1),
@@ -198,7 +198,7 @@ async fn a_cut_connection_leaves_doubt_about_what_was_out_and_none_about_the_res
     for report in &reports[unclear..] {
         assert!(matches!(report.result, Err(Failure::NotSent(_))), "{report:?}");
     }
-    line.sender.open(0);
+    line.sender.open(0, None);
     line.send(0, 0, 20, batch(&["after"]));
     let after = offset(&line.reports(1).await[0]);
     assert!((1..=2).contains(&after), "{after}");
@@ -209,7 +209,7 @@ async fn a_leader_that_moved_is_refused_once_and_found_then() {
     let cluster = with_topic(3, 1).await;
     let client = client_of(&cluster);
     let mut line = Line::new(client.clone(), SenderConfig::default());
-    line.sender.open(0);
+    line.sender.open(0, None);
     line.send(0, 0, 0, batch(&["x"]));
     assert_eq!(offset(&line.reports(1).await[0]), 0);
     let leader = cluster.control().partition("t", 0).unwrap().0.unwrap();
@@ -232,7 +232,7 @@ async fn a_leader_that_moved_is_refused_once_and_found_then() {
         client.cached_leader("t", 0).map(|leader| leader.node),
         Some(leader % 3 + 1)
     );
-    line.sender.open(0);
+    line.sender.open(0, None);
     line.send(0, 0, 2, batch(&["x"]));
     assert_eq!(offset(&line.reports(1).await[0]), 1);
     // Nobody leads what is on a node that is away, until somebody else does.
@@ -240,7 +240,7 @@ async fn a_leader_that_moved_is_refused_once_and_found_then() {
     cluster.control().stop_node(leader).await.unwrap();
     soon(async {
         for tag in 3.. {
-            line.sender.open(0);
+            line.sender.open(0, None);
             line.send(0, 0, tag, batch(&["x"]));
             match &line.reports(1).await[0].result {
                 Ok(acked) => return assert_eq!(acked.base_offset, 2),
@@ -258,7 +258,7 @@ async fn a_leader_that_moved_is_refused_once_and_found_then() {
 async fn what_cannot_be_sent_is_reported() {
     let cluster = start(&[("auto.create.topics.enable", "false")]).await;
     let mut line = Line::new(made(hasty(cluster.addresses())), SenderConfig::default());
-    line.sender.open(0);
+    line.sender.open(0, None);
     for tag in 0..3 {
         line.send(0, 0, tag, batch(&["x"]));
     }
@@ -270,7 +270,7 @@ async fn what_cannot_be_sent_is_reported() {
     }
     let mut plain = Plain::of(&cluster).await;
     plain.create_topic("t", 1, &[("max.message.bytes", "200")]).await;
-    line.sender.open(0);
+    line.sender.open(0, None);
     line.send(0, 0, 3, batch(&[&"x".repeat(300)]));
     let large = line.reports(1).await;
     assert!(
@@ -330,7 +330,7 @@ async fn a_broker_that_never_answers_is_not_waited_for() {
         ..Default::default()
     };
     let mut line = Line::new(client, hasty);
-    line.sender.open(9);
+    line.sender.open(9, None);
     for tag in 0..5 {
         line.send(9, 0, tag, batch(&["x"]));
     }

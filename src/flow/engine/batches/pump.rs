@@ -151,10 +151,14 @@ impl Pump {
             let text = "it was started without a producer id".to_owned();
             return self.fail(id, Side::Target, RDKafkaErrorCode::Fail, text);
         };
+        let (source_id, target_id) = start.topic_ids;
         let mut slot = Slot::new(start, claim, options, self.settings.bytes_per_second);
         slot.look_up_node(&self.target);
         self.nodes.join(slot.node, Instant::now());
-        self.sender.open(id);
+        self.sender.open(id, target_id);
+        if let Some(source_id) = source_id {
+            self.fetcher.pin(id, source_id);
+        }
         self.slots.insert(id, slot);
         self.fetch(id);
     }

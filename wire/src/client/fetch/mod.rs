@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Client, Error, Lane};
+use crate::Uuid;
 use wants::{Step, Wants, Wish};
 
 /// How partitions are read.
@@ -153,6 +154,12 @@ impl Fetcher {
         self.inner.follow(slot, step);
     }
 
+    /// From now on what a slot wants is wanted of the topic with this id, as far as brokers tell ids: where another one has got its name, that is an
+    /// error, [`Error::OtherTopic`]. To be called before anything is wanted.
+    pub fn pin(&self, slot: u32, topic_id: Uuid) {
+        self.inner.wants().pin(slot, topic_id);
+    }
+
     /// Where the log of a slot's partition begins and ends, as its leader has told it last, if that has answered within this time and would have said
     /// that it is otherwise by now.
     pub fn log_ends(&self, slot: u32, within: Duration) -> Option<LogEnds> {
@@ -161,7 +168,7 @@ impl Fetcher {
 
     /// Forgets a slot. What comes of it from now on is dropped, except what has been handed over already.
     pub fn stop(&self, slot: u32) {
-        self.inner.wants().stop(slot);
+        self.inner.wants().forget(slot);
     }
 }
 
@@ -177,7 +184,7 @@ impl Inner {
             Step::Start(node) => node::start(self, node),
             Step::Find(topic, partition, generation) => {
                 let known = self.client.cached_leader(&topic, partition);
-                match known {
+                match known.filter(|leader| self.wants().fits(slot, leader)) {
                     Some(leader) => {
                         let step = self.wants().found(slot, generation, leader);
                         if let Step::Start(node) = step {
@@ -208,12 +215,22 @@ impl Inner {
 /// Looks for a leader until there is one, or for too long. The client paces questions that bring nothing new.
 async fn find(inner: Arc<Inner>, slot: u32, topic: Arc<str>, partition: i32, generation: u64) {
     let work = async {
+        let mut is_news = false;
         loop {
             let error = match inner.client.leader(&topic, partition).await {
-                Ok(leader) => {
+                Ok(leader) if inner.wants().fits(slot, &leader) => {
                     let step = inner.wants().found(slot, generation, leader);
                     return inner.follow(slot, step);
                 }
+                // It may be the one before.
+                Ok(leader) if !is_news => {
+                    inner.client.stale_leader(&topic, partition, leader.epoch);
+                    is_news = true;
+                    continue;
+                }
+                Ok(_) => Error::OtherTopic {
+                    topic: topic.to_string(),
+                },
                 Err(error) => error,
             };
             let patience = inner.client.config().request_timeout;

@@ -19,6 +19,8 @@ use crate::{
 pub(super) struct Wants {
     slots: HashMap<u32, Want>,
     nodes: HashMap<i32, Node>,
+    /// The ids of the topics that slots read from, where that is given.
+    pins: HashMap<u32, Uuid>,
     /// The last number that was given to a wish, or to a slot.
     numbers: u64,
 }
@@ -134,7 +136,12 @@ impl Wants {
         step
     }
 
-    pub(super) fn stop(&mut self, slot: u32) {
+    pub(super) fn forget(&mut self, slot: u32) {
+        self.stop(slot);
+        self.pins.remove(&slot);
+    }
+
+    fn stop(&mut self, slot: u32) {
         self.settle(slot);
         let want = self.slots.remove(&slot);
         if let Some(node) = want.and_then(|want| self.nodes.get_mut(&want.node()?)) {
@@ -172,6 +179,17 @@ impl Wants {
             node.wake_main.notify_one();
         }
         if is_new { Step::Start(id) } else { Step::None }
+    }
+
+    /// A slot reads from the topic with this id alone.
+    pub(super) fn pin(&mut self, slot: u32, topic_id: Uuid) {
+        self.pins.insert(slot, topic_id);
+    }
+
+    /// Whether a leader is one of the topic that a slot reads from, as far as that is known.
+    pub(super) fn fits(&self, slot: u32, leader: &Leader) -> bool {
+        let pin = self.pins.get(&slot).copied();
+        pin.is_none() || leader.topic_id.is_none() || leader.topic_id == pin
     }
 
     /// The leader of a slot was found.

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Client, Error, Lane};
-use crate::ErrorCode;
+use crate::{ErrorCode, Uuid};
 use slots::{Slots, Step};
 
 /// How batches are sent.
@@ -162,8 +162,11 @@ impl Sender {
     }
 
     /// A slot takes batches, from now on or again. What it still has from before is not sent any more.
-    pub fn open(&self, slot: u32) {
-        self.inner.slots().open(slot);
+    ///
+    /// They go to the topic with this id alone, where one is given and brokers tell ids: where another one has got its name, that is an error,
+    /// [`Error::OtherTopic`].
+    pub fn open(&self, slot: u32, topic_id: Option<Uuid>) {
+        self.inner.slots().open(slot, topic_id);
         self.inner.reported.notify_one();
     }
 
@@ -200,7 +203,8 @@ impl Inner {
                     return wake.notify_one();
                 }
                 Step::Find(topic, partition, generation) => {
-                    match self.client.cached_leader(&topic, partition) {
+                    let known = self.client.cached_leader(&topic, partition);
+                    match known.filter(|leader| self.slots().fits(slot, leader)) {
                         Some(leader) => self.slots().found(slot, generation, Ok(leader)),
                         None => {
                             tokio::spawn(find(self.clone(), slot, topic, partition, generation));
@@ -214,9 +218,24 @@ impl Inner {
 }
 
 async fn find(inner: Arc<Inner>, slot: u32, topic: Arc<str>, partition: i32, generation: u64) {
+    let work = async {
+        let leader = inner.client.leader(&topic, partition).await?;
+        if inner.slots().fits(slot, &leader) {
+            return Ok(leader);
+        }
+        // It may be the one before.
+        inner.client.stale_leader(&topic, partition, leader.epoch);
+        let leader = inner.client.leader(&topic, partition).await?;
+        match inner.slots().fits(slot, &leader) {
+            true => Ok(leader),
+            false => Err(Error::OtherTopic {
+                topic: topic.to_string(),
+            }),
+        }
+    };
     let leader = tokio::select! {
         () = inner.ended.cancelled() => return,
-        leader = inner.client.leader(&topic, partition) => leader,
+        leader = work => leader,
     };
     let step = inner.slots().found(slot, generation, leader);
     inner.follow(slot, step);

@@ -52,6 +52,8 @@ struct Slot {
     /// Batches of this generation that are on their way.
     in_flight: usize,
     failed: Option<Error>,
+    /// The id of the topic that its batches are for, if there is one.
+    topic_id: Option<Uuid>,
     route: Route,
     /// Whether its node's list has it.
     listed: bool,
@@ -75,7 +77,7 @@ struct Node {
 }
 
 impl Slots {
-    pub(super) fn open(&mut self, slot: u32) {
+    pub(super) fn open(&mut self, slot: u32, topic_id: Option<Uuid>) {
         self.close(slot);
         self.generations += 1;
         let opened = Slot {
@@ -83,6 +85,7 @@ impl Slots {
             queue: VecDeque::new(),
             in_flight: 0,
             failed: None,
+            topic_id,
             route: Route::Unknown,
             listed: false,
         };
@@ -142,6 +145,12 @@ impl Slots {
                 }
             }
         }
+    }
+
+    /// Whether a leader is one of the topic that a slot's batches are for, as far as that is known.
+    pub(super) fn fits(&self, slot: u32, leader: &Leader) -> bool {
+        let wanted = self.slots.get(&slot).and_then(|slot| slot.topic_id);
+        wanted.is_none() || leader.topic_id.is_none() || leader.topic_id == wanted
     }
 
     /// The leader of a slot was found, or not.

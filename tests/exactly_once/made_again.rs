@@ -1,0 +1,119 @@
+//! Topics that are deleted and made again while nobody looks: what is copied of the new one comes behind all of the old one, once, or not at all.
+
+use heliostat::observe::status::State;
+
+use super::pair::Pair;
+use super::{FLOW, LIMIT, MIRROR, TOPIC};
+use crate::support::clients::{Client, Producing};
+use crate::support::daemon::Daemon;
+use crate::support::rec::Rec;
+use crate::support::wait_for;
+
+/// So many records lie in the first topic, and so many in the second: more, so that its log does not look cut back.
+const FIRST: usize = 15;
+const SECOND: usize = 20;
+
+fn named(generation: &str, count: usize) -> Vec<String> {
+    (0..count)
+        .map(|number| format!("{generation} {number}"))
+        .collect()
+}
+
+#[track_caller]
+fn write(client: &Client, values: &[String]) {
+    let records: Vec<Rec> = values
+        .iter()
+        .map(|value| Rec::new(0, None, Some(value.as_bytes())))
+        .collect();
+    client.produce(TOPIC, &records, Producing::default());
+}
+
+#[track_caller]
+fn make_again(client: &Client, topic: &str) {
+    client.delete_topic(topic);
+    client.create_topic(topic, 1, &[]);
+}
+
+fn mirrored(client: &Client) -> Vec<String> {
+    let text = |record: Rec| String::from_utf8(record.value.unwrap_or_default()).expect("UTF-8");
+    if !client.topics().contains(&MIRROR.to_owned()) {
+        return Vec::new();
+    }
+    client.read(MIRROR).into_iter().map(text).collect()
+}
+
+#[track_caller]
+fn wait_mirrored(client: &Client, wanted: &[String]) {
+    wait_for(LIMIT, "the mirror has it", || {
+        let found = mirrored(client);
+        // What is there too often comes later than what is there.
+        match found.len() >= wanted.len() {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    });
+    assert_eq!(mirrored(client), wanted);
+}
+
+/// A daemon that has copied the first topic, and then stands still until `meanwhile` is done.
+fn after(settings: &str, meanwhile: impl FnOnce(&Client, &Client)) -> (Pair, Daemon) {
+    let (pair, _) = Pair::with_topic(1);
+    let (source, target) = pair.clients();
+    let first = named("first", FIRST);
+    write(&source, &first);
+    let mut daemon = pair.daemon(settings);
+    wait_mirrored(&target, &first);
+    daemon.process().pause();
+    meanwhile(&source, &target);
+    daemon.process().resume();
+    (pair, daemon)
+}
+
+#[test]
+fn a_source_topic_that_is_made_again_unseen_comes_whole_behind_the_one_before() {
+    let second = named("second", SECOND);
+    let (pair, daemon) = after(", on_recreated: follow", |source, _| {
+        make_again(source, TOPIC);
+        write(source, &second);
+    });
+    let (source, target) = pair.clients();
+    let all = [named("first", FIRST), second].concat();
+    wait_mirrored(&target, &all);
+    // What would come twice has come before what is written now.
+    let more = named("more", 1);
+    write(&source, &more);
+    wait_mirrored(&target, &[all, more].concat());
+    drop(daemon);
+}
+
+#[test]
+fn a_source_topic_that_is_made_again_unseen_is_not_copied_if_it_is_to_halt() {
+    let (pair, daemon) = after("", |source, _| {
+        make_again(source, TOPIC);
+        write(source, &named("second", SECOND));
+    });
+    wait_for(LIMIT, "it halts", || {
+        let found = daemon.flow(FLOW).partitions;
+        match found.iter().all(|partition| partition.state == State::Recreated) && !found.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    });
+    assert_eq!(mirrored(&pair.clients().1), named("first", FIRST));
+}
+
+#[test]
+fn a_mirror_that_is_made_again_unseen_gets_everything_once() {
+    let more = named("more", 5);
+    let (pair, daemon) = after("", |source, target| {
+        make_again(target, MIRROR);
+        write(source, &more);
+    });
+    let (source, target) = pair.clients();
+    let all = [named("first", FIRST), more].concat();
+    wait_mirrored(&target, &all);
+    let last = named("last", 1);
+    write(&source, &last);
+    wait_mirrored(&target, &[all, last].concat());
+    drop(daemon);
+}
