@@ -92,6 +92,7 @@ impl Discovery {
                 "the offset map was deleted and made again: what is known of it is written again, and offsets that were copied long ago cannot be translated any more"
             );
             make(&self.target, &self.map_topic, self.flow.replication_factor).await?;
+            self.target_maps.begin_anew();
             let told = self.tell_again(idle).await;
             told.map_err(|error| self.not_written(&error))?;
         }
@@ -99,6 +100,7 @@ impl Discovery {
     }
 
     async fn tell_again(&self, idle: &[MirrorPartition]) -> Result<(), WriteError> {
+        self.writer.begin_anew().await?;
         let mirrors = self.target_maps.provenances(&self.map_topic);
         self.writer.provenance(&mirrors).await?;
         let pauses = self.target_maps.pauses();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rdkafka::error::{KafkaError, KafkaResult};
 use tokio::sync::watch;
 
 use super::index::{BlockIndex, Mirror};
@@ -22,9 +23,14 @@ const TICK: Duration = Duration::from_secs(1);
 /// What the map topics of one cluster say, kept up to date by a thread that reads them.
 pub struct MapReader {
     shared: Arc<Shared>,
-    consumer: Arc<Consumer>,
-    commands: Option<mpsc::Sender<String>>,
+    consumer: Arc<Mutex<Arc<Consumer>>>,
+    commands: Option<mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
+}
+
+enum Command {
+    Follow(String),
+    BeginAnew,
 }
 
 struct Shared {
@@ -71,13 +77,15 @@ impl MapReader {
         cluster: Arc<Cluster>,
         client_id: &str,
         blocks_of: Option<String>,
-    ) -> rdkafka::error::KafkaResult<MapReader> {
+    ) -> KafkaResult<MapReader> {
         let mut config = cluster.client_config(client_id);
         config.set("enable.partition.eof", "true");
         config.set("auto.offset.reset", "earliest");
         config.set("fetch.queue.backoff.ms", "20");
         config.set("queued.max.messages.kbytes", "4096");
-        let consumer = Arc::new(Consumer::new(&cluster.alias, &config)?);
+        let alias = cluster.alias.clone();
+        let make = move || Consumer::new(&alias, &config).map(Arc::new);
+        let consumer = Arc::new(Mutex::new(make()?));
         let shared = Arc::new(Shared {
             cluster,
             blocks_of,
@@ -89,8 +97,8 @@ impl MapReader {
         let for_thread = (consumer.clone(), shared.clone());
         let thread = std::thread::Builder::new()
             .name("map-reader".into())
-            .spawn(move || read(&for_thread.0, &inbox, &for_thread.1))
-            .map_err(|error| rdkafka::error::KafkaError::ClientCreation(error.to_string()))?;
+            .spawn(move || read(&for_thread.0, make, &inbox, &for_thread.1))
+            .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         Ok(MapReader {
             shared,
             consumer,
@@ -101,11 +109,21 @@ impl MapReader {
 
     /// Read this map topic too. Naming it again changes nothing.
     pub fn follow(&self, topic: &str) {
+        self.send(Command::Follow(topic.to_string()));
+    }
+
+    /// A map topic is not the one that it was: read all from their beginnings, over another client. One of librdkafka takes the leader of a topic
+    /// that was made again for an old one, as long as its epoch is smaller than that of the topic before.
+    pub fn begin_anew(&self) {
+        self.send(Command::BeginAnew);
+    }
+
+    fn send(&self, command: Command) {
         // The thread lives as long as `self`.
         if let Some(commands) = &self.commands {
-            let _ = commands.send(topic.to_string());
+            let _ = commands.send(command);
         }
-        self.consumer.wake();
+        lock(&self.consumer).wake();
     }
 
     /// Wait until everything before `end` in this map topic has been read. False if the time runs out first.
@@ -240,7 +258,7 @@ impl Drop for MapReader {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.commands = None;
-        self.consumer.wake();
+        lock(&self.consumer).wake();
         let Some(thread) = self.thread.take() else { return };
         // Its client takes a moment to end: nothing else on the runtime waits for that.
         let consumer = self.consumer.clone();
@@ -354,28 +372,63 @@ impl Partition {
     }
 }
 
-fn read(consumer: &Consumer, inbox: &mpsc::Receiver<String>, shared: &Shared) {
+fn lock(consumer: &Mutex<Arc<Consumer>>) -> std::sync::MutexGuard<'_, Arc<Consumer>> {
+    consumer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn read(
+    place: &Mutex<Arc<Consumer>>,
+    make: impl Fn() -> KafkaResult<Arc<Consumer>>,
+    inbox: &mpsc::Receiver<Command>,
+    shared: &Shared,
+) {
+    let mut consumer = lock(place).clone();
     let mut topics: HashMap<String, SourceTopic> = HashMap::new();
     let mut items = Vec::new();
     while !shared.stop.load(Ordering::Relaxed) {
-        while let Ok(name) = inbox.try_recv() {
-            follow(consumer, &mut topics, name, shared);
-        }
-        if topics.is_empty() {
-            // Nothing can arrive: what can come is the name of the first topic.
-            if let Ok(name) = inbox.recv_timeout(TICK) {
-                follow(consumer, &mut topics, name, shared);
+        // As long as there is no topic nothing can arrive but the name of the first one.
+        let command = match topics.is_empty() {
+            true => inbox.recv_timeout(TICK).ok(),
+            false => inbox.try_recv().ok(),
+        };
+        match command {
+            Some(Command::Follow(name)) => {
+                follow(&consumer, &mut topics, name, shared);
+                continue;
             }
-            continue;
+            Some(Command::BeginAnew) => {
+                let names = stop(&consumer, &mut topics);
+                shared.read_to.send_modify(HashMap::clear);
+                match make() {
+                    Ok(new) => consumer = new,
+                    Err(error) => {
+                        tracing::error!("cannot make a client that reads offset maps: {error}");
+                    }
+                }
+                lock(place).clone_from(&consumer);
+                for name in names {
+                    follow(&consumer, &mut topics, name, shared);
+                }
+                continue;
+            }
+            None if topics.is_empty() => continue,
+            None => {}
         }
         consumer.take(TICK, 1000, &mut items);
         for item in items.drain(..) {
             take_in(shared, &topics, &item);
         }
     }
-    for topic in topics.values() {
-        consumer.stop(topic, 0);
-    }
+    stop(&consumer, &mut topics);
+}
+
+/// Reads no topic any more. Returns which they were.
+fn stop(consumer: &Consumer, topics: &mut HashMap<String, SourceTopic>) -> Vec<String> {
+    let stopped = topics.drain().map(|(name, topic)| {
+        consumer.stop(&topic, 0);
+        name
+    });
+    stopped.collect()
 }
 
 fn follow(consumer: &Consumer, topics: &mut HashMap<String, SourceTopic>, name: String, shared: &Shared) {

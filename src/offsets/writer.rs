@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio::sync::oneshot;
 
 use super::pause::{Pause, Scope};
@@ -32,6 +32,8 @@ type Parts = [Vec<Pair>; 2];
 
 struct Command {
     records: Parts,
+    /// What comes after it goes over another client.
+    begins_anew: bool,
     done: oneshot::Sender<Result<(), String>>,
 }
 
@@ -45,7 +47,7 @@ pub struct WriteError {
 
 impl MapWriter {
     /// A writer to `topic` on `cluster`, which has to exist.
-    pub fn start(cluster: &Cluster, client_id: &str, topic: &str) -> rdkafka::error::KafkaResult<MapWriter> {
+    pub fn start(cluster: &Cluster, client_id: &str, topic: &str) -> KafkaResult<MapWriter> {
         let mut config = cluster.client_config(client_id);
         // What may have arrived is not sent again behind anyone's back: whoever wrote it says the same again before it says more, and then it does not
         // matter when a broker gets to what it had in its queue. An idempotent producer would wait for its id, for half a second if no broker has
@@ -55,13 +57,15 @@ impl MapWriter {
         config.set("acks", "all");
         config.set("linger.ms", "0");
         config.set("message.timeout.ms", WRITE_TIMEOUT.as_millis().to_string());
-        let producer = Producer::new(&cluster.alias, &config)?;
+        let alias = cluster.alias.clone();
+        let make = move || Producer::new(&alias, &config);
+        let producer = make()?;
         let (commands, inbox) = mpsc::channel();
         let topic = topic.to_string();
         std::thread::Builder::new()
             .name("map-writer".into())
-            .spawn(move || write(&producer, &topic, &inbox))
-            .map_err(|error| rdkafka::error::KafkaError::ClientCreation(error.to_string()))?;
+            .spawn(move || write(producer, make, &topic, &inbox))
+            .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         Ok(MapWriter {
             commands,
             alias: cluster.alias.clone(),
@@ -112,14 +116,20 @@ impl MapWriter {
 
     /// Waits until what others have begun to write is written, or has failed.
     pub async fn settled(&self) -> Result<(), WriteError> {
-        self.queue([Vec::new(), Vec::new()]).await
+        self.queue([Vec::new(), Vec::new()], false).await
+    }
+
+    /// The topic is not the one that it was: what is written from now on goes to the one that there is. A client of librdkafka takes the leader of
+    /// a topic that was made again for an old one, as long as its epoch is smaller than that of the topic before.
+    pub async fn begin_anew(&self) -> Result<(), WriteError> {
+        self.queue([Vec::new(), Vec::new()], true).await
     }
 
     fn write(&self, records: Parts) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
         let queued = records
             .iter()
             .any(|part| !part.is_empty())
-            .then(|| self.queue(records));
+            .then(|| self.queue(records, false));
         async move {
             match queued {
                 Some(queued) => queued.await,
@@ -129,10 +139,18 @@ impl MapWriter {
     }
 
     /// One command after the other: the answer comes when this one and all before it are done.
-    fn queue(&self, records: Parts) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
+    fn queue(
+        &self,
+        records: Parts,
+        begins_anew: bool,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
         let (done, outcome) = oneshot::channel();
         // If the writer has stopped, `done` goes with the command, and the outcome says so.
-        let _ = self.commands.send(Command { records, done });
+        let _ = self.commands.send(Command {
+            records,
+            begins_anew,
+            done,
+        });
         let cluster = self.alias.clone();
         async move {
             let outcome = outcome.await;
@@ -145,21 +163,43 @@ impl MapWriter {
 /// A record's key and value.
 type Pair = (Vec<u8>, Option<Vec<u8>>);
 
-fn write(producer: &Producer, topic: &str, inbox: &mpsc::Receiver<Command>) {
+fn write(
+    mut producer: Producer,
+    make: impl Fn() -> KafkaResult<Producer>,
+    topic: &str,
+    inbox: &mpsc::Receiver<Command>,
+) {
+    // Ends when the writer's handle is dropped and what it sent before that is written.
+    while write_with(&producer, topic, inbox) {
+        match make() {
+            Ok(new) => producer = new,
+            Err(error) => tracing::error!("cannot make a client that writes to the offset map: {error}"),
+        }
+    }
+}
+
+/// Returns whether another client is wanted.
+fn write_with(producer: &Producer, topic: &str, inbox: &mpsc::Receiver<Command>) -> bool {
     let topic = match producer.topic(topic) {
         Ok(topic) => topic,
-        Err(error) => return tracing::error!("cannot write to the offset map: {error}"),
+        Err(error) => {
+            tracing::error!("cannot write to the offset map: {error}");
+            return false;
+        }
     };
     let mut scribe = Scribe {
         producer,
         topic: &topic,
         tags: 0,
     };
-    // Ends when the writer's handle is dropped and what it sent before that is written.
     while let Ok(command) = inbox.recv() {
         let written = command.records.iter().try_for_each(|part| scribe.write(part));
         let _ = command.done.send(written);
+        if command.begins_anew {
+            return true;
+        }
     }
+    false
 }
 
 /// Sends records, and waits for what becomes of them.

@@ -1,11 +1,13 @@
 //! Topics that are deleted and made again while nobody looks: what is copied of the new one comes behind all of the old one, once, or not at all.
 
 use heliostat::observe::status::State;
+use tokio::runtime::Runtime;
 
-use super::pair::Pair;
-use super::{FLOW, LIMIT, MIRROR, TOPIC};
+use super::pair::{Pair, QUICK_GROUPS};
+use super::{FLOW, LIMIT, MAP, MIRROR, TOPIC};
+use crate::support::built_in::InProcess;
 use crate::support::clients::{Client, Producing};
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, heliostat};
 use crate::support::rec::Rec;
 use crate::support::wait_for;
 
@@ -116,4 +118,57 @@ fn a_mirror_that_is_made_again_unseen_gets_everything_once() {
     write(&source, &last);
     wait_mirrored(&target, &[all, last].concat());
     drop(daemon);
+}
+
+/// A client that remembers the leader epoch of the topic before takes what it hears of the new one for old.
+#[test]
+fn a_map_that_is_made_again_is_told_everything_and_heard_also_if_its_leader_had_moved() {
+    let on_both = [QUICK_GROUPS, &[("default.replication.factor", "2")]].concat();
+    let pair = Pair {
+        source: InProcess::start(1, &[]),
+        target: InProcess::start(2, &on_both),
+    };
+    let (source, target) = pair.clients();
+    source.create_topic(TOPIC, 1, &[]);
+    write(&source, &named("first", FIRST));
+    let mut daemon = pair.daemon("");
+    wait_mirrored(&target, &named("first", FIRST));
+    let runtime = Runtime::new().expect("build a runtime");
+    for node in [2, 1, 2, 1] {
+        let moved = pair.target.cluster().control().move_leader(MAP, 0, node);
+        runtime.block_on(moved).expect("both nodes run");
+    }
+    // Until now it has heard of the leader that there is: it starts with that.
+    assert!(daemon.stop(LIMIT).success());
+    daemon.restart();
+    wait_copying(&daemon);
+    target.delete_topic(MAP);
+    wait_for(LIMIT, "the map is told again", || {
+        let is_there = target.topics().contains(&MAP.to_owned());
+        match is_there && target.end_offsets(MAP)[0] > 0 {
+            true => Ok(()),
+            false => Err("it is empty"),
+        }
+    });
+    let file = daemon.topology().to_str().expect("UTF-8").to_owned();
+    let output = heliostat(&["pause", &file], None);
+    assert!(output.status.success(), "{output:?}");
+    wait_for(LIMIT, "it hears of that", || {
+        let found = daemon.flow(FLOW).partitions;
+        match found.iter().all(|partition| partition.state == State::Paused) && !found.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    });
+}
+
+#[track_caller]
+fn wait_copying(daemon: &Daemon) {
+    wait_for(LIMIT, "it copies", || {
+        let found = daemon.flow(FLOW).partitions;
+        match found.iter().all(|partition| partition.state == State::CaughtUp) && !found.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    });
 }
