@@ -265,21 +265,30 @@ async fn partitions(
         .into_iter()
         .map(|topic| (topic.name, topic.id))
         .collect();
-    let counts: HashMap<String, usize> = topics
+    let on_source: HashMap<String, (usize, Option<String>)> = topics
         .into_iter()
-        .filter_map(|topic| Some((topic.name, topic.partitions.ok()?)))
+        .filter_map(|topic| Some((topic.name, (topic.partitions.ok()?, topic.id))))
         .collect();
     let mut wanted = Vec::new();
     let mut found = Vec::new();
     for (mirror, provenance) in mirrors {
         let topic = &provenance.source_topic;
         let id = ids.get(mirror).and_then(Option::as_deref);
-        for partition in 0..counts.get(topic).copied().unwrap_or(0) as i32 {
+        let Some((count, source_id)) = on_source.get(topic) else {
+            continue;
+        };
+        for partition in 0..*count as i32 {
             wanted.push((topic.clone(), partition));
             let facts = map.facts(mirror, partition);
             // What was copied to a mirror of the same name before is not in this one.
             let facts = facts.filter(|facts| facts.last.is_of_mirror(id));
-            found.push((mirror.clone(), topic.clone(), partition, facts));
+            let is_other = facts.as_ref().is_some_and(|facts| {
+                let copied = facts.last.source_topic_id.as_ref();
+                copied
+                    .zip(source_id.as_ref())
+                    .is_some_and(|(copied, now)| copied != now)
+            });
+            found.push((mirror.clone(), topic.clone(), partition, facts, is_other));
         }
     }
     let (starts, ends) = tokio::try_join!(
@@ -288,11 +297,13 @@ async fn partitions(
     )?;
     let mut partitions: Vec<PartitionStatus> = found
         .into_iter()
-        .map(|(mirror, topic, partition, facts)| {
+        .map(|(mirror, topic, partition, facts, is_other)| {
             let start = offset(&starts, &topic, partition);
             let end = offset(&ends, &topic, partition);
             let mut status = partition_status(mirror, topic, partition, facts.as_ref(), start, end, members);
-            if on_gap == OnGap::Halt {
+            if is_other {
+                is_of_another_log(&mut status);
+            } else if on_gap == OnGap::Halt {
                 halt_at_gap(&mut status);
             }
             status
@@ -371,6 +382,20 @@ fn partition_status(
         },
         ..PartitionStatus::default()
     }
+}
+
+/// What was copied is of a topic that is not there any more: nothing is copied yet of the one that has its name.
+fn is_of_another_log(partition: &mut PartitionStatus) {
+    let there = partition.source_end.zip(partition.source_start);
+    let there = there.and_then(|(end, start)| u64::try_from(end - start).ok());
+    partition.state = State::Recreated;
+    partition.reason = Some("the source topic was deleted and made again".to_owned());
+    partition.position = None;
+    partition.lag = Lag {
+        known: there.is_some(),
+        records: there.unwrap_or(0),
+        ..Lag::default()
+    };
 }
 
 /// A partition of which the source has deleted what comes next is not copied by anyone, where the topology file says so.

@@ -1,6 +1,6 @@
 //! Topics that are deleted and made again while nobody looks: what is copied of the new one comes behind all of the old one, once, or not at all.
 
-use heliostat::observe::status::State;
+use heliostat::observe::status::{State, Status};
 use tokio::runtime::Runtime;
 
 use super::pair::{Pair, QUICK_GROUPS};
@@ -102,6 +102,15 @@ fn a_source_topic_that_is_made_again_unseen_is_not_copied_if_it_is_to_halt() {
         }
     });
     assert_eq!(mirrored(&pair.clients().1), named("first", FIRST));
+    // Who asks the clusters hears the same as who asks the daemon.
+    let file = daemon.topology().to_str().expect("UTF-8");
+    let output = heliostat(&["status", file, "-o", "json", "--clusters"], None);
+    let status: Status = serde_json::from_slice(&output.stdout).expect("JSON");
+    let [partition] = &status.flows[0].partitions[..] else {
+        panic!("{status:?}");
+    };
+    let found = (partition.state, partition.lag.records);
+    assert_eq!(found, (State::Recreated, SECOND as u64), "{partition:?}");
 }
 
 #[test]
