@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rdkafka::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
@@ -99,7 +99,7 @@ struct Heard {
 }
 
 impl rdkafka::ClientContext for Heard {
-    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, facility: &str, line: &str) {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
         tracing::debug!("{line}");
         // That a cluster closes connections, as one does that wants another protocol, is told here alone.
         if facility == "FAIL" {
@@ -181,9 +181,17 @@ impl Heard {
 }
 
 /// Each line of `input` becomes a record. Returns when all are acknowledged.
-fn produce(options: &ProduceArgs, input: impl BufRead) -> anyhow::Result<u64> {
+/// Connects as it is told to, and says why that fails. A cluster that wants another protocol only closes connections, which librdkafka says at this
+/// level where no more than one request waits for its answer.
+fn client_config(sasl: &ClientSaslArgs) -> anyhow::Result<ClientConfig> {
     let mut config = ClientConfig::new();
-    options.sasl.apply(&mut config)?;
+    config.set_log_level(RDKafkaLogLevel::Info);
+    sasl.apply(&mut config)?;
+    Ok(config)
+}
+
+fn produce(options: &ProduceArgs, input: impl BufRead) -> anyhow::Result<u64> {
+    let mut config = client_config(&options.sasl)?;
     let producer: ThreadedProducer<Heard> = config
         .set("bootstrap.servers", &options.bootstrap_server)
         .set("enable.idempotence", "true")
@@ -256,8 +264,7 @@ fn split<'l>(line: &'l [u8], separator: Option<&str>) -> Option<(Option<&'l [u8]
 
 /// Each record becomes a line of `output`, until `ended`.
 fn consume(options: &ConsumeArgs, mut output: impl Write, ended: impl Fn() -> bool) -> anyhow::Result<u64> {
-    let mut config = ClientConfig::new();
-    options.sasl.apply(&mut config)?;
+    let mut config = client_config(&options.sasl)?;
     let consumer: BaseConsumer<Heard> = config
         .set("bootstrap.servers", &options.bootstrap_server)
         .set("group.id", "heliostat-consume")
