@@ -180,7 +180,6 @@ impl Heard {
     }
 }
 
-/// Each line of `input` becomes a record. Returns when all are acknowledged.
 /// Connects as it is told to, and says why that fails. A cluster that wants another protocol only closes connections, which librdkafka says at this
 /// level where no more than one request waits for its answer.
 fn client_config(sasl: &ClientSaslArgs) -> anyhow::Result<ClientConfig> {
@@ -190,6 +189,7 @@ fn client_config(sasl: &ClientSaslArgs) -> anyhow::Result<ClientConfig> {
     Ok(config)
 }
 
+/// Each line of `input` becomes a record. Returns when all are acknowledged.
 fn produce(options: &ProduceArgs, input: impl BufRead) -> anyhow::Result<u64> {
     let mut config = client_config(&options.sasl)?;
     let producer: ThreadedProducer<Heard> = config

@@ -57,6 +57,18 @@ fn wait_mirrored(client: &Client, wanted: &[String]) {
     assert_eq!(mirrored(client), wanted);
 }
 
+/// Waits until all partitions, of which there are some, are in a state.
+#[track_caller]
+fn wait_state(daemon: &Daemon, state: State) {
+    wait_for(LIMIT, &format!("all are {state:?}"), || {
+        let found = daemon.flow(FLOW).partitions;
+        match found.iter().all(|partition| partition.state == state) && !found.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    });
+}
+
 /// A daemon that has copied the first topic, and then stands still until `meanwhile` is done.
 fn after(settings: &str, meanwhile: impl FnOnce(&Client, &Client)) -> (Pair, Daemon) {
     let (pair, _) = Pair::with_topic(1);
@@ -94,13 +106,7 @@ fn a_source_topic_that_is_made_again_unseen_is_not_copied_if_it_is_to_halt() {
         make_again(source, TOPIC);
         write(source, &named("second", SECOND));
     });
-    wait_for(LIMIT, "it halts", || {
-        let found = daemon.flow(FLOW).partitions;
-        match found.iter().all(|partition| partition.state == State::Recreated) && !found.is_empty() {
-            true => Ok(()),
-            false => Err(format!("{found:?}")),
-        }
-    });
+    wait_state(&daemon, State::Recreated);
     assert_eq!(mirrored(&pair.clients().1), named("first", FIRST));
     // Who asks the clusters hears the same as who asks the daemon.
     let file = daemon.topology().to_str().expect("UTF-8");
@@ -150,7 +156,7 @@ fn a_map_that_is_made_again_is_told_everything_and_heard_also_if_its_leader_had_
     // Until now it has heard of the leader that there is: it starts with that.
     assert!(daemon.stop(LIMIT).success());
     daemon.restart();
-    wait_copying(&daemon);
+    wait_state(&daemon, State::CaughtUp);
     target.delete_topic(MAP);
     wait_for(LIMIT, "the map is told again", || {
         let is_there = target.topics().contains(&MAP.to_owned());
@@ -162,22 +168,5 @@ fn a_map_that_is_made_again_is_told_everything_and_heard_also_if_its_leader_had_
     let file = daemon.topology().to_str().expect("UTF-8").to_owned();
     let output = heliostat(&["pause", &file], None);
     assert!(output.status.success(), "{output:?}");
-    wait_for(LIMIT, "it hears of that", || {
-        let found = daemon.flow(FLOW).partitions;
-        match found.iter().all(|partition| partition.state == State::Paused) && !found.is_empty() {
-            true => Ok(()),
-            false => Err(format!("{found:?}")),
-        }
-    });
-}
-
-#[track_caller]
-fn wait_copying(daemon: &Daemon) {
-    wait_for(LIMIT, "it copies", || {
-        let found = daemon.flow(FLOW).partitions;
-        match found.iter().all(|partition| partition.state == State::CaughtUp) && !found.is_empty() {
-            true => Ok(()),
-            false => Err(format!("{found:?}")),
-        }
-    });
+    wait_state(&daemon, State::Paused);
 }

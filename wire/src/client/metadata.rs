@@ -31,6 +31,13 @@ pub struct Leader {
     pub topic_id: Option<Uuid>,
 }
 
+impl Leader {
+    /// Whether it leads a partition of the topic with this id, as far as that is known.
+    pub(super) fn is_of(&self, topic_id: Option<Uuid>) -> bool {
+        topic_id.is_none() || self.topic_id.is_none() || self.topic_id == topic_id
+    }
+}
+
 /// Where a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {

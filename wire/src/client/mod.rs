@@ -37,7 +37,7 @@ pub use topics::AllTopics;
 pub use transport::{Connecting, Stream, Tcp, Transport};
 
 use crate::{
-    ErrorCode,
+    ErrorCode, Uuid,
     message::{
         ApiKey, FindCoordinatorRequest, MetadataRequest, MetadataResponse, Request,
         metadata::MetadataRequestTopic,
@@ -227,6 +227,31 @@ impl Client {
                 Some(leader)
             }
             Known::No { .. } => None,
+        }
+    }
+
+    /// As [`Client::leader`], of the topic with this id, where one is given and brokers tell ids.
+    ///
+    /// # Errors
+    /// As [`Client::leader`], and if another topic has the name now.
+    pub async fn leader_of(
+        &self,
+        topic: &str,
+        partition: i32,
+        topic_id: Option<Uuid>,
+    ) -> Result<Leader, Error> {
+        let leader = self.leader(topic, partition).await?;
+        if leader.is_of(topic_id) {
+            return Ok(leader);
+        }
+        // It may be the one before.
+        self.stale_leader(topic, partition, leader.epoch);
+        let leader = self.leader(topic, partition).await?;
+        match leader.is_of(topic_id) {
+            true => Ok(leader),
+            false => Err(Error::OtherTopic {
+                topic: topic.to_owned(),
+            }),
         }
     }
 

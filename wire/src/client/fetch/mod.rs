@@ -184,7 +184,7 @@ impl Inner {
             Step::Start(node) => node::start(self, node),
             Step::Find(topic, partition, generation) => {
                 let known = self.client.cached_leader(&topic, partition);
-                match known.filter(|leader| self.wants().fits(slot, leader)) {
+                match known.filter(|leader| leader.is_of(self.wants().pinned(slot))) {
                     Some(leader) => {
                         let step = self.wants().found(slot, generation, leader);
                         if let Step::Start(node) = step {
@@ -215,22 +215,13 @@ impl Inner {
 /// Looks for a leader until there is one, or for too long. The client paces questions that bring nothing new.
 async fn find(inner: Arc<Inner>, slot: u32, topic: Arc<str>, partition: i32, generation: u64) {
     let work = async {
-        let mut is_news = false;
         loop {
-            let error = match inner.client.leader(&topic, partition).await {
-                Ok(leader) if inner.wants().fits(slot, &leader) => {
+            let topic_id = inner.wants().pinned(slot);
+            let error = match inner.client.leader_of(&topic, partition, topic_id).await {
+                Ok(leader) => {
                     let step = inner.wants().found(slot, generation, leader);
                     return inner.follow(slot, step);
                 }
-                // It may be the one before.
-                Ok(leader) if !is_news => {
-                    inner.client.stale_leader(&topic, partition, leader.epoch);
-                    is_news = true;
-                    continue;
-                }
-                Ok(_) => Error::OtherTopic {
-                    topic: topic.to_string(),
-                },
                 Err(error) => error,
             };
             let patience = inner.client.config().request_timeout;

@@ -186,10 +186,9 @@ impl Wants {
         self.pins.insert(slot, topic_id);
     }
 
-    /// Whether a leader is one of the topic that a slot reads from, as far as that is known.
-    pub(super) fn fits(&self, slot: u32, leader: &Leader) -> bool {
-        let pin = self.pins.get(&slot).copied();
-        pin.is_none() || leader.topic_id.is_none() || leader.topic_id == pin
+    /// The id of the topic that a slot reads from, where it is bound to one.
+    pub(super) fn pinned(&self, slot: u32) -> Option<Uuid> {
+        self.pins.get(&slot).copied()
     }
 
     /// The leader of a slot was found.

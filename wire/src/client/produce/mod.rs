@@ -204,7 +204,7 @@ impl Inner {
                 }
                 Step::Find(topic, partition, generation) => {
                     let known = self.client.cached_leader(&topic, partition);
-                    match known.filter(|leader| self.slots().fits(slot, leader)) {
+                    match known.filter(|leader| leader.is_of(self.slots().topic_id(slot))) {
                         Some(leader) => self.slots().found(slot, generation, Ok(leader)),
                         None => {
                             tokio::spawn(find(self.clone(), slot, topic, partition, generation));
@@ -218,24 +218,10 @@ impl Inner {
 }
 
 async fn find(inner: Arc<Inner>, slot: u32, topic: Arc<str>, partition: i32, generation: u64) {
-    let work = async {
-        let leader = inner.client.leader(&topic, partition).await?;
-        if inner.slots().fits(slot, &leader) {
-            return Ok(leader);
-        }
-        // It may be the one before.
-        inner.client.stale_leader(&topic, partition, leader.epoch);
-        let leader = inner.client.leader(&topic, partition).await?;
-        match inner.slots().fits(slot, &leader) {
-            true => Ok(leader),
-            false => Err(Error::OtherTopic {
-                topic: topic.to_string(),
-            }),
-        }
-    };
+    let topic_id = inner.slots().topic_id(slot);
     let leader = tokio::select! {
         () = inner.ended.cancelled() => return,
-        leader = work => leader,
+        leader = inner.client.leader_of(&topic, partition, topic_id) => leader,
     };
     let step = inner.slots().found(slot, generation, leader);
     inner.follow(slot, step);

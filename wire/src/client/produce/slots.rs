@@ -147,10 +147,9 @@ impl Slots {
         }
     }
 
-    /// Whether a leader is one of the topic that a slot's batches are for, as far as that is known.
-    pub(super) fn fits(&self, slot: u32, leader: &Leader) -> bool {
-        let wanted = self.slots.get(&slot).and_then(|slot| slot.topic_id);
-        wanted.is_none() || leader.topic_id.is_none() || leader.topic_id == wanted
+    /// The id of the topic that a slot's batches are for, where it is bound to one.
+    pub(super) fn topic_id(&self, slot: u32) -> Option<Uuid> {
+        self.slots.get(&slot)?.topic_id
     }
 
     /// The leader of a slot was found, or not.
