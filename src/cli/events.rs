@@ -143,14 +143,22 @@ fn line(event: &Told) -> String {
         (Some(from), Some(to)) => format!("  {from} -> {to}"),
         _ => format!("  {}", event.kind),
     };
-    match event.offsets {
-        Some((first, last)) if first == last => line += &format!("  at source offset {first}"),
-        Some((first, last)) => line += &format!("  source offsets {first} to {last}"),
-        None => {}
-    }
-    if let Some(reason) = &event.reason {
-        line += &format!(": {reason}");
-    }
+    let offsets = event.offsets.map(|(first, last)| match first == last {
+        true => format!("at source offset {first}"),
+        false => format!("source offsets {first} to {last}"),
+    });
+    // Where the reason is about the offsets, they are said once.
+    line += &match (offsets, &event.reason) {
+        (None, None) => String::new(),
+        (Some(offsets), None) => format!("  {offsets}"),
+        (Some(offsets), Some(reason)) if !reason.contains(&offsets) => {
+            match reason.strip_prefix("source offsets ") {
+                Some(rest) => format!("  {offsets} {rest}"),
+                None => format!("  {offsets}: {reason}"),
+            }
+        }
+        (_, Some(reason)) => format!(": {reason}"),
+    };
     clean(&line).into_owned()
 }
 
@@ -193,6 +201,19 @@ mod tests {
             ..event
         };
         assert_eq!(line(&pause), "    12  2026-11-21T15:43:32.271Z  a->b  paused");
+        let of_offsets = |reason: &str| Told {
+            kind: "gap".into(),
+            offsets: Some((5, 7)),
+            reason: Some(reason.into()),
+            ..pause.clone()
+        };
+        for (reason, expected) in [
+            ("source offsets were deleted", "gap  source offsets 5 to 7 were deleted"),
+            ("source offsets 5 to 7 were deleted", "gap: source offsets 5 to 7 were deleted"),
+            ("the disk is full", "gap  source offsets 5 to 7: the disk is full"),
+        ] {
+            assert!(line(&of_offsets(reason)).ends_with(expected), "{reason}");
+        }
         let of_a_later_version = Told {
             kind: "moved\u{1b}[2J-on".into(),
             ..pause

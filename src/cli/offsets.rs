@@ -127,7 +127,8 @@ async fn asked(
                 Direction::ToTarget => &flow.source,
                 Direction::ToSource => &flow.target,
             };
-            let asked = lookup.group(group, direction).await.map_err(not_answered)?;
+            let asked = lookup.group(group, direction).await;
+            let asked = asked.map_err(|error| not_listed(error, direction))?;
             (
                 asked,
                 format!("the group {group} has committed nothing on {cluster}"),
@@ -344,6 +345,14 @@ fn usage(message: String) -> anyhow::Error {
 
 fn failure(code: u8, message: String) -> anyhow::Error {
     Failure { code, message }.into()
+}
+
+/// That the offsets of a group are not known. The map is on the target: what the group has committed on a source that is away can be said by hand.
+fn not_listed(mut error: ClusterError, direction: Direction) -> anyhow::Error {
+    if error.away && direction == Direction::ToTarget {
+        error.reason += ". Offsets that are known otherwise, as from an export of the group's, are translated without it: --from-file";
+    }
+    not_answered(error)
 }
 
 fn not_answered(error: ClusterError) -> anyhow::Error {

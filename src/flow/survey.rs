@@ -94,10 +94,11 @@ async fn look(
     let mirrors: Vec<(String, Provenance)> = map
         .provenances(&record::topic_name(&flow.source))
         .into_iter()
+        // Of a source that does not say which cluster it is, what was mirrored last counts.
         .filter(|(_, provenance)| {
             source_id
                 .as_ref()
-                .is_ok_and(|id| *id == provenance.source_cluster)
+                .map_or(true, |id| *id == provenance.source_cluster)
         })
         .collect();
     let mut partitions = match &source_id {
@@ -112,7 +113,7 @@ async fn look(
             )
             .await?
         }
-        Err(_) => Vec::new(),
+        Err(error) => on_record(&target_admin, &map, &mirrors, &error.to_string()).await?,
     };
     partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
     let pauses = map.pauses();
@@ -320,6 +321,36 @@ async fn partitions(
         reason: error.to_string(),
         away: false,
     })
+}
+
+/// What the map alone tells of the partitions, where the source tells nothing, for this reason.
+async fn on_record(
+    target: &Admin,
+    map: &MapReader,
+    mirrors: &[(String, Provenance)],
+    reason: &str,
+) -> Result<Vec<PartitionStatus>, ClusterError> {
+    let names = mirrors.iter().map(|(mirror, _)| mirror.clone()).collect();
+    let on_target = target.describe_topics(names).await?;
+    let sources: HashMap<&str, &str> = mirrors
+        .iter()
+        .map(|(mirror, provenance)| (mirror.as_str(), provenance.source_topic.as_str()))
+        .collect();
+    let mut found = Vec::new();
+    for mirror in &on_target {
+        let (Some(topic), Ok(count)) = (sources.get(mirror.name.as_str()), &mirror.partitions) else {
+            continue;
+        };
+        for partition in 0..*count as i32 {
+            let facts = map.facts(&mirror.name, partition);
+            let facts = facts.filter(|facts| facts.last.is_of_mirror(mirror.id.as_deref()));
+            let (mirror, topic) = (mirror.name.clone(), (*topic).to_owned());
+            let mut status = partition_status(mirror, topic, partition, facts.as_ref(), None, None, 0);
+            status.reason = Some(reason.to_owned());
+            found.push(status);
+        }
+    }
+    Ok(found)
 }
 
 fn offset(offsets: &[PartitionOffset], topic: &str, partition: i32) -> Option<i64> {

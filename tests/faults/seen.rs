@@ -166,6 +166,13 @@ fn without_a_daemon_the_clusters_tell_the_status_and_which_of_them_is_away() {
     assert!(stdout.contains("source"), "{stdout}");
     let seen = status_json(&daemon);
     assert!(!seen.flows[0].lag.known, "{seen:?}");
+    // How far the mirror is stands on the target: that is what one wants to know when the source is lost.
+    let on_record: Vec<i64> = seen.flows[0]
+        .partitions
+        .iter()
+        .filter_map(|partition| partition.position)
+        .collect();
+    assert_eq!(on_record, positions, "{seen:?}");
     let source = seen.clusters.iter().find(|cluster| cluster.alias == "source");
     assert!(
         source.is_some_and(|source| !source.reachable && source.reason.is_some()),

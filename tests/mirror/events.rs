@@ -155,7 +155,7 @@ fn what_happens_to_a_partition_is_told_in_order_with_states_and_exact_offsets() 
     let output = heliostat(&["events", "--url", &url, "--kind", "gap"], None);
     let said = String::from_utf8(output.stdout).expect("text");
     assert!(
-        said.contains("orders-0  gap  source offsets 100 to 149: source offsets were deleted"),
+        said.contains("orders-0  gap  source offsets 100 to 149 were deleted"),
         "{said}"
     );
     let answer = daemon.get("/api/v1/events?until=1");

@@ -222,6 +222,9 @@ impl PartitionView {
             if !is_paused && std::mem::take(&mut self.trying_again) {
                 self.problem = None;
             }
+        } else if away.reason().is_some() {
+            // How long a cluster was away is not held against the copying that begins when it is back.
+            self.moved_at_ms = now_ms;
         }
         partition_state(self, &lag, away, now_ms)
     }
