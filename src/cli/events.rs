@@ -208,8 +208,14 @@ mod tests {
             ..pause.clone()
         };
         for (reason, expected) in [
-            ("source offsets were deleted", "gap  source offsets 5 to 7 were deleted"),
-            ("source offsets 5 to 7 were deleted", "gap: source offsets 5 to 7 were deleted"),
+            (
+                "source offsets were deleted",
+                "gap  source offsets 5 to 7 were deleted",
+            ),
+            (
+                "source offsets 5 to 7 were deleted",
+                "gap: source offsets 5 to 7 were deleted",
+            ),
             ("the disk is full", "gap  source offsets 5 to 7: the disk is full"),
         ] {
             assert!(line(&of_offsets(reason)).ends_with(expected), "{reason}");

@@ -285,6 +285,8 @@ fn work_of_a_daemon_that_is_killed_goes_on_within_the_session_time_out_and_what_
     let watch = Watch::start(&pair);
     wait_all_go_on(&pair);
     let moved = owned(&killed);
+    // Two that start so close to each other may both have begun with all of it before the group decided.
+    let at_start = given_up(&staying);
     watch.pauses();
     killed.process().kill();
     wait_shared(LIMIT, &[&staying]);
@@ -296,7 +298,7 @@ fn work_of_a_daemon_that_is_killed_goes_on_within_the_session_time_out_and_what_
         session + BEYOND_SESSION,
     );
     let given = given_up(&staying);
-    assert!(given.is_empty(), "{given:?} was taken from the one that stays");
+    assert_eq!(given, at_start, "something was taken from the one that stays");
     drop(watch);
     pair.finish(load, &staying).verdict.expect_exact();
 }
