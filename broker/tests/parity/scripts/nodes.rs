@@ -290,20 +290,24 @@ pub async fn not_the_leader(p: &mut Parity) {
     }
 }
 
-/// Lets both sides go to their coordinator of a key, and so many nodes further.
+/// Lets both sides go to their coordinator of a key, and so many nodes further. All nodes know it then: each one of Kafka's hears by itself that
+/// the internal topic has leaders.
 async fn go_to_coordinator(p: &mut Parity, key: &str, key_type: i8, further: i32) {
     for side in [&mut p.ours, &mut p.kafka] {
-        side.go_to(1);
         let request = FindCoordinatorRequest {
             key: key.to_owned(),
             key_type,
             ..Default::default()
         };
-        let mut node = -1;
-        while node < 0 {
-            node = side.ask(&request, 3).await.answer().node_id;
+        let mut coordinator = -1;
+        for node in [3, 2, 1] {
+            side.go_to(node);
+            coordinator = -1;
+            while coordinator < 0 {
+                coordinator = side.ask(&request, 3).await.answer().node_id;
+            }
         }
-        side.go_to((node - 1 + further) % 3 + 1);
+        side.go_to((coordinator - 1 + further) % 3 + 1);
     }
 }
 
