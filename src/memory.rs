@@ -5,22 +5,33 @@ use std::time::Duration;
 /// How often memory is given back: it takes some milliseconds.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(30);
 
-/// The variable with which a user says how many arenas there are.
+/// What is set, to what, and the variable with which a user says otherwise.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const ARENAS: &str = "MALLOC_ARENA_MAX";
+const SETTINGS: [(libc::c_int, libc::c_int, &str); 4] = [
+    (libc::M_ARENA_MAX, 1, "MALLOC_ARENA_MAX"),
+    (libc::M_TRIM_THRESHOLD, 16 << 20, "MALLOC_TRIM_THRESHOLD_"),
+    (libc::M_MMAP_THRESHOLD, 4 << 20, "MALLOC_MMAP_THRESHOLD_"),
+    (libc::M_TOP_PAD, 1 << 20, "MALLOC_TOP_PAD_"),
+];
 
 /// Keep freed memory where every thread finds it, unless the environment says otherwise. To be called before other threads are started.
+///
+/// Batches of a megabyte come and go by the hundred in a second. glibc would give the memory of each back to the system, which clears it for the
+/// next one: a third of what it cost a built-in broker to take large batches was that. What lies idle is given back now and then:
+/// [`give_back_now_and_then`].
 ///
 /// glibc gives each of many threads a part of memory (an arena) of its own, and what is freed in one is of no use to the others: with a thousand
 /// topics a third of the memory lay idle so. Records are moved without being copied, so that little is allocated for each, and threads do not
 /// stand in each other's way.
 pub fn share() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    if std::env::var_os(ARENAS).is_none() {
-        #[allow(unsafe_code, reason = "the C library has no other way, and takes any number")]
-        // SAFETY: only this thread runs, and the call sets a number of the allocator.
-        unsafe {
-            libc::mallopt(libc::M_ARENA_MAX, 1);
+    for (setting, value, variable) in SETTINGS {
+        if std::env::var_os(variable).is_none() {
+            #[allow(unsafe_code, reason = "the C library has no other way, and takes any number")]
+            // SAFETY: only this thread runs, and the call sets a number of the allocator.
+            unsafe {
+                libc::mallopt(setting, value);
+            }
         }
     }
 }

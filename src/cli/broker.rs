@@ -15,6 +15,7 @@ use super::run::listen;
 use super::signal::Signals;
 use super::text::clean;
 use super::{Failure, built_in, control, exit, print};
+use crate::memory;
 use crate::observe::http;
 use crate::topology::nearest_broker_config;
 
@@ -74,6 +75,7 @@ pub async fn run(args: BrokerArgs) -> anyhow::Result<u8> {
         }
         None => None,
     };
+    tokio::spawn(memory::give_back_now_and_then());
     print(&greeting(&cluster, &args, http))?;
     let stop = signals.next().await;
     tracing::info!("stopping");

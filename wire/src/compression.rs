@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -177,6 +177,8 @@ const XERIAL_BLOCK_SIZE: usize = 32 * 1024;
 const SNAPPY_MAX_RATIO: usize = 22;
 
 const LZ4_FRAME_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+/// How much records grow in most cases; where they grow more, they are moved while they do.
+const LZ4_USUAL_RATIO: usize = 3;
 const ZSTD_LEVEL: i32 = 3;
 
 fn corrupt(codec: Compression, reason: impl fmt::Display) -> CompressionError {
@@ -284,7 +286,22 @@ fn decompress_lz4(input: &[u8], limit: usize) -> Result<Decompressed<'static>, C
     if !input.starts_with(&LZ4_FRAME_MAGIC) {
         return Err(corrupt(Compression::Lz4, "the frame's magic number is missing"));
     }
-    read_limited(Compression::Lz4, lz4_flex::frame::FrameDecoder::new(input), limit)
+    let mut decoder = lz4_flex::frame::FrameDecoder::new(input);
+    let usual = input.len().saturating_mul(LZ4_USUAL_RATIO);
+    let mut output = Vec::with_capacity(usual.min(limit));
+    loop {
+        let block = decoder.fill_buf().map_err(|e| corrupt(Compression::Lz4, e))?;
+        let (size, room) = (block.len(), limit - output.len());
+        if size > room {
+            output.extend_from_slice(&block[..room]);
+            return Ok(Decompressed::Beginning(output));
+        }
+        if size == 0 {
+            return Ok(Decompressed::All(Cow::Owned(output)));
+        }
+        output.extend_from_slice(block);
+        decoder.consume(size);
+    }
 }
 
 fn compress_gzip(level: Option<i32>, input: &[u8]) -> std::io::Result<Vec<u8>> {

@@ -269,7 +269,23 @@ impl<'a> Cursor<'a> {
     }
 
     /// `max_bytes` is 5 for an int and 10 for a long.
+    #[inline]
     fn unsigned(&mut self, max_bytes: u32) -> Result<u64, RecordError> {
+        // Nearly all numbers take one byte or two.
+        match *self.bytes {
+            [low @ 0..0x80, ref rest @ ..] => {
+                self.bytes = rest;
+                Ok(u64::from(low))
+            }
+            [low, high @ 0..0x80, ref rest @ ..] => {
+                self.bytes = rest;
+                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
+            }
+            _ => self.unsigned_of_many(max_bytes),
+        }
+    }
+
+    fn unsigned_of_many(&mut self, max_bytes: u32) -> Result<u64, RecordError> {
         let mut bits = 0u64;
         for place in 0..max_bytes {
             let byte = self.byte()?;
