@@ -37,6 +37,9 @@ const ASKED_TIMES: u32 = 20;
 /// How long one question may take. The group waits for nothing meanwhile: its heartbeats are sent by another thread.
 const ASKING: Duration = Duration::from_secs(2);
 
+/// How long the question may take that lets the client join again at once.
+const HURRY: Duration = Duration::from_millis(500);
+
 /// How often the thread looks whether the subscription has changed.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -81,6 +84,8 @@ pub struct Member {
 
 struct Context {
     events: UnboundedSender<MemberEvent>,
+    /// The group has decided something, and may be about to decide again.
+    has_decided: AtomicBool,
 }
 
 impl ClientContext for Context {
@@ -97,6 +102,7 @@ impl ConsumerContext for Context {
     /// What the group says goes to the supervisor. The client itself is given none of the partitions: their records are not wanted here, and it would
     /// look at each of a thousand topics every second. What the group has assigned it remembers apart from that.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        self.has_decided.store(true, Ordering::Relaxed);
         let nothing = TopicPartitionList::new();
         let done = match what {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
@@ -159,7 +165,13 @@ impl Member {
             "topic.metadata.refresh.interval.ms",
             REFRESH.as_millis().to_string(),
         );
-        let consumer = BaseConsumer::from_config_and_context(&config, Context { events })?;
+        let consumer = BaseConsumer::from_config_and_context(
+            &config,
+            Context {
+                events,
+                has_decided: AtomicBool::default(),
+            },
+        )?;
         let (commands, inbox) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
         let for_thread = stop.clone();
@@ -227,6 +239,14 @@ impl Unheard {
     }
 }
 
+/// Work moves in two rounds: who has it lets go, and all join once more. The client joins once in a second, unless a broker has told it something
+/// meanwhile (`rkcg_join_intvl` in librdkafka): a topic that is there is cheap to tell of, and what moves stands still for half as long.
+fn join_soon(consumer: &BaseConsumer<Context>, topic: &str) {
+    if let Err(error) = consumer.fetch_metadata(Some(topic), HURRY) {
+        tracing::debug!("cannot ask for {topic}: {error}");
+    }
+}
+
 fn serve(consumer: &BaseConsumer<Context>, inbox: &mpsc::Receiver<Vec<(String, usize)>>, stop: &AtomicBool) {
     let mut known: HashMap<String, usize> = HashMap::new();
     let mut unheard: Option<Unheard> = None;
@@ -242,6 +262,11 @@ fn serve(consumer: &BaseConsumer<Context>, inbox: &mpsc::Receiver<Vec<(String, u
         }
         if let Some(Err(error)) = consumer.poll(TICK) {
             let _ = consumer.context().events.send(refused(error));
+        }
+        if consumer.context().has_decided.swap(false, Ordering::Relaxed)
+            && let Some(topic) = known.keys().next()
+        {
+            join_soon(consumer, topic);
         }
         let now = Instant::now();
         unheard.take_if(|unheard| unheard.again_at <= now && unheard.ask(consumer));

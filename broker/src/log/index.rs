@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use heliostat_wire::batch::NO_TIMESTAMP;
 
@@ -242,6 +243,8 @@ pub(crate) struct EntryFile {
     entry_size: u64,
     entries: u64,
     open: Option<Arc<File>>,
+    /// Where it was found what was looked for last.
+    found_last: AtomicU64,
 }
 
 impl EntryFile {
@@ -254,6 +257,7 @@ impl EntryFile {
             entry_size,
             entries,
             open: Some(Arc::new(file)),
+            found_last: AtomicU64::default(),
         }))
     }
 
@@ -296,7 +300,29 @@ impl EntryFile {
         wanted: impl Fn([u8; N]) -> bool,
     ) -> Result<Option<(u64, [u8; N])>, StorageError> {
         let file = self.handle()?;
+        let block = |low: u64, high: u64| -> Result<Vec<[u8; N]>, StorageError> {
+            let mut block = vec![[0; N]; usize::try_from(high - low).unwrap_or(0)];
+            file.read_exact_at(block.as_flattened_mut(), low * self.entry_size)
+                .at("read", &self.path)?;
+            Ok(block)
+        };
+        let found_at = |low: u64, block: &[[u8; N]], count: usize| {
+            let place = low + count as u64 - 1;
+            self.found_last.store(place, Ordering::Relaxed);
+            (place, block[count - 1])
+        };
         let (mut low, mut high, mut last) = (0, self.entries, None);
+        if high > READ_TOGETHER {
+            // Who reads on asks for what comes next.
+            let from = self.found_last.load(Ordering::Relaxed).min(high - READ_TOGETHER);
+            let to = from + READ_TOGETHER;
+            let near = block(from, to)?;
+            match near.partition_point(|bytes| wanted(*bytes)) {
+                0 => high = from,
+                count if count < near.len() || to == high => return Ok(Some(found_at(from, &near, count))),
+                count => (low, last) = (to, Some((to - 1, near[count - 1]))),
+            }
+        }
         while high - low > READ_TOGETHER {
             let middle = low + (high - low) / 2;
             let bytes = self.read(&file, middle)?;
@@ -306,12 +332,11 @@ impl EntryFile {
                 high = middle;
             }
         }
-        let mut rest = vec![[0; N]; usize::try_from(high - low).unwrap_or(0)];
-        file.read_exact_at(rest.as_flattened_mut(), low * self.entry_size)
-            .at("read", &self.path)?;
-        let count = rest.partition_point(|bytes| wanted(*bytes));
-        let found = (low..).zip(rest).take(count).last();
-        Ok(found.or(last))
+        let rest = block(low, high)?;
+        Ok(match rest.partition_point(|bytes| wanted(*bytes)) {
+            0 => last,
+            count => Some(found_at(low, &rest, count)),
+        })
     }
 
     fn rebuild(&mut self, disk: &Disk, entries: &[u8]) -> Result<(), StorageError> {
@@ -366,7 +391,7 @@ mod tests {
         let disk = Disk::default();
         let mut index = OffsetIndex::open(&path, 100, u64::MAX).unwrap().unwrap();
         assert_eq!(index.floor(1000).unwrap(), None);
-        let entries: Vec<_> = (1..50 + 2 * READ_TOGETHER as i64)
+        let entries: Vec<_> = (1..50 + 4 * READ_TOGETHER as i64)
             .map(|i| OffsetEntry {
                 offset: 100 + 10 * i,
                 position: 77 * i.unsigned_abs(),
@@ -377,7 +402,10 @@ mod tests {
         }
         index.file().release();
         let again = OffsetIndex::open(&path, 100, u64::MAX).unwrap().unwrap();
-        for offset in 90..700 + 20 * READ_TOGETHER as i64 {
+        // On and on, back again, and here and there.
+        let on = 90..700 + 40 * READ_TOGETHER as i64;
+        let there = on.clone().map(|number| 90 + number * 7919 % on.end);
+        for offset in on.clone().chain(on.clone().rev()).chain(there) {
             let count = entries.partition_point(|entry| entry.offset <= offset);
             let expected = entries[..count].last().copied();
             assert_eq!(index.floor(offset).unwrap(), expected);
