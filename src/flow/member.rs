@@ -23,7 +23,7 @@ use crate::cluster::Cluster;
 pub const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How often the member asks by itself what the mirror topics are. It goes through all of them for each of them then; what discovery has found is
-/// asked for soon.
+/// asked for before that.
 const REFRESH: Duration = Duration::from_secs(30);
 
 /// What a subscription names the client asks for by itself. What has come of that is looked at after this time: an answer tells all topics of the
@@ -200,17 +200,20 @@ struct Unheard {
 }
 
 impl Unheard {
-    /// Of what is subscribed now, where `before` was until now. A new topic is asked for by subscribing to it; that another one has grown has to be
-    /// asked for.
-    fn of(topics: &[(String, usize)], before: &HashMap<String, usize>) -> Unheard {
+    /// Of what is subscribed now, where `before` was until now, and `left` was not heard of. A new topic is asked for by subscribing to it; that
+    /// another one has grown has to be asked for.
+    fn of(topics: &[(String, usize)], before: &HashMap<String, usize>, left: Option<Unheard>) -> Unheard {
         let has_grown = |(topic, count): &(String, usize)| before.get(topic).is_some_and(|then| then < count);
-        let wait = match topics.iter().any(has_grown) {
-            true => Duration::ZERO,
-            false => ASK_FIRST,
+        let now = Instant::now();
+        let again_at = match (topics.iter().any(has_grown), left) {
+            (true, _) => now,
+            // What has grown before is not forgotten for what comes now.
+            (false, Some(left)) if left.times > 0 => left.again_at,
+            (false, _) => now + ASK_FIRST,
         };
         Unheard {
             topics: topics.iter().cloned().collect(),
-            again_at: Instant::now() + wait,
+            again_at,
             times: 0,
         }
     }
@@ -257,7 +260,7 @@ fn serve(consumer: &BaseConsumer<Context>, inbox: &mpsc::Receiver<Vec<(String, u
             if !is_same && let Err(error) = consumer.subscribe(&names) {
                 let _ = consumer.context().events.send(refused(error));
             }
-            unheard = Some(Unheard::of(&topics, &known));
+            unheard = Some(Unheard::of(&topics, &known, unheard.take()));
             known = topics.into_iter().collect();
         }
         if let Some(Err(error)) = consumer.poll(TICK) {

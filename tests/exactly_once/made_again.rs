@@ -4,7 +4,7 @@ use heliostat::observe::status::{State, Status};
 use tokio::runtime::Runtime;
 
 use super::pair::{Pair, QUICK_GROUPS};
-use super::{FLOW, LIMIT, MAP, MIRROR, TOPIC};
+use super::{FLOW, LIMIT, MAP, MIRROR, TOPIC, log};
 use crate::support::built_in::InProcess;
 use crate::support::clients::{Client, Producing};
 use crate::support::daemon::{Daemon, heliostat};
@@ -75,7 +75,12 @@ fn after(settings: &str, meanwhile: impl FnOnce(&Client, &Client)) -> (Pair, Dae
     let (source, target) = pair.clients();
     let first = named("first", FIRST);
     write(&source, &first);
-    let mut daemon = pair.daemon(settings);
+    // The next look would come long after what is wrong could have been copied.
+    let file = pair.topology(settings);
+    let rarely = file.replace("discovery_interval: 200ms", "discovery_interval: 10s");
+    assert_ne!(rarely, file);
+    let mut daemon = Daemon::spawn(&rarely, &log());
+    daemon.wait_ready();
     wait_mirrored(&target, &first);
     daemon.process().pause();
     meanwhile(&source, &target);
