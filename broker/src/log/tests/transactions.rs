@@ -266,6 +266,18 @@ impl Model {
         (open, aborted)
     }
 
+    /// The log has lost its end.
+    fn cut(&mut self, log: &Log, is_left: impl Fn(&(i64, i64, Option<bool>)) -> bool) {
+        self.events.retain(is_left);
+        if log.log_end_offset() == self.start {
+            // All that was left is gone; a log that starts anew knows no producers.
+            self.start = log.log_start_offset();
+            if log.producers().is_empty() {
+                self.events.clear();
+            }
+        }
+    }
+
     fn check(&self, log: &Log) {
         let (open, aborted) = self.transactions();
         let (high_watermark, start) = (log.high_watermark(), self.start);
@@ -294,6 +306,12 @@ impl Model {
     }
 }
 
+/// What lies before the start of a log of which nothing else is left is not read again.
+fn restart(bench: &mut Bench, model: &mut Model) {
+    bench.restart();
+    model.cut(&bench.log(), |_| true);
+}
+
 fn apply(bench: &mut Bench, model: &mut Model, step: &Step) {
     let log = bench.log();
     let next = |log: &Log, producer: i64| {
@@ -316,7 +334,10 @@ fn apply(bench: &mut Bench, model: &mut Model, step: &Step) {
             let offset = end(&log, *producer, 0, *commit);
             model.events.push((offset, *producer, Some(*commit)));
         }
-        Step::Restart => bench.restart(),
+        Step::Restart => {
+            drop(log);
+            restart(bench, model);
+        }
         Step::Kill { lost } => {
             drop(log);
             bench.kill();
@@ -329,14 +350,7 @@ fn apply(bench: &mut Bench, model: &mut Model, step: &Step) {
             file.set_len(size.saturating_sub(*lost)).unwrap();
             bench.start();
             let end = bench.log().log_end_offset();
-            model.events.retain(|(offset, ..)| *offset < end);
-            if end == model.start {
-                // All that was left is gone; a log that starts anew knows no producers.
-                model.start = bench.log().log_start_offset();
-                if bench.log().producers().is_empty() {
-                    model.events.clear();
-                }
-            }
+            model.cut(&bench.log(), |(offset, ..)| *offset < end);
         }
         Step::DeleteRecords { permille } => {
             let offset = offset(*permille);
@@ -348,7 +362,7 @@ fn apply(bench: &mut Bench, model: &mut Model, step: &Step) {
             let end = log.truncate_to(offset(*permille), NOW).unwrap();
             // A batch of two that holds the offset goes as a whole, though the log never ends before its start.
             let last = |(offset, _, marker): &(i64, i64, Option<bool>)| offset + i64::from(marker.is_none());
-            model.events.retain(|event| last(event) < end);
+            model.cut(&log, |event| last(event) < end);
         }
     }
 }
@@ -365,7 +379,7 @@ proptest! {
             apply(&mut bench, &mut model, step);
             model.check(&bench.log());
         }
-        bench.restart();
+        restart(&mut bench, &mut model);
         model.check(&bench.log());
     }
 }
