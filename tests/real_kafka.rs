@@ -364,3 +364,48 @@ fn topics_grow_and_are_made_anew_on_kafka() {
     assert!(reason.contains("made again"), "{reason}");
     assert_eq!(mirror.target.end_offsets(&mirror.topic(&topic)), [2, 1, 1, 1]);
 }
+
+/// A broker shows a topic to nobody who may not describe it, and says that it is there to whoever would make it.
+#[test]
+fn a_mirror_that_may_not_be_described_waits_and_is_copied_once_it_may() {
+    let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+    let properties = [authorizer, "allow.everyone.if.no.acl.found=true"];
+    let Some(target) = kafka::Kafka::start("hidden-mirror", &properties) else {
+        return;
+    };
+    let source = BuiltIn::start(1, &[]);
+    let client = Client::new(source.bootstrap());
+    let give = |topic: &str, value: &str| {
+        let record = Rec::new(0, None, Some(value.as_bytes()));
+        client.produce(topic, &[record], Producing::default());
+    };
+    client.create_topic("payments", 1, &[]);
+    give("payments", "one");
+    let mirror = Mirror::start(&source.bootstrap(), &target.bootstrap(), "");
+    mirror.wait_ends("payments", &[1]);
+    let hidden = mirror.topic("orders");
+    let deny = |action| {
+        let acl = [
+            "--deny-principal",
+            "User:ANONYMOUS",
+            "--operation",
+            "Describe",
+            "--topic",
+            &hidden,
+        ];
+        let output = target.tool("kafka-acls", &[&[action, "--force"], &acl[..]].concat());
+        assert!(output.status.success(), "{output:?}");
+    };
+    mirror.target.create_topic(&hidden, 1, &[]);
+    deny("--add");
+    client.create_topic("orders", 1, &[]);
+    give("orders", "one");
+    let reason = mirror.wait_state("orders", State::Waiting).unwrap_or_default();
+    assert!(reason.contains(&format!("does not show {hidden}")), "{reason}");
+    assert_ne!(mirror.status().state, State::CaughtUp, "one topic is not copied");
+    give("payments", "two");
+    mirror.wait_ends("payments", &[2]);
+    deny("--remove");
+    mirror.wait_ends("orders", &[1]);
+    mirror.wait_caught_up();
+}

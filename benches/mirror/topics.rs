@@ -120,8 +120,9 @@ fn target(topics: usize) -> Kafka {
     target
 }
 
-/// Waits until brokers have nothing left to compile of what they were just made to do.
+/// Waits until brokers have nothing left to compile of what they were just made to do, and the disk nothing left to write of it.
 fn wait_quiet(brokers: &[&Kafka]) {
+    rustix::fs::sync();
     let used = || -> Duration { brokers.iter().map(|broker| usage::of(broker.pid()).cpu).sum() };
     let started = Instant::now();
     while started.elapsed() < QUIET_LIMIT {

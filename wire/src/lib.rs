@@ -4,7 +4,8 @@
 //! Everything there is built on the checked [`buf::Reader`] and [`buf::Writer`].
 //! [`batch`] and [`record`] look into what Produce and Fetch carry, without copying it; [`convert`] makes of the one
 //! what the other takes.
-//! [`client`] speaks to brokers: connections, leaders, coordinators, and pipelines for Produce and Fetch.
+//! [`client`] speaks to brokers: connections, leaders, coordinators, and pipelines for Produce and Fetch; [`socket`]
+//! sets the sockets of both sides.
 
 pub mod batch;
 pub mod buf;
@@ -16,6 +17,7 @@ pub mod error;
 pub mod message;
 mod payload;
 pub mod record;
+pub mod socket;
 mod uuid;
 
 pub use error::{DecodeError, EncodeError, ErrorCode};

@@ -12,6 +12,7 @@ mod transport;
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use heliostat_wire::socket;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -186,17 +187,17 @@ async fn pause_after(error: &io::Error) {
 }
 
 fn peer_of(
-    socket: &tokio::net::TcpStream,
+    stream: &tokio::net::TcpStream,
     address: SocketAddr,
     node_id: i32,
     send_buffer: Option<usize>,
     session: Option<Arc<Session>>,
 ) -> Option<Peer> {
-    socket.set_nodelay(true).ok()?;
+    socket::ready(stream).ok()?;
     if let Some(bytes) = send_buffer {
-        rustix::net::sockopt::set_socket_send_buffer_size(socket, bytes).ok()?;
+        rustix::net::sockopt::set_socket_send_buffer_size(stream, bytes).ok()?;
     }
-    let local = socket.local_addr().ok()?;
+    let local = stream.local_addr().ok()?;
     Some(Peer {
         address: address.ip(),
         port: address.port(),

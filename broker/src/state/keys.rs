@@ -418,7 +418,7 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
     key(
         "socket.send.buffer.bytes",
         Kind::Int { min: -1 },
-        "102400",
+        "-1",
         false,
         "How much of an answer waits in the system for its client; -1 leaves it to the system",
     ),

@@ -7,6 +7,8 @@ use tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
 };
 
+use crate::socket;
+
 /// A stream of bytes in both directions.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
@@ -44,14 +46,14 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() {
+    let unconnected = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
         TcpSocket::new_v6()?
     };
     // A connection without requests would never notice that its peer has vanished.
-    socket.set_keepalive(true)?;
-    let stream = socket.connect(address).await?;
-    stream.set_nodelay(true)?;
+    unconnected.set_keepalive(true)?;
+    let stream = unconnected.connect(address).await?;
+    socket::ready(&stream)?;
     Ok(stream)
 }
