@@ -22,6 +22,7 @@ mod start;
 mod throughput;
 mod topics;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -61,6 +62,10 @@ enum What {
         /// Who copies, one after the other.
         #[arg(long, value_delimiter = ',', default_value = "mm2,heliostat")]
         copiers: Vec<Kind>,
+        /// Where the clusters keep their data: in memory where there is /dev/shm, elsewhere among temporary files. On a disk it
+        /// is the target's that is measured.
+        #[arg(long)]
+        data: Option<PathBuf>,
     },
     /// What it costs at least: a relay that receives and sends bytes and looks at none of them.
     Relay {
@@ -116,7 +121,8 @@ fn main() {
             topics,
             idle,
             copiers,
-        } => topics::run(topics, Duration::from_secs(idle), &copiers),
+            data,
+        } => topics::run(topics, Duration::from_secs(idle), &copiers, data),
         What::Relay { gb } => relay::run(gb),
         What::Latency {
             rate,
@@ -143,8 +149,9 @@ fn all(gb: f64) -> Vec<table::Line> {
         copy(Task::of(gb / 4.0).batches(Batches::Middle).round_trip(100)),
         latency::run(1_000, 10, &[Kind::Mm2, Kind::Mm2ExactlyOnce, Kind::Heliostat]),
         start::run(&plain, 3),
-        topics::run(1_000, Duration::from_secs(30), &plain),
         handover::run(2),
+        // The last one: its clusters keep their data elsewhere, and those of any later one would too.
+        topics::run(1_000, Duration::from_secs(30), &plain, None),
     ];
     parts.into_iter().flatten().collect()
 }

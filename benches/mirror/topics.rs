@@ -1,7 +1,8 @@
 //! Many small topics, and then nothing: what it takes to find and copy them, and to keep watch.
 //!
-//! A Kafka that makes thousands of partitions waits for its disk. With TMPDIR on a file system in memory it is the copiers that are compared.
+//! A Kafka that makes thousands of partitions forces several files to disk for each. In memory it is the copiers that are compared.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::copier::{Flow, Kind};
@@ -20,6 +21,8 @@ const WARM_UPS: u32 = 2;
 const COUNTED: &str = "t";
 const PARTITIONS: i32 = 2;
 const RECORDS: u64 = 10;
+/// A file system that Linux keeps in memory.
+const IN_MEMORY: &str = "/dev/shm";
 /// Of them in each partition.
 const EACH: u64 = RECORDS / PARTITIONS as u64;
 pub(crate) const VALUE: [u8; 256] = [b'.'; 256];
@@ -31,10 +34,14 @@ const QUIET_FOR: Duration = Duration::from_secs(2);
 const QUIET_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs and prints.
-pub fn run(topics: u32, idle: Duration, copiers: &[Kind]) -> Vec<Line> {
+pub fn run(topics: u32, idle: Duration, copiers: &[Kind], data: Option<PathBuf>) -> Vec<Line> {
     if !kafka::available("the benchmark") {
         return Vec::new();
     }
+    if let Some(data) = data.or_else(|| Some(PathBuf::from(IN_MEMORY)).filter(|path| path.is_dir())) {
+        tempfile::env::override_temp_dir(&data).expect("nothing else says where data goes");
+    }
+    let place = tempfile::env::temp_dir();
     let source = Kafka::start_with("source", &[], Jvm::Benchmark("1g"));
     let of =
         |prefix: &str| -> Vec<String> { (0..topics).map(|number| format!("{prefix}-{number}")).collect() };
@@ -67,7 +74,10 @@ pub fn run(topics: u32, idle: Duration, copiers: &[Kind]) -> Vec<Line> {
         })
         .collect();
     rows.push(without_a_copier(&warm_up, &names));
-    println!("\n{topics} topics of {PARTITIONS} partitions and {RECORDS} records each:");
+    let place = place.display();
+    println!(
+        "\n{topics} topics of {PARTITIONS} partitions and {RECORDS} records each, data of the clusters in {place}:"
+    );
     let head = [
         "copier",
         "rounds before",
@@ -93,7 +103,7 @@ pub fn run(topics: u32, idle: Duration, copiers: &[Kind]) -> Vec<Line> {
     let alone = cell("(the target", 2);
     vec![
         line(
-            &format!("{topics} topics: start to all copied (the target alone: {alone})"),
+            &format!("{topics} topics, data in {place}: start to all copied (the target alone: {alone})"),
             "4 s",
             2,
         ),
