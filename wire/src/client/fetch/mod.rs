@@ -33,7 +33,7 @@ pub struct FetcherConfig {
     pub min_bytes: i32,
     /// How many bytes an answer has at most, about: less from a node that is near. Each node has up to two answers under way.
     pub max_bytes: i32,
-    /// How many bytes an answer has of one partition, about: a batch is never cut.
+    /// How many bytes an answer has of one partition at most, about: less from a node that is near, and a batch is never cut.
     pub partition_max_bytes: i32,
     /// Whether records of open transactions are held back, and aborted ones are told.
     pub read_committed: bool,
@@ -113,7 +113,7 @@ impl Default for FetcherConfig {
             max_wait: Duration::from_millis(500),
             min_bytes: 1,
             max_bytes: 8 << 20,
-            partition_max_bytes: 1 << 20,
+            partition_max_bytes: 2 << 20,
             read_committed: false,
             lanes: (Lane(1), Lane(2)),
         }

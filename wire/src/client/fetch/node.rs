@@ -91,11 +91,10 @@ async fn poll(inner: &Arc<Inner>, node: i32, wake: &Notify) {
         if last.as_ref().is_some_and(|last| !Arc::ptr_eq(last, &connection)) {
             (session, wait, distance) = (Session::default(), ASIDE_WAIT, Distance::default());
         }
-        let Some(mut request) = prepare(inner, node, &connection, &mut session) else {
+        let Some(mut request) = prepare(inner, node, &connection, &mut session, &distance) else {
             continue;
         };
         request.max_wait_ms = millis(wait.min(inner.config.max_wait));
-        request.max_bytes = distance.bytes(inner.config.max_bytes);
         let asked = Instant::now();
         let answer = ask(inner, &connection, request, session.by_id()).await;
         last = Some(connection);
@@ -164,9 +163,15 @@ async fn finish(inner: &Arc<Inner>, node: i32, outcome: Outcome, wake: &Notify) 
 }
 
 /// The next long poll: what has changed, or everything if there is no session. `None` if nothing is wanted.
-fn prepare(inner: &Inner, node: i32, connection: &Connection, session: &mut Session) -> Option<FetchRequest> {
+fn prepare(
+    inner: &Inner,
+    node: i32,
+    connection: &Connection,
+    session: &mut Session,
+    distance: &Distance,
+) -> Option<FetchRequest> {
     let newest = connection.supports(ApiKey::Fetch).map_or(0, |(_, to)| to);
-    let mut request = request(inner, inner.config.max_wait);
+    let mut request = request(inner, inner.config.max_wait, distance);
     let mut wants = inner.wants();
     if !wants.node(node).main_is_due() {
         return None;
@@ -192,7 +197,8 @@ fn prepare(inner: &Inner, node: i32, connection: &Connection, session: &mut Sess
         };
         changes = all.into_iter().map(|item| (item.slot, Some(item))).collect();
     }
-    session.say(changes, inner.config.partition_max_bytes, &mut request);
+    let partition_bytes = partition_bytes(inner, distance, session.len());
+    session.say(changes, partition_bytes, &mut request);
     Some(request)
 }
 
@@ -242,10 +248,11 @@ async fn ask_aside(
     let newest = connection.supports(ApiKey::Fetch).map_or(0, |(_, to)| to);
     let by_id = newest >= FIRST_VERSION_BY_ID && items.iter().all(|item| item.topic_id.is_some());
     let mut session = Session::aside(by_id);
-    let mut request = request(inner, ASIDE_WAIT.min(inner.config.max_wait));
+    let mut request = request(inner, ASIDE_WAIT.min(inner.config.max_wait), distance);
+    let partitions = items.len().try_into().unwrap_or(u32::MAX);
+    let partition_bytes = partition_bytes(inner, distance, partitions);
     let changes = items.into_iter().map(|item| (item.slot, Some(item)));
-    session.say(changes, inner.config.partition_max_bytes, &mut request);
-    request.max_bytes = distance.bytes(inner.config.max_bytes);
+    session.say(changes, partition_bytes, &mut request);
     let asked = Instant::now();
     match ask(inner, &connection, request, by_id).await {
         Ok(response) if response.error_code == ErrorCode::None.code() => {
@@ -266,14 +273,22 @@ async fn unreachable(inner: &Arc<Inner>, node: i32, error: &Error) -> bool {
     answer::fail(inner, items.iter(), error).hand_over(inner).await
 }
 
-fn request(inner: &Inner, max_wait: Duration) -> FetchRequest {
+fn request(inner: &Inner, max_wait: Duration, distance: &Distance) -> FetchRequest {
     FetchRequest {
         max_wait_ms: millis(max_wait),
         min_bytes: inner.config.min_bytes,
-        max_bytes: inner.config.max_bytes,
+        max_bytes: distance.bytes(inner.config.max_bytes),
         isolation_level: i8::from(inner.config.read_committed),
         ..Default::default()
     }
+}
+
+fn partition_bytes(inner: &Inner, distance: &Distance, partitions: u32) -> i32 {
+    distance.partition_bytes(
+        partitions,
+        inner.config.max_bytes,
+        inner.config.partition_max_bytes,
+    )
 }
 
 fn millis(duration: Duration) -> i32 {

@@ -9,6 +9,12 @@ const FAST_LINE: u128 = 128 << 20;
 /// No answer is to be smaller, as far as the settings allow.
 const BYTES_MIN: i32 = 2 << 20;
 
+/// Nor is it to have less of a partition. Where there are few of them, each is copied as fast as what it brings in a round trip.
+const PARTITION_BYTES_MIN: i32 = 1 << 20;
+
+/// No partition is to have more of an answer than it would have among so many.
+const PARTITIONS_MIN: u32 = 4;
+
 /// After so many answers those before them count no more: the way to a node may become a longer one.
 const ANSWERS: u32 = 100;
 
@@ -40,6 +46,13 @@ impl Distance {
         let bytes = FAST_LINE * fastest.as_micros() / 1_000_000;
         i32::try_from(bytes).unwrap_or(i32::MAX).max(BYTES_MIN).min(most)
     }
+
+    /// How many bytes of each of so many partitions to ask for, if these are what the settings say of an answer and of a partition.
+    pub(super) fn partition_bytes(&self, partitions: u32, most: i32, most_of_partition: i32) -> i32 {
+        let partitions = i32::try_from(partitions.max(PARTITIONS_MIN)).unwrap_or(i32::MAX);
+        let share = self.bytes(most) / partitions;
+        share.max(PARTITION_BYTES_MIN).min(most_of_partition)
+    }
 }
 
 #[cfg(test)]
@@ -67,5 +80,24 @@ mod tests {
         assert_eq!(after(&longer, large), BYTES_MIN);
         longer.push(100);
         assert_eq!(after(&longer, large), large);
+    }
+
+    #[test]
+    fn more_of_a_partition_is_asked_for_where_the_node_is_far_and_they_are_few() {
+        let after = |millis: u64, partitions, most| {
+            let mut distance = Distance::default();
+            distance.note(Duration::from_millis(millis));
+            distance.partition_bytes(partitions, 8 << 20, most)
+        };
+        let (small, large) = (1 << 10, 4 << 20);
+        for partitions in [0, 1, 4] {
+            let near_and_far = [1, 100].map(|millis| after(millis, partitions, large));
+            assert_eq!(near_and_far, [1 << 20, 2 << 20], "{partitions}");
+            assert_eq!(
+                [1, 100].map(|millis| after(millis, partitions, small)),
+                [small; 2]
+            );
+        }
+        assert_eq!(after(100, 200, large), 1 << 20);
     }
 }
