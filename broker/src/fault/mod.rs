@@ -263,15 +263,13 @@ impl Faults {
         let mut verdict = Verdict::default();
         let mut plan = self.plan();
         for rule in &mut plan.rules {
-            if !rule.fits(broker, node, head) || !rule.strikes() {
+            let comes_late = verdict.effect.is_some() && !matches!(rule.effect, Effect::Delay(_));
+            if comes_late || !rule.fits(broker, node, head) || !rule.strikes() {
                 continue;
             }
             match rule.effect {
                 Effect::Delay(delay) => verdict.delay += delay,
-                effect => {
-                    verdict.effect = Some(effect);
-                    break;
-                }
+                effect => verdict.effect = Some(effect),
             }
         }
         self.arm(&plan);

@@ -29,9 +29,10 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long a client that takes room may send nothing while others wait for it.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
 
-/// How long it may take its time at first, and how many bytes in a second it has to send on average after that.
+/// How long it may take its time at first, and for how long it may take room at all, while others wait for it: they are to
+/// get it before they have waited for too long.
 const PATIENCE: Duration = Duration::from_secs(10);
-const BYTES_PER_SECOND_MIN: usize = 64 * 1024;
+const SENDING_MAX: Duration = Duration::from_secs(20);
 
 /// Room is counted in units of this many bytes.
 const UNIT_BYTES: usize = 1024;
@@ -48,6 +49,7 @@ pub(super) struct FrameMemory {
 #[derive(Debug)]
 pub(super) struct Room {
     _permit: OwnedSemaphorePermit,
+    bytes: usize,
     since: Instant,
 }
 
@@ -83,6 +85,7 @@ impl FrameMemory {
         match timeout(WAIT_MAX, self.room.clone().acquire_many_owned(units)).await {
             Ok(Ok(permit)) => Ok(Room {
                 _permit: permit,
+                bytes,
                 since: Instant::now(),
             }),
             Ok(Err(_)) | Err(_) => Err(io::Error::new(
@@ -101,8 +104,8 @@ impl FrameMemory {
             return false;
         }
         let elapsed = room.since.elapsed();
-        let expected = elapsed.as_secs() as usize * BYTES_PER_SECOND_MIN;
-        is_silent || (elapsed > PATIENCE && received < expected)
+        let expected = room.bytes as f64 * elapsed.as_secs_f64() / SENDING_MAX.as_secs_f64();
+        is_silent || (elapsed > PATIENCE && (received as f64) < expected)
     }
 }
 
@@ -167,11 +170,11 @@ mod tests {
             "others wait and nothing comes"
         );
         assert!(!memory.has_to_give_way(&second, 0, false), "it has just begun");
-        let slow = Room {
-            since: Instant::now().checked_sub(2 * PATIENCE).unwrap(),
+        let later = Room {
+            since: Instant::now().checked_sub(SENDING_MAX * 3 / 4).unwrap(),
             ..second
         };
-        assert!(memory.has_to_give_way(&slow, 1000, false));
-        assert!(!memory.has_to_give_way(&slow, 10 << 20, false));
+        assert!(memory.has_to_give_way(&later, 300 << 10, false), "half of it");
+        assert!(!memory.has_to_give_way(&later, 500 << 10, false), "most of it");
     }
 }

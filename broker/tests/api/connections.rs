@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use heliostat_wire::message::{ApiVersionsRequest, MetadataRequest};
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
-use crate::client::{Client, start};
+use crate::client::{Client, PATIENCE, start};
 
 #[tokio::test]
 async fn frames_that_are_no_requests_end_the_connection() {
@@ -60,6 +60,37 @@ async fn a_request_may_arrive_byte_by_byte() {
         tokio::task::yield_now().await;
     }
     assert!(client.read_frame().await.is_some());
+}
+
+/// The slow one sends more than a line from far away would bring, all the time, and would need minutes for all of it.
+#[tokio::test]
+async fn who_takes_all_room_for_a_request_and_sends_it_slowly_gives_way() {
+    const ROOM: usize = 16 << 20;
+    let room = ROOM.to_string();
+    let properties = [
+        ("queued.max.request.bytes", room.as_str()),
+        ("auto.create.topics.enable", "false"),
+    ];
+    let cluster = start(&properties).await;
+    let mut slow = Client::of(&cluster).await;
+    let announced = u32::try_from(ROOM).unwrap().to_be_bytes();
+    slow.stream.write_all(&announced).await.unwrap();
+    let sending = tokio::spawn(async move {
+        let mut turns = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            turns.tick().await;
+            if slow.stream.write_all(&[0; 8 << 10]).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut other = Client::of(&cluster).await;
+    let names: Vec<String> = (0..2_000)
+        .map(|number| format!("a-topic-number-{number}"))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(other.metadata(&names).await.topics.len(), names.len());
+    timeout(PATIENCE, sending).await.expect("it is cut").unwrap();
 }
 
 #[tokio::test]

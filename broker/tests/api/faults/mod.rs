@@ -216,10 +216,25 @@ async fn a_delayed_request_is_answered_later_and_others_are_not() {
     };
     add(&cluster, delay.clone());
     // Two of them add up.
-    add(&cluster, delay);
+    add(&cluster, delay.clone());
     let began = Instant::now();
     assert_eq!(client.metadata(&["t"]).await.topics[0].error_code, 0);
     assert!(began.elapsed() >= Duration::from_millis(160));
+    // Also those that are younger than an error; of errors the oldest counts.
+    for error in ["LEADER_NOT_AVAILABLE", "UNKNOWN_TOPIC_OR_PARTITION"] {
+        let fault = Fault {
+            error: Some(error.to_owned()),
+            api: Some("Metadata".to_owned()),
+            topic: Some("t".to_owned()),
+            ..Fault::new(FaultKind::Error)
+        };
+        add(&cluster, fault);
+    }
+    add(&cluster, delay);
+    let began = Instant::now();
+    let answer = client.metadata(&["t"]).await;
+    assert_eq!(answer.topics[0].error_code, ErrorCode::LeaderNotAvailable.code());
+    assert!(began.elapsed() >= Duration::from_millis(240));
     cluster.control().clear_faults();
     add(
         &cluster,
