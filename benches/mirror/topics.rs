@@ -21,10 +21,10 @@ const WARM_UPS: u32 = 2;
 const COUNTED: &str = "t";
 const PARTITIONS: i32 = 2;
 const RECORDS: u64 = 10;
-/// A file system that Linux keeps in memory.
-const IN_MEMORY: &str = "/dev/shm";
 /// Of them in each partition.
 const EACH: u64 = RECORDS / PARTITIONS as u64;
+/// A file system that Linux keeps in memory.
+const IN_MEMORY: &str = "/dev/shm";
 pub(crate) const VALUE: [u8; 256] = [b'.'; 256];
 /// After all is copied and before the idle time counts: facts are written, connections settle.
 const SETTLE: Duration = Duration::from_secs(5);
