@@ -6,6 +6,7 @@ pub mod native;
 pub mod offsets;
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use heliostat_wire::client as wire;
 use rdkafka::config::ClientConfig;
@@ -39,6 +40,8 @@ pub struct Reach {
     pub reason: Option<String>,
     /// What its connections last complained of since it answered.
     complaint: Option<Complaint>,
+    /// When it last answered.
+    answered_at: Option<Instant>,
 }
 
 impl Reach {
@@ -148,6 +151,14 @@ impl Cluster {
         reach.reachable || reach.reason.is_none()
     }
 
+    /// How long it has not answered, once a call has shown that it does not; none as long as it is there.
+    pub fn silent_for(&self) -> Option<Duration> {
+        let reach = self.lock();
+        let is_there = reach.reachable || reach.reason.is_none();
+        let since = reach.answered_at.filter(|_| !is_there)?;
+        Some(since.elapsed())
+    }
+
     /// Note that a call succeeded.
     pub fn answered(&self) {
         let mut reach = self.lock();
@@ -158,6 +169,7 @@ impl Cluster {
         reach.reachable = true;
         reach.reason = None;
         reach.complaint = None;
+        reach.answered_at = Some(Instant::now());
     }
 
     /// Note the id that the cluster gives itself.

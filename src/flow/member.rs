@@ -186,7 +186,8 @@ impl Member {
         })
     }
 
-    /// Share the work on these mirror topics, each with so many partitions, instead of those that were named before.
+    /// Share the work on these mirror topics, each with so many partitions, instead of those that were named before. With none the group is left; it is
+    /// joined again with the next ones.
     pub fn subscribe(&self, topics: Vec<(String, usize)>) {
         let _ = self.commands.send(topics);
     }
@@ -257,7 +258,9 @@ fn serve(consumer: &BaseConsumer<Context>, inbox: &mpsc::Receiver<Vec<(String, u
         if let Some(topics) = inbox.try_iter().last() {
             let names: Vec<&str> = topics.iter().map(|(topic, _)| topic.as_str()).collect();
             let is_same = names.len() == known.len() && names.iter().all(|name| known.contains_key(*name));
-            if !is_same && let Err(error) = consumer.subscribe(&names) {
+            if names.is_empty() {
+                consumer.unsubscribe();
+            } else if !is_same && let Err(error) = consumer.subscribe(&names) {
                 let _ = consumer.context().events.send(refused(error));
             }
             unheard = Some(Unheard::of(&topics, &known, unheard.take()));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::account::Account;
 use super::discover::Mirror;
 use super::member::MirrorPartition;
-use super::prepare::Known;
+use super::prepare::{Known, Permit};
 
 /// The first wait before a partition that failed is tried again; it doubles up to [`LONGEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -41,6 +41,8 @@ pub struct Mine {
     awaited: u32,
     /// The number of its preparation that was begun last: what others find is of no use any more.
     pub preparation: u64,
+    /// Whether that may claim it.
+    pub permit: Arc<Permit>,
     /// Somebody else has taken it: until this moment the group may not have said so, and it is not claimed again.
     pub fenced_until: Option<Instant>,
     /// Somebody else has copied it since, or may have: how far is in the offset map, and not in these books.
@@ -91,6 +93,7 @@ impl Mine {
             is_awaited: false,
             awaited: 0,
             preparation: 0,
+            permit: Arc::default(),
             fenced_until: None,
             is_replaced: false,
             careful: false,
@@ -119,6 +122,11 @@ impl Mine {
         let is_narrower = self.halved.is_none_or(is_less);
         self.halved = Some((position, middle));
         is_narrower
+    }
+
+    /// It is given up. Whether a preparation of it has to be waited for, which has claimed it perhaps.
+    pub fn is_being_claimed(&self) -> bool {
+        self.phase == Phase::Preparing && !self.permit.take_back()
     }
 
     /// Whether it is paused, or about to be.

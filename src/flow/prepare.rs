@@ -1,5 +1,7 @@
 //! Where to begin with a partition: what the offset map knows, held against what both clusters have now.
 
+use std::sync::Arc;
+
 use heliostat_wire::convert::Options;
 
 use super::discover::{Discovery, Mirror, read_maps};
@@ -16,6 +18,7 @@ use crate::topology::{Delivery, Flow, OnGap, OnRecreated};
 mod decide;
 mod known;
 mod limits;
+mod permit;
 mod still_there;
 mod together;
 
@@ -23,6 +26,7 @@ use decide::{decide, other};
 pub(super) use decide::{deleted, gap_reason};
 pub use known::Known;
 use known::{from_map, with_segments};
+pub use permit::Permit;
 use still_there::{Source, still_there};
 pub(super) use together::{Found, prepare};
 
@@ -35,6 +39,8 @@ pub struct Wanted {
     pub partition: i32,
     /// How far this daemon has copied it already. If it has not, the offset map is asked.
     pub known: Option<Known>,
+    /// Whether it is still wanted.
+    pub permit: Arc<Permit>,
 }
 
 /// A partition that was looked at.
@@ -267,6 +273,9 @@ async fn one(
     let id = transactional_id(&discovery.flow.source, &mirror.target_topic, wanted.partition);
     let id = (discovery.flow.delivery == Delivery::ExactlyOnce).then_some(id);
     let lease = id.as_ref().map(|_| Lease::begin(discovery.claim_period));
+    if !wanted.permit.claims() {
+        return Prepared::halted(State::Waiting, "it was given up".to_owned());
+    }
     let taken = match take(&sides, id.as_deref(), anchor).await {
         Ok(taken) => taken,
         Err(error) => return waiting(error),

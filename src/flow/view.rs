@@ -105,6 +105,15 @@ impl View {
         self.lock().problem = problem;
     }
 
+    /// Whether the flow as a whole has a problem for this reason already.
+    pub fn has_problem(&self, reason: &str) -> bool {
+        let inner = self.lock();
+        inner
+            .problem
+            .as_ref()
+            .is_some_and(|problem| problem.reason == reason)
+    }
+
     /// Count a failed attempt of the flow as a whole.
     pub fn count_error(&self) {
         self.lock().errors_total += 1;

@@ -68,8 +68,8 @@ impl MapContents {
 
     fn take(&mut self, offset: i64, record: Option<MapRecord>) {
         match record {
-            // What this version does not know is left out, and what is paused has nothing to do with offsets.
-            None | Some(MapRecord::Pause(..)) => {}
+            // What this version does not know is left out; what is paused, and who begins, have nothing to do with offsets.
+            None | Some(MapRecord::Pause(..) | MapRecord::First(_)) => {}
             Some(MapRecord::Provenance(topic, Some(provenance))) => {
                 self.mirrors.insert(topic, provenance);
             }

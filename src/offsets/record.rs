@@ -1,6 +1,6 @@
 //! What is written to the map topic: JSON, so that a person with `kafka-console-consumer` can read it at night.
 //!
-//! Three kinds of records, told apart by their keys:
+//! Four kinds of records, told apart by their keys:
 //!
 //! - `{"topic":"primary.orders"}`: the *provenance* of a mirror topic: which topic of which cluster it mirrors, and through which clusters the
 //!   data came before that. Written before the first record is copied. It is how any daemon, with any file and any aliases, knows what
@@ -9,10 +9,12 @@
 //!   the flow there. `block` is the first target offset that it speaks of, and with `owner` two daemons never write to the same block. A block is
 //!   written again, with more segments, until it is full; the topic's compaction keeps the last.
 //! - `{"paused":"orders"}`, with a partition or without, or `{"paused":"*"}`: what somebody has [paused](super::pause).
+//! - `{"first":"daemon"}`: which daemon [begins](super::first), where none finds anybody in the group.
 
 use serde::{Deserialize, Serialize};
 
 use super::epochs::Epochs;
+use super::first::{FirstKey, Start};
 use super::pause::{Pause, PauseKey, Scope};
 use super::segments::Segment;
 use crate::cluster::offsets::is_offset;
@@ -120,6 +122,8 @@ pub enum MapRecord {
     Block(String, i32, BlockId, Option<Block>),
     /// What somebody has paused; absent when it was resumed.
     Pause(Scope, Option<Pause>),
+    /// Which daemon begins; absent when that was taken back.
+    First(Option<Start>),
 }
 
 /// Why a record of the map topic is left out. Anyone who may write to the topic can write anything.
@@ -150,6 +154,10 @@ impl MapRecord {
         if let Ok(key) = serde_json::from_slice::<PauseKey>(key) {
             let scope = key.scope().ok_or(Unreadable::Key)?;
             return Ok(MapRecord::Pause(scope, versioned(value)?));
+        }
+        if let Ok(key) = serde_json::from_slice::<FirstKey>(key) {
+            let known = key.is_known().then_some(()).ok_or(Unreadable::Key);
+            return known.and_then(|()| Ok(MapRecord::First(versioned(value)?)));
         }
         let key: Key = serde_json::from_slice(key).map_err(|_| Unreadable::Key)?;
         match (key.partition, key.block) {

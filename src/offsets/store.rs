@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, KafkaResult};
 use tokio::sync::watch;
 
+use super::first::First;
 use super::index::{BlockIndex, Mirror};
 use super::left_out::LeftOut;
 use super::pause::Pauses;
@@ -47,6 +48,7 @@ struct State {
     provenance: HashMap<String, HashMap<String, Provenance>>,
     partitions: HashMap<(String, i32), Partition>,
     pauses: Arc<Pauses>,
+    first: First,
     /// How many records of provenance were read.
     told: u64,
     left_out: LeftOut,
@@ -169,6 +171,11 @@ impl MapReader {
     /// What is paused. It is another value when anything has changed.
     pub fn pauses(&self) -> Arc<Pauses> {
         self.shared.lock().pauses.clone()
+    }
+
+    /// Which daemon begins.
+    pub fn first(&self) -> First {
+        self.shared.lock().first.clone()
     }
 
     /// What the map says of a partition.
@@ -313,7 +320,7 @@ impl State {
                     mirrors.remove(&topic);
                 }
             }
-            MapRecord::Block(..) | MapRecord::Pause(..) if !keeps_blocks => {}
+            MapRecord::Block(..) | MapRecord::Pause(..) | MapRecord::First(_) if !keeps_blocks => {}
             MapRecord::Block(topic, partition, id, Some(block)) => {
                 self.note_block(topic, partition, id, block);
             }
@@ -323,6 +330,7 @@ impl State {
                 }
             }
             MapRecord::Pause(scope, pause) => Arc::make_mut(&mut self.pauses).note(scope, pause),
+            MapRecord::First(start) => self.first.note(start, Instant::now()),
         }
     }
 

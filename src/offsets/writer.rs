@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio::sync::oneshot;
 
+use super::first::{FirstKey, Start};
 use super::pause::{Pause, Scope};
 use super::record::{Block, Key, Provenance, bytes};
 use crate::cluster::native::{Producer, TargetTopic};
@@ -112,6 +113,12 @@ impl MapWriter {
             .iter()
             .map(|(scope, pause)| (bytes(&scope.key()), pause.as_ref().map(bytes)));
         self.write([Vec::new(), records.collect()]).await
+    }
+
+    /// Write which daemon begins. It has its place in the order of writing when this returns.
+    pub fn first(&self, start: &Start) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
+        let record = (bytes(&FirstKey::known()), Some(bytes(start)));
+        self.write([Vec::new(), vec![record]])
     }
 
     /// Waits until what others have begun to write is written, or has failed.

@@ -5,6 +5,7 @@
 //! `HELIOSTAT_KILLS` says how many times something is killed, over all cases.
 
 mod cut_back;
+mod cut_off;
 mod forgotten;
 mod halted;
 mod held_up;
@@ -210,7 +211,9 @@ fn log() -> Vec<(&'static str, &'static str)> {
 
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(12)..].join("\n")
+    // Who asks for more of the log wants to see it.
+    let wanted = std::env::var_os("HELIOSTAT_LOG").map_or(12, |_| lines.len());
+    lines[lines.len().saturating_sub(wanted)..].join("\n")
 }
 
 fn sides(source: Client, target: Client) -> Sides {

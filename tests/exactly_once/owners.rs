@@ -23,6 +23,9 @@ use crate::support::wait_for;
 /// Records a second, over all partitions.
 const RATE: u32 = 8_000;
 
+/// The session time-out of the topology, a second, and what the rest of the group may take to hear of it, join again, and claim, on a busy machine.
+const TAKEN_OVER: Duration = Duration::from_secs(6);
+
 /// The partitions that a daemon says it copies, without asking one that stands still.
 fn owned(daemon: &Daemon) -> usize {
     let flow = daemon.flow(FLOW);
@@ -36,7 +39,12 @@ fn owned(daemon: &Daemon) -> usize {
 /// Waits until a daemon copies everything.
 #[track_caller]
 fn wait_owns_all(daemon: &Daemon, partitions: i32) {
-    wait_for(LIMIT, "one daemon copies everything", || match owned(daemon) {
+    wait_owns_all_within(LIMIT, daemon, partitions);
+}
+
+#[track_caller]
+fn wait_owns_all_within(limit: Duration, daemon: &Daemon, partitions: i32) {
+    wait_for(limit, "one daemon copies everything", || match owned(daemon) {
         count if count == partitions as usize => Ok(()),
         count => Err(format!(
             "it copies {count} of {partitions}: {:?}",
@@ -50,6 +58,19 @@ fn wait_owns_all(daemon: &Daemon, partitions: i32) {
 fn wait_shared(daemons: [&Daemon; 2], partitions: i32) {
     wait_for(LIMIT, "two daemons share the work", || {
         let shares = daemons.map(owned);
+        if shares.iter().sum::<usize>() == partitions as usize && !shares.contains(&0) {
+            Ok(())
+        } else {
+            Err(format!("they have {shares:?}"))
+        }
+    });
+}
+
+/// Waits until each daemon has some partitions.
+#[track_caller]
+fn wait_shared_by_all(daemons: &[Daemon], partitions: i32) {
+    wait_for(LIMIT, "all daemons share the work", || {
+        let shares: Vec<usize> = daemons.iter().map(owned).collect();
         if shares.iter().sum::<usize>() == partitions as usize && !shares.contains(&0) {
             Ok(())
         } else {
@@ -75,7 +96,7 @@ fn a_daemon_that_wakes_up_after_it_was_replaced_writes_nothing_more() {
         wait_shared([&asleep, &awake], rig.partitions);
         let_pass(Duration::from_millis(random.random_range(0..300)));
         asleep.process().pause();
-        wait_owns_all(&awake, rig.partitions);
+        wait_owns_all_within(TAKEN_OVER, &awake, rig.partitions);
         wait_mirrored(&rig.target(), mirrored(&rig) + 400);
         asleep.process().resume();
         let_pass(Duration::from_millis(random.random_range(0..300)));
@@ -102,7 +123,7 @@ fn what_was_on_the_line_when_its_owner_was_replaced_is_refused_when_it_arrives()
         line.delay(Duration::from_millis(50));
         let_pass(Duration::from_millis(random.random_range(100..300)));
         line.stall(true);
-        wait_owns_all(&near, rig.partitions);
+        wait_owns_all_within(TAKEN_OVER, &near, rig.partitions);
         wait_mirrored(&rig.target(), mirrored(&rig) + 400);
         line.delay(Duration::ZERO);
         line.stall(false);
@@ -128,6 +149,34 @@ fn daemons_that_start_at_the_same_moment_do_not_copy_twice() {
     daemons.iter_mut().for_each(Daemon::wait_ready);
     let exact = rig.finish(load, daemons);
     exact.expect_equal().expect_whole_map();
+}
+
+/// Each finds nobody in the group; one of them begins, and the others take what the group gives them when it has released it. So does one that comes
+/// while the first one is about to join the group.
+#[test]
+fn daemons_that_start_at_the_same_moment_keep_the_offsets_of_the_source() {
+    let mut random = random("starts at once");
+    let rig = Rig::start(4);
+    let load = rig.load(RATE);
+    let mut daemons: Vec<Daemon> = (0..3)
+        .map(|_| Daemon::spawn(&rig.topology(), &super::log()))
+        .collect();
+    for turn in 0..4 {
+        daemons.iter_mut().for_each(Daemon::wait_ready);
+        wait_shared_by_all(&daemons, rig.partitions);
+        wait_more(&load, 500);
+        for daemon in &mut daemons {
+            let status = daemon.stop(END);
+            assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
+        }
+        for daemon in &mut daemons {
+            daemon.respawn();
+            let_pass(Duration::from_millis(random.random_range(0..=200 * turn)));
+        }
+    }
+    daemons.iter_mut().for_each(Daemon::wait_ready);
+    let exact = rig.finish(load, daemons);
+    exact.expect_equal().expect_same_offsets().expect_whole_map();
 }
 
 /// Of two owners who know of nothing the second finds what the first has copied, and says where it goes on: where those records landed is on
@@ -179,7 +228,7 @@ fn what_two_daemons_claim_at_the_start_goes_on_as_soon_as_the_group_has_said_who
             .ok_or_else(|| format!("they copy {shares:?}"))
     });
     let exact = rig.finish(load, daemons.into());
-    exact.expect_equal().expect_whole_map();
+    exact.expect_equal().expect_same_offsets().expect_whole_map();
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
-use super::budget::Budget;
+use super::budget::{Budget, Share};
 use super::{Engine, Event, Pressing, Side, Start};
 use crate::cluster::native::{Consumed, Consumer, Producer, Record, SourceTopic, TargetTopic};
 use crate::cluster::{Cluster, admin};
@@ -45,6 +45,8 @@ pub struct Settings {
     pub in_flight_bytes: u64,
     /// At most this many bytes a second, if set.
     pub bytes_per_second: Option<u64>,
+    /// How much of that is this daemon's.
+    pub share: Arc<Share>,
 }
 
 /// The librdkafka engine.
@@ -316,7 +318,7 @@ struct Slot {
 
 impl Copier {
     fn new(shared: Arc<Shared>, consumer: Consumer) -> Copier {
-        let budget = Budget::new(shared.settings.bytes_per_second);
+        let budget = Budget::new(shared.settings.bytes_per_second, shared.settings.share.clone());
         let (slots, by_id, topics) = (HashMap::new(), HashMap::new(), HashMap::new());
         Copier {
             shared,

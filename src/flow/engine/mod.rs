@@ -1,7 +1,7 @@
 //! The engine of a flow: a reader and a writer. Everything after the acknowledgement is the [`Account`]'s, whichever engine runs.
 
 pub mod batches;
-mod budget;
+pub mod budget;
 pub mod librdkafka;
 
 use std::sync::Arc;

@@ -34,20 +34,6 @@ impl Supervisor {
         });
     }
 
-    pub(super) fn ask_whether_alone(&self) {
-        let (discovery, group) = (self.discovery.clone(), group_id(&self.flow.source));
-        self.beside(Report::Nobody(false), async move {
-            // If the group cannot be asked, it decides in its own time.
-            Report::Nobody(
-                discovery
-                    .target
-                    .group_members(&group)
-                    .await
-                    .is_ok_and(|members| members == 0),
-            )
-        });
-    }
-
     pub(super) fn look(&mut self) {
         if std::mem::replace(&mut self.looking, true) {
             return;
@@ -77,6 +63,8 @@ impl Supervisor {
         self.ask_ages();
         self.look_at_others();
         self.look_at_refusals();
+        self.heed_a_silent_source();
+        self.say_again_who_begins();
         // The answer to the question for offsets does so, unless there is none.
         self.view.refresh_if_stale(now_ms());
     }
@@ -235,9 +223,12 @@ impl Supervisor {
             self.find_old_claims();
         }
         self.after_an_absence();
+        self.adopt_what_was_awaited();
         if self.is_still() {
             return;
         }
+        let all = self.mirrors.values().map(|mirror| mirror.partitions).sum();
+        self.share.set(self.mine.len(), all);
         let mut has_paused = false;
         for partition in self.mine.values_mut() {
             partition.settle();
@@ -310,6 +301,7 @@ impl Supervisor {
                 partition.phase = Phase::Preparing;
                 self.preparations += 1;
                 partition.preparation = self.preparations;
+                partition.permit = Arc::default();
                 asked.push((key, self.preparations));
                 // What the clusters have now is held against what the partition was copied between.
                 let mirror = self
@@ -324,6 +316,7 @@ impl Supervisor {
                     mirror,
                     partition: partition.partition,
                     known,
+                    permit: partition.permit.clone(),
                 });
             }
         }

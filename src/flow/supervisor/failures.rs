@@ -110,31 +110,6 @@ impl Supervisor {
             partition.phase = Phase::Draining(at);
         }
     }
-
-    pub(super) fn replace_engine(&mut self) {
-        let new = match engine(
-            &self.flow,
-            &self.discovery,
-            &self.clusters,
-            self.engine_events.0.clone(),
-        ) {
-            Ok(new) => new,
-            Err(error) => return tracing::error!(flow = %self.flow.name, "cannot make a writer: {error}"),
-        };
-        let old = std::mem::replace(&mut self.engine, new);
-        // Its threads may take a moment to end.
-        tokio::task::spawn_blocking(move || drop(old));
-        self.by_id.clear();
-        for partition in self.mine.values_mut() {
-            partition.engine_id = None;
-            if let Some(account) = &partition.account {
-                account.close();
-                account.rewind();
-            }
-            partition.phase = Phase::Due(Instant::now());
-        }
-        self.hold_what_is_paused();
-    }
 }
 
 /// How much longer than a member takes to hear of the group a partition is left alone that somebody else has taken.

@@ -1,7 +1,8 @@
 //! Giving up partitions that are being prepared.
 //!
-//! A preparation claims its partition, and whoever comes next cannot know that nothing was ever written under that claim, unless there is a release
-//! mark of it: it would fence it, which costs an offset on the mirror. So the preparation is waited for, and what it has claimed is released as if it had been copied.
+//! A preparation that has not claimed its partition yet does not do so any more. If it has, whoever comes next cannot know that nothing was ever written
+//! under that claim, unless there is a release mark of it: it would fence it, which costs an offset on the mirror. So it is waited for then, and what it
+//! has claimed is released as if it had been copied.
 
 use super::*;
 
@@ -36,7 +37,7 @@ impl Supervisor {
         let until = tokio::time::Instant::now() + PREPARED_DEADLINE;
         let mut all: Vec<Mine> = Vec::with_capacity(self.mine.len());
         for (key, mine) in self.mine.drain() {
-            if mine.phase == Phase::Preparing {
+            if mine.is_being_claimed() {
                 let leaving = Leaving { mine, done: None };
                 self.leaving.insert((key, leaving.mine.preparation), leaving);
             } else {

@@ -4,8 +4,10 @@
 mod absence;
 mod ages;
 mod beside;
+mod engine;
 mod expiry;
 mod failures;
+mod first;
 mod leaving;
 mod pauses;
 mod work;
@@ -26,8 +28,7 @@ use crate::flow::account::Account;
 use crate::flow::connect::{ConnectError, connect};
 use crate::flow::daemon::Fleet;
 use crate::flow::discover::{Discovered, Discovery, Mirror};
-use crate::flow::engine::batches::{self, Batches};
-use crate::flow::engine::librdkafka::{Librdkafka, Settings};
+use crate::flow::engine::budget::Share;
 use crate::flow::engine::{Engine, Event, Side, Start};
 use crate::flow::facts;
 use crate::flow::member::{
@@ -41,6 +42,9 @@ use crate::observe::events::{Event as Happened, EventKind};
 use crate::observe::status::State;
 use crate::offsets::pause::Pauses;
 use crate::topology::Flow;
+use absence::Sharing;
+use engine::engine;
+use first::{Beginning, Told};
 use leaving::Leaving;
 
 /// How often facts are written to the offset map, and the source's log ends are asked for.
@@ -124,7 +128,10 @@ pub async fn run(
 /// What comes back from work that runs beside the supervisor.
 enum Report {
     Discovered(Result<Option<Discovered>, ClusterError>),
-    Nobody(bool),
+    /// Whether this daemon is the one that begins.
+    First(Told),
+    /// How many are in the group, if that could be asked.
+    Members(Option<usize>),
     Looked(Vec<MirrorPartition>, HashSet<MirrorPartition>),
     Prepared(Vec<Preparation>, Result<Vec<Prepared>, ClusterError>),
     /// Whether it was asked apart, for those that had not been told.
@@ -141,8 +148,12 @@ impl Report {
     fn changes_phases(&self) -> bool {
         match self {
             Report::Discovered(found) => !matches!(found, Ok(None)),
-            Report::Nobody(_) | Report::Looked(..) | Report::Prepared(..) | Report::Marked(..) => true,
-            Report::Offsets(..) | Report::FactsWritten(_) | Report::Expired(_) | Report::Ages(_) => false,
+            Report::First(_) | Report::Looked(..) | Report::Prepared(..) | Report::Marked(..) => true,
+            Report::Offsets(..)
+            | Report::Members(_)
+            | Report::FactsWritten(_)
+            | Report::Expired(_)
+            | Report::Ages(_) => false,
         }
     }
 }
@@ -156,6 +167,8 @@ struct Supervisor {
     discovery: Arc<Discovery>,
     view: Arc<View>,
     engine: Box<dyn Engine>,
+    /// How much of what the flow may copy is this daemon's.
+    share: Arc<Share>,
     engine_events: (UnboundedSender<Event>, UnboundedReceiver<Event>),
     member: Option<Member>,
     member_events: (UnboundedSender<MemberEvent>, UnboundedReceiver<MemberEvent>),
@@ -189,6 +202,8 @@ struct Supervisor {
     ages_again_at: u64,
     /// A cluster was away at the last look.
     was_away: bool,
+    sharing: Sharing,
+    beginning: Beginning,
     beats: u64,
     /// Something has happened since the last pulse.
     has_happened: bool,
@@ -208,39 +223,6 @@ struct Supervisor {
     fleet: Fleet,
 }
 
-fn engine(
-    flow: &Flow,
-    discovery: &Discovery,
-    clusters: &(Arc<Cluster>, Arc<Cluster>),
-    events: UnboundedSender<Event>,
-) -> rdkafka::error::KafkaResult<Box<dyn Engine>> {
-    if let Some((source, target)) = &discovery.wire {
-        let settings = batches::Settings {
-            flow: flow.name.clone(),
-            in_flight_bytes: flow.limits.in_flight_bytes,
-            bytes_per_second: flow.limits.bytes_per_second,
-        };
-        return Ok(Box::new(Batches::new(
-            settings,
-            source.clone(),
-            target.clone(),
-            events,
-        )));
-    }
-    let settings = Settings {
-        flow: flow.name.clone(),
-        compression: flow.compression,
-        in_flight_bytes: flow.limits.in_flight_bytes,
-        bytes_per_second: flow.limits.bytes_per_second,
-    };
-    Ok(Box::new(Librdkafka::new(
-        settings,
-        &clusters.0,
-        &clusters.1,
-        events,
-    )?))
-}
-
 impl Supervisor {
     #[allow(
         clippy::disallowed_methods,
@@ -256,7 +238,8 @@ impl Supervisor {
         let flow = discovery.flow.clone();
         let clusters = (source.clone(), target.clone());
         let engine_events = unbounded_channel();
-        let engine = engine(&flow, &discovery, &clusters, engine_events.0.clone())?;
+        let share = Arc::default();
+        let engine = engine(&flow, &discovery, &clusters, &share, engine_events.0.clone())?;
         let discovery = Arc::new(discovery);
         fleet.note_running(&discovery);
         Ok(Supervisor {
@@ -264,6 +247,7 @@ impl Supervisor {
             discovery,
             view,
             engine,
+            share,
             engine_events,
             member: None,
             member_events: unbounded_channel(),
@@ -288,6 +272,8 @@ impl Supervisor {
             asks_for_all: false,
             ages_again_at: 0,
             was_away: false,
+            sharing: Sharing::default(),
+            beginning: Beginning::default(),
             beats: 0,
             has_happened: false,
             waits_for_events: false,
@@ -304,7 +290,7 @@ impl Supervisor {
 
     async fn run(mut self, stop: CancellationToken) -> bool {
         self.view.set_problem(None);
-        self.ask_whether_alone();
+        self.ask_who_begins();
         self.look();
         let mut look = tokio::time::interval(self.flow.discovery_interval);
         let mut beat = tokio::time::interval(BEAT);
@@ -349,13 +335,8 @@ impl Supervisor {
                     }
                 }
             }
-            Report::Nobody(nobody) => {
-                // The group may have answered in the meantime; then it is the one that decides.
-                if self.alone.is_none() {
-                    self.alone = Some(nobody);
-                    self.adopt();
-                }
-            }
+            Report::First(told) => self.on_first(&told),
+            Report::Members(count) => self.on_members(count),
             Report::Looked(keys, there) => self.on_looked(&keys, &there),
             Report::Prepared(keys, result) => self.on_prepared(keys, result),
             Report::Offsets(spec, is_apart, result) => self.on_offsets(spec, is_apart, result),
@@ -476,7 +457,10 @@ impl Supervisor {
                     // Prepared again, with the ids of before, so that the change is seen for what it is.
                     Some(_) => self.again(&key, Instant::now()),
                     None => {
-                        gone.extend(self.mine.remove(&key));
+                        if let Some(mine) = self.mine.remove(&key) {
+                            mine.permit.take_back();
+                            gone.push(mine);
+                        }
                         let why = match left_out.contains(&old.topic) {
                             true => "the topic is left out from now on",
                             false => "the source topic is gone",
@@ -544,6 +528,7 @@ impl Supervisor {
         while self.releases.try_join_next().is_some() {}
         let left_of_it = until - tokio::time::Instant::now();
         let mut left = facts::release(&self.discovery.writer, mine, left_of_it).await;
+        let ended = self.end_beginning(None);
         // What was given up a moment ago may be on its way still.
         while !self.releases.is_empty() {
             match tokio::time::timeout_at(until, self.releases.join_next()).await {
@@ -558,6 +543,9 @@ impl Supervisor {
         }
         if left > 0 {
             tracing::warn!(flow = %self.flow.name, partitions = left, "ended before all that was on its way had arrived and was on record; it is copied again at the next start");
+        }
+        if let Some(ended) = ended {
+            let _ = tokio::time::timeout_at(until, ended).await;
         }
         let (member, engine) = (self.member.take(), self.engine);
         // The group's last revocation need not wait for anyone: everything is released.

@@ -5,6 +5,9 @@ use super::*;
 impl Supervisor {
     /// Tell the group which mirror topics there are, and how many partitions they have.
     pub(super) fn subscribe(&mut self, has_grown: bool) {
+        if self.sharing.is_left {
+            return;
+        }
         let wanted: Vec<(String, usize)> = self
             .mirrors
             .values()
@@ -41,6 +44,9 @@ impl Supervisor {
 
     /// Take what is this daemon's to copy and is not copied yet.
     pub(super) fn adopt(&mut self) {
+        if self.waits_for_first() {
+            return;
+        }
         let mut taken = Vec::new();
         let now = now_ms();
         for mirror in self.mirrors.values().filter(|mirror| mirror.problem.is_none()) {
@@ -82,7 +88,9 @@ impl Supervisor {
                         .cloned()
                         .collect();
                     // Partitions that the group does not know yet come with its next assignment.
-                    self.release(others, None);
+                    let (done, released) = mpsc::channel();
+                    self.release(others, Some(done));
+                    self.end_beginning(Some(released));
                 }
                 self.adopt();
             }
@@ -99,7 +107,10 @@ impl Supervisor {
                     "{} does not let this daemon into the group {group}, which shares the work: {reason}",
                     self.flow.target
                 );
-                tracing::warn!(flow = %self.flow.name, "{reason}");
+                // It is tried again every other second: once is enough.
+                if !self.view.has_problem(&reason) {
+                    tracing::warn!(flow = %self.flow.name, "{reason}");
+                }
                 self.view.count_error();
                 let state = State::Stalled;
                 let clears = "what the reason says is mended; it is tried again by itself".to_string();
@@ -136,9 +147,9 @@ impl Supervisor {
                     view.refused = None;
                 });
         }
-        let is_preparing = |(_, mine): &(_, Mine)| mine.phase == Phase::Preparing;
-        let (preparing, released): (Vec<_>, Vec<_>) = released.into_iter().partition(is_preparing);
-        for (key, mine) in preparing {
+        let is_being_claimed = |(_, mine): &(_, Mine)| mine.is_being_claimed();
+        let (claimed, released): (Vec<_>, Vec<_>) = released.into_iter().partition(is_being_claimed);
+        for (key, mine) in claimed {
             let done = done.clone();
             self.leaving
                 .insert((key, mine.preparation), Leaving { mine, done });

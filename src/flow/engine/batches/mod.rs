@@ -17,6 +17,7 @@ use heliostat_wire::client::{Client, Fetcher};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Share;
 use super::{Engine, Event, Side, Start};
 use pump::Pump;
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub in_flight_bytes: u64,
     /// At most this many bytes a second, if set.
     pub bytes_per_second: Option<u64>,
+    /// How much of that is this daemon's.
+    pub share: Arc<Share>,
 }
 
 /// The engine.

@@ -108,7 +108,7 @@ impl Pump {
             nodes: Nodes::new(settings.in_flight_bytes),
             listen_at: Instant::now(),
             buffered: 0,
-            budget: Budget::new(settings.bytes_per_second),
+            budget: Budget::new(settings.bytes_per_second, settings.share.clone()),
             settings,
             spare: Spare::default(),
         }
