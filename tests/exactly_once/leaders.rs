@@ -18,7 +18,7 @@ const PARTITIONS: i32 = 4;
 /// Records a second, over all partitions.
 const RATE: u32 = 6_000;
 
-fn create(client: &Client) {
+pub(super) fn create(client: &Client) {
     let admin: AdminClient<DefaultClientContext> = client.config().create().expect("an admin client");
     let topic = NewTopic::new(TOPIC, PARTITIONS, TopicReplication::Fixed(3));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

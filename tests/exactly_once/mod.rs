@@ -10,6 +10,7 @@ mod forgotten;
 mod halted;
 mod held_up;
 mod kafka;
+mod kafka_nodes;
 mod killed;
 mod late;
 mod leaders;

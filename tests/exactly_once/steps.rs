@@ -52,6 +52,47 @@ const fn about(topic: &'static str, step: Step) -> Step {
     }
 }
 
+/// Before a flow begins it is tried whether its target fences. None of these says that it does not.
+const TRIED: &[Step] = &[
+    target(
+        "probe",
+        "FindCoordinator",
+        &[
+            "COORDINATOR_NOT_AVAILABLE",
+            "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+        ],
+    ),
+    target(
+        "probe",
+        "InitProducerId",
+        &[
+            "CONCURRENT_TRANSACTIONS",
+            "COORDINATOR_LOAD_IN_PROGRESS",
+            "NOT_COORDINATOR",
+            "PRODUCER_FENCED",
+            "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+        ],
+    ),
+    about(
+        MAP,
+        target(
+            "probe",
+            "Produce",
+            &[
+                "CORRUPT_MESSAGE",
+                "KAFKA_STORAGE_ERROR",
+                "LEADER_NOT_AVAILABLE",
+                "NOT_ENOUGH_REPLICAS",
+                "NOT_LEADER_OR_FOLLOWER",
+                "UNKNOWN_TOPIC_OR_PARTITION",
+                "OUT_OF_ORDER_SEQUENCE_NUMBER",
+                "TOPIC_AUTHORIZATION_FAILED",
+                "UNKNOWN_SERVER_ERROR",
+            ],
+        ),
+    ),
+];
+
 /// Before anything is copied: topics are made, partitions are claimed for the first time.
 const FIRST: &[Step] = &[
     about(
@@ -159,6 +200,7 @@ const TAKEN_OVER: &[Step] = &[
     ),
     target("writer", "Fetch", FETCH),
     target("writer", "ListOffsets", LIST_OFFSETS),
+    source("reader", "Fetch", FETCH),
     source("reader", "ListOffsets", LIST_OFFSETS),
     source(
         "reader",
@@ -462,6 +504,18 @@ fn each_answer_to_each_request_of_a_claim_costs_nothing_and_repeats_nothing() {
     load.stop();
     let exact = finish(&sides(clients.0, clients.1), vec![daemon]);
     exact.expect_equal().expect_whole_map();
+}
+
+#[test]
+fn no_error_is_taken_for_a_target_that_does_not_fence() {
+    let (pair, clients) = start();
+    clients.0.create_topic(TOPIC, 2, &[]);
+    write_odd(&clients.0, 2);
+    arm(&pair, TRIED);
+    let daemon = Daemon::spawn(&pair.topology(""), &log());
+    wait_all_hit(&pair, std::slice::from_ref(&daemon));
+    let exact = finish(&sides(clients.0, clients.1), vec![daemon]);
+    exact.expect_equal().expect_same_offsets().expect_whole_map();
 }
 
 #[test]

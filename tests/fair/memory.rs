@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use super::{LIMIT, ends, fill, partitions, topology, wait_copied};
+use super::{LIMIT, QUICK_GROUPS, ends, fill, partitions, topology, wait_copied};
 use crate::support::built_in::InProcess;
-use crate::support::clients::Client;
+use crate::support::clients::{Client, Producing};
 use crate::support::daemon::Daemon;
-use crate::support::wait_still;
+use crate::support::rec::Rec;
+use crate::support::{wait_for, wait_still};
 
 const TOPIC: &str = "orders";
 const MIRROR: &str = "source.orders";
@@ -78,4 +79,42 @@ fn memory_depends_neither_on_what_waits_on_the_source_nor_on_how_slow_the_target
         "{taken} bytes were taken: there was nothing that had to be bounded"
     );
     assert!(taken <= IN_FLIGHT + ANSWERS + SLACK, "{taken} bytes were taken");
+}
+
+/// What docs/operations.md says of a partition.
+const EACH_PARTITION: u64 = 15_000;
+
+#[test]
+fn each_partition_costs_no_more_than_is_said() {
+    const FEW: i32 = 100;
+    const MANY: i32 = 1_600;
+    let clusters = [InProcess::start(1, &[]), InProcess::start(1, QUICK_GROUPS)];
+    let [source, target] = clusters.each_ref().map(InProcess::bootstrap);
+    let from = Client::new(&source);
+    from.create_topic(TOPIC, FEW, &[]);
+    let write = |partitions: std::ops::Range<i32>| {
+        let records: Vec<Rec> = partitions
+            .map(|partition| Rec::new(partition, None, Some(b"one")))
+            .collect();
+        from.produce(TOPIC, &records, Producing::default());
+    };
+    write(0..FEW);
+    let mut daemon = Daemon::start(&topology(&source, &target, ""));
+    wait_copied(&daemon, LIMIT, TOPIC, &ends(&from, TOPIC));
+    wait_still(LIMIT, "memory stands still", || memory(&mut daemon).1 >> 20);
+    let few = memory(&mut daemon).1;
+    from.create_partitions(TOPIC, MANY);
+    write(FEW..MANY);
+    wait_copied(&daemon, LIMIT, TOPIC, &ends(&from, TOPIC));
+    // What that took for a moment is given back within half a minute.
+    let at_most = few + EACH_PARTITION * (MANY - FEW) as u64;
+    let many = wait_for(LIMIT, "memory is what the partitions cost", || {
+        let now = memory(&mut daemon).1;
+        match now <= at_most {
+            true => Ok(now),
+            false => Err(format!("{now} bytes, {at_most} would be right")),
+        }
+    });
+    let each = many.saturating_sub(few) / (MANY - FEW) as u64;
+    eprintln!("{few} bytes with {FEW} partitions, {many} with {MANY}: {each} each");
 }

@@ -31,6 +31,9 @@ const HANDED_OVER: Duration = Duration::from_secs(10);
 /// of its own it is less than a second, which the benchmark `handover` measures; here others compile and test beside it.
 const PLANNED: Duration = Duration::from_secs(3);
 
+/// Of several hand-overs one at least is not disturbed by what the machine does besides.
+const PLANNED_AT_BEST: Duration = Duration::from_secs(1);
+
 /// The same after a kill, beyond the session time-out: the rest of the group hears of it, joins again, and claims.
 const BEYOND_SESSION: Duration = Duration::from_secs(3);
 
@@ -199,9 +202,10 @@ fn given_up(daemon: &Daemon) -> Vec<i32> {
     released.filter_map(|event| event.partition).collect()
 }
 
-/// Panics if a partition that moved stood still for longer than `limit`, or one that stayed for longer than it may.
+/// Panics if a partition that moved stood still for longer than `limit`, or one that stayed for longer than it may. Returns for how long those that
+/// moved did.
 #[track_caller]
-fn expect_short(what: &str, pauses: &[Duration], moved: &[i32], limit: Duration) {
+fn expect_short(what: &str, pauses: &[Duration], moved: &[i32], limit: Duration) -> Duration {
     eprintln!("{what}: {moved:?} moved, pauses {pauses:?}");
     for (partition, pause) in (0..).zip(pauses) {
         let limit = if moved.contains(&partition) {
@@ -214,6 +218,8 @@ fn expect_short(what: &str, pauses: &[Duration], moved: &[i32], limit: Duration)
             "{what}: partition {partition} stood still for {pause:?} of {limit:?}; {moved:?} moved"
         );
     }
+    let of_moved = moved.iter().map(|partition| pauses[*partition as usize]);
+    of_moved.max().unwrap_or_default()
 }
 
 /// Waits until each partition of the mirror is at least where the source is now.
@@ -240,6 +246,7 @@ fn work_that_moves_as_planned_stands_still_for_a_moment_and_what_stays_does_not(
     wait_shared(LIMIT, &[&leaving]);
     wait_mirrored(&pair.target(), 600);
     let watch = Watch::start(&pair);
+    let mut took = Vec::new();
     for _ in 0..2 {
         wait_all_go_on(&pair);
         watch.pauses();
@@ -248,7 +255,7 @@ fn work_that_moves_as_planned_stands_still_for_a_moment_and_what_stays_does_not(
         wait_shared(LIMIT, &[&leaving, &staying]);
         wait_all_go_on(&pair);
         let (kept, moved) = (owned(&leaving), owned(&staying));
-        expect_short("a daemon joins", &watch.pauses(), &moved, PLANNED);
+        took.push(expect_short("a daemon joins", &watch.pauses(), &moved, PLANNED));
         let given = given_up(&leaving);
         assert!(
             kept.iter().all(|partition| !given.contains(partition)),
@@ -260,12 +267,13 @@ fn work_that_moves_as_planned_stands_still_for_a_moment_and_what_stays_does_not(
         assert_eq!(status.code(), Some(0), "{}", leaving.log());
         wait_shared(LIMIT, &[&staying]);
         wait_all_go_on(&pair);
-        expect_short("a daemon leaves", &watch.pauses(), &kept, PLANNED);
+        took.push(expect_short("a daemon leaves", &watch.pauses(), &kept, PLANNED));
         let given = given_up(&staying);
         assert!(given.is_empty(), "{given:?} was taken from the one that stays");
         leaving = staying;
     }
     drop(watch);
+    assert!(took.iter().min() <= Some(&PLANNED_AT_BEST), "{took:?}");
     pair.finish(load, &leaving).verdict.expect_exact();
 }
 

@@ -145,6 +145,7 @@ fn blocks_without_number_are_taken_back_bit_by_bit() {
         ],
     );
     // As if there had been many owners, more than a daemon knows the blocks of at once.
+    daemon.stop(LIMIT);
     let map = topic_name("primary");
     let last = rig.standby.read(&map).pop().expect("the last block");
     let mut block: Value =
