@@ -198,6 +198,7 @@ mod tests {
             to: None,
             offsets: None,
             reason: None,
+            clears: None,
             ..event
         };
         assert_eq!(line(&pause), "    12  2026-11-21T15:43:32.271Z  a->b  paused");

@@ -235,6 +235,7 @@ impl View {
                     to: Some(condition.state),
                     offsets: condition.offsets,
                     reason: condition.reason.clone(),
+                    clears: condition.clears.clone(),
                     ..Event::default()
                 };
                 events::log(&self.flow.name, &event, all_wait);

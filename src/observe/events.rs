@@ -62,6 +62,8 @@ pub struct Event {
     pub offsets: Option<(i64, i64)>,
     /// Why, or what, in one line.
     pub reason: Option<String>,
+    /// What would clear the state that it is in from then on.
+    pub clears: Option<String>,
 }
 
 /// An answer to the question for events.
@@ -146,11 +148,11 @@ impl Events {
 
     /// Something has happened. Its number is given here.
     pub fn note(&self, mut event: Event) {
-        if let Some(reason) = &mut event.reason
-            && let Some((end, _)) = reason.char_indices().nth(REASON_CHARS_MAX)
-        {
-            reason.truncate(end);
-            reason.push('…');
+        for text in [&mut event.reason, &mut event.clears].into_iter().flatten() {
+            if let Some((end, _)) = text.char_indices().nth(REASON_CHARS_MAX) {
+                text.truncate(end);
+                text.push('…');
+            }
         }
         let mut inner = self.lock();
         event.sequence = inner.next;

@@ -27,6 +27,8 @@ pub struct Told {
     pub offsets: Option<(i64, i64)>,
     /// Why, or what, in one line.
     pub reason: Option<String>,
+    /// What would clear the state that it is in from then on.
+    pub clears: Option<String>,
     /// What else it says.
     #[serde(flatten)]
     pub more: Map<String, Value>,
@@ -67,6 +69,7 @@ mod tests {
             to: Some(State::Quarantined),
             offsets: Some((17, 18)),
             reason: Some("too large".into()),
+            clears: Some("raise the limit".into()),
         };
         let list = EventList {
             since_ms: 1,
@@ -84,7 +87,7 @@ mod tests {
     fn what_a_later_version_says_is_kept() {
         let said = json!({
             "sequence": 1, "at_ms": 7, "flow": "a->b", "topic": null, "partition": null, "kind": "moved-on",
-            "from": "copying", "to": "resting", "offsets": null, "reason": "why not", "by": { "whom": "ada" },
+            "from": "copying", "to": "resting", "offsets": null, "reason": "why not", "clears": null, "by": { "whom": "ada" },
         });
         let told: Told = serde_json::from_value(said.clone()).unwrap();
         assert_eq!(

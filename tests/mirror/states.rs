@@ -59,6 +59,12 @@ fn wait_state(daemon: &Daemon, state: State, after_ms: i64, clears: &str) -> Par
         line.starts_with("heliostat_partition_state{") && line.contains(&of_state) && line.ends_with(" 1")
     };
     assert!(metrics.lines().any(is_it), "{metrics}");
+    let since = metrics.lines().find_map(|line| {
+        let series = line.strip_prefix("heliostat_partition_state_since_seconds{")?;
+        series.rsplit_once(' ')?.1.parse::<f64>().ok()
+    });
+    let since_ms = since.map(|seconds| (seconds * 1000.0).round() as i64);
+    assert_eq!(since_ms, Some(found.since_ms), "{found:?}");
     let list: EventList = serde_json::from_str(&daemon.get("/api/v1/events").body).expect("events");
     let changed = list
         .events
@@ -67,8 +73,8 @@ fn wait_state(daemon: &Daemon, state: State, after_ms: i64, clears: &str) -> Par
         .find(|event| event.partition == Some(0) && event.to.is_some())
         .expect("a change of its state");
     assert_eq!(
-        (changed.to, changed.offsets),
-        (Some(state), found.offsets),
+        (changed.to, changed.offsets, changed.clears.is_some()),
+        (Some(state), found.offsets, found.clears.is_some()),
         "{changed:?}"
     );
     found

@@ -97,6 +97,8 @@ catalogue! {
 
     PartitionState: Gauge "heliostat_partition_state" PARTITION_STATE
         "1 for the state that a partition is in and 0 for every other state.";
+    PartitionStateSince: Gauge "heliostat_partition_state_since_seconds" PARTITION
+        "Since when a partition has been in its state, in seconds since 1970.";
     PartitionOwned: Gauge "heliostat_partition_owned" PARTITION
         "1 if this daemon is the one that copies the partition, 0 if it is another one or none.";
     PartitionLagRecords: Gauge "heliostat_partition_lag_records" PARTITION

@@ -136,6 +136,11 @@ impl<'a> Series<'a> {
             let labels = [name, source, target, topic, target_topic, &number, state.name()];
             self.add(Id::PartitionState, &labels, flag(partition.state == state));
         }
+        self.add(
+            Id::PartitionStateSince,
+            &labels,
+            partition.since_ms as f64 / 1000.0,
+        );
         let offset = |value: Option<i64>| value.map(|offset| offset as f64);
         let lag = &partition.lag;
         self.add(Id::PartitionOwned, &labels, flag(partition.mine));

@@ -148,6 +148,9 @@ fn a_healthy_flow() {
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="stalled"} 0
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="recreated"} 0
         heliostat_partition_state{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0",state="quarantined"} 0
+        # HELP heliostat_partition_state_since_seconds Since when a partition has been in its state, in seconds since 1970.
+        # TYPE heliostat_partition_state_since_seconds gauge
+        heliostat_partition_state_since_seconds{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0"} 999940
         # HELP heliostat_partition_owned 1 if this daemon is the one that copies the partition, 0 if it is another one or none.
         # TYPE heliostat_partition_owned gauge
         heliostat_partition_owned{flow="primary->standby",source="primary",target="standby",topic="orders",target_topic="primary.orders",partition="0"} 1
