@@ -162,7 +162,9 @@ fn a_map_that_is_made_again_is_told_everything_and_heard_also_if_its_leader_had_
     assert!(daemon.stop(LIMIT).success());
     daemon.restart();
     wait_state(&daemon, State::CaughtUp);
-    target.delete_topic(MAP);
+    // It is there again sooner than one could see that it is gone.
+    target.ask_to_delete(MAP);
+    daemon.wait_log("the offset map was deleted and made again");
     wait_for(LIMIT, "the map is told again", || {
         let is_there = target.topics().contains(&MAP.to_owned());
         match is_there && target.end_offsets(MAP)[0] > 0 {

@@ -163,7 +163,7 @@ fn finish(sides: &Sides, mut daemons: Vec<Daemon>) -> Exact {
         assert_eq!(status.code(), Some(0), "{}", daemon.process().stderr_tail());
         eprintln!("{}", tail(&daemon.log()));
     }
-    let exact = Exact::read(sides);
+    let exact = Exact::read(sides).by(daemons[0].topology());
     eprintln!(
         "{} records in the mirror of {}",
         exact.mirror.len(),

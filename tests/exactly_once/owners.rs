@@ -218,7 +218,7 @@ fn what_two_daemons_claim_at_the_start_goes_on_as_soon_as_the_group_has_said_who
     let topology = rig
         .topology()
         .replace("session_timeout: 1s", "session_timeout: 60s");
-    let mut daemons = [(); 2].map(|()| Daemon::spawn(&topology, &[]));
+    let mut daemons = [(); 2].map(|()| Daemon::spawn(&topology, &super::log()));
     daemons.iter_mut().for_each(Daemon::wait_ready);
     wait_for(SESSION / 2, "both daemons copy all that is theirs", || {
         let shares = [owned(&daemons[0]), owned(&daemons[1])];

@@ -317,7 +317,7 @@ fn records_without_keys_for_a_compacted_mirror_stop_their_partition_alone_with_a
 }
 
 /// A log that gives records times of its own, on either side.
-fn append_time(name: &str, source: &[(&str, &str)], target: Option<&[(&str, &str)]>) -> Exact {
+fn append_time(name: &str, source: &[(&str, &str)], target: Option<&[(&str, &str)]>) -> (Rig, Exact) {
     let mut random = random(name);
     let rig = Rig {
         source: BuiltIn::start(1, SOURCE),
@@ -337,7 +337,8 @@ fn append_time(name: &str, source: &[(&str, &str)], target: Option<&[(&str, &str
         kill(&rig, &mut daemon);
     }
     daemon.wait_ready();
-    rig.finish(load, vec![daemon])
+    let exact = rig.finish(load, vec![daemon]);
+    (rig, exact)
 }
 
 const APPEND_TIME: &[(&str, &str)] = &[("message.timestamp.type", "LogAppendTime")];
@@ -357,14 +358,13 @@ fn numbers(records: &[Rec], partition: i32) -> Vec<Option<u64>> {
 
 #[test]
 fn times_of_the_source_s_log_are_kept_where_the_mirror_may_have_them() {
-    append_time("append time kept", APPEND_TIME, Some(CREATE_TIME))
-        .expect_equal()
-        .expect_whole_map();
+    let (_rig, exact) = append_time("append time kept", APPEND_TIME, Some(CREATE_TIME));
+    exact.expect_equal().expect_whole_map();
 }
 
 #[test]
 fn a_mirror_with_times_of_its_own_has_each_record_once() {
-    let exact = append_time("append time of the mirror", CREATE_TIME, Some(APPEND_TIME));
+    let (_rig, exact) = append_time("append time of the mirror", CREATE_TIME, Some(APPEND_TIME));
     for partition in 0..2 {
         assert_eq!(
             numbers(&exact.source, partition),

@@ -4,10 +4,13 @@
 //! offset map topic says of where each of them landed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::clients::Client;
+use super::daemon::heliostat;
+use super::process::temp_dir;
 use super::rec::{Rec, difference};
 
 /// A topic and its mirror.
@@ -24,6 +27,9 @@ pub struct Sides {
     /// The name of the source in the topology.
     pub alias: String,
 }
+
+/// So many records are asked for, besides those at the ends of runs.
+const TRANSLATED: usize = 5_000;
 
 /// A run of offsets that the map says to be in step: source, target, length.
 pub type Run = (i64, i64, i64);
@@ -45,6 +51,9 @@ pub struct Exact {
     starts: BTreeMap<i32, (i64, i64)>,
     ends: BTreeMap<i32, (i64, i64)>,
     compacted: bool,
+    names: (String, String),
+    /// The topology file of the daemons, for `heliostat offsets`.
+    file: Option<String>,
 }
 
 impl Exact {
@@ -85,7 +94,15 @@ impl Exact {
             starts: starts.collect(),
             ends: ends.collect(),
             compacted: false,
+            names: (sides.topic.clone(), sides.mirror.clone()),
+            file: None,
         }
+    }
+
+    /// What daemons copied by this topology file.
+    pub fn by(mut self, topology: &Path) -> Exact {
+        self.file = Some(std::fs::read_to_string(topology).expect("read the topology file"));
+        self
     }
 
     /// Both logs may have lost records to compaction.
@@ -175,10 +192,13 @@ impl Exact {
     }
 
     /// Panics unless the map has each record of the mirror, and positions at the ends. It does after a daemon has ended
-    /// as it was told to.
+    /// as it was told to. Where both sides have the same records `heliostat offsets` says so of them.
     #[track_caller]
     pub fn expect_whole_map(&self) -> &Exact {
         self.expect_true_map();
+        if self.file.is_some() && difference(&self.source, &self.mirror).is_none() {
+            self.expect_translated();
+        }
         for record in &self.mirror {
             let runs = self
                 .runs
@@ -220,6 +240,81 @@ impl Exact {
             );
         }
         self
+    }
+
+    /// Panics unless `heliostat offsets` says where records are, in both directions, where both sides have the same ones: some of each run of the map, and all at its ends.
+    #[track_caller]
+    fn expect_translated(&self) {
+        let pairs: Vec<(&Rec, &Rec)> = self.source.iter().zip(&self.mirror).collect();
+        let step = pairs.len() / TRANSLATED + 1;
+        let delta = |index: usize| {
+            pairs
+                .get(index)
+                .map(|(from, to)| (from.partition, to.offset - from.offset))
+        };
+        let is_asked = |index: &usize| {
+            index.is_multiple_of(step)
+                || delta(*index) != delta(index + 1)
+                || delta(*index) != delta(index.wrapping_sub(1))
+        };
+        let asked: Vec<(&Rec, &Rec)> = (0..pairs.len())
+            .filter(is_asked)
+            .map(|index| pairs[index])
+            .collect();
+        let (topic, mirror) = (&self.names.0, &self.names.1);
+        self.translate(topic, asked.iter().copied(), &[]);
+        self.translate(
+            mirror,
+            asked.iter().map(|(from, to)| (*to, *from)),
+            &["--reverse"],
+        );
+    }
+
+    #[track_caller]
+    fn translate<'r>(
+        &self,
+        topic: &str,
+        records: impl Iterator<Item = (&'r Rec, &'r Rec)>,
+        direction: &[&str],
+    ) {
+        let directory = temp_dir("offsets");
+        let path = |name: &str| directory.path().join(name);
+        let file = self.file.as_ref().expect("the topology file is known");
+        std::fs::write(path("t.yaml"), file).expect("write the topology file");
+        let expected: BTreeMap<(i64, i64), i64> = records
+            .map(|(from, to)| ((i64::from(from.partition), from.offset), to.offset))
+            .collect();
+        let lines: String = expected
+            .keys()
+            .map(|(partition, offset)| format!("{topic},{partition},{offset}\n"))
+            .collect();
+        std::fs::write(path("offsets.csv"), lines).expect("write a file of offsets");
+        let arguments = [
+            "offsets",
+            "t.yaml",
+            "--log-level",
+            "error",
+            "--from-file",
+            "offsets.csv",
+            "-o",
+            "json",
+        ];
+        let output = heliostat(&[&arguments, direction].concat(), Some(directory.path()));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let rows = report["offsets"].as_array().expect("offsets");
+        assert_eq!(rows.len(), expected.len());
+        for row in rows {
+            let place = (row["partition"].as_i64(), row["offset"].as_i64());
+            let place = (place.0.expect("a partition"), place.1.expect("an offset"));
+            let found = (row["state"].as_str(), row["to_offset"].as_i64());
+            assert_eq!(
+                found,
+                (Some("exact"), expected.get(&place).copied()),
+                "{topic} {place:?} {direction:?}"
+            );
+        }
     }
 
     /// Whether the mirror of a partition has offsets without records, where markers lie.

@@ -41,6 +41,8 @@ pub(super) struct Beginning {
     said_at: Option<Instant>,
     /// It is being said that it is over.
     is_ending: bool,
+    /// What the map says of it is being read.
+    is_reading: bool,
     /// What the group has given to it is taken when the first one has released it.
     is_awaited: bool,
 }
@@ -51,6 +53,7 @@ impl Default for Beginning {
             daemon: format!("{:016x}", rand::random::<u64>()),
             said_at: None,
             is_ending: false,
+            is_reading: false,
             is_awaited: false,
         }
     }
@@ -147,18 +150,41 @@ impl Supervisor {
         }))
     }
 
+    /// The group has assigned something to this daemon, which is in it since a moment ago. Who has begun with everything has said so before it could be
+    /// seen in the group: it is in the map by now, and not all of that may have been read.
+    pub(super) fn read_who_begins(&mut self) {
+        if std::mem::replace(&mut self.beginning.is_reading, true) {
+            return;
+        }
+        let discovery = self.discovery.clone();
+        self.beside(Report::MapRead, async move {
+            let map = [discovery.map_topic.as_str()];
+            let read = read_maps(&discovery.target, &discovery.target_maps, map.into_iter()).await;
+            if let Err(error) = read {
+                tracing::debug!(flow = %discovery.flow.name, "who begins: {error}");
+            }
+            Report::MapRead
+        });
+    }
+
+    pub(super) fn on_map_read(&mut self) {
+        self.beginning.is_reading = false;
+        self.adopt();
+    }
+
     /// Whether the one that has begun with everything has still to release what the group gives to others. Then they take it a little later.
     pub(super) fn waits_for_first(&mut self) -> bool {
         let first: First = self.discovery.target_maps.first();
-        let waits = self.alone != Some(true)
-            && first.is_other(&self.beginning.daemon, holds(&self.flow), Instant::now());
+        let waits = self.beginning.is_reading
+            || self.alone != Some(true)
+                && first.is_other(&self.beginning.daemon, holds(&self.flow), Instant::now());
         self.beginning.is_awaited = waits;
         waits
     }
 
     /// Take what was waited for, once that is over.
     pub(super) fn adopt_what_was_awaited(&mut self) {
-        if self.beginning.is_awaited && !self.waits_for_first() {
+        if self.beginning.is_awaited && !self.beginning.is_reading && !self.waits_for_first() {
             self.adopt();
         }
     }

@@ -130,6 +130,7 @@ enum Report {
     Discovered(Result<Option<Discovered>, ClusterError>),
     /// Whether this daemon is the one that begins.
     First(Told),
+    MapRead,
     /// How many are in the group, if that could be asked.
     Members(Option<usize>),
     Looked(Vec<MirrorPartition>, HashSet<MirrorPartition>),
@@ -150,6 +151,7 @@ impl Report {
             Report::Discovered(found) => !matches!(found, Ok(None)),
             Report::First(_) | Report::Looked(..) | Report::Prepared(..) | Report::Marked(..) => true,
             Report::Offsets(..)
+            | Report::MapRead
             | Report::Members(_)
             | Report::FactsWritten(_)
             | Report::Expired(_)
@@ -336,6 +338,7 @@ impl Supervisor {
                 }
             }
             Report::First(told) => self.on_first(&told),
+            Report::MapRead => self.on_map_read(),
             Report::Members(count) => self.on_members(count),
             Report::Looked(keys, there) => self.on_looked(&keys, &there),
             Report::Prepared(keys, result) => self.on_prepared(keys, result),

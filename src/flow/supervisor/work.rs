@@ -79,8 +79,13 @@ impl Supervisor {
                         mine.is_assigned(now);
                     }
                 }
+                let was_outside = self.assigned.is_empty() && !partitions.is_empty();
                 self.assigned.extend(partitions);
-                if self.alone.replace(false) == Some(true) {
+                let has_begun = self.alone.replace(false) == Some(true);
+                if was_outside && !has_begun {
+                    self.read_who_begins();
+                }
+                if has_begun {
                     let others: Vec<_> = self
                         .mine
                         .keys()
