@@ -17,6 +17,7 @@ mod groups;
 mod hostile;
 mod lost_state;
 mod nodes;
+mod offset_expiry;
 mod protocol_migration;
 mod quotas;
 mod records;
