@@ -402,6 +402,7 @@ fn group_config(settings: &Settings) -> GroupConfig {
         offset_metadata_max_bytes: settings.offset_metadata_max_bytes,
         offsets_retention: settings.offsets_retention,
         offsets_retention_check_interval: settings.offsets_retention_check_interval,
+        ..GroupConfig::default()
     }
 }
 

@@ -22,9 +22,10 @@ use super::calls::{Call, Commit, CommitOffset};
 use super::consumer::group::ConsumerGroup;
 use super::consumer::record::removal;
 use super::join::Joining;
-use super::membership::{self, CONSUMER, Group, Now, Reply, State, Step, refuse_join};
+use super::membership::{self, CONSUMER, Group, Now, Reply, State, Step, refuse_join, refuse_sync};
 use super::offsets::{Committed, OffsetChange, Offsets};
 use super::record::{Change, group_change, group_removal, offset_change};
+use super::room::{GROUP_BYTES, Share, texts};
 use super::store::{NotStored, Store};
 use crate::state::Images;
 
@@ -63,6 +64,13 @@ pub(super) struct Found {
     pub offsets: Offsets,
 }
 
+impl Found {
+    /// What it takes in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        bytes(&self.group, self.consumer.as_ref(), &self.offsets)
+    }
+}
+
 /// The task's own state.
 pub(super) struct Actor {
     /// The group as far as the classic protocol goes; without members where `consumer` is there.
@@ -76,6 +84,8 @@ pub(super) struct Actor {
     pub registry: Registry,
     pub summary: Arc<Mutex<Summary>>,
     pub stopping: CancellationToken,
+    /// Of the memory of all groups.
+    pub share: Share,
     waiting: HashMap<Ticket, Waiter>,
     last_ticket: Ticket,
     deleted: bool,
@@ -121,6 +131,7 @@ impl Actor {
             consumer,
             offsets,
         }: Found,
+        share: Share,
         images: Images,
         store: Store,
         clock: Clock,
@@ -139,6 +150,7 @@ impl Actor {
             registry,
             summary,
             stopping,
+            share,
             waiting,
             last_ticket,
             deleted,
@@ -160,21 +172,22 @@ impl Actor {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 call = calls.recv() => match call {
-                    Some(call) => self.serve(call).await,
+                    // In a box: what it needs while it waits, every group would have room for all the time.
+                    Some(call) => Box::pin(self.serve(call)).await,
                     None => return,
                 },
                 () = sleep_until(deadline) => {
                     // Heartbeats that are here already count, however late they are read.
                     while !self.deleted && let Ok(call) = calls.try_recv() {
-                        self.serve(call).await;
+                        Box::pin(self.serve(call)).await;
                     }
                     let step = self.group.on_time(self.clock.now());
-                    self.carry_out(step).await;
-                    self.consumer_on_time().await;
+                    Box::pin(self.carry_out(step)).await;
+                    Box::pin(self.consumer_on_time()).await;
                 }
                 () = sleep_until(expiry) => {
                     expiry = Instant::now() + period;
-                    self.expire().await;
+                    Box::pin(self.expire()).await;
                 }
             }
             self.publish();
@@ -197,6 +210,10 @@ impl Actor {
                 if let Some(response) = self.join_among_consumers(&client, version, &request).await {
                     return drop(answer.send(response));
                 }
+                if !self.share.try_grow(self.group.growth(&client, &request)) {
+                    let refused = refuse_join(&request.member_id, ErrorCode::CoordinatorNotAvailable);
+                    return drop(answer.send(refused));
+                }
                 let ticket = self.wait(Waiter::Join(answer));
                 let unique = unique_id();
                 let joining = Joining {
@@ -212,6 +229,9 @@ impl Actor {
             Call::Sync { request, answer } => {
                 if let Some(response) = self.sync_among_consumers(&request) {
                     return drop(answer.send(response));
+                }
+                if !self.share.try_grow(self.group.growth_of_assignments(&request)) {
+                    return drop(answer.send(refuse_sync(ErrorCode::CoordinatorNotAvailable)));
                 }
                 let ticket = self.wait(Waiter::Sync(answer));
                 let step = self.group.sync(now, &request, ticket);
@@ -251,7 +271,7 @@ impl Actor {
                 let _ = answer.send(self.consumer_describe());
             }
             Call::Commit { commit, answer } => {
-                let outcome = self.commit(now, commit).await;
+                let outcome = self.commit(now, *commit).await;
                 let _ = answer.send(outcome);
             }
             Call::EndTransaction {
@@ -386,6 +406,9 @@ impl Actor {
             });
             codes.push(ErrorCode::None);
         }
+        if !self.share.try_grow(self.offsets.growth(&changes)) {
+            return Err(ErrorCode::CoordinatorNotAvailable);
+        }
         self.change_offsets(changes)
             .await
             .map_err(|NotStored| ErrorCode::CoordinatorNotAvailable)?;
@@ -508,7 +531,13 @@ impl Actor {
         }
     }
 
-    fn publish(&self) {
+    /// What the group takes in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        bytes(&self.group, self.consumer.as_ref(), &self.offsets)
+    }
+
+    fn publish(&mut self) {
+        self.share.set(self.bytes());
         let summary = summary_of(&self.group, self.consumer.as_ref());
         let mut shared = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
         if *shared != summary {
@@ -521,6 +550,11 @@ impl Actor {
             *shared = summary;
         }
     }
+}
+
+fn bytes(group: &Group, consumer: Option<&ConsumerGroup>, offsets: &Offsets) -> usize {
+    let members = group.bytes() + consumer.map_or(0, ConsumerGroup::bytes);
+    GROUP_BYTES + texts([group.id.as_str()]) + members + offsets.bytes()
 }
 
 fn summary_of(group: &Group, consumer: Option<&ConsumerGroup>) -> Summary {

@@ -14,17 +14,17 @@ use super::member::Client;
 use super::store::NotStored;
 
 /// A request to a group, with where its answer goes. An answer that is dropped instead of sent means that the group is
-/// gone (deleted, or the broker is stopping).
+/// gone (deleted, or the broker is stopping). What is large is boxed: the queue of each group has room for some of them.
 #[derive(Debug)]
 pub(super) enum Call {
     Join {
         client: Client,
         version: i16,
-        request: JoinGroupRequest,
+        request: Box<JoinGroupRequest>,
         answer: oneshot::Sender<JoinGroupResponse>,
     },
     Sync {
-        request: SyncGroupRequest,
+        request: Box<SyncGroupRequest>,
         answer: oneshot::Sender<SyncGroupResponse>,
     },
     Heartbeat {
@@ -38,7 +38,7 @@ pub(super) enum Call {
     },
     ConsumerHeartbeat {
         client: Client,
-        request: ConsumerGroupHeartbeatRequest,
+        request: Box<ConsumerGroupHeartbeatRequest>,
         answer: oneshot::Sender<ConsumerGroupHeartbeatResponse>,
     },
     ConsumerDescribe {
@@ -46,7 +46,7 @@ pub(super) enum Call {
         answer: oneshot::Sender<Option<DescribedConsumerGroup>>,
     },
     Commit {
-        commit: Commit,
+        commit: Box<Commit>,
         answer: oneshot::Sender<Result<Vec<ErrorCode>, ErrorCode>>,
     },
     EndTransaction {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::consumer::assignor::Assignor;
+use super::room::ROOM_BYTES;
 use crate::state::Image;
 
 /// Settings of the group coordinator; the defaults are Kafka's.
@@ -24,6 +25,8 @@ pub struct GroupConfig {
     pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`.
     pub offsets_retention_check_interval: Duration,
+    /// The most memory that all groups take together, in bytes, about. Kafka has no such limit.
+    pub memory_max: usize,
 }
 
 impl Default for GroupConfig {
@@ -37,6 +40,7 @@ impl Default for GroupConfig {
             offset_metadata_max_bytes: 4096,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             offsets_retention_check_interval: Duration::from_secs(10 * 60),
+            memory_max: ROOM_BYTES,
         }
     }
 }

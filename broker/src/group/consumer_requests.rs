@@ -6,8 +6,8 @@ use heliostat_wire::message::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartb
 
 use super::actor::unique_id;
 use super::calls::Call;
-use super::consumer::heartbeat::{Refusal, check, check_regex};
-use super::consumer::member::JOINING;
+use super::consumer::heartbeat::{Refusal, check, check_regex, no_room};
+use super::consumer::member::{JOINING, Member};
 use super::coordinator::{Coordinator, ask};
 use super::member::Client;
 
@@ -34,17 +34,21 @@ impl Coordinator {
             return refusal.into_response();
         }
         let group = if joins {
-            self.find_or_create(&request.group_id)
+            let member = Member::new(request.member_id.clone(), client.clone());
+            let bytes = member.updated(&client, &request).bytes();
+            self.find_or_create(&request.group_id, bytes).map_err(no_room)
         } else {
-            self.find(&request.group_id)
-        };
-        let Some(group) = group else {
             let message = format!("there is no group {:?}", request.group_id);
-            return Refusal::new(self.absent(ErrorCode::GroupIdNotFound), message).into_response();
+            let absent = || Refusal::new(self.absent(ErrorCode::GroupIdNotFound), message);
+            self.find(&request.group_id).ok_or_else(absent)
+        };
+        let group = match group {
+            Ok(group) => group,
+            Err(refusal) => return refusal.into_response(),
         };
         let answer = ask(&group, |answer| Call::ConsumerHeartbeat {
             client,
-            request,
+            request: Box::new(request),
             answer,
         })
         .await;

@@ -21,10 +21,11 @@ use super::actor::{Actor, Clock, Found, Handle, Registry};
 use super::calls::Call;
 use super::config::GroupConfig;
 use super::consumer::group::ConsumerGroup;
-use super::member::Client;
+use super::member::{Client, bytes_of};
 use super::membership::{Group, refuse_join, refuse_sync};
 use super::offsets::Offsets;
 use super::record::{Entry, decode};
+use super::room::{GROUP_BYTES, Room, Share, texts};
 use super::store::{OpenError, Store};
 use crate::clock::Clock as Wall;
 use crate::log::Disk;
@@ -40,6 +41,7 @@ pub struct Coordinator {
     clock: Clock,
     pub(super) stopping: CancellationToken,
     actors: TaskTracker,
+    pub(super) room: Room,
     /// Given up at shutdown, so that the writing thread ends.
     storage: Mutex<Option<(Store, JoinHandle<()>)>>,
 }
@@ -66,6 +68,7 @@ impl Coordinator {
         let clock = Clock::start(wall);
         let found = restore(path, &content, &config, clock.now().timer)?;
         let (store, thread) = Store::start("group-journal", path, journal)?;
+        let room = Room::new(config.memory_max);
         let coordinator = Self {
             config,
             images,
@@ -73,6 +76,7 @@ impl Coordinator {
             clock,
             stopping: CancellationToken::new(),
             actors: TaskTracker::new(),
+            room,
             storage: Mutex::new(Some((store, thread))),
         };
         debug!(groups = found.len(), "groups are loaded");
@@ -84,7 +88,9 @@ impl Coordinator {
                 let limits = group.config.consumer.for_group(&group.id, &image);
                 group.restored(now.timer, limits.session_timeout_ms);
             }
-            coordinator.start(&mut coordinator.registry(), found);
+            // What was let in before is there, whether there is room for it or not.
+            let share = coordinator.room.share(found.bytes());
+            coordinator.start(&mut coordinator.registry(), found, share);
         }
         Ok(coordinator)
     }
@@ -108,17 +114,19 @@ impl Coordinator {
         }
         let group_id = request.group_id.clone();
         let group = if member_id.is_empty() {
-            self.find_or_create(&group_id)
+            self.find_or_create(&group_id, bytes_of(&client, &request))
         } else {
             self.find(&group_id)
+                .ok_or(self.absent(ErrorCode::UnknownMemberId))
         };
-        let Some(group) = group else {
-            return refuse_join(&member_id, self.absent(ErrorCode::UnknownMemberId));
+        let group = match group {
+            Ok(group) => group,
+            Err(error) => return refuse_join(&member_id, error),
         };
         let answer = ask(&group, |answer| Call::Join {
             client,
             version,
-            request,
+            request: Box::new(request),
             answer,
         })
         .await;
@@ -133,7 +141,11 @@ impl Coordinator {
         let Some(group) = self.find(&request.group_id) else {
             return refuse_sync(self.absent(ErrorCode::UnknownMemberId));
         };
-        let answer = ask(&group, |answer| Call::Sync { request, answer }).await;
+        let answer = ask(&group, |answer| Call::Sync {
+            request: Box::new(request),
+            answer,
+        })
+        .await;
         answer.unwrap_or_else(|| refuse_sync(ErrorCode::CoordinatorNotAvailable))
     }
 
@@ -280,16 +292,23 @@ impl Coordinator {
         self.registry().get(group_id).cloned()
     }
 
-    /// The group, made if there is none; `None` while the coordinator stops.
-    pub(super) fn find_or_create(&self, group_id: &str) -> Option<Handle> {
+    /// The group, made if there is none, and there is room for it and for so many bytes more. A group that cannot be made
+    /// may be asked for again.
+    pub(super) fn find_or_create(&self, group_id: &str, more: usize) -> Result<Handle, ErrorCode> {
         let mut groups = self.registry();
         if let Some(found) = groups.get(group_id) {
-            return Some(found.clone());
+            return Ok(found.clone());
         }
-        self.start(&mut groups, empty(group_id, &self.config))
+        let group = GROUP_BYTES + texts([group_id]);
+        let started = self.room.try_share(group + more).and_then(|mut share| {
+            // The rest is for the call to take.
+            share.set(group);
+            self.start(&mut groups, empty(group_id, &self.config), share)
+        });
+        started.ok_or(ErrorCode::CoordinatorNotAvailable)
     }
 
-    fn start(&self, groups: &mut BTreeMap<String, Handle>, found: Found) -> Option<Handle> {
+    fn start(&self, groups: &mut BTreeMap<String, Handle>, found: Found, share: Share) -> Option<Handle> {
         if self.stopping.is_cancelled() {
             return None;
         }
@@ -304,6 +323,7 @@ impl Coordinator {
         let id = found.group.id.clone();
         let actor = Actor::new(
             found,
+            share,
             self.images.clone(),
             store,
             self.clock.clone(),

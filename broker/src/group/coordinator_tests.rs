@@ -1,5 +1,7 @@
 //! The coordinator as the broker uses it: on a real file, with real tasks.
 
+mod room;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

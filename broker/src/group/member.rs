@@ -4,6 +4,7 @@ use bytes::Bytes;
 use heliostat_wire::message::join_group::JoinGroupRequest;
 
 use super::Ticket;
+use super::room::{MEMBER_BYTES, texts};
 
 /// Who sends a request, as DescribeGroups shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,21 @@ impl Member {
         self.protocols.iter().any(|(name, _)| name == protocol)
     }
 
+    /// What it takes in memory for who it is and what it says, in bytes.
+    pub fn said_bytes(&self) -> usize {
+        let names = [&self.id, &self.client.id, &self.client.host].map(String::as_str);
+        let protocols = self.protocols.iter();
+        let said: usize = protocols
+            .map(|(name, metadata)| name.len() + metadata.len())
+            .sum();
+        MEMBER_BYTES + texts(names.into_iter().chain(self.instance_id.as_deref())) + 2 * said
+    }
+
+    /// What it takes in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.said_bytes() + 2 * self.assignment.len()
+    }
+
     /// Starts the session anew.
     pub fn heard(&mut self, now: i64) {
         self.session_deadline = Some(now + i64::from(self.session_timeout_ms));
@@ -88,6 +104,16 @@ pub(super) fn metadata_size(request: &JoinGroupRequest) -> usize {
         .iter()
         .map(|p| p.name.len() + p.metadata.len())
         .sum()
+}
+
+/// What a member takes in memory that is made of this request, in bytes.
+pub(super) fn bytes_of(client: &Client, request: &JoinGroupRequest) -> usize {
+    let instance_id = request.group_instance_id.as_deref();
+    // An id that it is yet to be given begins with one of these.
+    let new = instance_id.unwrap_or(&client.id);
+    let id = Some(request.member_id.as_str()).filter(|id| !id.is_empty());
+    let names = [id.unwrap_or(new), &client.id, &client.host];
+    MEMBER_BYTES + texts(names.into_iter().chain(instance_id)) + 2 * metadata_size(request)
 }
 
 pub(super) fn protocols_of(request: &JoinGroupRequest) -> Vec<(String, Bytes)> {

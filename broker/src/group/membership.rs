@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use heliostat_wire::ErrorCode;
 use heliostat_wire::message::describe_groups::{DescribedGroup, DescribedGroupMember};
-use heliostat_wire::message::join_group::{JoinGroupResponse, JoinGroupResponseMember};
+use heliostat_wire::message::join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
 use heliostat_wire::message::sync_group::SyncGroupResponse;
 
 use super::config::GroupConfig;
-use super::member::Member;
+use super::member::{Client, Member, bytes_of};
+use super::room::{PENDING_BYTES, texts};
 use super::{Ticket, subscription};
 
 /// The protocol type of consumers: the only one whose metadata the coordinator looks into.
@@ -232,6 +233,24 @@ impl Group {
             members: members.collect(),
             ..DescribedGroup::default()
         }
+    }
+
+    /// What its members take in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        let pending = self.pending_joins.keys();
+        let pending: usize = pending.map(|id| PENDING_BYTES + texts([id.as_str()])).sum();
+        self.members.values().map(Member::bytes).sum::<usize>() + pending
+    }
+
+    /// What more it takes when this member joins, or joins again, in bytes.
+    pub fn growth(&self, client: &Client, request: &JoinGroupRequest) -> usize {
+        let holder = request
+            .group_instance_id
+            .as_ref()
+            .and_then(|id| self.static_members.get(id));
+        let id = Some(&request.member_id).filter(|id| !id.is_empty()).or(holder);
+        let known = id.and_then(|id| self.members.get(id));
+        bytes_of(client, request).saturating_sub(known.map_or(0, Member::said_bytes))
     }
 
     /// Whether a commit of offsets may be accepted (for `transactional` ones the rules are laxer).

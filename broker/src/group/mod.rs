@@ -23,6 +23,7 @@ mod membership;
 mod offset_requests;
 mod offsets;
 mod record;
+mod room;
 #[cfg(test)]
 mod scenarios;
 mod session;

@@ -205,19 +205,25 @@ impl Coordinator {
 
     async fn commit(&self, group_id: &str, says_not_found: bool, commit: Commit) -> Vec<ErrorCode> {
         let count = commit.offsets.len();
+        let missing = if says_not_found {
+            ErrorCode::GroupIdNotFound
+        } else {
+            ErrorCode::IllegalGeneration
+        };
         let group = match self.find(group_id) {
-            None if commit.generation < 0 => self.find_or_create(group_id),
-            found => found,
+            None if commit.generation < 0 => self.find_or_create(group_id, 0),
+            found => found.ok_or(self.absent(missing)),
         };
-        let Some(group) = group else {
-            let missing = if says_not_found {
-                ErrorCode::GroupIdNotFound
-            } else {
-                ErrorCode::IllegalGeneration
-            };
-            return vec![self.absent(missing); count];
+        let group = match group {
+            Ok(group) => group,
+            Err(error) => return vec![error; count],
         };
-        match ask(&group, |answer| Call::Commit { commit, answer }).await {
+        match ask(&group, |answer| Call::Commit {
+            commit: Box::new(commit),
+            answer,
+        })
+        .await
+        {
             Some(Ok(codes)) => codes,
             Some(Err(error)) => vec![error; count],
             None => vec![ErrorCode::CoordinatorNotAvailable; count],

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use heliostat_wire::ErrorCode;
 use heliostat_wire::message::offset_fetch::{OffsetFetchResponsePartitions, OffsetFetchResponseTopics};
 
+use super::room::{OFFSET_BYTES, texts};
+
 /// A committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Committed {
@@ -48,6 +50,13 @@ pub(super) enum OffsetChange {
     },
 }
 
+impl Committed {
+    /// What it takes in memory, in bytes.
+    fn bytes(&self, topic: &str) -> usize {
+        OFFSET_BYTES + texts([topic, &self.metadata])
+    }
+}
+
 /// The offsets of one group.
 #[derive(Debug, Default)]
 pub(super) struct Offsets {
@@ -55,6 +64,8 @@ pub(super) struct Offsets {
     /// By producer id, and then by topic and partition.
     pending: BTreeMap<i64, BTreeMap<(String, i32), Committed>>,
     last_order: i64,
+    /// What they take in memory.
+    bytes: usize,
 }
 
 impl Offsets {
@@ -66,6 +77,39 @@ impl Offsets {
     /// The topics with a committed offset.
     pub fn topics(&self) -> impl Iterator<Item = &String> {
         self.committed.keys()
+    }
+
+    /// What they take in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What more they take with these changes, in bytes.
+    pub fn growth(&self, changes: &[OffsetChange]) -> usize {
+        let (mut more, mut less) = (0, 0);
+        for change in changes {
+            let (topic, old, new) = match change {
+                OffsetChange::Set {
+                    topic,
+                    partition,
+                    committed,
+                } => (topic, self.get(topic, *partition), committed),
+                OffsetChange::SetPending {
+                    producer_id,
+                    topic,
+                    partition,
+                    committed,
+                } => {
+                    let pending = self.pending.get(producer_id);
+                    let old = pending.and_then(|offsets| offsets.get(&(topic.clone(), *partition)));
+                    (topic, old, committed)
+                }
+                OffsetChange::Remove { .. } | OffsetChange::RemovePending { .. } => continue,
+            };
+            more += new.bytes(topic);
+            less += old.map_or(0, |old| old.bytes(topic));
+        }
+        more.saturating_sub(less)
     }
 
     /// A number for the next commit, larger than all before.
@@ -83,14 +127,15 @@ impl Offsets {
                 committed,
             } => {
                 self.last_order = self.last_order.max(committed.order);
-                self.committed
-                    .entry(topic)
-                    .or_default()
-                    .insert(partition, committed);
+                self.bytes += committed.bytes(&topic);
+                let partitions = self.committed.entry(topic.clone()).or_default();
+                let old = partitions.insert(partition, committed);
+                self.bytes -= old.map_or(0, |old| old.bytes(&topic));
             }
             OffsetChange::Remove { topic, partition } => {
                 if let Some(partitions) = self.committed.get_mut(&topic) {
-                    partitions.remove(&partition);
+                    let old = partitions.remove(&partition);
+                    self.bytes -= old.map_or(0, |old| old.bytes(&topic));
                     if partitions.is_empty() {
                         self.committed.remove(&topic);
                     }
@@ -103,10 +148,10 @@ impl Offsets {
                 committed,
             } => {
                 self.last_order = self.last_order.max(committed.order);
-                self.pending
-                    .entry(producer_id)
-                    .or_default()
-                    .insert((topic, partition), committed);
+                self.bytes += committed.bytes(&topic);
+                let pending = self.pending.entry(producer_id).or_default();
+                let old = pending.insert((topic.clone(), partition), committed);
+                self.bytes -= old.map_or(0, |old| old.bytes(&topic));
             }
             OffsetChange::RemovePending {
                 producer_id,
@@ -114,7 +159,8 @@ impl Offsets {
                 partition,
             } => {
                 if let Some(offsets) = self.pending.get_mut(&producer_id) {
-                    offsets.remove(&(topic, partition));
+                    let old = offsets.remove(&(topic.clone(), partition));
+                    self.bytes -= old.map_or(0, |old| old.bytes(&topic));
                     if offsets.is_empty() {
                         self.pending.remove(&producer_id);
                     }
@@ -344,7 +390,22 @@ mod tests {
         let changes = offsets.remove_all();
         apply_all(&mut offsets, changes);
         assert!(offsets.is_empty());
+        assert_eq!(offsets.bytes(), 0);
         assert_eq!(offsets.next_order(), 4);
+    }
+
+    #[test]
+    fn offsets_that_take_the_place_of_others_take_no_more_memory() {
+        let mut offsets = with([set("t", 5, 1), set_pending(7, 9, 2)]);
+        let before = offsets.bytes();
+        assert_eq!(offsets.growth(&[set("t", 6, 3), set_pending(7, 10, 4)]), 0);
+        let more = [set("u", 6, 3), set_pending(8, 10, 4)];
+        let growth = offsets.growth(&more);
+        assert!(growth > 0);
+        apply_all(&mut offsets, more.to_vec());
+        assert_eq!(offsets.bytes(), before + growth);
+        apply_all(&mut offsets, vec![set("t", 6, 3)]);
+        assert_eq!(offsets.bytes(), before + growth);
     }
 
     #[test]

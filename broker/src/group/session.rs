@@ -54,6 +54,13 @@ impl Group {
         step
     }
 
+    /// What more the group takes in memory when the leader brings these assignments, in bytes.
+    pub fn growth_of_assignments(&self, request: &SyncGroupRequest) -> usize {
+        let brought = request.assignments.iter().map(|a| a.assignment.len());
+        let there = self.members.values().map(|member| member.assignment.len());
+        (2 * brought.sum::<usize>()).saturating_sub(2 * there.sum::<usize>())
+    }
+
     /// A member is alive. The error tells it what to do next.
     pub fn heartbeat(
         &mut self,

@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "the other tests use more of it")]
 #[path = "../api/client.rs"]
 mod client;
+mod groups;
 
 use std::{
     net::SocketAddr,

@@ -16,6 +16,7 @@ use super::assignor::{Assignor, Reader, Spec};
 use super::member::{Member, MemberState};
 use super::topics::View;
 use crate::group::config::GroupConfig;
+use crate::group::room::{TARGET_BYTES, texts};
 use crate::state::Image;
 
 /// What a group has besides its members.
@@ -53,6 +54,8 @@ pub(in crate::group) struct ConsumerGroup {
     /// Who has a partition, or has not given it up yet.
     owners: HashMap<(Uuid, i32), String>,
     pub(super) view: View,
+    /// What members and targets take in memory.
+    bytes: usize,
     /// When sessions end, in milliseconds of the timer clock.
     sessions: BTreeMap<String, i64>,
     /// By when members must have given up what they were told to.
@@ -75,6 +78,7 @@ impl ConsumerGroup {
             statics: BTreeMap::new(),
             owners: HashMap::new(),
             view: View::default(),
+            bytes: 0,
             sessions: BTreeMap::new(),
             revocations: BTreeMap::new(),
             joins: BTreeMap::new(),
@@ -87,16 +91,21 @@ impl ConsumerGroup {
         match change {
             Change::Header(header) => self.header = header,
             Change::Target(id, target) => {
-                self.targets.insert(id, target);
+                self.bytes += target_bytes(&id, &target);
+                let old = self.targets.insert(id.clone(), target);
+                self.bytes -= old.map_or(0, |old| target_bytes(&id, &old));
             }
             Change::Gone(id) => {
                 self.let_go(&id);
-                self.targets.remove(&id);
+                let old = self.targets.remove(&id);
+                self.bytes -= old.map_or(0, |old| target_bytes(&id, &old));
                 self.sessions.remove(&id);
                 self.revocations.remove(&id);
                 self.joins.remove(&id);
                 self.syncs.remove(&id);
-                if let Some(instance) = self.members.remove(&id).and_then(|member| member.instance_id)
+                let old = self.members.remove(&id);
+                self.bytes -= old.as_ref().map_or(0, Member::bytes);
+                if let Some(instance) = old.and_then(|member| member.instance_id)
                     && self.statics.get(&instance) == Some(&id)
                 {
                     self.statics.remove(&instance);
@@ -118,9 +127,38 @@ impl ConsumerGroup {
                     self.revocations
                         .insert(id.clone(), now + i64::from(member.rebalance_timeout_ms.max(0)));
                 }
-                self.members.insert(id, *member);
+                self.bytes += member.bytes();
+                let old = self.members.insert(id, *member);
+                self.bytes -= old.as_ref().map_or(0, Member::bytes);
             }
         }
+    }
+
+    /// What it takes in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.view.bytes()
+    }
+
+    /// What it takes in memory with these changes, in bytes.
+    pub fn bytes_with(&self, changes: &[Change]) -> usize {
+        let member = |id: &String| self.members.get(id).map_or(0, Member::bytes);
+        let target = |id: &String| self.target(id).map_or(0, |target| target_bytes(id, target));
+        let (mut more, mut less) = (0, 0);
+        for change in changes {
+            match change {
+                Change::Header(_) => {}
+                Change::Member(new) => {
+                    more += new.bytes();
+                    less += member(&new.id);
+                }
+                Change::Target(id, new) => {
+                    more += target_bytes(id, new);
+                    less += target(id);
+                }
+                Change::Gone(id) => less += member(id) + target(id),
+            }
+        }
+        (self.bytes() + more).saturating_sub(less)
     }
 
     /// Starts a member's session anew.
@@ -330,6 +368,11 @@ impl ConsumerGroup {
             }
         }
     }
+}
+
+/// What it takes in memory to know what a member is to have, in bytes.
+fn target_bytes(id: &str, target: &Assignment) -> usize {
+    texts([id]) + TARGET_BYTES * (1 + target.len())
 }
 
 /// Whether a member comes with its epoch, which the classic protocol calls a generation.

@@ -67,6 +67,12 @@ impl Refusal {
     }
 }
 
+/// There is no room for what the heartbeat brings.
+pub(in crate::group) fn no_room(error: ErrorCode) -> Refusal {
+    let message = "groups have all the memory that they may take, or the broker stops; it may be tried again";
+    Refusal::new(error, message)
+}
+
 /// Checks what can be checked without knowing the group.
 pub(in crate::group) fn check(
     request: &ConsumerGroupHeartbeatRequest,

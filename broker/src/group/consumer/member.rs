@@ -7,6 +7,7 @@ use heliostat_wire::message::ConsumerGroupHeartbeatRequest;
 
 use super::assignment::Assignment;
 use crate::group::member::Client;
+use crate::group::room::{HELD_BYTES, MEMBER_BYTES, NAME_BYTES, texts};
 
 /// The epoch with which a member joins.
 pub(in crate::group) const JOINING: i32 = 0;
@@ -105,6 +106,24 @@ impl Member {
             new.regex.clone_from(regex);
         }
         new
+    }
+
+    /// What it takes in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        let names = [&self.id, &self.client.id, &self.client.host, &self.regex].map(String::as_str);
+        let optional = [&self.instance_id, &self.rack_id, &self.assignor].map(Option::as_deref);
+        let names = names.into_iter().chain(optional.into_iter().flatten());
+        let topics = self.topics.iter().map(String::as_str);
+        let protocols = self.classic.iter().flat_map(|classic| &classic.protocols);
+        let said: usize = protocols
+            .map(|(name, metadata)| name.len() + metadata.len())
+            .sum();
+        let held = self.assigned.len() + self.to_revoke.len();
+        MEMBER_BYTES
+            + texts(names.chain(topics))
+            + NAME_BYTES * self.topics.len()
+            + 2 * said
+            + HELD_BYTES * held
     }
 
     /// Whether it has all that it is to have in this epoch.

@@ -9,7 +9,7 @@ use heliostat_wire::message::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartb
 use tracing::{debug, info};
 
 use super::group::{Change, ConsumerGroup};
-use super::heartbeat::{Circumstances, Outcome, Refusal};
+use super::heartbeat::{Circumstances, Outcome, Refusal, no_room};
 use super::member::{AWAY, JOINING, LEAVING};
 use super::migration::upgraded;
 use super::record::{records, removal};
@@ -19,6 +19,9 @@ use crate::group::membership::{Group, State};
 use crate::group::record::group_removal;
 use crate::group::store::NotStored;
 use crate::state::Image;
+
+/// Groups have all the memory that they may take.
+pub(super) struct NoRoom;
 
 /// How soon it is tried again to take silent members out when that could not be stored, in milliseconds.
 const RETRY_MS: i64 = 1000;
@@ -82,6 +85,14 @@ impl Actor {
             group.heartbeat(request, &with)
         };
         let Outcome { response, changes } = outcome?;
+        // What comes of what was let in is not refused: somebody waits for it.
+        let brings_more =
+            joins || request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some();
+        if !leaves && brings_more {
+            let bytes = group.bytes_with(&changes);
+            self.make_room(bytes)
+                .map_err(|NoRoom| no_room(ErrorCode::CoordinatorNotAvailable))?;
+        }
         let stored = match leaves && response.member_epoch == LEAVING {
             // A classic group may be what is left.
             true => self.go_on_without(&gone(&changes)).await,
@@ -105,6 +116,15 @@ impl Actor {
             );
         }
         Ok(response)
+    }
+
+    /// Takes room for the group's members, which are to take so many bytes.
+    pub(super) fn make_room(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        let members = self.consumer.as_ref().map_or(0, ConsumerGroup::bytes) + self.group.bytes();
+        match self.share.try_grow(bytes.saturating_sub(members)) {
+            true => Ok(()),
+            false => Err(NoRoom),
+        }
     }
 
     /// As [`Actor::change_consumer`], with the members that a classic group had.

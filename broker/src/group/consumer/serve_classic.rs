@@ -47,6 +47,14 @@ impl Actor {
             replaces,
             subscription_changed,
         } = joined;
+        let bytes = group.bytes_with(&changes);
+        if self.make_room(bytes).is_err() {
+            return Some(refuse_join(
+                &request.member_id,
+                ErrorCode::CoordinatorNotAvailable,
+            ));
+        }
+        let group = self.consumer.as_mut()?;
         // The last member of the consumer protocol may have come back as one of the classic protocol.
         let after = replaces.map(|_| {
             let mut after = group.clone();

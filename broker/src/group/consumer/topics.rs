@@ -9,6 +9,7 @@ use heliostat_wire::Uuid;
 use regex::{Regex, RegexBuilder};
 
 use super::member::Member;
+use crate::group::room::NAME_BYTES;
 use crate::state::Image;
 
 /// The most memory that one compiled expression may take, in bytes: expressions come from clients.
@@ -20,6 +21,8 @@ pub(super) struct View {
     image: Arc<Image>,
     /// What each expression of a member matches in the image.
     matches: BTreeMap<String, BTreeSet<String>>,
+    /// What they take in memory.
+    bytes: usize,
     /// Whether the group's fingerprint is known to be that of this image.
     pub is_checked: bool,
 }
@@ -61,23 +64,34 @@ impl View {
         if !Arc::ptr_eq(&self.image, image) {
             self.image = Arc::clone(image);
             self.matches.clear();
+            self.bytes = 0;
             self.is_checked = false;
         }
         let patterns: BTreeSet<&str> = members
             .map(|m| m.regex.as_str())
             .filter(|r| !r.is_empty())
             .collect();
-        self.matches
-            .retain(|pattern, _| patterns.contains(pattern.as_str()));
+        let bytes = &mut self.bytes;
+        self.matches.retain(|pattern, names| {
+            let stays = patterns.contains(pattern.as_str());
+            *bytes -= if stays { 0 } else { match_bytes(pattern, names) };
+            stays
+        });
         for pattern in patterns {
             if !self.matches.contains_key(pattern) {
                 // One that cannot be compiled was refused when a member came with it.
                 let matching = compile(pattern)
                     .map(|regex| self.matching(&regex))
                     .unwrap_or_default();
+                self.bytes += match_bytes(pattern, &matching);
                 self.matches.insert(pattern.to_owned(), matching);
             }
         }
+    }
+
+    /// What it takes in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether this is the image that the view is of.
@@ -131,6 +145,12 @@ impl View {
         let names = self.image.topics().map(|topic| &topic.name);
         names.filter(|name| regex.is_match(name)).cloned().collect()
     }
+}
+
+/// What it takes in memory to know what an expression matches, in bytes.
+fn match_bytes(pattern: &str, names: &BTreeSet<String>) -> usize {
+    let names = names.iter().map(|name| name.len() + NAME_BYTES);
+    pattern.len() + NAME_BYTES + names.sum::<usize>()
 }
 
 #[cfg(test)]
