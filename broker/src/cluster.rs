@@ -373,6 +373,7 @@ impl Opening {
         };
         let image = broker.image();
         broker.quotas.set(image.quotas());
+        broker.apply_shared_configs(&image);
         let values = |topic: &Topic, leader| broker.leader_values(&image, topic, leader);
         broker.storage.follow(&image, broker.state.deleted(), values)?;
         broker.state.forget_deleted()?;
@@ -389,7 +390,7 @@ fn quotas(settings: &Settings) -> Quotas {
         samples: settings.controller_quota_window_num,
         length: settings.controller_quota_window_size,
     };
-    Quotas::new(windows, controller_windows, settings.connection_creation_rate_max)
+    Quotas::new(windows, controller_windows)
 }
 
 fn group_config(settings: &Settings) -> GroupConfig {

@@ -2,7 +2,7 @@
 //!
 //! In Kafka each broker applies its own configuration to its copies of logs. Here a partition has one log, and what was
 //! set for the node that leads it counts. Limits of connections are those of the node that is connected to. What belongs
-//! to a part that all nodes share, the log cleaner, can be set for all of them only.
+//! to what all nodes share, the log cleaner and what logs know of producers, can be set for all of them only.
 
 use tracing::warn;
 
@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// What the names of configs begin with that cannot differ between nodes.
-const SHARED: &str = "log.cleaner.";
+const SHARED: [&str; 2] = ["log.cleaner.", PRODUCER_EXPIRATION];
+const PRODUCER_EXPIRATION: &str = "producer.id.expiration.ms";
 
 /// Those of the defaults of topics that are named like the cleaner's configs.
 const OF_TOPICS: [&str; 4] = [
@@ -49,6 +50,14 @@ impl Broker {
             .configure(topic, |leader| self.leader_values(image, topic, leader));
     }
 
+    /// Makes what all logs share take effect, but for the log cleaner, which looks for itself.
+    pub(crate) fn apply_shared_configs(&self, image: &Image) {
+        let expiration = self.layers(image).broker_value(PRODUCER_EXPIRATION);
+        if let Ok(ms) = expiration.trim().parse() {
+            self.storage().forget_producers_after(ms);
+        }
+    }
+
     /// Lets partitions whose leaders have changed go by what was set for the new ones.
     pub(crate) async fn follow_leaders(&self) {
         let mut moves = self.state().leadership();
@@ -73,11 +82,12 @@ impl Broker {
         if !self.nodes().iter().any(|known| known.id.to_string() == node) {
             return Err(ApiError::invalid_request(format!("there is no broker {node:?}")));
         }
-        let shared = |name: &&str| name.starts_with(SHARED) && !OF_TOPICS.contains(name);
+        let begins = |name: &str| SHARED.iter().any(|shared| name.starts_with(shared));
+        let shared = |name: &&str| begins(name) && !OF_TOPICS.contains(name);
         match names.find(shared).filter(|_| self.nodes().len() > 1) {
             None => Ok(()),
             Some(name) => Err(ApiError::invalid_request(format!(
-                "the brokers of this cluster share their log cleaner: set {name} for all of them (the default entity)"
+                "the brokers of this cluster share their logs: set {name} for all of them (the default entity)"
             ))),
         }
     }

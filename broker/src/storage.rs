@@ -43,7 +43,6 @@ impl Storage {
         let mut options = LogManagerOptions::new(directory);
         options.flush_policy = settings.flush_policy;
         options.open_files_max = open_files_max;
-        options.producer_expiration_ms = settings.producer_id_expiration.as_millis() as i64;
         // The configuration of topics is known only when the state has been read, which this directory's lock must
         // come before; until `follow` the defaults hold.
         let clock = Clock::default();
@@ -73,6 +72,11 @@ impl Storage {
     /// 22 characters, which stay as long as the data does.
     pub(crate) fn cluster_id(&self) -> &str {
         &self.logs.meta().cluster_id
+    }
+
+    /// After how long logs forget a producer that is silent, in milliseconds.
+    pub(crate) fn forget_producers_after(&self, ms: i64) {
+        self.logs.forget_producers_after(ms);
     }
 
     /// The disk under the logs.

@@ -233,6 +233,7 @@ impl Broker {
         change.put_broker_configs(node, configs);
         let (image, _held) = change.commit_and_hold().await?;
         image.topics().for_each(|topic| self.apply_configs(&image, topic));
+        self.apply_shared_configs(&image);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ use super::partition::{FlushPolicy, Log, LogOptions, LogState};
 use super::settings::LogConfig;
 use super::watch::DirectoryWatch;
 
+/// Kafka's default of producer.id.expiration.ms.
+const PRODUCER_EXPIRATION_MS: i64 = 86_400_000;
+
 /// How to open a data directory.
 #[derive(Debug, Clone)]
 pub struct LogManagerOptions {
@@ -38,8 +41,6 @@ pub struct LogManagerOptions {
     pub node_id: i32,
     /// When appended batches become visible.
     pub flush_policy: FlushPolicy,
-    /// producer.id.expiration.ms: after how long a producer that is silent is forgotten.
-    pub producer_expiration_ms: i64,
     /// The disk under all logs, where faults can be injected.
     pub disk: Disk,
     /// So many files are kept open for appends; logs that are not written to give theirs back.
@@ -96,7 +97,6 @@ impl LogManagerOptions {
             cluster_id: None,
             node_id: 1,
             flush_policy: FlushPolicy::Os,
-            producer_expiration_ms: 86_400_000,
             disk: Disk::default(),
             open_files_max: 1024,
         }
@@ -131,7 +131,7 @@ impl LogManager {
             cleaner: Arc::default(),
             options: LogOptions {
                 flush_policy: options.flush_policy,
-                producer_expiration_ms: options.producer_expiration_ms,
+                producer_expiration_ms: Arc::new(AtomicI64::new(PRODUCER_EXPIRATION_MS)),
                 start_offsets,
                 commits: Arc::default(),
                 handles: Arc::new(Handles::new(options.open_files_max)),
@@ -177,6 +177,11 @@ impl LogManager {
     /// Whether the last process had closed all logs.
     pub fn started_clean(&self) -> bool {
         self.clean_start
+    }
+
+    /// After how long logs forget a producer that is silent.
+    pub fn forget_producers_after(&self, ms: i64) {
+        self.options.producer_expiration_ms.store(ms, Ordering::Relaxed);
     }
 
     /// The disk under all logs, where faults can be injected.

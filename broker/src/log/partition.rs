@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
@@ -48,7 +49,8 @@ pub struct Log {
 #[derive(Debug, Clone)]
 pub(crate) struct LogOptions {
     pub(crate) flush_policy: FlushPolicy,
-    pub(crate) producer_expiration_ms: i64,
+    /// After how long a producer that is silent is forgotten; it may change at any time.
+    pub(crate) producer_expiration_ms: Arc<AtomicI64>,
     pub(crate) disk: Disk,
     pub(crate) start_offsets: Arc<OffsetCheckpoint>,
     pub(crate) commits: Arc<GroupCommit>,

@@ -1,5 +1,7 @@
 //! What makes a log shorter: retention by time and size, DeleteRecords, truncation; and the chores that go with it.
 
+use std::sync::atomic::Ordering;
+
 use super::checkpoint::lock;
 use super::error::{DeleteRecordsError, StorageError};
 use super::files::remove_if_there;
@@ -84,9 +86,8 @@ impl Log {
             let Some(mut inner) = self.open_inner() else {
                 return Ok(());
             };
-            inner
-                .producers
-                .expire(now_ms, self.options.producer_expiration_ms);
+            let expiration_ms = self.options.producer_expiration_ms.load(Ordering::Relaxed);
+            inner.producers.expire(now_ms, expiration_ms);
             self.publish(&inner);
             self.remove_retired(&mut inner, now_ms);
             let mut segments = inner.segments.values_mut();

@@ -31,6 +31,8 @@ pub(super) struct Limits {
     pub(super) connections: usize,
     pub(super) per_address: usize,
     pub(super) overrides: BTreeMap<IpAddr, usize>,
+    /// Connections that may be accepted in a second, if that has a limit.
+    pub(super) accept_max: Option<f64>,
 }
 
 /// How many there are, for each node.
@@ -77,6 +79,10 @@ impl Limits {
             per_address: number("max.connections.per.ip"),
             overrides: address_counts(layers.broker_value("max.connections.per.ip.overrides"))
                 .unwrap_or_default(),
+            accept_max: i32::try_from(number("max.connection.creation.rate"))
+                .ok()
+                .filter(|max| *max < i32::MAX)
+                .map(f64::from),
         }
     }
 }

@@ -109,7 +109,8 @@ impl Server {
                 if broker.faults().refuses(node_id) {
                     continue;
                 }
-                let pause = broker.quotas().record_accept();
+                let accept_max = Limits::of(&broker, node_id).accept_max;
+                let pause = broker.quotas().record_accept(node_id, accept_max);
                 if !pause.is_zero() {
                     tokio::select! {
                         () = drain.cancelled() => return,

@@ -11,6 +11,7 @@ mod rate;
 mod usage;
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -52,9 +53,8 @@ pub(crate) struct Quotas {
     table: RwLock<Arc<Table>>,
     usages: [Mutex<Usages>; QuotaKind::ALL.len()],
     addresses: Mutex<Addresses>,
-    accepted: Mutex<Rate>,
-    /// `max.connection.creation.rate`, if there is one.
-    accept_max: Option<f64>,
+    /// By node.
+    accepted: Mutex<HashMap<i32, Rate>>,
     /// `quota.window.*`.
     windows: Windows,
     /// `controller.quota.window.*`.
@@ -99,15 +99,14 @@ impl QuotaKind {
 pub(crate) const CONNECTION_CREATION_RATE: &str = "connection_creation_rate";
 
 impl Quotas {
-    /// Without quotas, but with a limit of connections in a second, over all addresses and nodes.
-    pub(crate) fn new(windows: Windows, controller_windows: Windows, accept_max: Option<f64>) -> Self {
+    /// Without quotas.
+    pub(crate) fn new(windows: Windows, controller_windows: Windows) -> Self {
         Quotas {
             active: AtomicU8::new(0),
             table: RwLock::default(),
             usages: Default::default(),
             addresses: Mutex::default(),
             accepted: Mutex::default(),
-            accept_max,
             windows,
             controller_windows,
             began: Instant::now(),
@@ -182,12 +181,14 @@ impl Quotas {
         throttle.min(self.windows.length)
     }
 
-    /// Takes note of any connection. Returns for how long no other is to be accepted.
-    pub(crate) fn record_accept(&self) -> Duration {
-        let Some(max) = self.accept_max else {
+    /// Takes note of any connection to a node, which may accept so many in a second. Returns for how long it is to accept
+    /// no other.
+    pub(crate) fn record_accept(&self, node: i32, max: Option<f64>) -> Duration {
+        let Some(max) = max else {
             return Duration::ZERO;
         };
-        let (mut accepted, now_ms) = (lock(&self.accepted), self.now_ms());
+        let (mut nodes, now_ms) = (lock(&self.accepted), self.now_ms());
+        let accepted = nodes.entry(node).or_default();
         accepted.record(1.0, now_ms, self.windows);
         accepted
             .excess(max, now_ms, self.windows)
@@ -242,7 +243,7 @@ mod tests {
     type Entity<'a> = &'a [(&'a str, Option<&'a str>)];
 
     fn quotas(entries: &[(Entity<'_>, &str, f64)]) -> Quotas {
-        let quotas = Quotas::new(WINDOWS, WINDOWS, None);
+        let quotas = Quotas::new(WINDOWS, WINDOWS);
         let entity = |parts: &[(&str, Option<&str>)]| {
             let parts = parts
                 .iter()
@@ -286,6 +287,18 @@ mod tests {
         assert_eq!(refused, 10, "ten in a burst");
         assert!(quotas.record_connection("::ffff:127.0.0.1".parse().unwrap()) > Duration::ZERO);
         assert!(quotas.record_connection(other).is_zero());
+    }
+
+    #[test]
+    fn each_node_counts_its_own_connections() {
+        let quotas = Quotas::new(WINDOWS, WINDOWS);
+        let paused = (0..20)
+            .filter(|_| !quotas.record_accept(1, Some(1.0)).is_zero())
+            .count();
+        assert_eq!(paused, 10, "ten in a burst");
+        assert!(quotas.record_accept(2, Some(1.0)).is_zero());
+        assert!(quotas.record_accept(1, None).is_zero());
+        assert!(quotas.record_accept(1, Some(100.0)).is_zero());
     }
 
     #[test]

@@ -314,8 +314,8 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "max.connection.creation.rate",
         Kind::Int { min: 1 },
         "2147483647",
-        false,
-        "The most connections that are accepted in a second, over all nodes; others wait",
+        true,
+        "The most connections that a node accepts in a second; others wait",
     ),
     key(
         "max.connections",
@@ -377,7 +377,7 @@ pub(crate) const BROKER_KEYS: &[BrokerKey] = &[
         "producer.id.expiration.ms",
         Kind::Int { min: 1 },
         "86400000",
-        false,
+        true,
         "How long a partition remembers a producer that writes no more",
     ),
     key(

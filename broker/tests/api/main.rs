@@ -9,6 +9,7 @@ mod consumer_restart;
 mod consumer_script;
 mod consumer_topics;
 mod deletion;
+mod effects;
 mod faults;
 mod fetch_sessions;
 mod group_offsets;

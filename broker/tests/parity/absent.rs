@@ -36,10 +36,6 @@ pub const FEATURES: &[&str] = &[
     "streams.version",
 ];
 
-/// Broker configs that take effect at the start only here, while Kafka takes them while it runs; the guide's page on
-/// limits names them.
-pub const CONFIGS_OF_THE_START: &[&str] = &["max.connection.creation.rate", "producer.id.expiration.ms"];
-
 /// Broker configs that would have no effect and so are not shown.
 pub const BROKER_CONFIGS: &[&str] = &[
     "add.partitions.to.txn.retry.backoff.max.ms",

@@ -2,7 +2,7 @@
 //! any more fails the test.
 
 use crate::{
-    absent::{APIS, BROKER_CONFIGS, CONFIGS_OF_THE_START, FEATURES},
+    absent::{APIS, BROKER_CONFIGS, FEATURES},
     tree::ABSENT,
 };
 
@@ -40,14 +40,6 @@ pub fn all() -> Vec<Allowed> {
         kafka: "*",
         reason: "a broker config that has no effect here is not shown",
     });
-    let of_the_start = CONFIGS_OF_THE_START.iter().map(|name| Allowed {
-        api: "DescribeConfigs",
-        case: "a broker, *",
-        path: format!("results[1].configs[{name}].read_only").leak(),
-        ours: "true",
-        kafka: "false",
-        reason: "it takes effect at the start only, and says so",
-    });
     let features = FEATURES.iter().map(|name| Allowed {
         api: "ApiVersions",
         case: "*",
@@ -65,7 +57,7 @@ pub fn all() -> Vec<Allowed> {
         reason: "the versions are those of Kafka 4.1, and this Kafka is newer",
     });
     let listed = ALLOWED.iter().copied().chain(apis).chain(features);
-    listed.chain(configs).chain(of_the_start).chain(newer).collect()
+    listed.chain(configs).chain(newer).collect()
 }
 
 /// The APIs of which Kafka 4.2 has a version more than 4.1: ListOffsets, OffsetCommit, OffsetFetch and WriteTxnMarkers,
