@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -80,12 +80,27 @@ impl GroupCommit {
 
     /// Lets a log wait for its turn. Returns whether it does: nobody would come before the start.
     pub(crate) fn enqueue(&self, log: &Weak<Log>, last: Option<Instant>) -> bool {
-        let mut queue = lock(&self.queue);
+        let queue = lock(&self.queue);
+        let now = Instant::now();
+        let due = last.map_or(now, |last| now.max(last + queue.interval));
+        self.insert(queue, log, due)
+    }
+
+    /// As [`GroupCommit::enqueue`], for a turn at this time.
+    pub(crate) fn enqueue_at(&self, log: &Weak<Log>, due: Instant) -> bool {
+        self.insert(lock(&self.queue), log, due)
+    }
+
+    /// How many turns are waited for.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        lock(&self.queue).waiting.len()
+    }
+
+    fn insert(&self, mut queue: MutexGuard<'_, Queue>, log: &Weak<Log>, due: Instant) -> bool {
         if !queue.running {
             return false;
         }
-        let now = Instant::now();
-        let due = last.map_or(now, |last| now.max(last + queue.interval));
         queue.entered += 1;
         let number = queue.entered;
         queue.waiting.insert((due, number), log.clone());
@@ -117,11 +132,7 @@ impl GroupCommit {
         }
     }
 
-    fn wait<'a>(
-        &self,
-        queue: std::sync::MutexGuard<'a, Queue>,
-        now: Instant,
-    ) -> std::sync::MutexGuard<'a, Queue> {
+    fn wait<'a>(&self, queue: MutexGuard<'a, Queue>, now: Instant) -> MutexGuard<'a, Queue> {
         let first = queue.waiting.keys().next().map(|(due, _)| *due);
         match first {
             None => self.news.wait(queue).unwrap_or_else(PoisonError::into_inner),

@@ -99,6 +99,7 @@ impl Log {
     pub(super) fn begin_commit(&self, extent: Extent) -> Result<Option<Commit>, StorageError> {
         let mut inner = lock(&self.inner);
         inner.commit_queued = false;
+        inner.flush_timed = false;
         inner.last_commit = Some(Instant::now());
         // Now and then the indexes go with the batches, so that a recovery never has much to read.
         if inner.tail_is_long() {

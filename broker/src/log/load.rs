@@ -101,6 +101,7 @@ impl Log {
             durable: recovery_point,
             truncations: 0,
             commit_queued: false,
+            flush_timed: false,
             last_commit: None,
             epochs: loader.epochs,
             producers,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use heliostat_wire::Uuid;
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ use super::error::StorageError;
 use super::files::Disk;
 use super::handles::Handles;
 use super::producers::{ProducerInfo, Producers};
+use super::retention::TAIL_AGE_MAX_MS;
 use super::segment::Segment;
 use super::settings::LogConfig;
 use super::snapshot::ensure_snapshot;
@@ -123,6 +124,8 @@ pub(super) struct Inner {
     pub(super) truncations: u64,
     /// The log waits for its turn to be forced to disk.
     pub(super) commit_queued: bool,
+    /// The log is to be forced to disk at a time that flush.ms has named.
+    pub(super) flush_timed: bool,
     /// When it was forced to disk last.
     pub(super) last_commit: Option<Instant>,
     pub(super) epochs: LeaderEpochs,
@@ -213,7 +216,15 @@ impl Log {
 
     /// Changes the settings; they hold from the next call on.
     pub fn set_config(&self, config: LogConfig) {
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        let flush_ms = config.flush_ms;
+        let before = {
+            let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, Arc::new(config))
+        };
+        if flush_ms < before.flush_ms {
+            // Also what was appended before, without waiting for whoever is at the log.
+            self.flush_in(flush_ms);
+        }
     }
 
     /// What consumers can see now. Whoever appends or mends holds the log for as long as the disk takes; this waits for
@@ -384,6 +395,18 @@ impl Log {
         if due && !inner.commit_queued && !inner.closed && !inner.is_unproven() {
             inner.commit_queued = self.options.commits.enqueue(&self.me, inner.last_commit);
         }
+        let is_unforced = inner.durable < inner.log_end_offset && !inner.flush_timed;
+        if is_unforced && !inner.closed && !inner.is_unproven() {
+            inner.flush_timed = self.flush_in(self.config().flush_ms);
+        }
+    }
+
+    /// Sees to it that the log is forced to disk after so much time, where nobody else does so soon. Returns whether
+    /// somebody will.
+    fn flush_in(&self, flush_ms: i64) -> bool {
+        let wanted = self.options.flush_policy == FlushPolicy::Os && flush_ms < TAIL_AGE_MAX_MS;
+        let after = Duration::from_millis(u64::try_from(flush_ms).unwrap_or(0));
+        wanted && self.options.commits.enqueue_at(&self.me, Instant::now() + after)
     }
 
     pub(super) fn publish(&self, inner: &Inner) {

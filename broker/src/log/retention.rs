@@ -12,7 +12,7 @@ use super::settings::LogConfig;
 use super::snapshot::remove_snapshots;
 
 /// The recovery point is moved after this time, also where little was appended.
-const TAIL_AGE_MAX_MS: i64 = 300_000;
+pub(super) const TAIL_AGE_MAX_MS: i64 = 300_000;
 
 impl Log {
     /// Deletes what lies before `before` (-1: the high watermark) for readers, and returns the new log start offset.

@@ -75,6 +75,33 @@ impl DiskFault for Lossy {
 const LOG: &str = "00000000000000000000.log";
 
 #[test]
+fn only_logs_with_flush_ms_wait_for_a_time_at_which_they_are_forced_to_disk() {
+    let bench = Bench::with_policy(LogConfig::default(), FlushPolicy::Os);
+    let flushes = Flushes::on(&bench);
+    bench.manager().start_commits(Duration::from_millis(1)).unwrap();
+    let (log, waiting) = (bench.log(), || bench.log().options.commits.waiting());
+    log.append(&batch(&[NOW]), 0, NOW).unwrap();
+    assert_eq!(waiting(), 0);
+    // What was appended before waits too, and only once whatever comes.
+    let config = |flush_ms| LogConfig {
+        flush_ms,
+        ..LogConfig::default()
+    };
+    log.set_config(config(200_000));
+    assert_eq!(waiting(), 1);
+    for _ in 0..3 {
+        log.append(&batch(&[NOW]), 0, NOW).unwrap();
+    }
+    assert!(waiting() <= 2);
+    assert_eq!(flushes.of(LOG), 0);
+    log.set_config(config(1));
+    wait_for("it is forced to disk", || flushes.of(LOG) > 0);
+    let forced = flushes.of(LOG);
+    log.append(&batch(&[NOW]), 0, NOW).unwrap();
+    wait_for("it is forced to disk again", || flushes.of(LOG) > forced);
+}
+
+#[test]
 fn each_append_is_on_disk_when_it_returns() {
     let bench = Bench::with_policy(LogConfig::default(), FlushPolicy::Each);
     let flushes = Flushes::on(&bench);

@@ -1,5 +1,7 @@
 //! Configs that are changed while the cluster runs, and what is seen of it.
 
+mod of_topics;
+
 use std::time::{Duration, Instant};
 
 use heliostat_broker::Cluster;
