@@ -11,7 +11,7 @@ use heliostat_wire::{
 };
 
 use super::{Context, distinct::distinct, operations};
-use crate::state::{Image, Topic, names, partition::NO_LEADER};
+use crate::state::{Image, Topic, names};
 
 /// Kafka's `max.request.partition.size.limit`.
 const PARTITIONS_MAX: usize = 2000;
@@ -111,17 +111,15 @@ fn page(image: &Image, topic: &Topic, first: usize, last: usize) -> DescribeTopi
         topic_authorized_operations: operations::TOPIC,
         partitions: partitions
             .map(|(index, partition)| DescribeTopicPartitionsResponsePartition {
-                error_code: match partition.leader {
-                    NO_LEADER => ErrorCode::LeaderNotAvailable.into(),
-                    _ => ErrorCode::None.into(),
-                },
+                // As in Kafka, one without a leader is no error here.
+                error_code: ErrorCode::None.into(),
                 partition_index: index,
                 leader_id: partition.leader,
                 leader_epoch: image.leader_epoch(topic, index),
                 replica_nodes: partition.replicas.clone(),
                 isr_nodes: partition.isr.clone(),
                 eligible_leader_replicas: Some(partition.eligible.clone()),
-                last_known_elr: Some(Vec::new()),
+                last_known_elr: Some(partition.last_known.clone()),
                 offline_replicas: partition.offline_replicas(image.live()),
             })
             .collect(),

@@ -246,7 +246,11 @@ fn append(step: Step, version: i16, acks: i16, now_ms: i64) -> (PartitionProduce
         return (refused(ErrorCode::UnsupportedCompressionType), None);
     }
     if acks == ALL_REPLICAS && led.is_under_min_isr(led.log.config().min_insync_replicas) {
-        return (refused(ErrorCode::NotEnoughReplicas), None);
+        let response = PartitionProduceResponse {
+            log_start_offset: led.log.log_start_offset(),
+            ..refused(ErrorCode::NotEnoughReplicas)
+        };
+        return (response, None);
     }
     let appended = led
         .log

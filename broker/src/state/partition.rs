@@ -33,6 +33,9 @@ pub struct Partition {
     /// Replicas out of sync that may be elected nevertheless.
     #[serde(skip)]
     pub eligible: Vec<i32>,
+    /// While it is offline: the node that led it last.
+    #[serde(skip)]
+    pub last_known: Vec<i32>,
     /// Replicas that are kept out of sync on demand.
     #[serde(skip)]
     pub behind: Vec<i32>,
@@ -68,6 +71,7 @@ impl Partition {
             removing: Vec::new(),
             isr: replicas.clone(),
             eligible: Vec::new(),
+            last_known: Vec::new(),
             behind: Vec::new(),
             replicas,
         }
@@ -217,6 +221,10 @@ impl Partition {
     }
 
     fn lead(&mut self, node: i32) {
+        self.last_known = match node {
+            NO_LEADER => vec![self.leader],
+            _ => Vec::new(),
+        };
         self.leader = node;
         self.elections = self.elections.saturating_add(1);
     }
@@ -286,11 +294,13 @@ mod tests {
         settle(&mut partition, &[2], 1, false);
         settle(&mut partition, &[], 1, false);
         assert_eq!(seen(&partition), (NO_LEADER, 2, &[][..], &[2][..]));
+        assert_eq!(partition.last_known, [2]);
         // Node 1 left before node 2, so what it has may be old.
         settle(&mut partition, &[1], 1, false);
         assert_eq!(seen(&partition), (NO_LEADER, 2, &[][..], &[2][..]));
         settle(&mut partition, &[1, 2], 1, false);
         assert_eq!(seen(&partition), (2, 3, &[2, 1][..], &[][..]));
+        assert!(partition.last_known.is_empty());
     }
 
     #[test]

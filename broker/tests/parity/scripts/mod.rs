@@ -6,6 +6,7 @@ mod administration;
 mod configs;
 mod connection;
 mod consumer_groups;
+pub mod down;
 mod fetch_sessions;
 mod group_offsets;
 mod groups;

@@ -33,7 +33,7 @@ use crate::{
 
 const NODES: [i32; 3] = [1, 2, 3];
 
-type Assignment<'a> = &'a [(i32, &'a [i32])];
+pub type Assignment<'a> = &'a [(i32, &'a [i32])];
 
 /// The replicas of new partitions.
 type Added<'a> = Option<&'a [&'a [i32]]>;
@@ -48,7 +48,7 @@ const SPREAD: [(&str, Assignment<'static>); 3] = [
     ("one", &[(0, &[1]), (1, &[2]), (2, &[3])]),
 ];
 
-fn assigned(name: &str, partitions: Assignment<'_>) -> CreatableTopic {
+pub fn assigned(name: &str, partitions: Assignment<'_>) -> CreatableTopic {
     let partition = |(partition_index, nodes): &(i32, &[i32])| CreatableReplicaAssignment {
         partition_index: *partition_index,
         broker_ids: nodes.to_vec(),
@@ -67,7 +67,7 @@ async fn make(p: &mut Parity, name: &str, partitions: Assignment<'_>) {
 }
 
 /// Waits until every node of both clusters shows these replicas, all of them in sync.
-async fn settled(p: &mut Parity, name: &str, partitions: Assignment<'_>) {
+pub async fn settled(p: &mut Parity, name: &str, partitions: Assignment<'_>) {
     tokio::join!(
         settled_on(&mut p.ours, name, partitions),
         settled_on(&mut p.kafka, name, partitions)
@@ -105,7 +105,7 @@ async fn settled_on(side: &mut Side, name: &str, partitions: Assignment<'_>) {
     }
 }
 
-fn metadata(names: &[&str]) -> MetadataRequest {
+pub fn metadata(names: &[&str]) -> MetadataRequest {
     let topics = names.iter().map(|name| MetadataRequestTopic {
         name: Some((*name).to_owned()),
         ..Default::default()
