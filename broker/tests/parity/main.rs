@@ -7,6 +7,7 @@
 
 mod absent;
 mod allowed;
+mod guide;
 mod harness;
 mod requests;
 mod rules;

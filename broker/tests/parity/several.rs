@@ -19,7 +19,7 @@ const FROM_REPLICAS: &str = "consumers read from leaders only (no KIP-392): othe
 const NO_LEADER: &str = "answers name the leader of a partition only where there is one: librdkafka may not survive what Kafka says there";
 
 /// What may differ, with the reasons.
-const ALLOWED: &[Allowed] = &[
+pub const ALLOWED: &[Allowed] = &[
     Allowed {
         api: "*",
         case: "*",
@@ -151,7 +151,7 @@ const ALLOWED: &[Allowed] = &[
 ];
 
 /// What Kafka decides at random.
-const AT_RANDOM: &[Allowed] = &[
+pub const AT_RANDOM: &[Allowed] = &[
     Allowed {
         api: "CreateTopics",
         case: "*",
