@@ -237,7 +237,11 @@ pub(crate) fn open_if_there(path: &Path) -> Result<Option<File>, StorageError> {
 pub(crate) fn remove_if_there(path: &Path) -> Result<(), StorageError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove", path),
-        _ => Ok(()),
+        Err(_) => Ok(()),
+        Ok(()) => {
+            super::clean::at_step(path);
+            Ok(())
+        }
     }
 }
 
@@ -266,7 +270,9 @@ fn write_new(disk: &Disk, path: &Path, content: &[u8]) -> Result<File, StorageEr
 /// Gives the file its name, or takes it away if it could not be written: a disk that is full has no room for halves.
 fn put_in_place(written: Result<(), StorageError>, from: &Path, to: &Path) -> Result<(), StorageError> {
     let placed = written.and_then(|()| fs::rename(from, to).at("rename", from));
-    placed.inspect_err(|_| drop(fs::remove_file(from)))
+    placed
+        .inspect(|()| super::clean::at_step(to))
+        .inspect_err(|_| drop(fs::remove_file(from)))
 }
 
 /// The path with something appended to its name.

@@ -343,6 +343,7 @@ impl EntryFile {
         let file = self.handle()?;
         self.entries = 0;
         file.set_len(0).at("truncate", &self.path)?;
+        super::clean::at_step(&self.path);
         disk.write_all_at(&file, &self.path, entries, 0)
             .at("write", &self.path)?;
         self.entries = u64::try_from(entries.len()).unwrap_or(0) / self.entry_size;
@@ -359,7 +360,9 @@ impl EntryFile {
     pub(crate) fn trim(&self) -> Result<(), StorageError> {
         self.handle()?
             .set_len(self.entries * self.entry_size)
-            .at("truncate", &self.path)
+            .at("truncate", &self.path)?;
+        super::clean::at_step(&self.path);
+        Ok(())
     }
 
     /// Gives the file handle back; later look-ups open the file for themselves.

@@ -11,7 +11,7 @@ use heliostat_wire::batch::BatchView;
 
 use super::checkpoint::lock;
 use super::error::{AtPath, StorageError};
-use super::files::{open_existing, remove_if_there};
+use super::files::{open_existing, sync_dir};
 use super::load::producers_before;
 use super::partition::{FlushPolicy, Inner, Log};
 use super::scan::{Scan, ScanError, read_batch};
@@ -93,17 +93,8 @@ impl Log {
         let disk = &self.options.disk;
         let first = inner.floor(durable);
         let bases: Vec<i64> = inner.segments.range(first..).map(|(base, _)| *base).collect();
-        let (mut end, mut ended) = (durable, false);
+        let mut end = durable;
         for base in bases {
-            if ended {
-                if let Some(mut segment) = inner.segments.remove(&base) {
-                    segment
-                        .retire_for_good()?
-                        .iter()
-                        .try_for_each(|path| remove_if_there(path))?;
-                }
-                continue;
-            }
             let Some(segment) = inner.segments.get_mut(&base) else {
                 continue;
             };
@@ -123,10 +114,16 @@ impl Log {
                 Ok(())
             })?;
             end = last.unwrap_or(end).max(end);
-            ended = good < to;
-            if ended {
+            if good < to {
                 tracing::error!(file = %path.display(), bytes = to - good, "what is not on disk is cut off");
-                segment.cut(good)?;
+                // What lies behind goes first: a crash in between leaves a damaged batch, at which the next start ends the log,
+                // and not a hole that nobody can tell from one that compaction has made.
+                inner.remove_segments_behind(base)?;
+                sync_dir(&self.dir)?;
+                if let Some(segment) = inner.segments.get_mut(&base) {
+                    segment.cut(good)?;
+                }
+                break;
             }
         }
         Ok(end)

@@ -120,11 +120,7 @@ impl Log {
         }
         *cuts += 1;
         let offset = offset.max(inner.log_start_offset);
-        while let Some(mut last) = inner.segments.last_entry().filter(|last| *last.key() > offset) {
-            let retired = last.get_mut().retire_for_good()?;
-            last.remove();
-            retired.iter().try_for_each(|path| remove_if_there(path))?;
-        }
+        inner.remove_segments_behind(offset)?;
         let cut = inner
             .active()
             .map(|active| active.truncate_to(offset, config.index_interval_bytes));
@@ -216,5 +212,17 @@ impl Log {
         inner.high_watermark = inner.high_watermark.max(offset);
         self.publish(inner);
         inner.epochs.truncate_from_start(offset)
+    }
+}
+
+impl Inner {
+    /// Removes the segments that begin behind an offset, the last one first, so that a crash leaves no hole.
+    pub(super) fn remove_segments_behind(&mut self, offset: i64) -> Result<(), StorageError> {
+        while let Some(mut last) = self.segments.last_entry().filter(|last| *last.key() > offset) {
+            let retired = last.get_mut().retire_for_good()?;
+            last.remove();
+            retired.iter().try_for_each(|path| remove_if_there(path))?;
+        }
+        Ok(())
     }
 }

@@ -396,6 +396,7 @@ impl Segment {
     /// Removes everything from `position` on. The indexes must be rebuilt after it.
     pub(crate) fn cut(&mut self, position: u64) -> Result<(), StorageError> {
         self.handle()?.set_len(position).at("truncate", &self.path)?;
+        super::clean::at_step(&self.path);
         self.size = position;
         self.id = next_id();
         Ok(())

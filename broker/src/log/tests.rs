@@ -2,6 +2,7 @@
 
 pub(super) mod compact;
 mod crash;
+mod cut_short;
 mod disk;
 mod durable;
 mod history;

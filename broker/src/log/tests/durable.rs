@@ -50,9 +50,19 @@ pub(super) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 /// The same, and what a failed flush was about never reaches the disk: zeros are there instead, from the size on that is
 /// given.
 #[derive(Debug)]
-struct Lossy {
+pub(super) struct Lossy {
     keep: u64,
     armed: Mutex<bool>,
+}
+
+impl Lossy {
+    /// The next flush loses what lies behind so many bytes of the first segment.
+    pub(super) fn new(keep: u64) -> Self {
+        Lossy {
+            keep,
+            armed: Mutex::new(true),
+        }
+    }
 }
 
 impl DiskFault for Lossy {
@@ -301,11 +311,7 @@ fn what_a_failed_flush_has_lost_is_cut_off() {
         let keep = bench.log().size_bytes();
         bench.append(&produced(1, 0, 4, 1));
         bench.append(&produced(1, 0, 5, 1));
-        let lossy = Lossy {
-            keep,
-            armed: Mutex::new(true),
-        };
-        bench.manager().disk().inject(Some(Arc::new(lossy)));
+        bench.manager().disk().inject(Some(Arc::new(Lossy::new(keep))));
         assert!(bench.log().commit().is_err());
         bench.manager().mend(NOW);
         assert_eq!(bench.log().state(), LogState::Writable);
