@@ -1,6 +1,6 @@
 //! What the built-in cluster costs and how fast it is, each figure beside Apache Kafka's in the same run.
 //!
-//! `cargo bench --bench broker -- throughput|latency|memory|start`; README.md beside this directory says how to read it.
+//! `cargo bench --bench broker -- all|throughput|latency|memory|start`; README.md beside this directory says how to read it.
 
 #[path = "../common/records.rs"]
 mod records;
@@ -11,6 +11,8 @@ mod table;
 #[path = "../common/usage.rs"]
 mod usage;
 
+mod asked;
+mod greeting;
 mod latency;
 mod load;
 mod memory;
@@ -73,6 +75,13 @@ enum What {
         #[arg(long, value_delimiter = ',', default_value = "kafka,heliostat")]
         servers: Vec<Kind>,
     },
+    /// Everything, one after the other, and at the end one table of what is asked for, what Kafka does, what the built-in cluster does, and
+    /// whether that holds.
+    All {
+        /// Gigabytes of keys and values.
+        #[arg(long, default_value_t = 1.0)]
+        gb: f64,
+    },
     /// From exec until a request is answered: empty, with many partitions, and after kill -9.
     Start {
         /// Partitions to create.
@@ -96,7 +105,8 @@ fn main() {
             "This is a debug build: its figures say nothing about heliostat. `cargo bench` makes a release build.\n"
         );
     }
-    match Arguments::parse().what {
+    let lines = match Arguments::parse().what {
+        What::All { gb } => all(gb),
         What::Throughput { gb, servers, runs } => throughput::run(gb, &servers, runs),
         What::Latency {
             rate,
@@ -115,5 +125,17 @@ fn main() {
             runs,
             servers,
         } => start::run(partitions, gb, runs, &servers),
-    }
+    };
+    asked::print(&lines);
+}
+
+fn all(gb: f64) -> Vec<asked::Line> {
+    let servers = [Kind::Kafka, Kind::HeliostatOs, Kind::Heliostat];
+    let parts = [
+        throughput::run(gb, &servers, 1),
+        latency::run(1_000, 10, &servers),
+        memory::run(10_000, 5_000, gb, &servers[2..]),
+        start::run(10_000, gb, 3, &servers[2..]),
+    ];
+    parts.into_iter().flatten().collect()
 }

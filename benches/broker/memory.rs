@@ -3,6 +3,8 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::asked::Line;
+use crate::greeting::greet;
 use crate::load::{self, PARTITIONS};
 use crate::server::{Kind, Server};
 use crate::support::clients::Client;
@@ -14,10 +16,23 @@ const PARTITIONS_PER_TOPIC: i32 = 100;
 /// How long memory may take to stand still.
 const SETTLE: Duration = Duration::from_secs(20);
 
-/// Runs and prints.
-pub fn run(partitions: i32, connections: usize, gigabytes: f64, servers: &[Kind]) {
-    let mut rows = Vec::new();
+/// What is asked for, in megabytes.
+const IDLE: f64 = 32.0;
+const CONNECTIONS: f64 = 100.0;
+const FULL_SPEED: f64 = 128.0;
+const MANY_PARTITIONS: f64 = 256.0;
+
+/// Runs and prints; returns what is asked for.
+pub fn run(partitions: i32, connections: usize, gigabytes: f64, servers: &[Kind]) -> Vec<Line> {
+    let (mut rows, mut lines) = (Vec::new(), Vec::new());
+    let written = |megabytes: f64| format!("{megabytes:.0} MB");
     for &kind in servers {
+        let mut ask = |what: &str, asked: f64, bytes: u64| {
+            if kind != Kind::Kafka {
+                let what = format!("{}: {what}", kind.name());
+                lines.push(Line::at_most(what, asked, bytes as f64 / 1e6, written));
+            }
+        };
         let mut add = |what: String, bytes: u64, more: String| {
             let megabytes = format!("{:.0} MB", bytes as f64 / 1e6);
             rows.push(vec![format!("{}: {what}", kind.name()), megabytes, more]);
@@ -25,8 +40,11 @@ pub fn run(partitions: i32, connections: usize, gigabytes: f64, servers: &[Kind]
         if let Some(mut server) = kind.start() {
             let idle = settled(&mut server);
             add("idle".to_owned(), idle, String::new());
+            ask("memory when idle", IDLE, idle);
             let held: Vec<TcpStream> = connect(&server, connections);
             let with = settled(&mut server);
+            let what = format!("more memory with {connections} idle connections");
+            ask(&what, CONNECTIONS, with.saturating_sub(idle));
             let more = with.saturating_sub(idle) as f64 / 1e6;
             add(
                 format!("{} idle connections", held.len()),
@@ -37,6 +55,7 @@ pub fn run(partitions: i32, connections: usize, gigabytes: f64, servers: &[Kind]
         if let Some(mut server) = kind.start() {
             let rate = full_speed(&server, gigabytes);
             let peak = server.usage().peak_memory;
+            ask("memory at full speed", FULL_SPEED, peak);
             add(
                 "at full speed".to_owned(),
                 peak,
@@ -46,6 +65,11 @@ pub fn run(partitions: i32, connections: usize, gigabytes: f64, servers: &[Kind]
         if let Some(mut server) = kind.start() {
             let took = create(&server.client(), partitions);
             let with = settled(&mut server);
+            ask(
+                &format!("memory with {partitions} partitions"),
+                MANY_PARTITIONS,
+                with,
+            );
             add(
                 format!("{partitions} partitions"),
                 with,
@@ -55,10 +79,7 @@ pub fn run(partitions: i32, connections: usize, gigabytes: f64, servers: &[Kind]
     }
     println!();
     print(&["", "memory", ""], &rows);
-    println!(
-        "wanted: 32 MB idle, 128 MB at a million records a second, 256 MB with 10,000 partitions, \
-         100 MB more with 5,000 idle connections"
-    );
+    lines
 }
 
 /// Creates topics that have this many partitions together, and returns how long it took.
@@ -89,8 +110,8 @@ fn connect(server: &Server, connections: usize) -> Vec<TcpStream> {
         ports::loopback(address.port()).ip(),
         "it is on this machine"
     );
-    let connect = |_| TcpStream::connect(address).expect("connect; `ulimit -n` must allow it");
-    (0..connections).map(connect).collect()
+    // A client that has nothing to do has at least asked what there is.
+    (0..connections).map(|_| greet(&server.bootstrap())).collect()
 }
 
 /// What it holds when that does not change any more.
