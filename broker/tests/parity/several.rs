@@ -12,6 +12,9 @@ use crate::{
 
 const NODES: u16 = 3;
 
+/// The records are of years ago, and the scripts wait for brokers to come and go.
+const KEEP_ALL: &str = "log.retention.ms=-1";
+
 /// Why consumers are sent to leaders.
 const FROM_REPLICAS: &str = "consumers read from leaders only (no KIP-392): other replicas would have the same bytes of the same file";
 
@@ -217,10 +220,15 @@ async fn several_nodes_answer_as_those_of_kafka_do() {
     }
     let kafkas = tokio::task::spawn_blocking(|| {
         // Kafka would give leaders back by itself now and then.
-        let properties = ["auto.leader.rebalance.enable=false"];
+        let properties = ["auto.leader.rebalance.enable=false", KEEP_ALL];
         Kafka::start_several("parity", NODES, &properties)
     });
-    let properties = [("log.flush.policy".to_owned(), "os".to_owned())].into();
+    let properties = ["log.flush.policy=os", KEEP_ALL]
+        .iter()
+        .filter_map(|set| set.split_once('='));
+    let properties = properties
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     let cluster = Cluster::start(ClusterConfig {
         properties,
         brokers: NODES,
