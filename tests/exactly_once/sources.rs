@@ -1,5 +1,6 @@
 //! Sources of every kind, while the daemon is killed: transactions, compaction, retention, a clock of the log's own.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -16,7 +17,7 @@ use crate::support::built_in::BuiltIn;
 use crate::support::clients::{Client, Producing};
 use crate::support::daemon::Daemon;
 use crate::support::exact::{Exact, Sides};
-use crate::support::load::number;
+use crate::support::load::{Load, Shape, number};
 use crate::support::rec::Rec;
 use crate::support::transactional::Transactional;
 use crate::support::{wait_for, wait_until};
@@ -424,5 +425,71 @@ fn records_that_are_deleted_before_they_are_copied_are_named_and_the_rest_is_cop
     assert!(
         said.contains(&format!("first={copied}")) && said.contains(&format!("last={}", gone_to - 1)),
         "{said}"
+    );
+}
+
+/// The source offsets that a daemon has named as gone, in all of its lives.
+fn named(log: &str) -> BTreeSet<i64> {
+    let number = |line: &str, name: &str| -> Option<i64> {
+        let rest = line.split_once(name)?.1;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    let gaps = log
+        .lines()
+        .filter(|line| line.contains("gap: source offsets were deleted"));
+    let gaps = gaps.filter_map(|line| Some(number(line, "first=")?..=number(line, "last=")?));
+    gaps.flatten().collect()
+}
+
+#[test]
+fn what_retention_deletes_before_it_is_copied_is_named_to_the_offset_and_the_rest_is_there_once() {
+    let often = [SOURCE, &["--config", "log.retention.check.interval.ms=100"]].concat();
+    let rig = Rig::of(BuiltIn::start(1, &often), BuiltIn::start(1, TARGET), 1);
+    let short = [("segment.bytes", "1048576"), ("retention.bytes", "1048576")];
+    rig.source().alter_topic(TOPIC, &short);
+    let mut daemon = Daemon::start(&rig.topology());
+    let shape = Shape {
+        rate: Some(40_000),
+        partitions: 1,
+        compression: "none",
+        ..Shape::default()
+    };
+    let load = Load::start(&rig.source(), TOPIC, shape);
+    let mut copied = wait_mirrored(&rig.target(), 1_000);
+    for _ in 0..super::kills(3) {
+        daemon.process().kill();
+        let at_most = rig.source().end_offsets(TOPIC)[0];
+        wait_until(LIMIT, "retention deletes what was not copied", || {
+            rig.source().watermarks(TOPIC)[0].0 > at_most
+        });
+        forget_members(&rig.target.bootstrap());
+        daemon.respawn();
+        copied = wait_mirrored(&rig.target(), copied + 1_000);
+    }
+    daemon.wait_ready();
+    load.stop();
+    let end = rig.source().end_offsets(TOPIC)[0];
+    super::wait_copied(&rig.sides(), &daemon);
+    let named = named(&daemon.log());
+    let exact = finish(&rig.sides(), vec![daemon]);
+    exact.expect_ascending().expect_true_map();
+    // Four records of another kind lie before those that count from 0 on.
+    let mirrored = numbers(&exact.mirror, 0)
+        .into_iter()
+        .flatten()
+        .map(|number| number as i64 + 4);
+    let mirrored: Vec<i64> = (0..4).chain(mirrored).collect();
+    assert!(
+        mirrored.is_sorted_by(|a, b| a < b),
+        "a record is there twice, or out of its turn"
+    );
+    let mirrored = BTreeSet::from_iter(mirrored);
+    let missing: BTreeSet<i64> = (0..end).filter(|offset| !mirrored.contains(offset)).collect();
+    assert!(!missing.is_empty());
+    assert!(
+        missing == named,
+        "{} offsets are missing, {} are named",
+        missing.len(),
+        named.len()
     );
 }
