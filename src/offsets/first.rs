@@ -3,13 +3,18 @@
 //! The topic's order is the same for all who read it, so they agree. The first one says it again and again for as long as it copies what the group has
 //! not given to anybody, and says that it is over when it has released what the group has given to others. They wait for that, and nobody has to be
 //! fenced. That costs no offset of the mirror, and without exactly-once no duplicates. What keeps two owners apart is the claim, here as everywhere: where
-//! this is not kept, by a daemon that was killed for example, nothing but that is lost.
+//! this is not kept, by a daemon that was killed or by clocks that differ, nothing but that is lost. So nothing that is written here holds anybody up for
+//! longer than [`HOLDS`].
 
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::record::VERSION;
+
+/// For how long it holds at most that a daemon begins, if it does not say so again: longer than a group takes to decide (Kafka's
+/// `group.initial.rebalance.delay.ms` is 3 s), and than what is on its way takes to arrive.
+pub const HOLDS: Duration = Duration::from_secs(10);
 
 /// The only thing that a key of this kind says.
 const DAEMON: &str = "daemon";
@@ -58,7 +63,13 @@ impl Start {
     }
 
     fn is_over_at(&self, at_ms: i64) -> bool {
-        self.for_ms <= 0 || self.at_ms.saturating_add(self.for_ms) <= at_ms
+        self.at_ms.saturating_add(self.holds_ms()) <= at_ms || self.for_ms <= 0
+    }
+
+    /// What anybody may have written of it is not believed.
+    fn holds_ms(&self) -> i64 {
+        let most = i64::try_from(HOLDS.as_millis()).unwrap_or(i64::MAX);
+        self.for_ms.clamp(0, most)
     }
 }
 
@@ -86,12 +97,19 @@ impl First {
             .is_some_and(|(start, _)| start.daemon == daemon && start.for_ms > 0)
     }
 
-    /// Whether it is another one, and said so within this time, by the clock of who reads it.
-    pub fn is_other(&self, daemon: &str, within: Duration, now: Instant) -> bool {
+    /// Whether it is another one, which said so not long ago: neither by the clock of who reads it now, nor since it was read.
+    pub fn is_other(&self, daemon: &str, (now_ms, now): (i64, Instant)) -> bool {
         self.0.as_ref().is_some_and(|(start, heard)| {
-            let holds = Duration::from_millis(u64::try_from(start.for_ms).unwrap_or(0)).min(within);
-            start.daemon != daemon && now.saturating_duration_since(*heard) < holds
+            let holds = Duration::from_millis(start.holds_ms().unsigned_abs());
+            let is_heard_lately = now.saturating_duration_since(*heard) < holds;
+            start.daemon != daemon && is_heard_lately && !start.is_over_at(now_ms)
         })
+    }
+
+    /// Whether another one has said so, and not that it is over.
+    pub fn is_left_by_another(&self, daemon: &str) -> bool {
+        let left = |(start, _): &(Start, Instant)| start.daemon != daemon && start.for_ms > 0;
+        self.0.as_ref().is_some_and(left)
     }
 }
 
@@ -110,18 +128,18 @@ mod tests {
     fn the_first_that_says_so_is_the_first_until_it_is_over() {
         let now = Instant::now();
         let mut first = First::default();
-        assert!(!first.is("a") && !first.is_other("a", SECOND, now));
+        assert!(!first.is("a") && !first.is_other("a", (0, now)));
         first.note(start("a", 0), now);
         first.note(start("b", 1), now);
         assert!(first.is("a") && !first.is("b"));
-        assert!(first.is_other("b", SECOND, now) && !first.is_other("a", SECOND, now));
+        assert!(first.is_other("b", (0, now)) && !first.is_other("a", (0, now)));
         first.note(Some(Start::new("b", 2, Duration::ZERO)), now);
         assert!(first.is("a"), "what b says of itself ends nothing of a's");
         first.note(start("a", 9_000), now);
         first.note(start("b", 12_000), now);
         assert!(first.is("a"), "it was said again");
         first.note(Some(Start::new("a", 13_000, Duration::ZERO)), now);
-        assert!(!first.is("a") && !first.is_other("b", SECOND, now));
+        assert!(!first.is("a") && !first.is_other("b", (13_000, now)) && !first.is_left_by_another("b"));
         first.note(start("b", 13_001), now);
         assert!(first.is("b"));
     }
@@ -131,16 +149,48 @@ mod tests {
         let now = Instant::now();
         let mut first = First::default();
         first.note(start("a", 0), now);
-        assert!(first.is_other("b", 20 * SECOND, now + 9 * SECOND));
-        assert!(!first.is_other("b", 20 * SECOND, now + 10 * SECOND));
+        assert!(first.is_other("b", (9_999, now + 9 * SECOND)));
         assert!(
-            !first.is_other("b", SECOND, now + SECOND),
-            "nobody waits for longer than it would itself be waited for"
+            !first.is_other("b", (5_000, now + 10 * SECOND)),
+            "it was read long ago"
         );
+        assert!(!first.is_other("b", (10_000, now)), "it was written long ago");
+        assert!(first.is_other("b", (-60_000, now)), "a clock that is ahead");
+        assert!(first.is_left_by_another("b") && !first.is_left_by_another("a"));
         first.note(start("b", 10_000), now);
         assert!(first.is("b"), "the other one had time enough");
         first.note(None, now);
         assert!(!first.is("b"));
+    }
+
+    #[test]
+    fn what_anybody_may_write_holds_nobody_up_for_long() {
+        let now = Instant::now();
+        for (at_ms, for_ms) in [
+            (0, i64::MAX),
+            (i64::MAX, i64::MAX),
+            (i64::MIN, i64::MAX),
+            (i64::MAX, i64::MIN),
+        ] {
+            let mut first = First::default();
+            let start = Start {
+                at_ms,
+                for_ms,
+                ..Start::new("a", 0, SECOND)
+            };
+            first.note(Some(start), now);
+            assert!(!first.is_other("b", (0, now + HOLDS)), "{at_ms} {for_ms}");
+        }
+        let mut first = First::default();
+        first.note(
+            Some(Start {
+                for_ms: i64::MAX,
+                ..Start::new("a", 0, SECOND)
+            }),
+            now,
+        );
+        first.note(start("b", 10_000), now);
+        assert!(first.is("b"));
     }
 
     #[test]

@@ -115,9 +115,12 @@ impl MapWriter {
         self.write([Vec::new(), records.collect()]).await
     }
 
-    /// Write which daemon begins. It has its place in the order of writing when this returns.
-    pub fn first(&self, start: &Start) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
-        let record = (bytes(&FirstKey::known()), Some(bytes(start)));
+    /// Write which daemon begins, or that none does. It has its place in the order of writing when this returns.
+    pub fn first(
+        &self,
+        start: Option<&Start>,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send + use<> {
+        let record = (bytes(&FirstKey::known()), start.map(bytes));
         self.write([Vec::new(), vec![record]])
     }
 

@@ -6,6 +6,7 @@
 
 mod cut_back;
 mod cut_off;
+mod first;
 mod forgotten;
 mod halted;
 mod held_up;

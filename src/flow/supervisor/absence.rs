@@ -11,9 +11,6 @@ use super::*;
 /// Daemons that lose the source at the same moment do not all leave at the same moment.
 const NOT_AT_ONCE: Duration = Duration::from_secs(1);
 
-/// Who has come back since nobody was left stays for so long at least, and twice that at most: two that come back together would leave together.
-const STAYS: Duration = Duration::from_secs(10);
-
 /// Whether this daemon shares the work.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
@@ -44,7 +41,7 @@ impl Supervisor {
 
     /// Whether the source has been silent for so long that others should do the work: so that they have it within the session time-out, what they take
     /// to hear of it included.
-    fn has_lost_source(&self) -> bool {
+    pub(super) fn has_lost_source(&self) -> bool {
         let silent = self.clusters.0.silent_for();
         silent.is_some_and(|silent| silent >= self.flow.session_timeout / 2)
     }
@@ -76,7 +73,10 @@ impl Supervisor {
         self.sharing.is_asking = false;
         match (self.sharing.is_left, count) {
             (true, Some(0)) => {
-                self.sharing.stays_until = Some(Instant::now() + rand::rng().random_range(STAYS..2 * STAYS));
+                // Two that come back together would leave together.
+                let session = self.flow.session_timeout;
+                let stays = rand::rng().random_range(session / 2..session * 3 / 2);
+                self.sharing.stays_until = Some(Instant::now() + stays);
                 self.share_again("it does not answer, and nobody else is in the group");
             }
             (false, Some(2..)) if self.has_lost_source() => self.leave_to_others(),
@@ -92,6 +92,7 @@ impl Supervisor {
         member.subscribe(Vec::new());
         self.subscribed = Vec::new();
         self.sharing.is_left = true;
+        self.end_alone();
     }
 
     fn share_again(&mut self, why: &str) {

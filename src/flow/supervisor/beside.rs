@@ -223,11 +223,12 @@ impl Supervisor {
             self.find_old_claims();
         }
         self.after_an_absence();
-        self.adopt_what_was_awaited();
+        self.take_what_was_awaited();
         if self.is_still() {
             return;
         }
-        let all = self.mirrors.values().map(|mirror| mirror.partitions).sum();
+        let copied = self.mirrors.values().filter(|mirror| mirror.problem.is_none());
+        let all = copied.map(|mirror| mirror.partitions).sum();
         self.share.set(self.mine.len(), all);
         let mut has_paused = false;
         for partition in self.mine.values_mut() {

@@ -60,6 +60,7 @@ impl Supervisor {
         self.by_id.clear();
         for partition in self.mine.values_mut() {
             partition.engine_id = None;
+            partition.permit.take_back();
             if let Some(account) = &partition.account {
                 account.close();
                 account.rewind();

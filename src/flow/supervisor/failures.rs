@@ -107,6 +107,8 @@ impl Supervisor {
     pub(super) fn again(&mut self, key: &MirrorPartition, at: Instant) {
         // What is paused is looked at when it is resumed.
         if let Some(partition) = self.mine.get_mut(key).filter(|partition| !partition.is_held()) {
+            // What is being prepared is of no use any more.
+            partition.permit.take_back();
             partition.phase = Phase::Draining(at);
         }
     }

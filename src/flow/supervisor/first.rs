@@ -5,15 +5,10 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::flow::discover::read_maps;
-use crate::offsets::first::{First, Start};
+use crate::offsets::first::{First, HOLDS, Start};
 
 /// How often who is first says so again, in the time for which that holds.
 const SAID_AGAIN: u32 = 3;
-
-/// For how long it holds that a daemon begins, if it says nothing more: as long as the group would wait for it.
-fn holds(flow: &Flow) -> Duration {
-    flow.session_timeout.max(SAID_AGAIN * BEAT)
-}
 
 /// What is known of who begins.
 pub(super) struct Told {
@@ -23,38 +18,31 @@ pub(super) struct Told {
     has_said: bool,
 }
 
-impl Told {
-    /// Nothing could be found out.
-    fn nothing() -> Told {
-        Told {
-            is_first: false,
-            has_said: true,
-        }
-    }
-}
-
 /// What a daemon has to do with who begins.
 pub(super) struct Beginning {
     /// Its name for this.
     daemon: String,
+    /// When it was last asked.
+    asked_at: Instant,
     /// When it said last that it begins.
     said_at: Option<Instant>,
-    /// It is being said that it is over.
-    is_ending: bool,
+    /// Says that it is over.
+    ending: Option<JoinHandle<()>>,
     /// What the map says of it is being read.
     is_reading: bool,
-    /// What the group has given to it is taken when the first one has released it.
-    is_awaited: bool,
+    /// Until then what the group has given to it is taken when the first one has released it.
+    awaits: Option<Instant>,
 }
 
 impl Default for Beginning {
     fn default() -> Beginning {
         Beginning {
             daemon: format!("{:016x}", rand::random::<u64>()),
+            asked_at: Instant::now(),
             said_at: None,
-            is_ending: false,
+            ending: None,
             is_reading: false,
-            is_awaited: false,
+            awaits: None,
         }
     }
 }
@@ -70,29 +58,27 @@ async fn begin(discovery: &Discovery, daemon: &str) -> Told {
             .await
             .is_ok_and(|count| count == 0)
     };
-    if !is_empty().await {
-        return Told {
-            is_first: false,
-            has_said: false,
-        };
+    let read = async || {
+        let map = [discovery.map_topic.as_str()];
+        let read = read_maps(&discovery.target, &discovery.target_maps, map.into_iter()).await;
+        read.is_ok().then(|| discovery.target_maps.first())
+    };
+    let other = |first: First| first.is_other(daemon, (now_ms(), Instant::now()));
+    if !is_empty().await || read().await.is_none_or(other) {
+        let (is_first, has_said) = (false, false);
+        return Told { is_first, has_said };
     }
-    let start = Start::new(daemon, now_ms(), holds(&discovery.flow));
-    let map = [discovery.map_topic.as_str()];
-    let is_first = discovery.writer.first(&start).await.is_ok()
-        && read_maps(&discovery.target, &discovery.target_maps, map.into_iter())
-            .await
-            .is_ok()
-        && discovery.target_maps.first().is(daemon)
+    let start = Start::new(daemon, now_ms(), HOLDS);
+    let is_first = discovery.writer.first(Some(&start)).await.is_ok()
+        && read().await.is_some_and(|first| first.is(daemon))
         && is_empty().await;
-    Told {
-        is_first,
-        has_said: true,
-    }
+    let has_said = true;
+    Told { is_first, has_said }
 }
 
-/// Says in the map that a daemon begins, or that this is over. It has its place in the order of the map when this returns.
-fn say(discovery: &Discovery, daemon: &str, holds: Duration) -> impl Future<Output = ()> + Send + use<> {
-    let said = discovery.writer.first(&Start::new(daemon, now_ms(), holds));
+/// Says in the map which daemon begins, or that none does any more. It has its place in the order of the map when this returns.
+fn say(discovery: &Discovery, start: Option<&Start>) -> impl Future<Output = ()> + Send + use<> {
+    let said = discovery.writer.first(start);
     let flow = discovery.flow.clone();
     async move {
         if let Err(error) = said.await {
@@ -102,11 +88,22 @@ fn say(discovery: &Discovery, daemon: &str, holds: Duration) -> impl Future<Outp
 }
 
 impl Supervisor {
-    pub(super) fn ask_who_begins(&self) {
+    pub(super) fn ask_who_begins(&mut self) {
+        self.beginning.asked_at = Instant::now();
         let (discovery, daemon) = (self.discovery.clone(), self.beginning.daemon.clone());
-        self.beside(Report::First(Told::nothing()), async move {
+        let (is_first, has_said) = (false, true);
+        self.beside(Report::First(Told { is_first, has_said }), async move {
             Report::First(begin(&discovery, &daemon).await)
         });
+    }
+
+    /// The group takes nobody. Who begins may have ended since it was asked, and nobody else would do the work then.
+    pub(super) fn ask_again_who_begins(&mut self) {
+        let is_outside = self.alone == Some(false) && self.assigned.is_empty();
+        if is_outside && self.beginning.asked_at.elapsed() >= HOLDS {
+            self.alone = None;
+            self.ask_who_begins();
+        }
     }
 
     /// It is known whether this daemon is the one that begins.
@@ -123,36 +120,58 @@ impl Supervisor {
         }
     }
 
-    /// As long as the group has given nothing to anybody: others that come wait for that.
+    /// As long as this daemon copies, and the group has given nothing to anybody: others that come wait for that.
     pub(super) fn say_again_who_begins(&mut self) {
-        let holds = holds(&self.flow);
         let said_at = self.beginning.said_at;
-        let is_due = said_at.is_some_and(|at| at.elapsed() >= holds / SAID_AGAIN);
-        if self.alone == Some(true) && is_due && !self.beginning.is_ending {
+        let is_due = said_at.is_some_and(|at| at.elapsed() >= HOLDS / SAID_AGAIN);
+        if self.alone == Some(true) && is_due && !self.mine.is_empty() && !self.has_lost_source() {
             self.beginning.said_at = Some(Instant::now());
-            tokio::spawn(say(&self.discovery, &self.beginning.daemon, holds));
+            let start = Start::new(&self.beginning.daemon, now_ms(), HOLDS);
+            tokio::spawn(say(&self.discovery, Some(&start)));
         }
     }
 
-    /// Others need not wait any more once this is done, which is begun when all senders of this channel are gone.
-    pub(super) fn end_beginning(&mut self, released: Option<mpsc::Receiver<()>>) -> Option<JoinHandle<()>> {
-        self.beginning.said_at?;
-        if std::mem::replace(&mut self.beginning.is_ending, true) {
-            return None;
+    /// The group decides from now on. What it has not given to this daemon is released, and then others need not wait any more.
+    pub(super) fn end_alone(&mut self) {
+        if self.alone.replace(false) != Some(true) {
+            return;
+        }
+        let keys = self.mine.keys().filter(|key| !self.assigned.contains(*key));
+        let others: Vec<_> = keys.cloned().collect();
+        // Partitions that the group does not know yet come with its next assignment.
+        let (done, released) = mpsc::channel();
+        self.release(others, Some(done));
+        self.end_beginning(Some(released));
+    }
+
+    /// Others need not wait any more when all senders of this channel are gone.
+    fn end_beginning(&mut self, released: Option<mpsc::Receiver<()>>) {
+        if self.beginning.said_at.take().is_none() {
+            return;
         }
         let (discovery, daemon) = (self.discovery.clone(), self.beginning.daemon.clone());
-        Some(tokio::spawn(async move {
+        self.beginning.ending = Some(tokio::spawn(async move {
             if let Some(released) = released {
                 let wait = move || released.recv_timeout(RELEASE_DEADLINE);
                 let _ = tokio::task::spawn_blocking(wait).await;
             }
-            say(&discovery, &daemon, Duration::ZERO).await;
-        }))
+            let start = Start::new(&daemon, now_ms(), Duration::ZERO);
+            say(&discovery, Some(&start)).await;
+        }));
+    }
+
+    /// This daemon ends, and has released everything.
+    pub(super) async fn end_beginning_by(&mut self, until: tokio::time::Instant) {
+        self.end_beginning(None);
+        if let Some(ending) = self.beginning.ending.take() {
+            let _ = tokio::time::timeout_at(until, ending).await;
+        }
     }
 
     /// The group has assigned something to this daemon, which is in it since a moment ago. Who has begun with everything has said so before it could be
     /// seen in the group: it is in the map by now, and not all of that may have been read.
     pub(super) fn read_who_begins(&mut self) {
+        self.beginning.awaits = Some(Instant::now() + HOLDS);
         if std::mem::replace(&mut self.beginning.is_reading, true) {
             return;
         }
@@ -169,23 +188,28 @@ impl Supervisor {
 
     pub(super) fn on_map_read(&mut self) {
         self.beginning.is_reading = false;
-        self.adopt();
+        self.take_what_was_awaited();
     }
 
     /// Whether the one that has begun with everything has still to release what the group gives to others. Then they take it a little later.
-    pub(super) fn waits_for_first(&mut self) -> bool {
-        let first: First = self.discovery.target_maps.first();
-        let waits = self.beginning.is_reading
-            || self.alone != Some(true)
-                && first.is_other(&self.beginning.daemon, holds(&self.flow), Instant::now());
-        self.beginning.is_awaited = waits;
-        waits
+    pub(super) fn waits_for_first(&self) -> bool {
+        self.beginning.is_reading || self.beginning.awaits.is_some()
     }
 
     /// Take what was waited for, once that is over.
-    pub(super) fn adopt_what_was_awaited(&mut self) {
-        if self.beginning.is_awaited && !self.beginning.is_reading && !self.waits_for_first() {
-            self.adopt();
+    pub(super) fn take_what_was_awaited(&mut self) {
+        let Some(until) = self.beginning.awaits.filter(|_| !self.beginning.is_reading) else {
+            return;
+        };
+        let (first, now) = (self.discovery.target_maps.first(), Instant::now());
+        if now < until && first.is_other(&self.beginning.daemon, (now_ms(), now)) {
+            return;
         }
+        self.beginning.awaits = None;
+        if first.is_left_by_another(&self.beginning.daemon) {
+            // It was killed, or its clock is wrong. Nobody needs to wait for it again.
+            tokio::spawn(say(&self.discovery, None));
+        }
+        self.adopt();
     }
 }

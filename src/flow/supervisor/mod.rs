@@ -531,7 +531,7 @@ impl Supervisor {
         while self.releases.try_join_next().is_some() {}
         let left_of_it = until - tokio::time::Instant::now();
         let mut left = facts::release(&self.discovery.writer, mine, left_of_it).await;
-        let ended = self.end_beginning(None);
+        self.end_beginning_by(until).await;
         // What was given up a moment ago may be on its way still.
         while !self.releases.is_empty() {
             match tokio::time::timeout_at(until, self.releases.join_next()).await {
@@ -546,9 +546,6 @@ impl Supervisor {
         }
         if left > 0 {
             tracing::warn!(flow = %self.flow.name, partitions = left, "ended before all that was on its way had arrived and was on record; it is copied again at the next start");
-        }
-        if let Some(ended) = ended {
-            let _ = tokio::time::timeout_at(until, ended).await;
         }
         let (member, engine) = (self.member.take(), self.engine);
         // The group's last revocation need not wait for anyone: everything is released.

@@ -81,22 +81,10 @@ impl Supervisor {
                 }
                 let was_outside = self.assigned.is_empty() && !partitions.is_empty();
                 self.assigned.extend(partitions);
-                let has_begun = self.alone.replace(false) == Some(true);
-                if was_outside && !has_begun {
+                if was_outside && self.alone != Some(true) {
                     self.read_who_begins();
                 }
-                if has_begun {
-                    let others: Vec<_> = self
-                        .mine
-                        .keys()
-                        .filter(|key| !self.assigned.contains(*key))
-                        .cloned()
-                        .collect();
-                    // Partitions that the group does not know yet come with its next assignment.
-                    let (done, released) = mpsc::channel();
-                    self.release(others, Some(done));
-                    self.end_beginning(Some(released));
-                }
+                self.end_alone();
                 self.adopt();
             }
             MemberEvent::Revoked(partitions, done) => {
@@ -117,6 +105,7 @@ impl Supervisor {
                     tracing::warn!(flow = %self.flow.name, "{reason}");
                 }
                 self.view.count_error();
+                self.ask_again_who_begins();
                 let state = State::Stalled;
                 let clears = "what the reason says is mended; it is tried again by itself".to_string();
                 self.view.set_problem(Some(Problem {
