@@ -18,7 +18,7 @@ use super::{Failure, broker, built_in, control, exit, pause};
 use crate::flow::daemon::{Daemon, Fleet};
 use crate::memory;
 use crate::observe::http::{self, StatusFn};
-use crate::topology::{BuiltIn, BuiltInSasl, ClusterKind, Mechanism, Protocol, SaslUser, Topology};
+use crate::topology::{BuiltIn, BuiltInSasl, ClusterKind, Flow, Mechanism, Protocol, SaslUser, Topology};
 
 /// How long the flows may take to drain: a little more than each allows itself.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(12);
@@ -220,7 +220,12 @@ fn announcement(file: &Path, topology: &Topology, clusters: &Clusters, http: Soc
         let _ = writeln!(text, "  {:width$}  {servers}  ({kind})", cluster.alias);
     }
     let _ = writeln!(text, "  {:width$}  http://{http}", "http");
-    if let Some(flow) = topology.flows.first() {
+    let program = std::env::args().next().unwrap_or_else(|| "heliostat".to_string());
+    // What is written to somebody's own cluster for a trial cannot be taken back.
+    let is_for_trials = |flow: &&Flow| {
+        clusters.iter().any(|(alias, _)| *alias == flow.source) && flow.topics.includes("orders")
+    };
+    if let Some(flow) = topology.flows.iter().find(is_for_trials) {
         let mirror = flow.naming.mirror_topic(&flow.source, &flow.target, "orders");
         let servers = |alias: &str| {
             let built_in = clusters
@@ -245,7 +250,6 @@ fn announcement(file: &Path, topology: &Topology, clusters: &Clusters, http: Soc
                 format!(" --user {} --mechanism {}", quoted(&user), sasl.mechanism)
             })
         };
-        let program = std::env::args().next().unwrap_or_else(|| "heliostat".to_string());
         let _ = writeln!(
             text,
             "\nTry, in another terminal:\n  echo hello | {program} produce --bootstrap-server {} --topic orders{}\n  {program} consume --bootstrap-server {} --topic {} --from-beginning{}\n  {program} status {}\n",
@@ -255,6 +259,12 @@ fn announcement(file: &Path, topology: &Topology, clusters: &Clusters, http: Soc
             mirror.unwrap_or_else(|_| "orders".to_string()),
             user(&flow.target),
             file.display(),
+        );
+    } else {
+        let _ = writeln!(
+            text,
+            "\nSee, in another terminal:\n  {program} status {}\n",
+            file.display()
         );
     }
     text

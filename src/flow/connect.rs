@@ -24,6 +24,8 @@ const CLAIMS_AT_ONCE: usize = 64;
 pub enum ConnectError {
     /// It may work later.
     Later(String),
+    /// A cluster does not allow it.
+    Denied(String),
     /// It cannot work with this topology.
     Never(String),
 }
@@ -108,11 +110,27 @@ pub async fn connect(
 async fn see_whether_it_fences(flow: &Flow, client: &Client, map_topic: &str) -> Result<(), ConnectError> {
     let found = exactly_once::probe(client, &flow.source, map_topic).await;
     client.close().await;
-    match found? {
+    match found.map_err(|error| denied(flow, &error))? {
         Fences::Yes => Ok(()),
         Fences::No(instead) => Err(ConnectError::Never(format!(
             "{} does not fence producers: {instead}. So delivery: exactly-once cannot be kept there; set delivery: at-least-once for this flow, or engine: librdkafka",
             flow.target
         ))),
+    }
+}
+
+/// What this user may not do, with what it takes.
+fn denied(flow: &Flow, error: &heliostat_wire::client::Error) -> ConnectError {
+    use heliostat_wire::ErrorCode as Code;
+    match error.code() {
+        Some(
+            Code::TransactionalIdAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TopicAuthorizationFailed,
+        ) => ConnectError::Denied(format!(
+            "{} does not let this user copy exactly once: {error}; allow Write and Describe on the transactional ids heliostat.*, and Write on the topics heliostat.*, or set delivery: at-least-once",
+            flow.target
+        )),
+        _ => ConnectError::Later(error.to_string()),
     }
 }

@@ -37,6 +37,8 @@ struct Inner {
     /// What this process has done of partitions that are not there any more.
     before: Totals,
     discovered: bool,
+    /// The source is away, and the other daemons of the group do what this one would.
+    is_left_to_others: bool,
     errors_total: u64,
     state: State,
     since_ms: i64,
@@ -103,6 +105,11 @@ impl View {
     /// Note why the flow as a whole does not go on, or that nothing hinders it.
     pub fn set_problem(&self, problem: Option<Problem>) {
         self.lock().problem = problem;
+    }
+
+    /// Whether the other daemons of the group do the work, for as long as the source is away.
+    pub fn left_to_others(&self, is_left: bool) {
+        self.lock().is_left_to_others = is_left;
     }
 
     /// Whether the flow as a whole has a problem for this reason already.
@@ -343,8 +350,14 @@ impl View {
                 .filter(|_| !reach.reachable)
                 .map(|reason| format!("{} is away: {reason}", cluster.alias))
         };
+        let is_left = self.lock().is_left_to_others;
+        let others = if is_left {
+            "; the other daemons of the group do its work meanwhile"
+        } else {
+            ""
+        };
         Away {
-            source: reason(&self.source),
+            source: reason(&self.source).map(|reason| reason + others),
             target: reason(&self.target),
         }
     }

@@ -125,6 +125,14 @@ fn work_moves(
     let_pass(Duration::from_millis(200));
     far.wait_all_go_on(SESSION + BEYOND_SESSION);
     eprintln!("all go on after {:?}", since.elapsed());
+    if lines.len() == 1 {
+        let partition = cut_off.flow(FLOW).partitions.remove(0);
+        let reason = partition.reason.unwrap_or_default();
+        assert!(
+            reason.ends_with("the other daemons of the group do its work meanwhile"),
+            "{reason}"
+        );
+    }
     lines.iter().for_each(|line| mend(line));
     wait_mine(&[(cut_off, 1..=3), (other, 1..=3)]);
     far.wait_all_go_on(LIMIT);

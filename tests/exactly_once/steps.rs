@@ -514,6 +514,7 @@ fn no_error_is_taken_for_a_target_that_does_not_fence() {
     arm(&pair, TRIED);
     let daemon = Daemon::spawn(&pair.topology(""), &log());
     wait_all_hit(&pair, std::slice::from_ref(&daemon));
+    daemon.wait_log("allow Write and Describe on the transactional ids heliostat.*");
     let exact = finish(&sides(clients.0, clients.1), vec![daemon]);
     exact.expect_equal().expect_same_offsets().expect_whole_map();
 }

@@ -92,12 +92,14 @@ impl Supervisor {
         member.subscribe(Vec::new());
         self.subscribed = Vec::new();
         self.sharing.is_left = true;
+        self.view.left_to_others(true);
         self.end_alone();
     }
 
     fn share_again(&mut self, why: &str) {
         tracing::info!(flow = %self.flow.name, "this daemon shares the work of copying from {} again: {why}", self.flow.source);
         self.sharing.is_left = false;
+        self.view.left_to_others(false);
         self.subscribe(false);
     }
 }

@@ -100,6 +100,11 @@ pub async fn run(
                 reason,
                 "both clusters answer; they are asked all the time",
             ),
+            ConnectError::Denied(reason) => (
+                State::Stalled,
+                reason,
+                "the user is allowed what the reason names; it is tried again all the time",
+            ),
             ConnectError::Never(reason) => (
                 State::Stalled,
                 reason,
@@ -107,7 +112,11 @@ pub async fn run(
             ),
         };
         let clears = clears.to_string();
-        tracing::debug!(flow = %flow.name, "cannot start yet: {reason}");
+        if state == State::Stalled && !view.has_problem(&reason) {
+            tracing::warn!(flow = %flow.name, "cannot start: {reason}");
+        } else {
+            tracing::debug!(flow = %flow.name, "cannot start yet: {reason}");
+        }
         view.count_error();
         view.set_problem(Some(Problem {
             state,
