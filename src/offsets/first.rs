@@ -3,8 +3,7 @@
 //! The topic's order is the same for all who read it, so they agree. The first one says it again and again for as long as it copies what the group has
 //! not given to anybody, and says that it is over when it has released what the group has given to others. They wait for that, and nobody has to be
 //! fenced. That costs no offset of the mirror, and without exactly-once no duplicates. What keeps two owners apart is the claim, here as everywhere: where
-//! this is not kept, by a daemon that was killed or by clocks that differ, nothing but that is lost. So nothing that is written here holds anybody up for
-//! longer than [`HOLDS`].
+//! this is not kept, by a daemon that was killed or by clocks that differ, nothing but that is lost. So nothing that is written here is believed for long.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::record::VERSION;
 
-/// For how long it holds at most that a daemon begins, if it does not say so again: longer than a group takes to decide (Kafka's
-/// `group.initial.rebalance.delay.ms` is 3 s), and than what is on its way takes to arrive.
-pub const HOLDS: Duration = Duration::from_secs(10);
+/// For how long it holds at most that a daemon begins, if it does not say so again: one that is killed then is not waited for any longer.
+pub const HOLDS: Duration = Duration::from_secs(3);
 
 /// The only thing that a key of this kind says.
 const DAEMON: &str = "daemon";
@@ -121,7 +119,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn start(daemon: &str, at_ms: i64) -> Option<Start> {
-        Some(Start::new(daemon, at_ms, 10 * SECOND))
+        Some(Start::new(daemon, at_ms, HOLDS))
     }
 
     #[test]
@@ -135,12 +133,12 @@ mod tests {
         assert!(first.is_other("b", (0, now)) && !first.is_other("a", (0, now)));
         first.note(Some(Start::new("b", 2, Duration::ZERO)), now);
         assert!(first.is("a"), "what b says of itself ends nothing of a's");
-        first.note(start("a", 9_000), now);
-        first.note(start("b", 12_000), now);
+        first.note(start("a", 2_500), now);
+        first.note(start("b", 5_000), now);
         assert!(first.is("a"), "it was said again");
-        first.note(Some(Start::new("a", 13_000, Duration::ZERO)), now);
-        assert!(!first.is("a") && !first.is_other("b", (13_000, now)) && !first.is_left_by_another("b"));
-        first.note(start("b", 13_001), now);
+        first.note(Some(Start::new("a", 5_100, Duration::ZERO)), now);
+        assert!(!first.is("a") && !first.is_other("b", (5_100, now)) && !first.is_left_by_another("b"));
+        first.note(start("b", 5_101), now);
         assert!(first.is("b"));
     }
 
@@ -149,15 +147,12 @@ mod tests {
         let now = Instant::now();
         let mut first = First::default();
         first.note(start("a", 0), now);
-        assert!(first.is_other("b", (9_999, now + 9 * SECOND)));
-        assert!(
-            !first.is_other("b", (5_000, now + 10 * SECOND)),
-            "it was read long ago"
-        );
-        assert!(!first.is_other("b", (10_000, now)), "it was written long ago");
+        assert!(first.is_other("b", (2_999, now + 2 * SECOND)));
+        assert!(!first.is_other("b", (1_000, now + HOLDS)), "it was read long ago");
+        assert!(!first.is_other("b", (3_000, now)), "it was written long ago");
         assert!(first.is_other("b", (-60_000, now)), "a clock that is ahead");
         assert!(first.is_left_by_another("b") && !first.is_left_by_another("a"));
-        first.note(start("b", 10_000), now);
+        first.note(start("b", 3_000), now);
         assert!(first.is("b"), "the other one had time enough");
         first.note(None, now);
         assert!(!first.is("b"));
@@ -189,7 +184,7 @@ mod tests {
             }),
             now,
         );
-        first.note(start("b", 10_000), now);
+        first.note(start("b", 3_000), now);
         assert!(first.is("b"));
     }
 

@@ -7,8 +7,15 @@ use super::*;
 use crate::flow::discover::read_maps;
 use crate::offsets::first::{First, HOLDS, Start};
 
-/// How often who is first says so again, in the time for which that holds.
-const SAID_AGAIN: u32 = 3;
+/// How often who is first says so again, in the time for which that holds: with each beat.
+const SAID_AGAIN: u32 = 4;
+
+/// For so long at most what the group gives to a daemon waits until the first one has released it. A group takes 3 s to decide by default
+/// (`group.initial.rebalance.delay.ms`), and what is on its way up to [`RELEASE_DEADLINE`] to arrive.
+const AWAITED: Duration = Duration::from_secs(10);
+
+/// How often is asked again where the group takes nobody.
+const ASKED_AGAIN: Duration = Duration::from_secs(10);
 
 /// What is known of who begins.
 pub(super) struct Told {
@@ -100,7 +107,7 @@ impl Supervisor {
     /// The group takes nobody. Who begins may have ended since it was asked, and nobody else would do the work then.
     pub(super) fn ask_again_who_begins(&mut self) {
         let is_outside = self.alone == Some(false) && self.assigned.is_empty();
-        if is_outside && self.beginning.asked_at.elapsed() >= HOLDS {
+        if is_outside && self.beginning.asked_at.elapsed() >= ASKED_AGAIN {
             self.alone = None;
             self.ask_who_begins();
         }
@@ -171,7 +178,7 @@ impl Supervisor {
     /// The group has assigned something to this daemon, which is in it since a moment ago. Who has begun with everything has said so before it could be
     /// seen in the group: it is in the map by now, and not all of that may have been read.
     pub(super) fn read_who_begins(&mut self) {
-        self.beginning.awaits = Some(Instant::now() + HOLDS);
+        self.beginning.awaits = Some(Instant::now() + AWAITED);
         if std::mem::replace(&mut self.beginning.is_reading, true) {
             return;
         }
