@@ -148,7 +148,15 @@ fn an_owner_whose_epochs_are_used_up_is_kept_out() {
 
 #[test]
 fn claims_are_renewed_before_they_are_forgotten_and_nobody_notices() {
-    let rig = Rig::of(BuiltIn::start(1, SOURCE), forgetful(), 1);
+    // Renewed after a quarter of it, and of no use after half: a machine that does much else must not take that long.
+    let soon = [
+        "--config",
+        "transactional.id.expiration.ms=4000",
+        "--config",
+        FORGETFUL[1],
+    ];
+    let target = BuiltIn::start(1, &[TARGET, &soon].concat());
+    let rig = Rig::of(BuiltIn::start(1, SOURCE), target, 1);
     let daemon = Daemon::start(&rig.topology());
     let load = rig.load(RATE);
     wait_for(LIMIT, "the partition was claimed some times", || {
