@@ -7,6 +7,7 @@ mod churn;
 #[path = "../api/client.rs"]
 mod client;
 mod load;
+mod members;
 mod model;
 mod node;
 mod table;
@@ -22,6 +23,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use churn::Churn;
 use client::Client;
 use load::{Answers, Load, PARTITIONS, TOPIC};
+use members::{Member, Protocol};
 use model::Model;
 use node::Node;
 use table::{Fate, Kind, TABLE, TABLE_PARTITIONS, Table};
@@ -42,6 +44,7 @@ async fn nothing_that_was_acknowledged_or_seen_is_lost_or_changed() {
     let mut random = StdRng::seed_from_u64(seed);
     let directory = tempfile::tempdir().unwrap();
     let (mut model, mut table, mut churn) = (Model::default(), Table::default(), Churn::default());
+    let mut members = [Protocol::Classic, Protocol::Consumer].map(Member::new);
     for round in 0..=kills {
         let policy = ["group", "each", "os"][random.random_range(0..3)];
         let node = Node::start(directory.path(), policy);
@@ -52,10 +55,26 @@ async fn nothing_that_was_acknowledged_or_seen_is_lost_or_changed() {
         model.check(&node, random.random_range(0..=100), &context).await;
         table.check(&node, &context).await;
         churn.check(&node, &context).await;
+        for member in &mut members {
+            member.check(&node, &context).await;
+        }
         if round == kills {
             break;
         }
+        let working: Vec<_> = members
+            .iter()
+            .map(|member| {
+                random
+                    .random_ratio(1, 2)
+                    .then(|| member.start(&node, &mut random))
+            })
+            .collect();
         under_load(node, round, &mut random, &mut model, &mut table, &mut churn).await;
+        for (member, working) in members.iter_mut().zip(working) {
+            if let Some(working) = working {
+                *member = working.await.unwrap();
+            }
+        }
     }
     let records: usize = model
         .partitions
@@ -71,6 +90,10 @@ async fn nothing_that_was_acknowledged_or_seen_is_lost_or_changed() {
     let (topics, transactions) = (churn.generation, churn.transactions);
     println!("{topics} topics were deleted, and offsets committed in {transactions} transactions");
     assert!(kills < KILLS || topics > 0 && transactions > 0);
+    for Member { kept, commits, .. } in members {
+        println!("{commits} offsets were committed by a member, which {kept} kills have not put out");
+        assert!(kills < KILLS || kept > 0 && commits > 0);
+    }
 }
 
 /// Kills the node while it works for plain producers, for transactional ones of a compacted topic, or for both, and now

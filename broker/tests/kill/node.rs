@@ -35,6 +35,8 @@ pub async fn serve() {
         // As often as it can be, so that checkpoints are written all the time.
         ("log.retention.check.interval.ms".to_owned(), "5".to_owned()),
         ("log.cleaner.backoff.ms".to_owned(), "5".to_owned()),
+        // There is one member in a group, and no other to wait for.
+        ("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned()),
         (
             "transaction.abort.timed.out.transaction.cleanup.interval.ms".to_owned(),
             "20".to_owned(),
