@@ -266,18 +266,27 @@ fn entry(name: &str, settings: Vec<Setting>) -> ConfigEntry {
     }
 }
 
+/// Checks that each key is changed once, and that only lists are added to and taken from.
+pub(crate) fn check_operations(schema: Schema, alterations: &[Alteration]) -> Result<(), ApiError> {
+    let mut names = BTreeSet::new();
+    if let Some(twice) = alterations.iter().find(|change| !names.insert(&change.name)) {
+        return Err(ApiError::twice(&twice.name));
+    }
+    let mut of_lists = alterations
+        .iter()
+        .filter(|change| matches!(change.operation, Operation::Append(_) | Operation::Subtract(_)));
+    of_lists.try_for_each(|change| schema.list(&change.name).map(|_| ()))
+}
+
 /// Applies changes to what is set. The result is checked key by key.
 pub(crate) fn alter(
     schema: Schema,
     current: &BTreeMap<String, String>,
     alterations: &[Alteration],
 ) -> Result<BTreeMap<String, String>, ApiError> {
-    let mut names = BTreeSet::new();
+    check_operations(schema, alterations)?;
     let mut altered = current.clone();
     for Alteration { name, operation } in alterations {
-        if !names.insert(name) {
-            return Err(ApiError::twice(name));
-        }
         // What cannot be set is not set: deleting it from a topic changes nothing, as in Kafka.
         if schema == Schema::Broker || !matches!(operation, Operation::Delete) {
             schema.check_name(name)?;
@@ -395,13 +404,8 @@ impl Schema {
         })
     }
 
-    fn list_change(
-        self,
-        name: &str,
-        current: &BTreeMap<String, String>,
-        value: &str,
-        append: bool,
-    ) -> Result<String, ApiError> {
+    /// The key of a topic that this list is, or stands for.
+    fn list(self, name: &str) -> Result<&'static ConfigKey, ApiError> {
         let topic_key = match self {
             Schema::Topic => Some(name),
             Schema::Broker => SYNONYMS
@@ -412,11 +416,21 @@ impl Schema {
         let key = topic_key
             .and_then(topic_config)
             .filter(|key| key.kind == ConfigKind::List);
-        let Some(key) = key else {
-            return Err(ApiError::invalid_config(format!(
+        key.ok_or_else(|| {
+            ApiError::invalid_config(format!(
                 "{name} is no list: values can neither be appended to it nor taken from it"
-            )));
-        };
+            ))
+        })
+    }
+
+    fn list_change(
+        self,
+        name: &str,
+        current: &BTreeMap<String, String>,
+        value: &str,
+        append: bool,
+    ) -> Result<String, ApiError> {
+        let key = self.list(name)?;
         let before = current.get(name).map_or(key.default, String::as_str);
         let given = elements(value).collect::<Vec<_>>();
         let mut after = elements(before).collect::<Vec<_>>();

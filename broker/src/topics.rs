@@ -178,13 +178,18 @@ impl Broker {
         validate_only: bool,
     ) -> Result<(), ApiError> {
         let mut change = self.state().begin().await;
-        let topic = change
-            .image()
-            .topic(name)
-            .ok_or_else(|| no_topic_to_configure(name))?;
-        let configs = configs::alter(Schema::Topic, &topic.configs, &alterations(&topic.configs))?;
+        let topic = change.image().topic(name);
+        let current = topic.map(|topic| topic.configs.clone()).unwrap_or_default();
+        let alterations = alterations(&current);
+        // Kafka's order: what cannot be done to any topic comes before the question whether there is this one.
+        configs::check_operations(Schema::Topic, &alterations)?;
+        if names::problem(name).is_some() {
+            return Err(no_topic_to_configure(name));
+        }
+        let configs = configs::alter(Schema::Topic, &current, &alterations)?;
         self.storage()
             .check_configs(&self.layers(change.image()).topic_values(&configs))?;
+        let topic = topic.ok_or_else(|| no_topic_to_configure(name))?;
         if validate_only {
             return Ok(());
         }
@@ -310,6 +315,16 @@ impl Broker {
             return self.assigned(image, &new.assignments);
         }
         let settings = self.settings();
+        let nodes = self.nodes().len() as i32;
+        let impossible = |replication_factor: i16| {
+            let message =
+                format!("a replication factor of {replication_factor} is not possible with {nodes} brokers");
+            ApiError::new(ErrorCode::InvalidReplicationFactor, message)
+        };
+        // What no number of brokers makes possible comes first in Kafka, and what these do not comes last.
+        if !matches!(i32::from(new.replication_factor), BROKER_DEFAULT | 1..) {
+            return Err(impossible(new.replication_factor));
+        }
         let partitions = match new.partitions {
             BROKER_DEFAULT => settings.num_partitions,
             1.. => new.partitions,
@@ -323,11 +338,8 @@ impl Broker {
             BROKER_DEFAULT => settings.default_replication_factor,
             _ => new.replication_factor,
         };
-        let nodes = self.nodes().len() as i32;
         if !(1..=nodes).contains(&replication_factor.into()) {
-            let message =
-                format!("a replication factor of {replication_factor} is not possible with {nodes} brokers");
-            return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, message));
+            return Err(impossible(replication_factor));
         }
         check_live(image)?;
         let spread = placement::spread(partitions as usize, replication_factor, nodes, image.partitions());

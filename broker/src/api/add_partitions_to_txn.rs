@@ -24,8 +24,8 @@ const EPOCH_BUMP_SINCE: i16 = 5;
 /// Since this version clients know PRODUCER_FENCED.
 const FENCED_SINCE: i16 = 2;
 
-/// The outcome for every partition of a transaction.
-type Outcome = BTreeMap<(String, i32), ErrorCode>;
+/// The outcome for every partition of a transaction. Kafka names topics of which no partition was named too.
+type Outcome = BTreeMap<String, BTreeMap<i32, ErrorCode>>;
 
 pub(super) async fn handle(
     context: Context,
@@ -79,7 +79,7 @@ async fn run(context: &Context, transaction: AddPartitionsToTxnTransaction) -> O
             };
             (partition, error)
         };
-        return all.into_iter().map(outcome).collect();
+        return by_topic(partitions.into_keys(), all.into_iter().map(outcome));
     }
     let producer = Producer {
         transactional_id: transaction.transactional_id,
@@ -87,8 +87,10 @@ async fn run(context: &Context, transaction: AddPartitionsToTxnTransaction) -> O
         epoch: transaction.producer_epoch,
     };
     if transaction.verify_only {
-        return verify(context, &producer, all).await;
+        let verified = verify(context, &producer, all).await;
+        return by_topic(partitions.into_keys(), verified);
     }
+    let topics: Vec<String> = partitions.keys().cloned().collect();
     let version = if context.api_version >= EPOCH_BUMP_SINCE {
         EPOCH_BUMP
     } else {
@@ -100,37 +102,50 @@ async fn run(context: &Context, transaction: AddPartitionsToTxnTransaction) -> O
     };
     let error = added.err().unwrap_or(ErrorCode::None);
     let error = context.known_fencing(error, FENCED_SINCE);
-    all.into_iter().map(|partition| (partition, error)).collect()
+    by_topic(topics, all.into_iter().map(|partition| (partition, error)))
 }
 
 /// Each partition by itself.
-async fn verify(context: &Context, producer: &Producer, all: Vec<(String, i32)>) -> Outcome {
-    let mut outcome = Outcome::new();
+async fn verify(
+    context: &Context,
+    producer: &Producer,
+    all: Vec<(String, i32)>,
+) -> Vec<((String, i32), ErrorCode)> {
+    let mut outcome = Vec::with_capacity(all.len());
     for (topic, index) in all {
         let asked = Partitions::from([(topic.clone(), [index].into())]);
         let verified = match context.transactions_for(&producer.transactional_id) {
             Ok(transactions) => transactions.verify(producer, &asked).await,
             Err(error) => Err(error),
         };
-        outcome.insert((topic, index), verified.err().unwrap_or(ErrorCode::None));
+        outcome.push(((topic, index), verified.err().unwrap_or(ErrorCode::None)));
     }
     outcome
 }
 
-fn results_by_topic(outcome: &Outcome) -> Vec<AddPartitionsToTxnTopicResult> {
-    let mut topics: Vec<AddPartitionsToTxnTopicResult> = Vec::new();
-    for ((topic, partition_index), error) in outcome {
-        let result = AddPartitionsToTxnPartitionResult {
-            partition_index: *partition_index,
-            partition_error_code: error.code(),
-        };
-        match topics.last_mut().filter(|last| last.name == *topic) {
-            Some(last) => last.results_by_partition.push(result),
-            None => topics.push(AddPartitionsToTxnTopicResult {
-                name: topic.clone(),
-                results_by_partition: vec![result],
-            }),
-        }
+fn by_topic(
+    topics: impl IntoIterator<Item = String>,
+    outcomes: impl IntoIterator<Item = ((String, i32), ErrorCode)>,
+) -> Outcome {
+    let mut all: Outcome = topics.into_iter().map(|topic| (topic, BTreeMap::new())).collect();
+    for ((topic, index), error) in outcomes {
+        all.entry(topic).or_default().insert(index, error);
     }
-    topics
+    all
+}
+
+fn results_by_topic(outcome: &Outcome) -> Vec<AddPartitionsToTxnTopicResult> {
+    let topics = outcome.iter().map(|(name, partitions)| {
+        let results = partitions
+            .iter()
+            .map(|(partition_index, error)| AddPartitionsToTxnPartitionResult {
+                partition_index: *partition_index,
+                partition_error_code: error.code(),
+            });
+        AddPartitionsToTxnTopicResult {
+            name: name.clone(),
+            results_by_partition: results.collect(),
+        }
+    });
+    topics.collect()
 }

@@ -69,21 +69,24 @@ async fn alter(
     });
     let mut by_user = BTreeMap::<String, Result<Wanted, ApiError>>::new();
     for (user, wanted) in deletions.chain(upsertions) {
-        let twice = match by_user.get(&user) {
-            None => false,
+        let wanted = match by_user.get(&user) {
+            None => wanted,
             // What is wrong for another reason stays so.
             Some(Err(_)) => continue,
-            Some(Ok(_)) => wanted.is_ok(),
-        };
-        let twice = twice.then(|| {
-            ApiError::new(
+            Some(Ok(_)) => Err(ApiError::new(
                 ErrorCode::DuplicateResource,
                 "the request changes passwords of this user more than once",
-            )
-        });
-        by_user.insert(user, twice.map_or(wanted, Err));
+            )),
+        };
+        by_user.insert(user, wanted);
     }
     for (user, wanted) in &mut by_user {
+        let is_empty = |credential: &ScramCredential| credential.salted_password.is_empty();
+        if matches!(wanted, Ok((_, Some(credential))) if is_empty(credential)) {
+            // Kafka finds it when all else is checked, and has no better code for it either.
+            let message = "the salted password is empty";
+            *wanted = Err(ApiError::new(ErrorCode::UnknownServerError, message));
+        }
         // Such a user has passwords that are not among those that clients have set, and they cannot be removed either.
         let may_be_own = match wanted {
             Ok(_) => true,
@@ -128,13 +131,6 @@ fn upsertion(image: &Image, asked: &ScramCredentialUpsertion) -> Result<Wanted, 
             "there must be {ITERATIONS_MIN} to {ITERATIONS_MAX} iterations, not {}",
             asked.iterations
         )));
-    }
-    if asked.salted_password.is_empty() {
-        // Kafka has no better code for it either.
-        return Err(ApiError::new(
-            ErrorCode::UnknownServerError,
-            "the salted password is empty",
-        ));
     }
     if image.credentials().len() >= USERS_MAX && !image.credentials().contains_key(&asked.name) {
         let message = format!("{USERS_MAX} users have passwords already; remove some first");

@@ -1,5 +1,7 @@
 //! DeleteRecords (21), versions 0-2: moves the log start offset forward. It is on disk before it is answered.
 
+use std::collections::BTreeMap;
+
 use heliostat_wire::{
     ErrorCode,
     message::{
@@ -43,16 +45,18 @@ fn delete_all((name, partitions): Planned) -> DeleteRecordsTopicResult {
 
 fn plan(context: &Context, request: DeleteRecordsRequest) -> Vec<Planned> {
     let image = context.broker.image();
-    // Kafka goes by partitions: a topic without any leaves no trace.
-    let topics = request
-        .topics
-        .into_iter()
-        .filter(|topic| !topic.partitions.is_empty());
-    let topics = topics.map(|topic| {
-        let found = TopicKey::Name(&topic.name).find(&image);
+    // Kafka goes by partitions: a topic without any leaves no trace, and one that is named twice is one.
+    let mut topics = BTreeMap::<_, Vec<_>>::new();
+    for topic in request.topics {
+        if !topic.partitions.is_empty() {
+            topics.entry(topic.name).or_default().extend(topic.partitions);
+        }
+    }
+    let topics = topics.into_iter().map(|(name, partitions)| {
+        let found = TopicKey::Name(&name).find(&image);
         // The last of several offsets for one partition counts.
-        let partitions = last(topic.partitions, |asked| asked.partition_index);
-        let partitions = partitions.iter().map(|asked| {
+        let partitions = last(partitions, |asked| asked.partition_index);
+        let partitions = partitions.into_iter().map(|asked| {
             let led = found.and_then(|found| {
                 context
                     .broker
@@ -60,7 +64,8 @@ fn plan(context: &Context, request: DeleteRecordsRequest) -> Vec<Planned> {
             });
             (asked.partition_index, asked.offset, led)
         });
-        (topic.name.clone(), partitions.collect())
+        let partitions = partitions.collect();
+        (name, partitions)
     });
     topics.collect()
 }

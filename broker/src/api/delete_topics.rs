@@ -29,8 +29,16 @@ pub(super) async fn handle(context: Context, request: DeleteTopicsRequest) -> De
             .collect()
     };
     let disabled = !context.broker.settings().delete_topic_enable;
-    let (asked, refused) = once_each(asked, &context.broker.image());
-    let mut responses = refused;
+    // What names nothing, or two things, is answered as often as it is asked, before the rest.
+    let (mut responses, mut sound) = (Vec::new(), Vec::with_capacity(asked.len()));
+    for topic in asked {
+        match reference(&topic).map(|_| ()) {
+            Err(error) if !disabled => responses.push(failed(topic, error)),
+            _ => sound.push(topic),
+        }
+    }
+    let (asked, refused) = once_each(sound, &context.broker.image());
+    responses.extend(refused);
     let mut mutations = context.mutations(STRICT_QUOTA_SINCE);
     for topic in asked {
         let outcome = match reference(&topic) {
@@ -98,8 +106,7 @@ fn reference(topic: &DeleteTopicState) -> Result<TopicRef<'_>, ApiError> {
     match &topic.name {
         Some(name) if topic.topic_id.is_zero() => Ok(TopicRef::Name(name)),
         None if !topic.topic_id.is_zero() => Ok(TopicRef::Id(topic.topic_id)),
-        _ => Err(ApiError::new(
-            ErrorCode::InvalidRequest,
+        _ => Err(ApiError::invalid_request(
             "a topic is deleted either by its name or by its id",
         )),
     }

@@ -110,9 +110,13 @@ fn look_up(
     led: Result<Led, NotServed>,
     view: View,
 ) -> ListOffsetsPartitionResponse {
-    let found = led
-        .map_err(|refused| refused.error)
-        .and_then(|led| find(&led, asked.timestamp, view));
+    // Kafka looks at this before it looks for the partition.
+    let found = if is_known(asked.timestamp, view.version) {
+        led.map_err(|refused| refused.error)
+            .and_then(|led| find(&led, asked.timestamp, view))
+    } else {
+        Err(ErrorCode::UnsupportedVersion)
+    };
     let response = ListOffsetsPartitionResponse {
         partition_index: asked.partition_index,
         ..Default::default()
@@ -129,6 +133,17 @@ fn look_up(
             error_code: error.into(),
             ..response
         },
+    }
+}
+
+/// Whether requests of this version can ask for this.
+fn is_known(timestamp: i64, version: i16) -> bool {
+    match timestamp {
+        LATEST | EARLIEST | 0.. => true,
+        MAX_TIMESTAMP => version >= 7,
+        EARLIEST_LOCAL => version >= 8,
+        LATEST_TIERED => version >= 9,
+        _ => false,
     }
 }
 
@@ -153,10 +168,9 @@ fn find(led: &Led, timestamp: i64, view: View) -> Result<Option<FoundOffset>, Er
     };
     match timestamp {
         LATEST => edge(end, led.leader_epoch),
-        EARLIEST => start(),
-        EARLIEST_LOCAL if view.version >= 8 => start(),
-        LATEST_TIERED if view.version >= 9 => Ok(None),
-        MAX_TIMESTAMP if view.version >= 7 => log
+        EARLIEST | EARLIEST_LOCAL => start(),
+        LATEST_TIERED => Ok(None),
+        MAX_TIMESTAMP => log
             .max_timestamp_offset()
             .map_err(|error| failed(led, &error))
             .map(|found| within(found, end)),

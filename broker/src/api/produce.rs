@@ -5,6 +5,8 @@
 //! go on meanwhile. With acks=0 nothing is answered, and an error closes the connection: the client learns of it in no
 //! other way.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use heliostat_wire::{
     ErrorCode, Uuid,
@@ -21,11 +23,12 @@ mod durable;
 
 use super::{
     Context, blocking,
+    distinct::last,
     reply::{Later, Outcome, Settled},
 };
 use crate::{
     clock::Clock,
-    log::{AppendError, Guard},
+    log::{AppendError, Guard, is_one_batch},
     partitions::{Led, NotServed, TopicKey},
     txn::{self, Arrival},
 };
@@ -36,6 +39,9 @@ const TOPIC_IDS_SINCE: i16 = 13;
 
 /// The first version whose clients know zstd.
 const ZSTD_SINCE: i16 = 7;
+
+/// The number of that codec, the largest there is.
+const ZSTD: u8 = 4;
 
 /// The acks of a producer that waits for all in-sync replicas.
 const ALL_REPLICAS: i16 = -1;
@@ -69,22 +75,25 @@ struct Step {
     index: i32,
     records: Bytes,
     led: Result<Led, NotServed>,
+    /// What Kafka sees at the first glance is wrong with the records: nobody is asked about their transaction.
+    is_malformed: bool,
     /// Allows the first batch of a transaction.
     guard: Option<Guard>,
 }
 
 pub(super) async fn handle(context: Context, request: ProduceRequest) -> Acknowledgement {
     let (acks, timeout_ms) = (request.acks, request.timeout_ms);
-    let refusal = match acks {
-        _ if request.transactional_id.is_none() && is_transactional(&request) => {
-            Some(ErrorCode::TransactionalIdAuthorizationFailed)
-        }
-        -1..=1 => None,
-        _ => Some(ErrorCode::InvalidRequiredAcks),
+    let refusal = match is_transactional(&request) {
+        Ok(true) if request.transactional_id.is_none() => Some(ErrorCode::TransactionalIdAuthorizationFailed),
+        Ok(_) => None,
+        Err(error) => Some(error),
     };
     let transactional_id = request.transactional_id.clone();
     let mut topics = plan(&context, request, refusal);
     admit(&context, transactional_id.as_deref(), &mut topics).await;
+    if !(-1..=1).contains(&acks) {
+        sound(&mut topics).for_each(|step| step.led = Err(ErrorCode::InvalidRequiredAcks.into()));
+    }
     let version = context.api_version;
     let clock = context.broker.storage().clock().clone();
     let (responses, awaited) = blocking(move || append_all(topics, version, acks, &clock)).await;
@@ -128,14 +137,18 @@ impl Outcome<ProduceResponse> for Acknowledgement {
 fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) -> Vec<Topic> {
     let image = context.broker.image();
     let by_id = context.api_version >= TOPIC_IDS_SINCE;
-    // Kafka goes by partitions: a topic without any leaves no trace.
-    let topics = request
-        .topic_data
-        .into_iter()
-        .filter(|topic| !topic.partition_data.is_empty());
-    let topics = topics.map(|topic| {
-        let found = TopicKey::of(&topic.name, topic.topic_id, by_id).find(&image);
-        let partitions = topic.partition_data.into_iter().map(|partition| {
+    // Kafka goes by partitions: a topic without any leaves no trace, and the last batch for a partition counts.
+    let mut named = BTreeMap::<_, Vec<_>>::new();
+    for topic in request.topic_data {
+        if !topic.partition_data.is_empty() {
+            let partitions = named.entry((topic.name, topic.topic_id)).or_default();
+            partitions.extend(topic.partition_data);
+        }
+    }
+    let topics = named.into_iter().map(|((name, id), partitions)| {
+        let found = TopicKey::of(&name, id, by_id).find(&image);
+        let partitions = last(partitions, |partition| partition.index);
+        let partitions = partitions.into_iter().map(|partition| {
             let led = match refusal {
                 Some(error) => Err(error.into()),
                 None => found.and_then(|topic| {
@@ -145,6 +158,7 @@ fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) 
                 }),
             };
             Step {
+                is_malformed: is_malformed(&partition.records, context.api_version),
                 index: partition.index,
                 records: partition.records,
                 led,
@@ -153,17 +167,24 @@ fn plan(context: &Context, request: ProduceRequest, refusal: Option<ErrorCode>) 
         });
         Topic {
             partitions: partitions.collect(),
-            name: topic.name,
-            id: topic.topic_id,
+            name,
+            id,
         }
     });
     topics.collect()
 }
 
+/// The partitions of which nothing wrong is known yet.
+fn sound(topics: &mut [Topic]) -> impl Iterator<Item = &mut Step> {
+    let steps = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    steps.filter(|step| step.led.is_ok() && !step.is_malformed)
+}
+
 /// Lets transactional batches in, or refuses every partition that would otherwise be appended to.
 async fn admit(context: &Context, transactional_id: Option<&str>, topics: &mut [Topic]) {
-    let served = topics.iter().flat_map(|topic| &topic.partitions);
-    let arrivals: Vec<_> = served
+    let steps = topics.iter().flat_map(|topic| &topic.partitions);
+    let arrivals: Vec<_> = steps
+        .filter(|step| !step.is_malformed)
         .filter_map(|step| {
             let led = step.led.as_ref().ok()?;
             let (log, records) = (&led.log, &step.records);
@@ -171,15 +192,13 @@ async fn admit(context: &Context, transactional_id: Option<&str>, topics: &mut [
         })
         .collect();
     let admitted = txn::admit(&context.broker, transactional_id, context.api_version, &arrivals).await;
-    let served = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
-    let served = served.filter(|step| step.led.is_ok());
     match admitted {
         Ok(guards) => {
-            for (step, guard) in served.zip(guards) {
+            for (step, guard) in sound(topics).zip(guards) {
                 step.guard = guard;
             }
         }
-        Err(error) => served.for_each(|step| step.led = Err(error.into())),
+        Err(error) => sound(topics).for_each(|step| step.led = Err(error.into())),
     }
 }
 
@@ -235,17 +254,23 @@ fn append(step: Step, version: i16, acks: i16, now_ms: i64) -> (PartitionProduce
                 leader_id,
                 leader_epoch,
             };
+            let corrupt = error == ErrorCode::CorruptMessage;
             let response = PartitionProduceResponse {
                 current_leader,
+                error_message: corrupt.then(|| "the request has records that are no record batch".to_owned()),
                 ..refused(error)
             };
             return (response, None);
         }
     };
-    if version < ZSTD_SINCE && is_zstd(&step.records) {
-        return (refused(ErrorCode::UnsupportedCompressionType), None);
+    if version < ZSTD_SINCE && is_one_batch(&step.records) {
+        match codec(&step.records) {
+            ZSTD => return (refused(ErrorCode::UnsupportedCompressionType), None),
+            0..ZSTD => {}
+            _ => return (refused(ErrorCode::InvalidRecord), None),
+        }
     }
-    if acks == ALL_REPLICAS && led.is_under_min_isr(led.log.config().min_insync_replicas) {
+    if !step.is_malformed && acks == ALL_REPLICAS && led.is_under_min_isr(led.log.config().min_insync_replicas) {
         let response = PartitionProduceResponse {
             log_start_offset: led.log.log_start_offset(),
             ..refused(ErrorCode::NotEnoughReplicas)
@@ -295,22 +320,49 @@ fn record_errors(error: &AppendError) -> Vec<BatchIndexAndErrorMessage> {
 }
 
 /// Whether a batch of the request says that it is part of a transaction. Whose it would be, only the request can say.
-fn is_transactional(request: &ProduceRequest) -> bool {
+/// Kafka looks at the partitions one by one, and one that begins with no batch at all fails the whole request.
+fn is_transactional(request: &ProduceRequest) -> Result<bool, ErrorCode> {
     const TRANSACTIONAL: u8 = 0x10;
-    let mut partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    partitions.any(|partition| {
-        let attributes = partition.records.get(ATTRIBUTES_LOW_BYTE);
-        attributes.is_some_and(|attributes| attributes & TRANSACTIONAL != 0)
-    })
+    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    for partition in partitions {
+        let attributes = first_attributes(&partition.records)?;
+        if attributes.is_some_and(|attributes| attributes & TRANSACTIONAL != 0) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-/// Whether the first batch says that it is compressed with zstd.
-fn is_zstd(records: &[u8]) -> bool {
+/// The attributes of the first batch, if there is a whole one of the magic that has them.
+fn first_attributes(records: &[u8]) -> Result<Option<u8>, ErrorCode> {
+    const LENGTH: usize = 8;
+    const MAGIC: usize = 16;
+    const OVERHEAD: usize = 12;
+    /// The smallest message of magic 0.
+    const LENGTH_MIN: usize = 14;
+    let Some(length) = records.get(LENGTH..).and_then(|rest| rest.first_chunk()) else {
+        return Ok(None);
+    };
+    let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
+    let magic = records.get(MAGIC);
+    if length < LENGTH_MIN || magic.is_some_and(|magic| *magic > 2) {
+        return Err(ErrorCode::CorruptMessage);
+    }
+    let whole = records.len() - OVERHEAD >= length && magic == Some(&2);
+    Ok(records.get(ATTRIBUTES_LOW_BYTE).copied().filter(|_| whole))
+}
+
+/// Whether Kafka refuses the records before it does anything with the request.
+fn is_malformed(records: &[u8], version: i16) -> bool {
+    !is_one_batch(records) || version < ZSTD_SINCE && codec(records) >= ZSTD
+}
+
+/// The codec that the first batch says it is compressed with.
+fn codec(records: &[u8]) -> u8 {
     const CODEC: u8 = 0b111;
-    const ZSTD: u8 = 4;
     records
         .get(ATTRIBUTES_LOW_BYTE)
-        .is_some_and(|attributes| attributes & CODEC == ZSTD)
+        .map_or(0, |attributes| attributes & CODEC)
 }
 
 /// Where the leaders are that the response points to.

@@ -62,7 +62,7 @@ pub use partition::{FlushPolicy, Log, LogState, Visible};
 pub use producers::ProducerInfo;
 pub use reading::{FoundOffset, Isolation, MAX_READ_BYTES, ReadRequest, ReadResult};
 pub use settings::LogConfig;
-pub use validate::MAX_DECOMPRESSED_BYTES;
+pub use validate::{MAX_DECOMPRESSED_BYTES, is_one_batch};
 pub use verification::Guard;
 
 #[cfg(test)]

@@ -57,6 +57,11 @@ fn not_one(reason: impl Into<String>) -> AppendError {
     AppendError::NotOneBatch(reason.into())
 }
 
+/// Whether there is one batch, of a magic that can be written, as far as that shows without looking into it.
+pub fn is_one_batch(records: &[u8]) -> bool {
+    single_batch(records).is_ok()
+}
+
 /// Produce allows exactly one batch. The beginning of another one behind it is dropped, as Kafka does.
 fn single_batch(records: &[u8]) -> Result<BatchView<'_>, AppendError> {
     let mut batches = Batches::new(records);
@@ -149,12 +154,15 @@ fn check_records(
                 record.offset_delta
             ));
         }
-        if config.compact && record.key.is_none() {
+        let keyless = config.compact && record.key.is_none();
+        if keyless {
             problem("records of a compacted topic must have a key".to_owned());
         }
         let timestamp = header.base_timestamp.wrapping_add(record.timestamp_delta);
         let create_time = config.timestamp_type == TimestampType::CreateTime;
-        if let Some(message) = timestamp_problem(timestamp, config, now_ms).filter(|_| create_time) {
+        // Kafka does not look at the time of a record that is refused for its key.
+        let looked_at = create_time && !keyless;
+        if let Some(message) = timestamp_problem(timestamp, config, now_ms).filter(|_| looked_at) {
             timestamp_error = true;
             problem(message);
         }

@@ -92,7 +92,7 @@ async fn a_response_names_no_more_bad_records_than_it_can_hold() {
     let cluster = start(&[]).await;
     let mut client = Client::of(&cluster).await;
     client
-        .create_topic("t", 1, &[("message.timestamp.before.max.ms", "1000")])
+        .create_topic("t", 3, &[("message.timestamp.before.max.ms", "1000")])
         .await;
     let mut builder = BatchBuilder::new().compression(Compression::Zstd, None);
     for _ in 0..800 {
@@ -104,7 +104,11 @@ async fn a_response_names_no_more_bad_records_than_it_can_hold() {
     let records = Bytes::from(builder.build().unwrap());
     let mut request: ProduceRequest =
         crate::records::produce_request(id_of(&mut client, "t").await, 0, Bytes::new());
-    request.topic_data[0].partition_data = vec![PartitionProduceData { index: 0, records }; 500];
+    let partitions = (0..3).map(|index| PartitionProduceData {
+        index,
+        records: records.clone(),
+    });
+    request.topic_data[0].partition_data = partitions.collect();
     let response = client.send(&request).await;
     let partitions = &response.responses[0].partition_responses;
     assert!(

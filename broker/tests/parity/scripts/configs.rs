@@ -112,10 +112,10 @@ pub async fn describe(p: &mut Parity) {
 }
 
 /// A key, an operation, and a value; none is null.
-type Change<'a> = (&'a str, i8, Option<&'a str>);
+pub type Change<'a> = (&'a str, i8, Option<&'a str>);
 
 /// Changes of one resource.
-fn changing(kind: i8, name: &str, changes: &[Change<'_>]) -> IncrementalAlterConfigsRequest {
+pub fn changing(kind: i8, name: &str, changes: &[Change<'_>]) -> IncrementalAlterConfigsRequest {
     let change = |(name, config_operation, value): &Change<'_>| incremental::AlterableConfig {
         name: (*name).to_owned(),
         config_operation: *config_operation,
@@ -273,9 +273,9 @@ pub async fn incremental(p: &mut Parity) {
 }
 
 /// A key and its value.
-type Config<'a> = (&'a str, Option<&'a str>);
+pub type Config<'a> = (&'a str, Option<&'a str>);
 
-fn replacing(kind: i8, name: &str, configs: &[Config<'_>]) -> AlterConfigsRequest {
+pub fn replacing(kind: i8, name: &str, configs: &[Config<'_>]) -> AlterConfigsRequest {
     let config = |(name, value): &Config<'_>| alter_configs::AlterableConfig {
         name: (*name).to_owned(),
         value: value.map(str::to_owned),

@@ -503,7 +503,7 @@ async fn describing(p: &mut Parity, case: &str, group: &str) {
     }
 }
 
-fn joining(group: &str, id: &str, topics: &[&str]) -> ConsumerGroupHeartbeatRequest {
+pub fn joining(group: &str, id: &str, topics: &[&str]) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         rebalance_timeout_ms: 60_000,
         subscribed_topic_names: Some(names(topics)),
@@ -512,7 +512,7 @@ fn joining(group: &str, id: &str, topics: &[&str]) -> ConsumerGroupHeartbeatRequ
     }
 }
 
-fn beating(group: &str, id: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+pub fn beating(group: &str, id: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         group_id: group.to_owned(),
         member_id: id.to_owned(),

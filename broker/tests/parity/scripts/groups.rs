@@ -55,7 +55,7 @@ pub fn syncing(group: &str, generation_id: i32, member: &str) -> SyncGroupReques
     }
 }
 
-fn beating(group: &str, generation_id: i32, member: &str) -> HeartbeatRequest {
+pub fn beating(group: &str, generation_id: i32, member: &str) -> HeartbeatRequest {
     HeartbeatRequest {
         group_id: group.to_owned(),
         generation_id,
@@ -64,7 +64,7 @@ fn beating(group: &str, generation_id: i32, member: &str) -> HeartbeatRequest {
     }
 }
 
-fn leaving(group: &str, members: &[(&str, Option<&str>)]) -> LeaveGroupRequest {
+pub fn leaving(group: &str, members: &[(&str, Option<&str>)]) -> LeaveGroupRequest {
     let identity = |(member, instance): &(&str, Option<&str>)| MemberIdentity {
         member_id: (*member).to_owned(),
         group_instance_id: instance.map(str::to_owned),

@@ -179,7 +179,7 @@ pub async fn leader_epochs(p: &mut Parity) {
     }
 }
 
-fn delete_before(name: &str, partitions: &[(i32, i64)]) -> DeleteRecordsRequest {
+pub fn delete_before(name: &str, partitions: &[(i32, i64)]) -> DeleteRecordsRequest {
     let partition = |&(partition_index, offset): &(i32, i64)| DeleteRecordsPartition {
         partition_index,
         offset,

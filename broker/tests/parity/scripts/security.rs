@@ -12,8 +12,8 @@ use heliostat_wire::message::{
 
 use crate::harness::Parity;
 
-const SHA_256: i8 = 1;
-const SHA_512: i8 = 2;
+pub const SHA_256: i8 = 1;
+pub const SHA_512: i8 = 2;
 
 pub async fn creating_acls(p: &mut Parity) {
     let rule = || AclCreation {
@@ -297,7 +297,7 @@ pub async fn passwords(p: &mut Parity) {
     p.all("describing: no name", |_, _| ask(Some(&[""]))).await;
 }
 
-fn set(name: &str, mechanism: i8) -> ScramCredentialUpsertion {
+pub fn set(name: &str, mechanism: i8) -> ScramCredentialUpsertion {
     ScramCredentialUpsertion {
         name: name.to_owned(),
         mechanism,
@@ -307,7 +307,7 @@ fn set(name: &str, mechanism: i8) -> ScramCredentialUpsertion {
     }
 }
 
-fn remove(name: &str, mechanism: i8) -> ScramCredentialDeletion {
+pub fn remove(name: &str, mechanism: i8) -> ScramCredentialDeletion {
     ScramCredentialDeletion {
         name: name.to_owned(),
         mechanism,

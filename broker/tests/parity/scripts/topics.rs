@@ -75,7 +75,7 @@ pub async fn create(p: &mut Parity) {
     .await;
 }
 
-fn assigned(partitions: &[(i32, &[i32])]) -> CreatableTopic {
+pub fn assigned(partitions: &[(i32, &[i32])]) -> CreatableTopic {
     CreatableTopic {
         assignments: partitions
             .iter()
@@ -258,9 +258,9 @@ pub async fn delete(p: &mut Parity) {
 }
 
 /// A topic, how many partitions it shall have, and the nodes of the new ones.
-type Growth<'a> = (&'a str, i32, Option<&'a [&'a [i32]]>);
+pub type Growth<'a> = (&'a str, i32, Option<&'a [&'a [i32]]>);
 
-fn grow_to(topics: &[Growth<'_>], validate_only: bool) -> CreatePartitionsRequest {
+pub fn grow_to(topics: &[Growth<'_>], validate_only: bool) -> CreatePartitionsRequest {
     let topic = |&(name, count, assignments): &Growth<'_>| CreatePartitionsTopic {
         name: name.to_owned(),
         count,

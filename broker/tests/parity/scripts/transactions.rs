@@ -24,7 +24,7 @@ use crate::{
 
 const TRANSACTIONAL: i8 = 1;
 
-fn init(id: &str) -> InitProducerIdRequest {
+pub fn init(id: &str) -> InitProducerIdRequest {
     InitProducerIdRequest {
         transactional_id: Some(id.to_owned()),
         transaction_timeout_ms: 60_000,
@@ -33,11 +33,11 @@ fn init(id: &str) -> InitProducerIdRequest {
     }
 }
 
-fn producer(side: &Side) -> i64 {
+pub fn producer(side: &Side) -> i64 {
     side.noted_number("producer")
 }
 
-fn epoch(side: &Side) -> i16 {
+pub fn epoch(side: &Side) -> i16 {
     side.noted_number("epoch") as i16
 }
 
@@ -47,12 +47,12 @@ fn take(p: &mut Parity, both: &Both<InitProducerIdResponse>) {
 }
 
 /// Gets a producer for a transactional id.
-async fn begin(p: &mut Parity, id: &str) {
+pub async fn begin(p: &mut Parity, id: &str) {
     let both = p.at("a producer", 4, |_| init(id)).await;
     take(p, &both);
 }
 
-fn adding(side: &Side, id: &str, epoch: i16, topics: &[(&str, &[i32])]) -> AddPartitionsToTxnRequest {
+pub fn adding(side: &Side, id: &str, epoch: i16, topics: &[(&str, &[i32])]) -> AddPartitionsToTxnRequest {
     let topic = |(name, partitions): &(&str, &[i32])| AddPartitionsToTxnTopic {
         name: (*name).to_owned(),
         partitions: partitions.to_vec(),
@@ -73,7 +73,7 @@ fn adding(side: &Side, id: &str, epoch: i16, topics: &[(&str, &[i32])]) -> AddPa
     }
 }
 
-fn ending(side: &Side, id: &str, epoch: i16, committed: bool) -> EndTxnRequest {
+pub fn ending(side: &Side, id: &str, epoch: i16, committed: bool) -> EndTxnRequest {
     EndTxnRequest {
         transactional_id: id.to_owned(),
         producer_id: producer(side),
@@ -82,7 +82,7 @@ fn ending(side: &Side, id: &str, epoch: i16, committed: bool) -> EndTxnRequest {
     }
 }
 
-fn writing(side: &Side, id: &str, topic: &str, sequence: i32) -> ProduceRequest {
+pub fn writing(side: &Side, id: &str, topic: &str, sequence: i32) -> ProduceRequest {
     let records: Bytes = filled(
         BatchBuilder::new()
             .producer(producer(side), epoch(side), sequence)
@@ -95,7 +95,7 @@ fn writing(side: &Side, id: &str, topic: &str, sequence: i32) -> ProduceRequest 
     }
 }
 
-fn committing(side: &Side, id: &str, group: &str, partitions: &[(i32, i64)]) -> TxnOffsetCommitRequest {
+pub fn committing(side: &Side, id: &str, group: &str, partitions: &[(i32, i64)]) -> TxnOffsetCommitRequest {
     TxnOffsetCommitRequest {
         transactional_id: id.to_owned(),
         group_id: group.to_owned(),
@@ -173,7 +173,7 @@ async fn ended_on(side: &mut Side, id: &str) {
     panic!("the transaction of {id} does not end");
 }
 
-async fn ready(p: &mut Parity) {
+pub async fn ready(p: &mut Parity) {
     p.create("txn", 2, &[]).await;
     p.coordinated("txn", TRANSACTIONAL).await;
     tokio::join!(gives_ids(&mut p.ours), gives_ids(&mut p.kafka));
