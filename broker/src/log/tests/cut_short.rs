@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use super::compact::{copy, in_memory, watch};
 use super::durable::{Flushes, Lossy};
@@ -53,16 +54,25 @@ impl Copies {
     fn each(&self, what: &str, check: impl Fn(&LogManager, &str)) -> usize {
         let taken = *self.taken.lock().unwrap();
         for number in 0..taken {
-            let open = || {
-                let options = LogManagerOptions::new(self.path(number));
-                LogManager::open(options, NOW, &|_| small()).unwrap()
-            };
+            let open = || open(&self.path(number));
             let what = format!("{what}, step {number} of {taken}");
             check(&open(), &what);
             // What the start has made of it is as good.
             check(&open(), &format!("{what}, again"));
         }
         taken
+    }
+}
+
+/// Opens a directory. The lock of who had it before is there for a moment longer where another test has just begun a process, which has all files of
+/// this one until it runs a program of its own.
+fn open(path: &Path) -> LogManager {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match LogManager::open(LogManagerOptions::new(path), NOW, &|_| small()) {
+            Err(OpenError::Locked(_)) if Instant::now() < until => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
     }
 }
 
