@@ -270,7 +270,10 @@ fn append(step: Step, version: i16, acks: i16, now_ms: i64) -> (PartitionProduce
             _ => return (refused(ErrorCode::InvalidRecord), None),
         }
     }
-    if !step.is_malformed && acks == ALL_REPLICAS && led.is_under_min_isr(led.log.config().min_insync_replicas) {
+    if !step.is_malformed
+        && acks == ALL_REPLICAS
+        && led.is_under_min_isr(led.log.config().min_insync_replicas)
+    {
         let response = PartitionProduceResponse {
             log_start_offset: led.log.log_start_offset(),
             ..refused(ErrorCode::NotEnoughReplicas)
