@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use heliostat::observe::events::{EventKind, EventList};
 
-use super::{FLOW, LIMIT, MIRROR, Rig, SOURCE, TARGET, TOPIC, let_pass, topology, wait_mirrored, wait_more};
-use crate::support::built_in::BuiltIn;
+use super::line::{Far, PARTITIONS};
+use super::{FLOW, LIMIT, MIRROR, TOPIC, let_pass, wait_mirrored, wait_more};
 use crate::support::daemon::Daemon;
 use crate::support::proxy::Proxy;
 use crate::support::wait_for;
@@ -13,37 +13,16 @@ use crate::support::wait_for;
 /// Records a second, over all partitions.
 const RATE: u32 = 8_000;
 
-const PARTITIONS: i32 = 4;
-
 /// The smallest that Apache Kafka allows by default.
 const SESSION: Duration = Duration::from_secs(6);
 
 /// What the rest of the group may take beyond the session time-out, to hear of it, join again, and claim.
 const BEYOND_SESSION: Duration = Duration::from_secs(3);
 
-/// Two clusters, and a line to each for one daemon of two.
-struct Far {
-    rig: Rig,
-    to_source: Proxy,
-    to_target: Proxy,
-}
-
 impl Far {
-    #[track_caller]
-    fn start() -> Far {
-        let (source, to_source) = BuiltIn::start_behind(SOURCE);
-        let (target, to_target) = BuiltIn::start_behind(TARGET);
-        Far {
-            rig: Rig::of(source, target, PARTITIONS),
-            to_source,
-            to_target,
-        }
-    }
-
     /// A daemon on these lines.
     fn far(&self) -> Daemon {
-        let [source, target] = [&self.to_source, &self.to_target].map(|line| line.address().to_string());
-        started(&topology(&source, &target, ""))
+        started(&self.topology())
     }
 
     /// A daemon beside the clusters.
@@ -117,7 +96,7 @@ fn work_moves(
     cut: impl Fn(&Proxy),
     mend: impl Fn(&Proxy),
 ) {
-    wait_mine(&[(cut_off, 1..=3), (other, 1..=3)]);
+    wait_mine(&[(cut_off, 1..=2), (other, 1..=2)]);
     far.wait_all_go_on(LIMIT);
     lines.iter().for_each(|line| cut(line));
     let since = Instant::now();
@@ -134,7 +113,7 @@ fn work_moves(
         );
     }
     lines.iter().for_each(|line| mend(line));
-    wait_mine(&[(cut_off, 1..=3), (other, 1..=3)]);
+    wait_mine(&[(cut_off, 1..=2), (other, 1..=2)]);
     far.wait_all_go_on(LIMIT);
 }
 
@@ -188,7 +167,7 @@ fn of_daemons_that_all_lose_the_source_one_keeps_the_work() {
     let first = far.far();
     wait_mirrored(&far.rig.target(), 16);
     let daemons = [first, far.near()];
-    wait_mine(&[(&daemons[0], 1..=3), (&daemons[1], 1..=3)]);
+    wait_mine(&[(&daemons[0], 1..=2), (&daemons[1], 1..=2)]);
     // What is claimed when the source falls silent costs an offset: nothing is.
     far.wait_all_go_on(LIMIT);
     far.rig.source.process().pause();
@@ -204,7 +183,7 @@ fn of_daemons_that_all_lose_the_source_one_keeps_the_work() {
     far.rig.source.process().resume();
     wait_more(&load, 1_000);
     far.wait_all_go_on(LIMIT);
-    wait_mine(&[(&daemons[0], 1..=3), (&daemons[1], 1..=3)]);
+    wait_mine(&[(&daemons[0], 1..=2), (&daemons[1], 1..=2)]);
     let exact = far.rig.finish(load, daemons.into());
     exact.expect_equal().expect_same_offsets().expect_whole_map();
 }

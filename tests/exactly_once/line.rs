@@ -14,18 +14,18 @@ use crate::support::proxy::Proxy;
 /// Records a second, over all partitions.
 const RATE: u32 = 8_000;
 
-const PARTITIONS: i32 = 3;
+pub(super) const PARTITIONS: i32 = 3;
 
 /// Two clusters with a line of the daemon's own to each.
-struct Far {
-    rig: Rig,
-    to_source: Proxy,
-    to_target: Proxy,
+pub(super) struct Far {
+    pub(super) rig: Rig,
+    pub(super) to_source: Proxy,
+    pub(super) to_target: Proxy,
 }
 
 impl Far {
     #[track_caller]
-    fn start() -> Far {
+    pub(super) fn start() -> Far {
         let (source, to_source) = BuiltIn::start_behind(SOURCE);
         let (target, to_target) = BuiltIn::start_behind(TARGET);
         Far {
@@ -35,7 +35,7 @@ impl Far {
         }
     }
 
-    fn topology(&self) -> String {
+    pub(super) fn topology(&self) -> String {
         let [source, target] = [&self.to_source, &self.to_target].map(|line| line.address().to_string());
         topology(&source, &target, "")
     }
